@@ -1,0 +1,29 @@
+/*
+ * Time. Deadlines and durations use the monotonic clock in milliseconds; the wall clock is only for
+ * what a person or another machine reads.
+ */
+#ifndef SLIPWAY_BASE_CLOCK_H
+#define SLIPWAY_BASE_CLOCK_H
+
+#include <pthread.h>
+#include <stdint.h>
+#include <time.h>
+
+/* Milliseconds on the monotonic clock. */
+int64_t clock_ms(void);
+
+/* Seconds since the epoch. */
+int64_t clock_wall_s(void);
+
+/* The absolute CLOCK_MONOTONIC time `ms` milliseconds from now, for clock_cond_init()'s conditions.
+ */
+struct timespec clock_deadline(int64_t ms);
+
+/* A condition variable whose timed waits use the monotonic clock. */
+void clock_cond_init(pthread_cond_t *cond);
+
+/* RFC 3339 UTC with milliseconds into `out`; returns out. */
+#define CLOCK_TEXT_MAX 32
+const char *clock_text(char out[CLOCK_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,157 @@
+#include "base/file.h"
+
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define SOURCE_PIECE ((size_t)256 * 1024)
+
+enum errc file_make_folders(const char *path, mode_t mode, struct error *err)
+{
+    autofree char *partial = xstrdup(path);
+    for (char *slash = partial + 1;; slash++) {
+        if (*slash != '/' && *slash != '\0')
+            continue;
+        char kept = *slash;
+        *slash = '\0';
+        if (mkdir(partial, mode) != 0 && errno != EEXIST)
+            return fail(err, ERR_IO, errno, "make folder %s", partial);
+        *slash = kept;
+        if (kept == '\0')
+            return ERR_OK;
+    }
+}
+
+enum errc file_write_all(int fd, const void *data, size_t size, struct error *err)
+{
+    const uint8_t *at = data;
+    while (size > 0) {
+        ssize_t n = write(fd, at, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(err, ERR_IO, errno, "write");
+        at += n;
+        size -= (size_t)n;
+    }
+    return ERR_OK;
+}
+
+enum errc file_read_at(int fd, void *data, size_t size, uint64_t offset, size_t *got,
+                       struct error *err)
+{
+    size_t have = 0;
+    while (have < size) {
+        ssize_t n = pread(fd, (uint8_t *)data + have, size - have, (off_t)(offset + have));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(err, ERR_IO, errno, "read");
+        if (n == 0)
+            break;
+        have += (size_t)n;
+    }
+    *got = have;
+    return ERR_OK;
+}
+
+enum errc file_read_all(const char *path, size_t limit_bytes, char **data, size_t *size,
+                        struct error *err)
+{
+    autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, ERR_IO, errno, "open %s", path);
+    size_t capacity = 4096;
+    size_t have = 0;
+    autofree char *bytes = xmalloc(capacity + 1);
+    for (;;) {
+        ssize_t n = read(fd, bytes + have, capacity - have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(err, ERR_IO, errno, "read %s", path);
+        if (n == 0)
+            break;
+        have += (size_t)n;
+        if (have > limit_bytes)
+            return fail(err, ERR_IO, EFBIG, "read %s (limit %zu bytes)", path, limit_bytes);
+        if (have == capacity) {
+            capacity *= 2;
+            bytes = xrealloc(bytes, capacity + 1, 1);
+        }
+    }
+    bytes[have] = '\0';
+    *size = have;
+    *data = mem_take(&bytes);
+    return ERR_OK;
+}
+
+enum errc file_sync(int fd, const char *what, struct error *err)
+{
+    if (fsync(fd) != 0)
+        return fail(err, ERR_IO, errno, "sync %s to the disk", what);
+    return ERR_OK;
+}
+
+enum errc file_remove_tree(int folder_fd, const char *name, struct error *err)
+{
+    int fd = openat(folder_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? ERR_OK : fail(err, ERR_IO, errno, "open folder %s", name);
+    DIR *folder = fdopendir(fd);
+    if (folder == NULL) {
+        close(fd);
+        return fail(err, ERR_IO, errno, "read folder %s", name);
+    }
+    enum errc rc = ERR_OK;
+    for (const struct dirent *entry; rc == ERR_OK && (entry = readdir(folder)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(fd, entry->d_name, 0) == 0 || errno == ENOENT)
+            continue;
+        if (errno == EISDIR || errno == EPERM)
+            rc = file_remove_tree(fd, entry->d_name, err);
+        else
+            rc = fail(err, ERR_IO, errno, "remove %s", entry->d_name);
+    }
+    closedir(folder);
+    if (rc == ERR_OK && unlinkat(folder_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        rc = fail(err, ERR_IO, errno, "remove folder %s", name);
+    return rc;
+}
+
+void file_source_init(struct file_source *reader, int fd, const char *name)
+{
+    reader->fd = fd;
+    reader->name = name;
+    reader->memory = xmalloc(SOURCE_PIECE);
+}
+
+void file_source_deinit(struct file_source *reader)
+{
+    free(reader->memory);
+    reader->memory = NULL;
+}
+
+static enum errc file_source_pull(void *self, const uint8_t **data, size_t *size, struct error *err)
+{
+    struct file_source *reader = self;
+    ssize_t n;
+    do
+        n = read(reader->fd, reader->memory, SOURCE_PIECE);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return fail(err, ERR_IO, errno, "read %s", reader->name);
+    *data = reader->memory;
+    *size = (size_t)n;
+    return ERR_OK;
+}
+
+struct source file_source(struct file_source *reader)
+{
+    return (struct source){.pull = file_source_pull, .self = reader};
+}

@@ -1,0 +1,56 @@
+/*
+ * Files and folders: the few operations slipway needs, with errors that name the path.
+ *
+ * Functions take a folder descriptor and a name relative to it (the *at family) so that nothing
+ * depends on the working folder and no path is built from what a stranger sent.
+ */
+#ifndef SLIPWAY_BASE_FILE_H
+#define SLIPWAY_BASE_FILE_H
+
+#include "base/error.h"
+#include "base/stream.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define autofd __attribute__((cleanup(file_close_at)))
+
+static inline void file_close_at(const int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+
+/* mkdir -p. */
+enum errc file_make_folders(const char *path, mode_t mode, struct error *err);
+
+/* Write all of `data` at the file's position, whatever write(2) takes at a time. */
+enum errc file_write_all(int fd, const void *data, size_t size, struct error *err);
+
+/* Read `size` bytes at `offset`; fewer only at the end of the file; the count in *got. */
+enum errc file_read_at(int fd, void *data, size_t size, uint64_t offset, size_t *got,
+                       struct error *err);
+
+/* The whole file as owned bytes followed by NUL. More than `limit_bytes` is ERR_IO. A path of "-"
+ * is not special. */
+enum errc file_read_all(const char *path, size_t limit_bytes, char **data, size_t *size,
+                        struct error *err);
+
+enum errc file_sync(int fd, const char *what, struct error *err);
+
+/* Remove everything below the folder `name` of `folder_fd`, and the folder; absent is success.
+ * Symbolic links are removed, not followed. */
+enum errc file_remove_tree(int folder_fd, const char *name, struct error *err);
+
+/* A source that reads the descriptor to its end in pieces of 256 KiB; `reader` is borrowed. */
+struct file_source {
+    int fd;
+    const char *name; /* for messages; borrowed */
+    uint8_t *memory;
+};
+void file_source_init(struct file_source *reader, int fd, const char *name);
+void file_source_deinit(struct file_source *reader);
+struct source file_source(struct file_source *reader);
+
+#endif

@@ -1,0 +1,34 @@
+#include "base/json.h"
+
+#include "base/mem.h"
+
+void json_start(void)
+{
+    json_object_seed(0);
+}
+
+enum errc json_parse(const void *data, size_t size, size_t limit_bytes, const char *what,
+                     json_t **out, struct error *err)
+{
+    if (size > limit_bytes)
+        return fail(err, ERR_JSON_TOO_LARGE, 0, "%s has %zu bytes, the limit is %zu", what, size,
+                    limit_bytes);
+    json_error_t why;
+    json_t *value = json_loadb(data, size, JSON_REJECT_DUPLICATES, &why);
+    if (value == NULL)
+        return fail(err, ERR_JSON_INVALID, 0, "%s is not valid JSON: line %d, column %d: %s", what,
+                    why.line, why.column, why.text);
+    *out = value;
+    return ERR_OK;
+}
+
+const char *json_text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+char *json_compact(const json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    return text ? text : xstrdup("null");
+}

@@ -1,0 +1,35 @@
+/*
+ * Reading JSON that a stranger sent: a byte limit before parsing, no duplicate keys, and error
+ * texts that name the document, line and column. Jansson bounds the nesting (2048 levels).
+ *
+ * json_start() seeds the hash tables; call it once before other threads start.
+ */
+#ifndef SLIPWAY_BASE_JSON_H
+#define SLIPWAY_BASE_JSON_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+
+#define autojson __attribute__((cleanup(json_decref_at)))
+
+static inline void json_decref_at(json_t **at)
+{
+    json_decref(*at);
+}
+
+void json_start(void);
+
+/* Parse `size` bytes into an owned value. `what` names the document in messages. ERR_JSON_TOO_LARGE
+ * over `limit_bytes`, ERR_JSON_INVALID (not JSON, duplicate key, trailing bytes, too deep). */
+enum errc json_parse(const void *data, size_t size, size_t limit_bytes, const char *what,
+                     json_t **out, struct error *err);
+
+/* The string member `key` of `object`, borrowed until `object` goes; NULL when absent or no string.
+ */
+const char *json_text(const json_t *object, const char *key);
+
+/* The value as compact JSON text, owned. Keys keep their order of insertion. */
+char *json_compact(const json_t *value);
+
+#endif

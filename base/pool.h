@@ -1,0 +1,38 @@
+/*
+ * A pool of worker threads for short, CPU-bound jobs (compression). Jobs never block and never wait
+ * for other jobs, so any number of users can share one pool without deadlock.
+ *
+ * A job is embedded in its owner's memory. The queue is a list of those: its length is bounded by
+ * the number of job slots that the owners have, each of which is bounded by its owner. Order is
+ * first in, first out.
+ *
+ * Threads: any thread submits; job->run is called on a worker; pool_wait waits for one job. The
+ * memory of a job belongs to the worker from pool_submit until pool_wait returned.
+ */
+#ifndef SLIPWAY_BASE_POOL_H
+#define SLIPWAY_BASE_POOL_H
+
+#include "base/error.h"
+
+struct pool;
+
+struct job {
+    void (*run)(struct job *job);
+    struct job *next; /* the pool's */
+    bool pending;     /* the pool's, under its lock */
+};
+
+/* `threads` workers, at least 1. */
+enum errc pool_new(unsigned threads, struct pool **out, struct error *err);
+
+/* Every submitted job must have been waited for. */
+void pool_free(struct pool *pool);
+
+unsigned pool_threads(const struct pool *pool);
+
+void pool_submit(struct pool *pool, struct job *job);
+
+/* Returns when the job has run; at once when it is not pending. */
+void pool_wait(struct pool *pool, struct job *job);
+
+#endif

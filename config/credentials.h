@@ -1,0 +1,38 @@
+/*
+ * Credentials for registries, from Docker's config.json as every other tool reads it: `auths`
+ * (auth = base64 user:password, username/password, identitytoken, registrytoken), `credHelpers` for
+ * a host, `credsStore` for all. Helpers are programs docker-credential-NAME that speak JSON on
+ * stdin and stdout.
+ *
+ * The file is $DOCKER_CONFIG/config.json, else $HOME/.docker/config.json; if neither is there, also
+ * ${XDG_RUNTIME_DIR}/containers/auth.json, where podman and skopeo log in. A missing file is no
+ * credentials; an unreadable or malformed one is ERR_CREDENTIALS.
+ *
+ * Keys of `auths` may be "host", "host:port", "https://host/v1/" (legacy) and the Docker Hub's
+ * "https://index.docker.io/v1/" which stands for docker.io; as podman writes them, also
+ * "host/path", the longest matching path first.
+ *
+ * Any thread; nothing is cached, so that a login made while the gateway runs is seen. A helper is
+ * given 30 seconds. Secrets live in the caller's struct only: credentials_clear wipes it.
+ */
+#ifndef SLIPWAY_CONFIG_CREDENTIALS_H
+#define SLIPWAY_CONFIG_CREDENTIALS_H
+
+#include "base/error.h"
+
+struct stored_credentials {
+    char *username; /* each owned, NULL when absent */
+    char *password;
+    char *identity_token; /* OAuth2 refresh token */
+    char *registry_token; /* a bearer token to send as it is */
+};
+
+/* What the file says for `host` (as in references, "docker.io" for the Hub) and repository `path`
+ * ("team/app"); all members NULL when it says nothing. */
+enum errc credentials_find(const char *host, const char *path, struct stored_credentials *out,
+                           struct error *err);
+
+/* Wipes and frees the members. */
+void credentials_clear(struct stored_credentials *credentials);
+
+#endif

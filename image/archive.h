@@ -1,0 +1,47 @@
+/*
+ * Reading an archive once, as a stream: tar, plain or inside gzip, zstd, xz or bzip2, recognised by
+ * content. libarchive does the reading; this module decides what an entry may be.
+ *
+ * Regular files, symbolic and hard links pass; folders are skipped. Refused, each with an error
+ * that names the entry: absolute names and names with "..", links that leave the archive, devices,
+ * fifos, sockets, sparse files, entries of one name, names over ARCHIVE_NAME_MAX bytes, more than
+ * ARCHIVE_ENTRIES_MAX entries, and more uncompressed bytes than the caller allows (which is what
+ * stops a decompression bomb: bytes are counted as they come out).
+ *
+ * Memory: constant per reader, plus one name per entry. The decompressors' windows come on top: up
+ * to 8 MiB for what gzip, bzip2, zstd and xz make by default.
+ *
+ * A reader belongs to one thread at a time, which blocks in the source.
+ */
+#ifndef SLIPWAY_IMAGE_ARCHIVE_H
+#define SLIPWAY_IMAGE_ARCHIVE_H
+
+#include "base/stream.h"
+
+#define ARCHIVE_NAME_MAX 1024
+#define ARCHIVE_ENTRIES_MAX 100000
+
+struct archive_reader;
+
+struct archive_entry_info {
+    const char *name;   /* without "./" in front; borrowed until the next call */
+    const char *target; /* name inside the archive that a link points to; NULL for a file */
+    uint64_t size;      /* bytes of a file */
+};
+
+/* ERR_ARCHIVE_EMPTY for a stream without a byte, ERR_ARCHIVE_UNRECOGNISED for one that is no tar
+ * archive. `limit_bytes` bounds the uncompressed size. The source is borrowed until close. */
+enum errc archive_reader_open(struct source source, uint64_t limit_bytes,
+                              struct archive_reader **out, struct error *err);
+void archive_reader_close(struct archive_reader *reader);
+
+/* The next file or link; *end true when there is none. Errors: ERR_ARCHIVE_TRUNCATED,
+ * ERR_ARCHIVE_CORRUPT, ERR_ARCHIVE_TOO_LARGE, the refusals above, or the source's own error. */
+enum errc archive_reader_next(struct archive_reader *reader, struct archive_entry_info *out,
+                              bool *end, struct error *err);
+
+/* More bytes of the current file, borrowed until the next call; *size 0 at its end. */
+enum errc archive_reader_read(struct archive_reader *reader, const uint8_t **data, size_t *size,
+                              struct error *err);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * Manifests: Docker schema2, OCI image manifest, Docker manifest list and OCI index.
+ * OCI image specification manifest.md and image-index.md; manifest-v2-2.md of the distribution
+ * project.
+ *
+ * A manifest's digest is over its bytes, so the bytes are what is kept and sent: parsing only
+ * looks, nothing is ever serialised again. The build functions make new bytes for images whose
+ * layers slipway compressed; the same input gives the same bytes on every run.
+ */
+#ifndef SLIPWAY_IMAGE_MANIFEST_H
+#define SLIPWAY_IMAGE_MANIFEST_H
+
+#include "base/buf.h"
+#include "image/descriptor.h"
+
+#define MANIFEST_LIMIT_BYTES ((size_t)4 << 20) /* distribution-spec, "Pushing Manifests" */
+#define MANIFEST_CHILDREN_MAX 1000
+
+enum manifest_kind { MANIFEST_IMAGE, MANIFEST_INDEX };
+
+struct manifest {
+    enum manifest_kind kind;
+    char media_type[MEDIA_TYPE_MAX]; /* the manifest's own */
+    struct descriptor config;        /* MANIFEST_IMAGE */
+    struct descriptor *layers;       /* MANIFEST_IMAGE, owned */
+    size_t layer_count;
+    struct descriptor *children; /* MANIFEST_INDEX, owned */
+    size_t child_count;
+    bool has_subject; /* OCI 1.1: refers to another manifest */
+    struct descriptor subject;
+};
+
+/* Look at manifest bytes. `media_type` is what a descriptor or Content-Type said, or NULL; the
+ * document's own mediaType must agree with it where both are there (image-spec: clients SHOULD
+ * reject); with neither, the kind is taken from the shape (config+layers, or manifests).
+ * schemaVersion must be 2. ERR_MANIFEST_INVALID, ERR_JSON_INVALID, ERR_JSON_TOO_LARGE name `what`.
+ */
+enum errc manifest_parse(const void *data, size_t size, const char *media_type, const char *what,
+                         struct manifest *out, struct error *err);
+void manifest_deinit(struct manifest *manifest);
+
+/* The bytes of a new schema2 manifest, as Docker writes it: indented by three spaces, members in
+ * the order schemaVersion, mediaType, config, layers; layer descriptors mediaType, size, digest. */
+void manifest_build_schema2(const struct descriptor *config, const struct descriptor *layers,
+                            size_t count, struct buf *out);
+
+/* The bytes of `original` (an image manifest) with its layers replaced one by one: mediaType,
+ * digest and size are the new ones, everything else (annotations, config, subject) stays. For OCI
+ * images whose layers were compressed. `count` equals the number of layers in the original. */
+enum errc manifest_replace_layers(const void *original, size_t size,
+                                  const struct descriptor *layers, size_t count, struct buf *out,
+                                  struct error *err);
+
+/* The bytes of a new OCI image manifest for a config and layers (compact JSON). */
+void manifest_build_oci(const struct descriptor *config, const struct descriptor *layers,
+                        size_t count, struct buf *out);
+
+/* The bytes of the index `original` with child descriptors replaced (digest and size) by position:
+ * for an index some of whose members had to be rebuilt. `children` has an entry for each. */
+enum errc manifest_replace_children(const void *original, size_t size,
+                                    const struct descriptor *children, size_t count,
+                                    struct buf *out, struct error *err);
+
+#endif

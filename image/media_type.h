@@ -1,0 +1,37 @@
+/*
+ * Media types of manifests, configs and layers, as registered by the OCI image specification
+ * (media-types.md) and by Docker's image manifest version 2, schema 2 (manifest-v2-2.md).
+ */
+#ifndef SLIPWAY_IMAGE_MEDIA_TYPE_H
+#define SLIPWAY_IMAGE_MEDIA_TYPE_H
+
+#include <stdbool.h>
+
+#define MEDIA_TYPE_MAX 256 /* RFC 6838: 127 + "/" + 127, NUL */
+
+#define MEDIA_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
+#define MEDIA_DOCKER_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
+#define MEDIA_DOCKER_CONFIG "application/vnd.docker.container.image.v1+json"
+#define MEDIA_DOCKER_LAYER "application/vnd.docker.image.rootfs.diff.tar"
+#define MEDIA_DOCKER_LAYER_GZIP "application/vnd.docker.image.rootfs.diff.tar.gzip"
+#define MEDIA_DOCKER_LAYER_FOREIGN "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+#define MEDIA_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define MEDIA_OCI_INDEX "application/vnd.oci.image.index.v1+json"
+#define MEDIA_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
+#define MEDIA_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
+#define MEDIA_OCI_LAYER_GZIP "application/vnd.oci.image.layer.v1.tar+gzip"
+#define MEDIA_OCI_LAYER_ZSTD "application/vnd.oci.image.layer.v1.tar+zstd"
+#define MEDIA_OCI_EMPTY "application/vnd.oci.empty.v1+json"
+
+/* An image manifest: schema2 or OCI (which may also be an artifact). */
+bool media_type_is_manifest(const char *type);
+/* A manifest list or OCI index. */
+bool media_type_is_index(const char *type);
+/* The config of a runnable image, whose rootfs.diff_ids name the layers. */
+bool media_type_is_image_config(const char *type);
+/* A layer of an image that is an uncompressed tar: the kind slipway compresses. */
+bool media_type_is_plain_layer(const char *type);
+/* Any layer type that must not be pushed (foreign, nondistributable). */
+bool media_type_is_foreign_layer(const char *type);
+
+#endif

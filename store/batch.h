@@ -1,0 +1,67 @@
+/*
+ * A batch: blobs and records that become visible together or not at all.
+ *
+ * Everything that comes in (an archive, a layer, a manifest) is written through one. Blobs are
+ * written into the batch's own staging folder, where nobody else sees them; batch_commit moves them
+ * to their places by rename and then writes all records in one LMDB transaction. A batch that is
+ * aborted, or whose process dies, leaves nothing behind. Two batches with the same blob do not
+ * disturb each other: whoever commits second finds it there, which is success.
+ *
+ *     batch_begin, { blob_writer_open, blob_writer_write..., blob_writer_commit | _abort }...,
+ *     batch_put_layer..., batch_put_reference..., then batch_commit or batch_abort (both free it).
+ *
+ * Durability. BATCH_DURABLE: blob fsync, rename, folder fsync, LMDB commit, return; in that order,
+ * always: for whatever is promised to survive. BATCH_VOLATILE: no wait for the disk; for
+ * synchronous pushes, which promise nothing until the registries have it.
+ *
+ * Threads: a batch belongs to one thread at a time.
+ */
+#ifndef SLIPWAY_STORE_BATCH_H
+#define SLIPWAY_STORE_BATCH_H
+
+#include "base/stream.h"
+#include "image/reference.h"
+#include "store/blob.h"
+#include "store/layers.h"
+
+enum durability { BATCH_VOLATILE, BATCH_DURABLE };
+
+struct batch;
+
+enum errc batch_begin(struct store *store, enum durability durability, struct batch **out,
+                      struct error *err);
+enum errc batch_commit(struct batch *batch, struct error *err);
+void batch_abort(struct batch *batch);
+
+/* One blob being written. Errors are sticky: after a failed write, commit fails with it. */
+struct blob_writer;
+enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct error *err);
+enum errc blob_writer_write(struct blob_writer *writer, const void *data, size_t size,
+                            struct error *err);
+struct sink blob_writer_sink(struct blob_writer *writer);
+/* `digest` is of the bytes written; the caller hashed them as they went. Frees the writer, also on
+ * failure. */
+enum errc blob_writer_commit(struct blob_writer *writer, const struct digest *digest,
+                             struct error *err);
+void blob_writer_abort(struct blob_writer *writer);
+
+/* A small blob in one go: manifests, configs. Its sha256 goes to *digest. */
+enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, struct digest *digest,
+                         struct error *err);
+
+/* Drop a blob of this batch again (it turned out not to be needed). No-op when it is not in it. */
+void batch_drop_blob(struct batch *batch, const struct digest *digest);
+
+/* Reading what the batch would make visible: its own blobs first, then the store's. */
+enum errc batch_open_blob(struct batch *batch, const struct digest *digest, struct blob *out,
+                          struct error *err);
+enum errc batch_read_all(struct batch *batch, const struct digest *digest, size_t limit_bytes,
+                         const char *what, char **data, size_t *size, struct error *err);
+
+/* Records written at commit: a layer's stored form; a name for a manifest. */
+void batch_put_layer(struct batch *batch, const struct digest *diff_id,
+                     const struct layer_form *form);
+void batch_put_reference(struct batch *batch, const struct reference *ref,
+                         const struct digest *manifest, const char *media_type);
+
+#endif

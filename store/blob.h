@@ -1,0 +1,35 @@
+/*
+ * Reading blobs that the store holds.
+ *
+ * A blob is immutable. An open blob is a file descriptor: it can be read by several threads at once
+ * (pread only) and stays readable when the blob is deleted meanwhile.
+ */
+#ifndef SLIPWAY_STORE_BLOB_H
+#define SLIPWAY_STORE_BLOB_H
+
+#include "base/file.h"
+#include "image/digest.h"
+#include "store/store.h"
+
+struct blob {
+    int fd; /* owned: blob_close */
+    uint64_t size;
+};
+
+#define autoblob __attribute__((cleanup(blob_close)))
+#define BLOB_INIT                                                                                  \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
+
+/* ERR_BLOB_UNKNOWN when it is not held. */
+enum errc blob_open(struct store *store, const struct digest *digest, struct blob *out,
+                    struct error *err);
+void blob_close(struct blob *blob);
+
+/* The whole blob as owned bytes followed by NUL: for manifests and configs. ERR_JSON_TOO_LARGE when
+ * it is over `limit_bytes`, before anything is read; `what` names it. */
+enum errc blob_read_all(struct store *store, const struct digest *digest, size_t limit_bytes,
+                        const char *what, char **data, size_t *size, struct error *err);
+
+#endif

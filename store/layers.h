@@ -1,0 +1,24 @@
+/*
+ * Layers held: diffID -> the compressed forms of that layer in the blob store. Because of these
+ * records a layer is compressed at most once in the life of the store for one codec and effort.
+ */
+#ifndef SLIPWAY_STORE_LAYERS_H
+#define SLIPWAY_STORE_LAYERS_H
+
+#include "image/codec.h"
+#include "image/digest.h"
+#include "store/store.h"
+
+struct layer_form {
+    enum codec codec;     /* CODEC_GZIP, CODEC_ZSTD, or CODEC_NONE for the raw tar */
+    enum effort effort;   /* EFFORT_AS_CAME for layers that arrived compressed */
+    struct digest digest; /* of the stored blob */
+    uint64_t size;        /* of the stored blob, bytes */
+    uint64_t raw_size;    /* uncompressed, bytes; 0 when not known */
+};
+
+/* The form made with this codec and effort whose blob is held; *found false when there is none. */
+enum errc layer_find(struct store *store, const struct digest *diff_id, enum codec codec,
+                     enum effort effort, bool *found, struct layer_form *out, struct error *err);
+
+#endif
