@@ -4,11 +4,12 @@
  *
  * Regular files, symbolic and hard links pass; folders are skipped. Refused, each with an error
  * that names the entry: absolute names and names with "..", links that leave the archive, devices,
- * fifos, sockets, sparse files, entries of one name, names over ARCHIVE_NAME_MAX bytes, more than
- * ARCHIVE_ENTRIES_MAX entries, and more uncompressed bytes than the caller allows (which is what
- * stops a decompression bomb: bytes are counted as they come out).
+ * fifos, sockets, sparse files, names over ARCHIVE_NAME_MAX bytes or with control characters, and
+ * more uncompressed bytes than the caller allows (which is what stops a decompression bomb: bytes
+ * are counted as they come out). Names that come twice and links that loop are the catalog's to
+ * refuse (image/catalog.h), which sees all of them.
  *
- * Memory: constant per reader, plus one name per entry. The decompressors' windows come on top: up
+ * Memory: constant. The decompressors' windows come on top: up
  * to 8 MiB for what gzip, bzip2, zstd and xz make by default.
  *
  * A reader belongs to one thread at a time, which blocks in the source.
@@ -19,7 +20,6 @@
 #include "base/stream.h"
 
 #define ARCHIVE_NAME_MAX 1024
-#define ARCHIVE_ENTRIES_MAX 100000
 
 struct archive_reader;
 

@@ -32,13 +32,19 @@ enum content content_of(const uint8_t *data, size_t size);
 
 extern const uint8_t gzip_header[GZIP_HEADER_BYTES];
 
-/* The most bytes that deflating one block can give. */
+/* The most bytes that deflating a block of `size` bytes can give. */
 size_t gzip_block_bound(size_t size);
 
-/* Deflate one block into `out` (capacity gzip_block_bound(size)); `last` ends the stream. *crc is
- * the CRC-32 of the input. Any thread; no state is kept between calls. */
-enum errc gzip_block(enum effort effort, const uint8_t *in, size_t size, bool last, uint8_t *out,
-                     size_t capacity, size_t *out_size, uint32_t *crc, struct error *err);
+/* The working memory for deflating blocks (about 0.5 MiB), used by one thread at a time; what it
+ * gives depends on the block alone, not on what it deflated before. */
+struct gzip_encoder;
+struct gzip_encoder *gzip_encoder_new(enum effort effort);
+void gzip_encoder_free(struct gzip_encoder *encoder);
+
+/* Deflate one block of at most CODEC_BLOCK_BYTES into `out` (gzip_block_bound(size) bytes) and
+ * return the count; `last` ends the stream. *crc is the CRC-32 of the input. */
+size_t gzip_encode_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
+                         uint8_t *out, uint32_t *crc);
 
 /* CRC-32 of A followed by B of `size_b` bytes. */
 uint32_t gzip_crc_combine(uint32_t crc_a, uint32_t crc_b, uint64_t size_b);

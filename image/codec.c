@@ -1,0 +1,193 @@
+#include "image/codec.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <string.h>
+#include <zlib.h>
+
+#if SLIPWAY_HAVE_ISAL
+#include <isa-l.h>
+#define ISAL_LEVEL 2
+#define ISAL_LEVEL_BUFFER ISAL_DEF_LVL2_DEFAULT
+#endif
+
+#define ZLIB_LEVEL_FAST 1
+#define ZLIB_LEVEL_BEST 6
+#define ZLIB_RAW_WINDOW (-15)
+#define ZLIB_MEM_LEVEL 8
+
+/* RFC 1952, 2.3: magic, CM deflate, no flags, no time, no extra flags, OS unknown. */
+const uint8_t gzip_header[GZIP_HEADER_BYTES] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255};
+
+#define TAR_BLOCK 512
+#define TAR_CHECKSUM_AT 148
+#define TAR_CHECKSUM_SIZE 8
+
+static bool all_zero(const uint8_t *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (data[i] != 0)
+            return false;
+    return true;
+}
+
+/* The header checksum is what every tar has in common, from v7 to pax: the sum of the header's
+ * bytes with the checksum field taken as spaces, in octal. */
+static bool tar_checksum_fits(const uint8_t *header)
+{
+    uint32_t want = 0;
+    size_t i = 0;
+    const uint8_t *field = header + TAR_CHECKSUM_AT;
+    while (i < TAR_CHECKSUM_SIZE && field[i] == ' ')
+        i++;
+    size_t digits = i;
+    for (; i < TAR_CHECKSUM_SIZE && field[i] >= '0' && field[i] <= '7'; i++)
+        want = want * 8 + (uint32_t)(field[i] - '0');
+    if (i == digits)
+        return false;
+    uint32_t sum = 0;
+    int32_t signed_sum = 0; /* some old tars summed signed characters */
+    for (size_t at = 0; at < TAR_BLOCK; at++) {
+        bool in_field = at >= TAR_CHECKSUM_AT && at < TAR_CHECKSUM_AT + TAR_CHECKSUM_SIZE;
+        uint8_t byte = in_field ? ' ' : header[at];
+        sum += byte;
+        signed_sum += (int8_t)byte;
+    }
+    return want == sum || (int32_t)want == signed_sum;
+}
+
+enum content content_of(const uint8_t *data, size_t size)
+{
+    static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+    if (size == 0)
+        return CONTENT_EMPTY;
+    if (size >= 3 && data[0] == 0x1f && data[1] == 0x8b && data[2] == 8)
+        return CONTENT_GZIP;
+    if (size >= sizeof zstd_magic && memcmp(data, zstd_magic, sizeof zstd_magic) == 0)
+        return CONTENT_ZSTD;
+    if (size >= TAR_BLOCK && (all_zero(data, TAR_BLOCK) || tar_checksum_fits(data)))
+        return CONTENT_TAR;
+    return CONTENT_OTHER;
+}
+
+size_t gzip_block_bound(size_t size)
+{
+    /* Incompressible data goes out as stored blocks, 5 bytes per 65,535 (RFC 1951, 3.2.4). Both
+     * libraries want room to try before they store. */
+    return size + size / 16 + 4096;
+}
+
+struct gzip_encoder {
+    enum effort effort;
+    z_stream zlib; /* in use when state is not NULL */
+#if SLIPWAY_HAVE_ISAL
+    struct isal_zstream isal;
+    uint8_t level_buffer[ISAL_LEVEL_BUFFER];
+#endif
+};
+
+static bool uses_isal(enum effort effort)
+{
+    return SLIPWAY_HAVE_ISAL && effort == EFFORT_FAST;
+}
+
+struct gzip_encoder *gzip_encoder_new(enum effort effort)
+{
+    struct gzip_encoder *encoder = xcalloc(1, sizeof *encoder);
+    encoder->effort = effort;
+    if (!uses_isal(effort)) {
+        int level = effort == EFFORT_FAST ? ZLIB_LEVEL_FAST : ZLIB_LEVEL_BEST;
+        int rc = deflateInit2(&encoder->zlib, level, Z_DEFLATED, ZLIB_RAW_WINDOW, ZLIB_MEM_LEVEL,
+                              Z_DEFAULT_STRATEGY);
+        assert(rc == Z_OK);
+        (void)rc;
+    }
+    return encoder;
+}
+
+void gzip_encoder_free(struct gzip_encoder *encoder)
+{
+    if (encoder == NULL)
+        return;
+    if (encoder->zlib.state)
+        deflateEnd(&encoder->zlib);
+    free(encoder);
+}
+
+#if SLIPWAY_HAVE_ISAL
+static size_t isal_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
+                         uint8_t *out, uint32_t *crc)
+{
+    struct isal_zstream *stream = &encoder->isal;
+    isal_deflate_stateless_init(stream);
+    stream->level = ISAL_LEVEL;
+    stream->level_buf = encoder->level_buffer;
+    stream->level_buf_size = sizeof encoder->level_buffer;
+    stream->gzip_flag = IGZIP_DEFLATE;
+    stream->flush = FULL_FLUSH;
+    stream->end_of_stream = last;
+    stream->next_in = (uint8_t *)(uintptr_t)in;
+    stream->avail_in = (uint32_t)size;
+    stream->next_out = out;
+    stream->avail_out = (uint32_t)gzip_block_bound(size);
+    int rc = isal_deflate_stateless(stream);
+    assert(rc == COMP_OK && stream->avail_in == 0);
+    (void)rc;
+    *crc = crc32_gzip_refl(0, in, size);
+    return gzip_block_bound(size) - stream->avail_out;
+}
+#endif
+
+static size_t zlib_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
+                         uint8_t *out, uint32_t *crc)
+{
+    z_stream *stream = &encoder->zlib;
+    deflateReset(stream);
+    stream->next_in = (uint8_t *)(uintptr_t)in;
+    stream->avail_in = (uInt)size;
+    stream->next_out = out;
+    stream->avail_out = (uInt)gzip_block_bound(size);
+    int rc = deflate(stream, last ? Z_FINISH : Z_FULL_FLUSH);
+    assert(rc == (last ? Z_STREAM_END : Z_OK) && stream->avail_in == 0);
+    (void)rc;
+    *crc = (uint32_t)crc32(0, in, (uInt)size);
+    return gzip_block_bound(size) - stream->avail_out;
+}
+
+size_t gzip_encode_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
+                         uint8_t *out, uint32_t *crc)
+{
+    assert(size <= CODEC_BLOCK_BYTES);
+#if SLIPWAY_HAVE_ISAL
+    if (uses_isal(encoder->effort))
+        return isal_block(encoder, in, size, last, out, crc);
+#endif
+    return zlib_block(encoder, in, size, last, out, crc);
+}
+
+uint32_t gzip_crc_combine(uint32_t crc_a, uint32_t crc_b, uint64_t size_b)
+{
+    return (uint32_t)crc32_combine(crc_a, crc_b, (z_off_t)size_b);
+}
+
+static void put_le32(uint8_t *out, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
+}
+
+void gzip_trailer(uint32_t crc, uint64_t raw_size, uint8_t out[GZIP_TRAILER_BYTES])
+{
+    put_le32(out, crc);
+    put_le32(out + 4, (uint32_t)raw_size);
+}
+
+const char *gzip_library(void)
+{
+#if SLIPWAY_HAVE_ISAL
+    return "ISA-L";
+#else
+    return "zlib " ZLIB_VERSION;
+#endif
+}
