@@ -1,0 +1,45 @@
+# What is checked beside the behaviour: other builds of the same tests, and the house style.
+# Registered in the address-sanitizer build only, which is the one that scripts/test runs; the other
+# builds are made here as fixtures, so that one ctest run is everything.
+
+if(NOT SLIPWAY_SANITIZE MATCHES "address")
+  return()
+endif()
+
+function(house_build preset)
+  add_test(NAME house.build-${preset}
+           COMMAND ${PROJECT_SOURCE_DIR}/tests/house/build ${preset})
+  set_tests_properties(house.build-${preset} PROPERTIES
+    FIXTURES_SETUP build_${preset} PROCESSORS 2 TIMEOUT 1800 LABELS house
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+endfunction()
+
+# house_check(NAME TIMEOUT ARGS...): tests/house/NAME run from the source folder.
+function(house_check name timeout)
+  add_test(NAME house.${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/house/${name} ${ARGN})
+  set_tests_properties(house.${name} PROPERTIES
+    TIMEOUT ${timeout} LABELS house WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+endfunction()
+
+house_build(tsan)
+house_build(release)
+
+add_test(NAME tsan.unit
+         COMMAND ${CMAKE_CTEST_COMMAND} --test-dir ${PROJECT_SOURCE_DIR}/build/tsan
+                 --no-tests=error --output-on-failure -L unit)
+set_tests_properties(tsan.unit PROPERTIES
+  FIXTURES_REQUIRED build_tsan TIMEOUT 900 LABELS "house;tsan"
+  ENVIRONMENT "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+
+add_test(NAME valgrind.push
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/house/valgrind-push
+                 ${PROJECT_SOURCE_DIR}/build/release/slipway)
+set_tests_properties(valgrind.push PROPERTIES
+  FIXTURES_REQUIRED build_release TIMEOUT 300 LABELS "house;valgrind")
+
+house_check(format 60)
+house_check(shell 60)
+house_check(documents 60)
+house_check(cppcheck 300)
+house_check(clang-tidy 900 ${CMAKE_BINARY_DIR})
+set_tests_properties(house.clang-tidy PROPERTIES PROCESSORS 2)
