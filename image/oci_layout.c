@@ -1,0 +1,69 @@
+#include "image/oci_layout.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+static bool only_a_tag(const char *text)
+{
+    return strchr(text, '/') == NULL && strchr(text, ':') == NULL && strchr(text, '@') == NULL;
+}
+
+static bool take_annotation(const json_t *annotations, const char *key, struct archive_name *out)
+{
+    const char *text = json_text(annotations, key);
+    struct archive_name name = {0};
+    struct error ignored = ERROR_INIT;
+    if (text == NULL)
+        return false;
+    if (only_a_tag(text)) {
+        if (reference_set_tag(&name.reference, text, &ignored) != ERR_OK)
+            return false;
+    } else if (reference_parse(text, &name.reference, &ignored) != ERR_OK ||
+               name.reference.tag[0] == '\0') {
+        return false;
+    }
+    *out = name;
+    return true;
+}
+
+static enum errc take_entry(const json_t *item, size_t nth, struct layout_entry *out,
+                            struct error *err)
+{
+    autofree char *what = xasprintf("index.json: manifests[%zu]", nth);
+    if (descriptor_parse(item, what, &out->descriptor, err) != ERR_OK)
+        return err->code;
+    const json_t *annotations = json_object_get(item, "annotations");
+    out->named = take_annotation(annotations, "io.containerd.image.name", &out->name) ||
+                 take_annotation(annotations, "org.opencontainers.image.ref.name", &out->name);
+    return ERR_OK;
+}
+
+enum errc oci_layout_parse(const void *data, size_t size, struct oci_layout *out, struct error *err)
+{
+    json_t *root autojson = NULL;
+    if (json_parse(data, size, LAYOUT_LIMIT_BYTES, "index.json", &root, err) != ERR_OK)
+        return err->code;
+    const json_t *manifests = json_object_get(root, "manifests");
+    if (!json_is_array(manifests))
+        return fail(err, ERR_MANIFEST_INVALID, 0, "index.json has no array \"manifests\"");
+    size_t count = json_array_size(manifests);
+    if (count == 0 || count > LAYOUT_ENTRIES_MAX)
+        return fail(err, ERR_NOT_AN_IMAGE, 0, "index.json lists %zu manifests (1 to %d are taken)",
+                    count, LAYOUT_ENTRIES_MAX);
+    struct oci_layout layout = {.entries = xcalloc(count, sizeof *layout.entries)};
+    for (; layout.count < count; layout.count++)
+        if (take_entry(json_array_get(manifests, layout.count), layout.count,
+                       &layout.entries[layout.count], err) != ERR_OK) {
+            oci_layout_deinit(&layout);
+            return err->code;
+        }
+    *out = layout;
+    return ERR_OK;
+}
+
+void oci_layout_deinit(struct oci_layout *layout)
+{
+    free(layout->entries);
+    *layout = (struct oci_layout){0};
+}

@@ -1,0 +1,40 @@
+/*
+ * `index.json` of an OCI image layout: the descriptors of what the layout holds, and the names that
+ * their annotations give.
+ *
+ * OCI image specification, image-layout.md. Two annotations carry names:
+ * `io.containerd.image.name` (a full reference; buildx, containerd, Docker) and
+ * `org.opencontainers.image.ref.name` (a full reference or only a tag; skopeo, umoci).
+ */
+#ifndef SLIPWAY_IMAGE_OCI_LAYOUT_H
+#define SLIPWAY_IMAGE_OCI_LAYOUT_H
+
+#include "image/descriptor.h"
+#include "image/reference.h"
+
+#define LAYOUT_LIMIT_BYTES ((size_t)4 << 20)
+#define LAYOUT_ENTRIES_MAX 1000
+
+/* A name that an archive gives an image: a whole reference, or only a tag (path is ""). */
+struct archive_name {
+    struct reference reference; /* host and path are "" when only the tag is known */
+};
+
+struct layout_entry {
+    struct descriptor descriptor;
+    bool named;
+    struct archive_name name; /* when named */
+};
+
+struct oci_layout {
+    struct layout_entry *entries; /* owned, in the order of index.json */
+    size_t count;
+};
+
+/* ERR_JSON_INVALID, ERR_JSON_TOO_LARGE, ERR_MANIFEST_INVALID; ERR_NOT_AN_IMAGE when it lists
+ * nothing. An annotation that is no reference and no tag is taken as no name. */
+enum errc oci_layout_parse(const void *data, size_t size, struct oci_layout *out,
+                           struct error *err);
+void oci_layout_deinit(struct oci_layout *layout);
+
+#endif
