@@ -2,7 +2,7 @@
 # Registered in the address-sanitizer build only, which is the one that scripts/test runs; the other
 # builds are made here as fixtures, so that one ctest run is everything.
 
-if(NOT SLIPWAY_SANITIZE MATCHES "address")
+if(NOT SLIPWAY_TESTS OR NOT SLIPWAY_SANITIZE MATCHES "address")
   return()
 endif()
 
