@@ -29,9 +29,15 @@ struct descriptor {
 };
 
 /* From a JSON object. `what` names it in messages ("layers[3]"). ERR_MANIFEST_INVALID for a missing
- * or malformed mediaType, digest or size (0 to 2^63-1). */
+ * or malformed mediaType, digest or size (0 to 2^63-1), and for urls or a platform of the wrong
+ * shape. A null or empty `urls` is none. */
 enum errc descriptor_parse(const json_t *object, const char *what, struct descriptor *out,
                            struct error *err);
+
+/* The members os, architecture and variant of a JSON object (a descriptor's platform, an image's
+ * config); one that is absent or null is "". `code` for one that is no string or too long. */
+enum errc platform_read(const json_t *object, enum errc code, const char *what,
+                        struct platform *out, struct error *err);
 
 /* "os/arch[/variant]" to a platform: ERR_BAD_REQUEST when malformed. */
 enum errc platform_parse(const char *text, struct platform *out, struct error *err);

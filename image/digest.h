@@ -29,7 +29,7 @@ struct digest {
 size_t digest_size(enum digest_algorithm algorithm);
 const char *digest_algorithm_name(enum digest_algorithm algorithm);
 
-/* Text to value. ERR_DIGEST_INVALID quotes the text (shortened). */
+/* Text to value. ERR_DIGEST_INVALID quotes the text (shortened); NULL, "no text", is that too. */
 enum errc digest_parse(const char *text, struct digest *out, struct error *err);
 
 /* The same from an algorithm name ("sha256") and hex given apart, as in `blobs/sha256/<hex>`. */
@@ -50,7 +50,8 @@ int digest_compare(const struct digest *a, const struct digest *b);
 /* The digest of `size` bytes in memory. */
 struct digest digest_of(enum digest_algorithm algorithm, const void *data, size_t size);
 
-/* Incremental hashing: new, update..., finish (once) or just free. */
+/* Incremental hashing: new, update..., finish at most once, and always free. Nothing may be added
+ * after finish. */
 struct digester;
 struct digester *digester_new(enum digest_algorithm algorithm);
 void digester_update(struct digester *digester, const void *data, size_t size);

@@ -19,8 +19,9 @@ struct image_config {
 };
 
 /* `what` names the config in messages. ERR_JSON_INVALID / ERR_JSON_TOO_LARGE; ERR_CONFIG_INVALID
- * for a value that is no object, a rootfs.type other than "layers", a malformed or missing
- * diff_ids, more than IMAGE_LAYERS_MAX of them. */
+ * for a value that is no object, a rootfs that is missing or whose type is not "layers" (old tools
+ * write no type), a malformed or missing diff_ids, more than IMAGE_LAYERS_MAX of them. Docker
+ * leaves diff_ids out of an image without layers: with the type given, that is an empty list. */
 enum errc image_config_parse(const void *data, size_t size, const char *what,
                              struct image_config *out, struct error *err);
 void image_config_deinit(struct image_config *config);

@@ -32,21 +32,26 @@ struct manifest {
 
 /* Look at manifest bytes. `media_type` is what a descriptor or Content-Type said, or NULL; the
  * document's own mediaType must agree with it where both are there (image-spec: clients SHOULD
- * reject); with neither, the kind is taken from the shape (config+layers, or manifests).
- * schemaVersion must be 2. ERR_MANIFEST_INVALID, ERR_JSON_INVALID, ERR_JSON_TOO_LARGE name `what`.
- */
+ * reject); with neither, the kind is taken from the shape (config+layers, or manifests). Parameters
+ * of `media_type` (a charset) are ignored. schemaVersion must be 2. A document with members of both
+ * an image and an index is refused (CVE-2021-41190). `layers` or `manifests` must be there; null,
+ * as some Go programs write it, is an empty list. ERR_MANIFEST_INVALID, ERR_JSON_INVALID,
+ * ERR_JSON_TOO_LARGE name `what`. On success the manifest is owned: manifest_deinit(). */
 enum errc manifest_parse(const void *data, size_t size, const char *media_type, const char *what,
                          struct manifest *out, struct error *err);
 void manifest_deinit(struct manifest *manifest);
 
 /* The bytes of a new schema2 manifest, as Docker writes it: indented by three spaces, members in
- * the order schemaVersion, mediaType, config, layers; layer descriptors mediaType, size, digest. */
+ * the order schemaVersion, mediaType, config, layers; layer descriptors mediaType, size, digest; no
+ * newline at the end. */
 void manifest_build_schema2(const struct descriptor *config, const struct descriptor *layers,
                             size_t count, struct buf *out);
 
 /* The bytes of `original` (an image manifest) with its layers replaced one by one: mediaType,
- * digest and size are the new ones, everything else (annotations, config, subject) stays. For OCI
- * images whose layers were compressed. `count` equals the number of layers in the original. */
+ * digest and size are the new ones, everything else (annotations, config, subject) stays, but for
+ * `data` and `urls` of a layer whose digest changed: they are of the old bytes. For OCI images
+ * whose layers were compressed. `count` equals the number of layers in the original, else
+ * ERR_MANIFEST_INVALID; ERR_JSON_TOO_LARGE when the result passes the limit of `out`. */
 enum errc manifest_replace_layers(const void *original, size_t size,
                                   const struct descriptor *layers, size_t count, struct buf *out,
                                   struct error *err);
@@ -56,7 +61,8 @@ void manifest_build_oci(const struct descriptor *config, const struct descriptor
                         size_t count, struct buf *out);
 
 /* The bytes of the index `original` with child descriptors replaced (digest and size) by position:
- * for an index some of whose members had to be rebuilt. `children` has an entry for each. */
+ * for an index some of whose members had to be rebuilt. `children` has an entry for each. Otherwise
+ * as manifest_replace_layers(). */
 enum errc manifest_replace_children(const void *original, size_t size,
                                     const struct descriptor *children, size_t count,
                                     struct buf *out, struct error *err);

@@ -23,6 +23,13 @@
 #define MEDIA_OCI_LAYER_ZSTD "application/vnd.oci.image.layer.v1.tar+zstd"
 #define MEDIA_OCI_EMPTY "application/vnd.oci.empty.v1+json"
 
+/* RFC 6838, section 4.2: type "/" subtype, each a restricted name of at most 127 characters,
+ * without parameters. Such a text fits MEDIA_TYPE_MAX and needs no escaping in JSON. NULL is
+ * invalid. */
+bool media_type_valid(const char *type);
+
+/* The predicates take NULL and answer false. */
+
 /* An image manifest: schema2 or OCI (which may also be an artifact). */
 bool media_type_is_manifest(const char *type);
 /* A manifest list or OCI index. */

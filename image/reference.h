@@ -8,7 +8,9 @@
  * The first component is a host when it has a "." or ":", is "localhost", is a bracketed IPv6
  * address, or has an upper-case letter; else the host is docker.io and a single component gets
  * "library/" in front. "index.docker.io" is docker.io. Hosts are lower-cased (DNS does not
- * distinguish), paths with upper case are refused. No tag is added: what has none, has none.
+ * distinguish), paths with upper case are refused. No tag is added: what has none, has none. Bare
+ * 64 hex digits are refused (they are an image id), and so is what could never be reached: a port
+ * outside 1 to 65535, brackets around what is no IPv6 address.
  *
  * A value without pointers.
  */
@@ -43,7 +45,8 @@ enum errc reference_set_tag(struct reference *ref, const char *tag, struct error
 /* Same host and path. */
 bool reference_same_name(const struct reference *a, const struct reference *b);
 
-/* The host is this machine: localhost, *.localhost, 127.0.0.0/8, ::1; any port. */
+/* The host is this machine: localhost, *.localhost, 127.0.0.0/8, [::1] in any spelling; any port.
+ * By name only: nothing is resolved. */
 bool reference_host_is_loopback(const char *host);
 
 #endif
