@@ -26,8 +26,9 @@ struct layer_pipeline {
     enum effort effort;
     enum phase phase;
     struct sink sink;
-    struct digester *raw;    /* of the bytes as they came */
-    struct digester *stored; /* of the bytes given to the sink; NULL where they are the same */
+    struct digester *raw;     /* of the bytes as they came */
+    struct digester *diff_id; /* SHA-256 of the same, NULL where `raw` is that */
+    struct digester *stored;  /* of the bytes given to the sink; NULL where they are the same */
     enum content content;
     uint64_t raw_size;
     uint64_t size;
@@ -72,6 +73,7 @@ void layer_pipeline_begin(struct layer_pipeline *pipeline, enum digest_algorithm
     pipeline->phase = PHASE_PEEK;
     pipeline->sink = sink;
     pipeline->raw = digester_new(algorithm);
+    pipeline->diff_id = algorithm == DIGEST_SHA256 ? NULL : digester_new(DIGEST_SHA256);
     pipeline->content = CONTENT_EMPTY;
     pipeline->raw_size = 0;
     pipeline->size = 0;
@@ -188,6 +190,8 @@ enum errc layer_pipeline_write(struct layer_pipeline *pipeline, const void *data
     assert(pipeline->phase != PHASE_IDLE);
     const uint8_t *at = data;
     digester_update(pipeline->raw, data, size);
+    if (pipeline->diff_id)
+        digester_update(pipeline->diff_id, data, size);
     pipeline->raw_size += size;
     if (pipeline->phase == PHASE_PEEK) {
         size_t room = CONTENT_PEEK_BYTES - pipeline->peeked;
@@ -221,8 +225,10 @@ static enum errc finish_gzip(struct layer_pipeline *pipeline, struct error *err)
 static void end_file(struct layer_pipeline *pipeline)
 {
     digester_free(pipeline->raw);
+    digester_free(pipeline->diff_id);
     digester_free(pipeline->stored);
     pipeline->raw = NULL;
+    pipeline->diff_id = NULL;
     pipeline->stored = NULL;
     pipeline->phase = PHASE_IDLE;
 }
@@ -238,6 +244,7 @@ enum errc layer_pipeline_finish(struct layer_pipeline *pipeline, struct layer_re
     out->content = pipeline->content;
     out->codec = compressed ? CODEC_GZIP : CODEC_NONE;
     out->raw = digester_finish(pipeline->raw);
+    out->diff_id = pipeline->diff_id ? digester_finish(pipeline->diff_id) : out->raw;
     out->raw_size = pipeline->raw_size;
     out->digest = compressed ? digester_finish(pipeline->stored) : out->raw;
     out->size = pipeline->size;

@@ -28,11 +28,12 @@
 
 struct layer_result {
     enum content content;
-    struct digest raw;    /* of the bytes as they came; of a tar: the diffID */
-    uint64_t raw_size;    /* bytes as they came */
-    enum codec codec;     /* what slipway did: CODEC_GZIP for a tar, else CODEC_NONE */
-    struct digest digest; /* of the bytes given to the sink */
-    uint64_t size;        /* bytes given to the sink */
+    struct digest raw;     /* of the bytes as they came, by the algorithm of the file's name */
+    struct digest diff_id; /* the same bytes by SHA-256: of a tar, the layer's diffID */
+    uint64_t raw_size;     /* bytes as they came */
+    enum codec codec;      /* what slipway did: CODEC_GZIP for a tar, else CODEC_NONE */
+    struct digest digest;  /* of the bytes given to the sink */
+    uint64_t size;         /* bytes given to the sink */
 };
 
 struct layer_pipeline;

@@ -41,7 +41,7 @@ static enum errc take_entry(const json_t *item, size_t nth, struct layout_entry 
 
 enum errc oci_layout_parse(const void *data, size_t size, struct oci_layout *out, struct error *err)
 {
-    json_t *root autojson = NULL;
+    autojson json_t *root = NULL;
     if (json_parse(data, size, LAYOUT_LIMIT_BYTES, "index.json", &root, err) != ERR_OK)
         return err->code;
     const json_t *manifests = json_object_get(root, "manifests");

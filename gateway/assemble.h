@@ -1,0 +1,37 @@
+/*
+ * Making one image of an archive pushable: the half of gateway/image_choice.h that works on a
+ * choice already made.
+ */
+#ifndef SLIPWAY_GATEWAY_ASSEMBLE_H
+#define SLIPWAY_GATEWAY_ASSEMBLE_H
+
+#include "gateway/image_choice.h"
+#include "image/docker_archive.h"
+
+struct assembly {
+    const struct catalog *catalog;   /* borrowed */
+    struct batch *batch;             /* borrowed */
+    bool schema2;                    /* a new manifest for an image is schema2 */
+    const struct platform *platform; /* the one wished for, until it was found; NULL = any */
+    unsigned enclosing;              /* indexes that are pushed around the manifest at hand */
+    struct digest *used;             /* blobs of the batch that the image needs; owned */
+    size_t used_count;
+    size_t used_capacity;
+};
+
+void assembly_deinit(struct assembly *assembly);
+
+/* From manifest.json: `image` with its config and layers. */
+enum errc assemble_docker_image(struct assembly *assembly, const struct docker_image *image,
+                                struct descriptor *manifest, struct digest *config,
+                                struct error *err);
+
+/* From an OCI layout: the manifest or index `root` and all it refers to; with a platform wished
+ * for, the one member of the index that matches. */
+enum errc assemble_oci_image(struct assembly *assembly, const struct descriptor *root,
+                             struct descriptor *manifest, struct digest *config, struct error *err);
+
+/* Drop from the batch what was stored for catalog entries that the image does not need. */
+void assembly_drop_unused(struct assembly *assembly);
+
+#endif
