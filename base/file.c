@@ -10,16 +10,27 @@
 
 #define SOURCE_PIECE ((size_t)256 * 1024)
 
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 enum errc file_make_folders(const char *path, mode_t mode, struct error *err)
 {
+    if (path[0] == '\0')
+        return fail(err, ERR_IO, ENOENT, "make a folder without a name");
     autofree char *partial = xstrdup(path);
     for (char *slash = partial + 1;; slash++) {
         if (*slash != '/' && *slash != '\0')
             continue;
         char kept = *slash;
         *slash = '\0';
-        if (mkdir(partial, mode) != 0 && errno != EEXIST)
-            return fail(err, ERR_IO, errno, "make folder %s", partial);
+        if (mkdir(partial, mode) != 0) {
+            int why = errno;
+            if (why != EEXIST || !is_folder(partial))
+                return fail(err, ERR_IO, why, "make folder %s", partial);
+        }
         *slash = kept;
         if (kept == '\0')
             return ERR_OK;

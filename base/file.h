@@ -22,7 +22,7 @@ static inline void file_close_at(const int *fd)
         close(*fd);
 }
 
-/* mkdir -p. */
+/* mkdir -p: what is there already is fine when it is a folder (or a link to one). */
 enum errc file_make_folders(const char *path, mode_t mode, struct error *err);
 
 /* Write all of `data` at the file's position, whatever write(2) takes at a time. */

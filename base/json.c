@@ -7,12 +7,34 @@ void json_start(void)
     json_object_seed(0);
 }
 
+/* An upper bound of the values in the text, without parsing: each is the first, or follows an
+ * opening bracket or a comma that stands outside of strings. */
+static size_t count_values(const char *text, size_t size)
+{
+    size_t count = 1;
+    bool quoted = false;
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        if (c == '"')
+            quoted = !quoted;
+        else if (quoted && c == '\\')
+            i++;
+        else if (!quoted && (c == ',' || c == '[' || c == '{'))
+            count++;
+    }
+    return count;
+}
+
 enum errc json_parse(const void *data, size_t size, size_t limit_bytes, const char *what,
                      json_t **out, struct error *err)
 {
     if (size > limit_bytes)
         return fail(err, ERR_JSON_TOO_LARGE, 0, "%s has %zu bytes, the limit is %zu", what, size,
                     limit_bytes);
+    size_t values = count_values(data, size);
+    if (values > JSON_VALUES_MAX)
+        return fail(err, ERR_JSON_TOO_LARGE, 0, "%s has about %zu values, the limit is %d", what,
+                    values, JSON_VALUES_MAX);
     json_error_t why;
     json_t *value = json_loadb(data, size, JSON_REJECT_DUPLICATES, &why);
     if (value == NULL)

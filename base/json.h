@@ -1,6 +1,8 @@
 /*
  * Reading JSON that a stranger sent: a byte limit before parsing, no duplicate keys, and error
- * texts that name the document, line and column. Jansson bounds the nesting (2048 levels).
+ * texts that name the document, line and column. Jansson bounds the nesting (2048 levels). A parsed
+ * value takes up to a hundred times the bytes of its text ("[{},{},"), so the number of values is
+ * limited too: JSON_VALUES_MAX of them need about 25 MiB at worst.
  *
  * json_start() seeds the hash tables; call it once before other threads start.
  */
@@ -18,10 +20,13 @@ static inline void json_decref_at(json_t **at)
     json_decref(*at);
 }
 
+#define JSON_VALUES_MAX 100000
+
 void json_start(void);
 
 /* Parse `size` bytes into an owned value. `what` names the document in messages. ERR_JSON_TOO_LARGE
- * over `limit_bytes`, ERR_JSON_INVALID (not JSON, duplicate key, trailing bytes, too deep). */
+ * over `limit_bytes` or JSON_VALUES_MAX, ERR_JSON_INVALID (not JSON, duplicate key, trailing bytes,
+ * too deep). */
 enum errc json_parse(const void *data, size_t size, size_t limit_bytes, const char *what,
                      json_t **out, struct error *err);
 
