@@ -182,6 +182,19 @@ static bool is_image_id(const char *text)
     return n == 64 && text[n] == '\0';
 }
 
+/* What the first component must have to be a host whatever its case. */
+static bool host_without_case(struct span first)
+{
+    return span_has(first, dot_or_colon) || span_equal(first, "localhost");
+}
+
+static void lower_case(char *text)
+{
+    for (; *text; text++)
+        if (upper(*text))
+            *text = (char)(*text - 'A' + 'a');
+}
+
 /* Separate the host when the text names one, else an empty span. */
 static struct span cut_host(struct span *rest)
 {
@@ -220,8 +233,9 @@ static enum errc set_name(const char *text, struct span host, struct span path,
     if (!path_valid(path))
         return invalid(err, text, "the repository is malformed");
 
-    for (size_t i = 0; i < host.size; i++)
-        out->host[i] = (char)(upper(host.at[i]) ? host.at[i] - 'A' + 'a' : host.at[i]);
+    copy_span(out->host, host);
+    if (host_without_case(host))
+        lower_case(out->host);
     memcpy(out->path, HUB_OFFICIAL, prefix);
     copy_span(out->path + prefix, path);
     return ERR_OK;

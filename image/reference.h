@@ -8,9 +8,12 @@
  * The first component is a host when it has a "." or ":", is "localhost", is a bracketed IPv6
  * address, or has an upper-case letter; else the host is docker.io and a single component gets
  * "library/" in front. "index.docker.io" is docker.io. Hosts are lower-cased (DNS does not
- * distinguish), paths with upper case are refused. No tag is added: what has none, has none. Bare
- * 64 hex digits are refused (they are an image id), and so is what could never be reached: a port
- * outside 1 to 65535, brackets around what is no IPv6 address.
+ * distinguish), but not one that is a host only by its upper case: "Host/app" in lower case would
+ * be read again as a repository of docker.io. Paths with upper case are refused. No tag is added:
+ * what has none, has none. Bare 64 hex digits are refused (they are an image id), and so is what
+ * could never be reached: a port outside 1 to 65535, brackets around what is no IPv6 address.
+ *
+ * The text of a parsed reference parses to the same value.
  *
  * A value without pointers.
  */

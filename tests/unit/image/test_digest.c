@@ -1,0 +1,204 @@
+#include "image/digest.h"
+
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ABC_SHA256 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define ABC_SHA512                                                                                 \
+    "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"                             \
+    "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
+#define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+static void texts_make_the_round_trip(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"sha256:" ABC_SHA256, "sha512:" ABC_SHA512,
+                                        "sha256:" EMPTY_SHA256};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct error err = ERROR_INIT;
+        struct digest digest;
+        char text[DIGEST_TEXT_MAX];
+        assert_int_equal(digest_parse(texts[i], &digest, &err), ERR_OK);
+        assert_string_equal(digest_text(&digest, text), texts[i]);
+        assert_string_equal(digest_hex(&digest, text), texts[i] + 7);
+        char prefix[DIGEST_SHORT_MAX];
+        assert_int_equal(strlen(digest_short(&digest, prefix)), 12);
+        assert_memory_equal(prefix, texts[i] + 7, 12);
+    }
+}
+
+static void the_unused_tail_is_zero(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct digest digest;
+    static const uint8_t zeros[DIGEST_BYTES_MAX - 32];
+    memset(&digest, 0xff, sizeof digest);
+    assert_int_equal(digest_parse("sha256:" ABC_SHA256, &digest, &err), ERR_OK);
+    assert_int_equal(digest.algorithm, DIGEST_SHA256);
+    assert_memory_equal(digest.bytes + 32, zeros, sizeof zeros);
+    digest = digest_of(DIGEST_SHA256, "abc", 3);
+    assert_memory_equal(digest.bytes + 32, zeros, sizeof zeros);
+}
+
+static void malformed_texts_are_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        NULL,
+        "",
+        ":",
+        "sha256",
+        "sha256:",
+        ABC_SHA256,
+        ":" ABC_SHA256,
+        "sha256:" ABC_SHA256 "0",
+        "sha256:" ABC_SHA256 " ",
+        "sha256:a7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "sha256:BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD",
+        "sha256:ga7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a/",
+        "SHA256:" ABC_SHA256,
+        " sha256:" ABC_SHA256,
+        "sha256::" ABC_SHA256,
+        "sha512:" ABC_SHA256,
+        "sha256:" ABC_SHA512,
+        "sha384:" ABC_SHA256,
+        "none:",
+        "sha25:" ABC_SHA256,
+        "sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564",
+        "sha256:../../../../../../../../../../../../../../../../../../../etc/pass",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct error err = ERROR_INIT;
+        struct digest digest = {.algorithm = DIGEST_SHA512, .bytes = {7}};
+        const struct digest before = digest;
+        if (digest_parse(texts[i], &digest, &err) != ERR_DIGEST_INVALID)
+            fail_msg("taken: %s", texts[i]);
+        assert_memory_equal(&digest, &before, sizeof digest);
+        assert_true(strlen(err.text) > 0 && strlen(err.text) < 400);
+    }
+}
+
+static void an_endless_text_is_quoted_short(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct digest digest;
+    autofree char *text = xmalloc(100001);
+    memset(text, 'a', 100000);
+    text[100000] = '\0';
+    assert_int_equal(digest_parse(text, &digest, &err), ERR_DIGEST_INVALID);
+    assert_true(strlen(err.text) < 300);
+    text[90000] = ':';
+    assert_int_equal(digest_parse(text, &digest, &err), ERR_DIGEST_INVALID);
+    assert_true(strlen(err.text) < 300);
+    memcpy(text, "sha256:", 7);
+    assert_int_equal(digest_parse(text, &digest, &err), ERR_DIGEST_INVALID);
+    assert_true(strlen(err.text) < 300);
+}
+
+static void parts_are_a_whole(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct digest whole, parts;
+    assert_int_equal(digest_parse("sha256:" ABC_SHA256, &whole, &err), ERR_OK);
+    assert_int_equal(digest_parse_parts("sha256", ABC_SHA256, &parts, &err), ERR_OK);
+    assert_true(digest_equal(&whole, &parts));
+    assert_int_equal(digest_parse_parts("sha256", "", &parts, &err), ERR_DIGEST_INVALID);
+    assert_int_equal(digest_parse_parts("", ABC_SHA256, &parts, &err), ERR_DIGEST_INVALID);
+    assert_int_equal(digest_parse_parts("none", "", &parts, &err), ERR_DIGEST_INVALID);
+    assert_int_equal(digest_parse_parts("sha256", ABC_SHA256 "/x", &parts, &err),
+                     ERR_DIGEST_INVALID);
+}
+
+static void known_answers(void **state)
+{
+    (void)state;
+    char text[DIGEST_TEXT_MAX];
+    struct digest digest = digest_of(DIGEST_SHA256, "abc", 3);
+    assert_string_equal(digest_text(&digest, text), "sha256:" ABC_SHA256);
+    digest = digest_of(DIGEST_SHA512, "abc", 3);
+    assert_string_equal(digest_text(&digest, text), "sha512:" ABC_SHA512);
+    digest = digest_of(DIGEST_SHA256, "", 0);
+    assert_string_equal(digest_text(&digest, text), "sha256:" EMPTY_SHA256);
+}
+
+static void pieces_hash_as_the_whole(void **state)
+{
+    (void)state;
+    uint8_t data[1000];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7);
+    for (size_t piece = 1; piece <= sizeof data; piece = piece * 3 + 1) {
+        struct digester *digester = digester_new(DIGEST_SHA256);
+        for (size_t at = 0; at < sizeof data; at += piece)
+            digester_update(digester, data + at,
+                            sizeof data - at < piece ? sizeof data - at : piece);
+        digester_update(digester, data, 0);
+        struct digest got = digester_finish(digester);
+        struct digest want = digest_of(DIGEST_SHA256, data, sizeof data);
+        assert_true(digest_equal(&got, &want));
+        digester_free(digester);
+    }
+    digester_free(digester_new(DIGEST_SHA512));
+    digester_free(NULL);
+}
+
+static void order_is_total(void **state)
+{
+    (void)state;
+    const struct digest none = {.algorithm = DIGEST_NONE};
+    struct digest a = {.algorithm = DIGEST_SHA256};
+    struct digest b = {.algorithm = DIGEST_SHA256};
+    struct digest long_one = {.algorithm = DIGEST_SHA512};
+    a.bytes[31] = 1;
+    b.bytes[31] = 0x80;
+    assert_true(digest_compare(&none, &a) < 0);
+    assert_true(digest_compare(&a, &b) < 0);
+    assert_true(digest_compare(&b, &a) > 0);
+    assert_true(digest_compare(&b, &long_one) < 0);
+    assert_int_equal(digest_compare(&a, &a), 0);
+    assert_true(digest_equal(&none, &none));
+    assert_false(digest_equal(&a, &b));
+    long_one = (struct digest){.algorithm = DIGEST_SHA512};
+    memcpy(long_one.bytes, a.bytes, 32);
+    assert_false(digest_equal(&a, &long_one));
+}
+
+static void names_and_sizes(void **state)
+{
+    (void)state;
+    assert_int_equal(digest_size(DIGEST_NONE), 0);
+    assert_int_equal(digest_size(DIGEST_SHA256), 32);
+    assert_int_equal(digest_size(DIGEST_SHA512), DIGEST_BYTES_MAX);
+    assert_string_equal(digest_algorithm_name(DIGEST_SHA256), "sha256");
+    assert_string_equal(digest_algorithm_name(DIGEST_SHA512), "sha512");
+    /* Stored on disk. */
+    assert_int_equal(DIGEST_SHA256, 1);
+    assert_int_equal(DIGEST_SHA512, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_make_the_round_trip),
+        cmocka_unit_test(the_unused_tail_is_zero),
+        cmocka_unit_test(malformed_texts_are_refused),
+        cmocka_unit_test(an_endless_text_is_quoted_short),
+        cmocka_unit_test(parts_are_a_whole),
+        cmocka_unit_test(known_answers),
+        cmocka_unit_test(pieces_hash_as_the_whole),
+        cmocka_unit_test(order_is_total),
+        cmocka_unit_test(names_and_sizes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
