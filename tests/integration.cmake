@@ -1,0 +1,41 @@
+# Integration tests: tests/integration/test_NAME.py, each file one test integration.NAME that runs
+# the slipway of this build against real registries and clients. Two house checks that need no
+# slipway stand here too, as they share the language.
+
+find_program(SLIPWAY_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
+
+file(GLOB integration_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/integration/test_*.py)
+foreach(source IN LISTS integration_tests)
+  get_filename_component(stem ${source} NAME_WE)
+  string(REPLACE "test_" "" name ${stem})
+  add_test(NAME integration.${name}
+           COMMAND ${SLIPWAY_PYTHON} -m pytest -q -p no:cacheprovider ${source})
+  set_tests_properties(integration.${name} PROPERTIES
+    TIMEOUT 600 LABELS integration
+    ENVIRONMENT "SLIPWAY=$<TARGET_FILE:slipway>;PYTHONDONTWRITEBYTECODE=1;PYTHONHASHSEED=0")
+endforeach()
+
+# These look at time or memory: nothing else may run beside them.
+foreach(name memory server)
+  if(TEST integration.${name})
+    set_tests_properties(integration.${name} PROPERTIES RUN_SERIAL ON)
+  endif()
+endforeach()
+# The release build that the memory test measures; registered in tests/house.cmake where it is.
+if(TEST integration.memory AND SLIPWAY_SANITIZE MATCHES "address")
+  set_tests_properties(integration.memory PROPERTIES FIXTURES_REQUIRED build_release)
+endif()
+# One Docker engine and one podman storage at a time.
+foreach(name docker_engine matrix)
+  if(TEST integration.${name})
+    set_tests_properties(integration.${name} PROPERTIES RESOURCE_LOCK containers)
+  endif()
+endforeach()
+
+add_test(NAME house.includes
+         COMMAND ${SLIPWAY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/support/check_includes.py
+                 ${PROJECT_SOURCE_DIR})
+add_test(NAME house.headers
+         COMMAND ${SLIPWAY_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/support/check_headers.py
+                 ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+set_tests_properties(house.includes house.headers PROPERTIES TIMEOUT 120 LABELS house)

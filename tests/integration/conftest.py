@@ -1,0 +1,57 @@
+"""What the integration tests share."""
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support.archives import docker_save_old  # noqa: E402
+from support.gateway import Gateway  # noqa: E402
+from support.images import make_image, make_small_image  # noqa: E402
+from support.registry import Registry  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """An open registry, shared by a file's tests: they use repositories of their own."""
+    with Registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with no configuration, shared by a file's tests."""
+    with Gateway(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway that no other test has touched."""
+    with Gateway(tmp_path / "gateway") as running:
+        yield running
+
+
+@pytest.fixture
+def seed() -> str:
+    """Content that no registry or cache has seen."""
+    return secrets.token_hex(8)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, seed: str) -> Path:
+    """A `docker save` of one small image named m/source:1.0."""
+    image = make_small_image(tmp_path / "files", seed)
+    return docker_save_old([(image, ["m/source:1.0"])], tmp_path / "image.tar")
+
+
+@pytest.fixture
+def larger_archive(tmp_path: Path, seed: str) -> Path:
+    """The same with a few megabytes."""
+    image = make_image(tmp_path / "larger", seed)
+    return docker_save_old([(image, ["m/source:1.0"])], tmp_path / "larger.tar")
