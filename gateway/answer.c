@@ -1,0 +1,127 @@
+#include "gateway/answer.h"
+
+#include "base/mem.h"
+#include "image/codec.h"
+
+#include <microhttpd.h>
+
+static json_t *text_value(const char *text)
+{
+    json_t *value = json_string(text);
+    return value ? value : json_string("(not valid UTF-8)");
+}
+
+static void set_text(json_t *object, const char *key, const char *text)
+{
+    json_object_set_new(object, key, text_value(text));
+}
+
+static void set_number(json_t *object, const char *key, uint64_t number)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)number));
+}
+
+static void set_digest(json_t *object, const char *key, const struct digest *digest)
+{
+    char text[DIGEST_TEXT_MAX];
+    set_text(object, key, digest_text(digest, text));
+}
+
+static char *print_and_drop(json_t *value)
+{
+    char *text = json_compact(value);
+    json_decref(value);
+    return text;
+}
+
+char *answer_error(const struct error *err)
+{
+    json_t *detail = json_object();
+    set_text(detail, "party", party_name(error_party(err->code)));
+    json_t *item = json_object();
+    set_text(item, "code", error_name(err->code));
+    set_text(item, "message", err->text);
+    json_object_set_new(item, "detail", detail);
+    json_t *items = json_array();
+    json_array_append_new(items, item);
+    json_t *root = json_object();
+    json_object_set_new(root, "errors", items);
+    return print_and_drop(root);
+}
+
+static json_t *failure_value(const struct error *err)
+{
+    json_t *value = json_object();
+    set_text(value, "code", error_name(err->code));
+    set_text(value, "message", err->text);
+    set_text(value, "party", party_name(error_party(err->code)));
+    if (err->status > 0)
+        set_number(value, "status", (uint64_t)err->status);
+    return value;
+}
+
+static json_t *layers_value(const struct push_result *result)
+{
+    json_t *layers = json_object();
+    set_number(layers, "existed", result->layers.existed);
+    set_number(layers, "mounted", result->layers.mounted);
+    set_number(layers, "uploaded", result->layers.uploaded);
+    set_number(layers, "skipped", result->layers.skipped);
+    return layers;
+}
+
+static json_t *result_value(const struct push_result *result)
+{
+    char target[REFERENCE_TEXT_MAX];
+    bool pushed = result->state == PUSH_PUSHED;
+    json_t *value = json_object();
+    set_text(value, "target", reference_text(&result->target, target));
+    set_text(value, "state", pushed ? "pushed" : "failed");
+    if (pushed) {
+        set_text(value, "tag", result->target.tag);
+        set_digest(value, "digest", &result->digest);
+        set_number(value, "size", result->size);
+        set_text(value, "media_type", result->media_type);
+    }
+    json_object_set_new(value, "layers", layers_value(result));
+    set_number(value, "bytes_uploaded", result->bytes_uploaded);
+    set_number(value, "attempts", result->attempts);
+    if (!pushed)
+        json_object_set_new(value, "error", failure_value(&result->error));
+    return value;
+}
+
+static json_t *image_value(const struct push_report *report)
+{
+    json_t *image = json_object();
+    set_digest(image, "manifest", &report->manifest.digest);
+    if (report->config.algorithm != DIGEST_NONE)
+        set_digest(image, "config", &report->config);
+    set_text(image, "media_type", report->manifest.media_type);
+    return image;
+}
+
+char *answer_report(const struct push_report *report)
+{
+    json_t *root = json_object();
+    set_text(root, "id", report->id);
+    set_text(root, "state", push_report_failure(report) ? "failed" : "pushed");
+    json_object_set_new(root, "image", image_value(report));
+    json_t *results = json_array();
+    for (size_t i = 0; i < report->count; i++)
+        json_array_append_new(results, result_value(&report->results[i]));
+    json_object_set_new(root, "results", results);
+    return print_and_drop(root);
+}
+
+char *answer_version(void)
+{
+    json_t *libraries = json_object();
+    set_text(libraries, "libmicrohttpd", MHD_get_version());
+    set_text(libraries, "deflate", gzip_library());
+    set_text(libraries, "jansson", jansson_version_str());
+    json_t *root = json_object();
+    set_text(root, "version", SLIPWAY_VERSION);
+    json_object_set_new(root, "libraries", libraries);
+    return print_and_drop(root);
+}

@@ -1,0 +1,176 @@
+#include "gateway/archive_push.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/ingest.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+enum errc push_order_add(struct push_order *order, const char *text, struct error *err)
+{
+    struct reference ref;
+    char name[REFERENCE_NAME_MAX + 1];
+    if (reference_parse(text, &ref, err) != ERR_OK)
+        return error_wrap(err, "target");
+    if (ref.digest.algorithm != DIGEST_NONE)
+        return fail(err, ERR_DIGEST_REFERENCE, 0,
+                    "cannot push a digest reference: name a tag of %s instead",
+                    reference_name(&ref, name));
+    for (size_t i = 0; i < order->to_count; i++)
+        if (reference_same_name(&order->to[i], &ref) && strcmp(order->to[i].tag, ref.tag) == 0)
+            return ERR_OK;
+    if (order->to_count == TARGETS_MAX)
+        return fail(err, ERR_BAD_REQUEST, 0, "more than %d targets", TARGETS_MAX);
+    order->to[order->to_count++] = ref;
+    return ERR_OK;
+}
+
+void push_order_deinit(struct push_order *order)
+{
+    free(order->image);
+    order->image = NULL;
+}
+
+/* Sorts by the time of its making: 12 hex of milliseconds, 12 of chance. */
+void push_report_init(struct push_report *report)
+{
+    uint8_t chance[6] = {0};
+    *report = (struct push_report){0};
+    if (getrandom(chance, sizeof chance, 0) != sizeof chance)
+        log_warn("no random bytes for a push id");
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    unsigned long long ms =
+        (unsigned long long)now.tv_sec * 1000u + (unsigned long long)now.tv_nsec / 1000000u;
+    snprintf(report->id, sizeof report->id, "%012llx%02x%02x%02x%02x%02x%02x", ms, chance[0],
+             chance[1], chance[2], chance[3], chance[4], chance[5]);
+}
+
+void push_report_deinit(struct push_report *report)
+{
+    free(report->results);
+    report->results = NULL;
+}
+
+static bool tag_seen(const struct chosen_image *chosen, size_t nth)
+{
+    for (size_t i = 0; i < nth; i++)
+        if (strcmp(chosen->names[i].reference.tag, chosen->names[nth].reference.tag) == 0)
+            return true;
+    return false;
+}
+
+static enum errc expand_bare(const struct reference *name, const struct chosen_image *chosen,
+                             struct push_request *requests, size_t *count, struct error *err)
+{
+    char text[REFERENCE_NAME_MAX + 1];
+    if (chosen->name_count == 0)
+        return fail(err, ERR_NO_TAG, 0, "no tags to push for %s: the archive names none, add one",
+                    reference_name(name, text));
+    for (size_t i = 0; i < chosen->name_count; i++) {
+        if (tag_seen(chosen, i))
+            continue;
+        struct push_request *request = &requests[(*count)++];
+        *request = (struct push_request){.target = *name, .manifest = chosen->manifest};
+        if (reference_set_tag(&request->target, chosen->names[i].reference.tag, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
+}
+
+static enum errc expand_targets(const struct push_order *order, const struct chosen_image *chosen,
+                                struct push_request **out, size_t *out_count, struct error *err)
+{
+    if (order->to_count == 0)
+        return fail(err, ERR_NO_TARGET, 0, "no target: say where to with to=HOST/REPOSITORY[:TAG]");
+    size_t most = order->to_count * (chosen->name_count + 1);
+    autofree struct push_request *requests = xcalloc(most, sizeof *requests);
+    size_t count = 0;
+    for (size_t i = 0; i < order->to_count; i++) {
+        if (order->to[i].tag[0])
+            requests[count++] =
+                (struct push_request){.target = order->to[i], .manifest = chosen->manifest};
+        else if (expand_bare(&order->to[i], chosen, requests, &count, err) != ERR_OK)
+            return err->code;
+    }
+    *out = mem_take(&requests);
+    *out_count = count;
+    return ERR_OK;
+}
+
+static void put_names(struct batch *batch, const struct chosen_image *chosen)
+{
+    for (size_t i = 0; i < chosen->name_count; i++)
+        if (chosen->names[i].reference.path[0])
+            batch_put_reference(batch, &chosen->names[i].reference, &chosen->manifest.digest,
+                                chosen->manifest.media_type);
+}
+
+static enum errc take_into(struct engine *engine, const struct push_order *order,
+                           struct source source, struct cancel *cancel, struct batch *batch,
+                           struct push_report *report, struct push_request **requests,
+                           struct error *err)
+{
+    struct ingest_options options = {.store = engine->store,
+                                     .codecs = engine->codecs,
+                                     .limit_bytes = engine->settings->limits.archive_bytes};
+    struct image_wish wish = {.image = order->image,
+                              .platform = order->has_platform ? &order->platform : NULL};
+    struct catalog *catalog = NULL;
+    struct chosen_image chosen = {0};
+    if (ingest_archive(&options, source, cancel, batch, &catalog, err) != ERR_OK)
+        return err->code;
+    enum errc rc = image_choose(catalog, batch, &wish, &chosen, err);
+    catalog_free(catalog);
+    if (rc == ERR_OK)
+        rc = expand_targets(order, &chosen, requests, &report->count, err);
+    if (rc == ERR_OK) {
+        put_names(batch, &chosen);
+        report->has_image = true;
+        report->manifest = chosen.manifest;
+        report->config = chosen.config;
+    }
+    chosen_image_deinit(&chosen);
+    return rc;
+}
+
+enum errc archive_take(struct engine *engine, const struct push_order *order, struct source source,
+                       struct cancel *cancel, struct push_report *report,
+                       struct push_request **requests, struct error *err)
+{
+    struct batch *batch = NULL;
+    struct push_request *expanded = NULL;
+    if (batch_begin(engine->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
+        return err->code;
+    if (take_into(engine, order, source, cancel, batch, report, &expanded, err) != ERR_OK) {
+        batch_abort(batch);
+        return err->code;
+    }
+    if (batch_commit(batch, err) != ERR_OK) {
+        free(expanded);
+        return err->code;
+    }
+    *requests = expanded;
+    return ERR_OK;
+}
+
+void archive_send(struct engine *engine, const struct push_request *requests,
+                  const struct progress *progress, struct cancel *cancel,
+                  struct push_report *report)
+{
+    report->results = xcalloc(report->count, sizeof *report->results);
+    push_all(engine->store, engine->registries, requests, report->count,
+             engine->settings->limits.pushes, progress, cancel, report->results);
+}
+
+const struct error *push_report_failure(const struct push_report *report)
+{
+    if (report->error.code != ERR_OK)
+        return &report->error;
+    for (size_t i = 0; i < report->count; i++)
+        if (report->results[i].state != PUSH_PUSHED)
+            return &report->results[i].error;
+    return NULL;
+}

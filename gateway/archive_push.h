@@ -1,0 +1,63 @@
+/*
+ * One archive from its first byte to the results: ingest, choice, push to every target.
+ *
+ * Two steps, because between them the sender can be let go: archive_take() reads the source and has
+ * the image in the store when it returns; archive_send() pushes it. Both block the calling thread.
+ */
+#ifndef SLIPWAY_GATEWAY_ARCHIVE_PUSH_H
+#define SLIPWAY_GATEWAY_ARCHIVE_PUSH_H
+
+#include "base/cancel.h"
+#include "gateway/engine.h"
+#include "gateway/image_choice.h"
+#include "upstream/push.h"
+
+#define TARGETS_MAX 64
+
+/* What was asked for. Owned by whoever made it: push_order_deinit. */
+struct push_order {
+    struct reference to[TARGETS_MAX]; /* with a tag or without, never with a digest */
+    size_t to_count;
+    char *image; /* owned; NULL = the only one */
+    bool has_platform;
+    struct platform platform;
+};
+
+/* Add a target: ERR_REFERENCE_INVALID, ERR_DIGEST_REFERENCE, ERR_BAD_REQUEST over TARGETS_MAX. A
+ * target that is there already is not added again. */
+enum errc push_order_add(struct push_order *order, const char *text, struct error *err);
+void push_order_deinit(struct push_order *order);
+
+#define PUSH_ID_MAX 32
+
+/* What came of it. A plain value but for `results`: push_report_deinit. */
+struct push_report {
+    char id[PUSH_ID_MAX];
+    struct error error; /* why nothing was pushed at all; ERR_OK when there are results */
+    bool has_image;
+    struct descriptor manifest;
+    struct digest config;        /* DIGEST_NONE for an index */
+    struct push_result *results; /* owned */
+    size_t count;
+};
+
+void push_report_init(struct push_report *report);
+void push_report_deinit(struct push_report *report);
+
+/* Read `source`, choose the image, and expand the targets (one without a tag becomes one for each
+ * tag that the archive gives the image: ERR_NO_TAG when it gives none; no target at all:
+ * ERR_NO_TARGET). *requests is owned (free()). On failure nothing of the archive is left in the
+ * store. */
+enum errc archive_take(struct engine *engine, const struct push_order *order, struct source source,
+                       struct cancel *cancel, struct push_report *report,
+                       struct push_request **requests, struct error *err);
+
+/* Push to all of report->count targets and fill report->results. */
+void archive_send(struct engine *engine, const struct push_request *requests,
+                  const struct progress *progress, struct cancel *cancel,
+                  struct push_report *report);
+
+/* The first failure of the report, or NULL when everything was pushed. */
+const struct error *push_report_failure(const struct push_report *report);
+
+#endif

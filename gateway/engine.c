@@ -1,0 +1,80 @@
+#include "gateway/engine.h"
+
+#include "base/mem.h"
+#include "config/credentials.h"
+
+#include <unistd.h>
+
+static char *copy_or_null(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
+/* The configuration's credentials for a registry come before Docker's. */
+static enum errc find_credentials(void *self, const char *host, const char *path,
+                                  struct registry_credentials *out, struct error *err)
+{
+    const struct registry_setting *setting = settings_registry(self, host);
+    if (setting && setting->username) {
+        *out = (struct registry_credentials){.username = xstrdup(setting->username),
+                                             .password = copy_or_null(setting->password)};
+        return ERR_OK;
+    }
+    struct stored_credentials stored = {0};
+    if (credentials_find(host, path, &stored, err) != ERR_OK)
+        return err->code;
+    *out = (struct registry_credentials){.username = copy_or_null(stored.username),
+                                         .password = copy_or_null(stored.password),
+                                         .identity_token = copy_or_null(stored.identity_token),
+                                         .registry_token = copy_or_null(stored.registry_token)};
+    credentials_clear(&stored);
+    return ERR_OK;
+}
+
+static enum errc open_registries(const struct settings *settings, struct registries **out,
+                                 struct error *err)
+{
+    autofree struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
+    for (size_t i = 0; i < settings->registry_count; i++) {
+        const struct registry_setting *setting = &settings->registries[i];
+        hosts[i] = (struct registry_options){.host = setting->host,
+                                             .endpoints = (const char *const *)setting->endpoints,
+                                             .endpoint_count = setting->endpoint_count,
+                                             .ca_file = setting->ca,
+                                             .plain_http = setting->plain_http};
+    }
+    struct registries_options options = {
+        .registries = hosts,
+        .registry_count = settings->registry_count,
+        .transfers_per_registry = settings->limits.pushes_per_registry,
+        .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
+        .user_agent = "slipway/" SLIPWAY_VERSION};
+    return registries_new(&options, out, err);
+}
+
+enum errc engine_open(const struct settings *settings, struct engine **out, struct error *err)
+{
+    struct engine *engine = xcalloc(1, sizeof *engine);
+    struct store_options store = {.path = settings->data};
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    engine->settings = settings;
+    if (store_open(&store, &engine->store, err) != ERR_OK ||
+        pool_new(cores > 0 ? (unsigned)cores : 1, &engine->codecs, err) != ERR_OK ||
+        open_registries(settings, &engine->registries, err) != ERR_OK) {
+        engine_close(engine);
+        return err->code;
+    }
+    *out = engine;
+    return ERR_OK;
+}
+
+void engine_close(struct engine *engine)
+{
+    if (engine == NULL)
+        return;
+    registries_free(engine->registries);
+    pool_free(engine->codecs);
+    if (engine->store)
+        store_close(engine->store);
+    free(engine);
+}

@@ -1,0 +1,26 @@
+/*
+ * What every command that pushes needs, opened once: the store, the codec threads, the registries.
+ *
+ * The engine is where settings become the small option structs of the modules below; none of them
+ * sees the configuration. Any thread may use an open engine; engine_close() comes after all of
+ * them.
+ */
+#ifndef SLIPWAY_GATEWAY_ENGINE_H
+#define SLIPWAY_GATEWAY_ENGINE_H
+
+#include "base/pool.h"
+#include "config/settings.h"
+#include "store/store.h"
+#include "upstream/registries.h"
+
+struct engine {
+    const struct settings *settings; /* borrowed until engine_close */
+    struct store *store;
+    struct pool *codecs;
+    struct registries *registries;
+};
+
+enum errc engine_open(const struct settings *settings, struct engine **out, struct error *err);
+void engine_close(struct engine *engine);
+
+#endif

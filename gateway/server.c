@@ -1,0 +1,179 @@
+#include "gateway/server.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "gateway/answer.h"
+#include "gateway/routes.h"
+#include "gateway/uploads.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HTTP_THREADS 2
+#define CONNECTIONS_MAX 1024
+#define CONNECTION_TIMEOUT_S 120
+#define CONNECTION_MEMORY_BYTES ((size_t)64 * 1024)
+
+struct server {
+    struct MHD_Daemon *daemon;
+    struct uploads *uploads;
+    char *certificate; /* PEM texts; NULL without TLS */
+    char *key;
+};
+
+static void on_complete(void *self, struct MHD_Connection *connection, void **context,
+                        enum MHD_RequestTerminationCode why)
+{
+    (void)self;
+    (void)connection;
+    route_done(*context, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    *context = NULL;
+}
+
+static enum MHD_Result on_request(void *self, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *size, void **context)
+{
+    (void)version;
+    const struct server *server = self;
+    if (*context == NULL)
+        return route_begin(server->uploads, connection, method, url, context);
+    return route_continue(*context, data, size);
+}
+
+static void on_log(void *self, const char *format, va_list args)
+{
+    (void)self;
+    char line[512];
+    vsnprintf(line, sizeof line, format, args);
+    line[strcspn(line, "\r\n")] = '\0';
+    log_debug("http: %s", line);
+}
+
+/* "ADDR:PORT" or "[ADDR6]:PORT"; the settings have checked the form. */
+static enum errc parse_listen(const char *text, struct sockaddr_storage *out, struct error *err)
+{
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL)
+        return fail(err, ERR_SETTINGS, 0, "listen \"%s\" has no port", text);
+    size_t host_size = (size_t)(colon - text);
+    bool brackets = host_size >= 2 && text[0] == '[' && colon[-1] == ']';
+    autofree char *host = brackets ? xstrndup(text + 1, host_size - 2) : xstrndup(text, host_size);
+    char *end = NULL;
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    if (end == colon + 1 || *end != '\0' || port > UINT16_MAX)
+        return fail(err, ERR_SETTINGS, 0, "listen \"%s\" has no valid port", text);
+    const char *address = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
+    *out = (struct sockaddr_storage){0};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+    if (!brackets && inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+    } else if (inet_pton(AF_INET6, address, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)port);
+    } else {
+        return fail(err, ERR_SETTINGS, 0, "listen \"%s\" is no IP address and port", text);
+    }
+    return ERR_OK;
+}
+
+static enum errc read_tls(struct server *server, const struct settings *settings, struct error *err)
+{
+    size_t size = 0;
+    if (settings->tls.certificate == NULL)
+        return ERR_OK;
+    if (file_read_all(settings->tls.certificate, (size_t)1 << 20, &server->certificate, &size,
+                      err) != ERR_OK ||
+        file_read_all(settings->tls.key, (size_t)1 << 20, &server->key, &size, err) != ERR_OK)
+        return error_wrap(err, "tls");
+    return ERR_OK;
+}
+
+static void start_daemon(struct server *server, const struct sockaddr_storage *address)
+{
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, server->certificate},
+                                   {MHD_OPTION_HTTPS_MEM_KEY, 0, server->key},
+                                   {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    if (server->certificate)
+        flags |= MHD_USE_TLS;
+    if (address->ss_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
+    server->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+        MHD_OPTION_SOCK_ADDR, address, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES,
+        MHD_OPTION_NOTIFY_COMPLETED, on_complete, NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+        MHD_OPTION_ARRAY, server->certificate ? tls : none, MHD_OPTION_END);
+}
+
+static void log_address(const struct server *server, const char *listen)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    int host_size = (int)(strrchr(listen, ':') - listen);
+    log_info("listening on %.*s:%u", host_size, listen, info ? info->port : 0u);
+}
+
+enum errc server_start(struct engine *engine, struct server **out, struct error *err)
+{
+    const struct settings *settings = engine->settings;
+    struct sockaddr_storage address;
+    struct server *server = xcalloc(1, sizeof *server);
+    server->uploads = uploads_new(engine);
+    if (parse_listen(settings->listen, &address, err) != ERR_OK ||
+        read_tls(server, settings, err) != ERR_OK) {
+        server_stop(server);
+        return err->code;
+    }
+    errno = 0;
+    start_daemon(server, &address);
+    if (server->daemon == NULL) {
+        fail(err, ERR_SETTINGS, errno, "cannot listen on %s%s", settings->listen,
+             server->certificate ? " with the certificate and key of the configuration" : "");
+        server_stop(server);
+        return err->code;
+    }
+    log_address(server, settings->listen);
+    *out = server;
+    return ERR_OK;
+}
+
+void server_drain(struct server *server)
+{
+    uploads_close(server->uploads);
+    /* Quiescing gives the listening socket back; open connections live on. */
+    MHD_socket listener = MHD_quiesce_daemon(server->daemon);
+    if (listener != MHD_INVALID_SOCKET)
+        close(listener);
+}
+
+void server_cancel(struct server *server)
+{
+    uploads_cancel(server->uploads);
+}
+
+bool server_wait(struct server *server, int64_t ms)
+{
+    return uploads_wait(server->uploads, ms);
+}
+
+void server_stop(struct server *server)
+{
+    if (server->daemon)
+        MHD_stop_daemon(server->daemon);
+    uploads_free(server->uploads);
+    free(server->certificate);
+    free(server->key);
+    free(server);
+}

@@ -1,0 +1,31 @@
+/*
+ * The HTTP server: libmicrohttpd with epoll and a small pool of threads that never block.
+ *
+ * Lifecycle: server_start, any number of requests, server_drain (no new work is taken; /readyz
+ * turns 503), server_wait until what runs has ended, server_stop. server_cancel ends what runs
+ * early; every client still gets its answer.
+ *
+ * Threads: the HTTP threads only move bytes into rings and answer; each upload has a thread of its
+ * own (gateway/upload.h). The functions here are called by one thread, the one that started it.
+ */
+#ifndef SLIPWAY_GATEWAY_SERVER_H
+#define SLIPWAY_GATEWAY_SERVER_H
+
+#include "gateway/engine.h"
+
+struct server;
+
+/* Listens where the settings say and logs "listening on ADDR:PORT". ERR_SETTINGS for an address
+ * that cannot be parsed or bound, or a certificate that cannot be read. */
+enum errc server_start(struct engine *engine, struct server **out, struct error *err);
+
+void server_drain(struct server *server);
+void server_cancel(struct server *server);
+
+/* True when nothing runs any more; waits for it at most `ms`. */
+bool server_wait(struct server *server, int64_t ms);
+
+/* After server_wait returned true. */
+void server_stop(struct server *server);
+
+#endif

@@ -1,0 +1,339 @@
+#include "gateway/uploads.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/ring.h"
+#include "gateway/answer.h"
+
+#include <assert.h>
+
+struct uploads {
+    struct engine *engine;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    struct upload *first; /* all whose thread runs */
+    unsigned receiving;   /* bodies that are being ingested */
+    unsigned running;     /* threads */
+    unsigned attached;    /* connections that were not answered yet */
+    bool closed;
+};
+
+struct upload {
+    struct uploads *uploads;
+    struct upload *next; /* the table's, under its lock */
+    struct upload *previous;
+    struct push_order *order;
+    struct feeder feeder;
+    struct ring *ring;
+    struct cancel cancel;
+    pthread_mutex_t lock;
+    unsigned references;
+    bool done;
+    bool waiting; /* the connection is suspended until done */
+    int status;
+    char *body;
+};
+
+struct uploads *uploads_new(struct engine *engine)
+{
+    struct uploads *uploads = xcalloc(1, sizeof *uploads);
+    uploads->engine = engine;
+    pthread_mutex_init(&uploads->lock, NULL);
+    clock_cond_init(&uploads->ended);
+    return uploads;
+}
+
+void uploads_free(struct uploads *uploads)
+{
+    if (uploads == NULL)
+        return;
+    assert(uploads->running == 0);
+    pthread_cond_destroy(&uploads->ended);
+    pthread_mutex_destroy(&uploads->lock);
+    free(uploads);
+}
+
+void uploads_close(struct uploads *uploads)
+{
+    pthread_mutex_lock(&uploads->lock);
+    uploads->closed = true;
+    pthread_mutex_unlock(&uploads->lock);
+}
+
+bool uploads_closed(struct uploads *uploads)
+{
+    pthread_mutex_lock(&uploads->lock);
+    bool closed = uploads->closed;
+    pthread_mutex_unlock(&uploads->lock);
+    return closed;
+}
+
+uint64_t uploads_limit_bytes(const struct uploads *uploads)
+{
+    return uploads->engine->settings->limits.archive_bytes;
+}
+
+void uploads_cancel(struct uploads *uploads)
+{
+    pthread_mutex_lock(&uploads->lock);
+    for (struct upload *upload = uploads->first; upload; upload = upload->next) {
+        struct error why = ERROR_INIT;
+        fail(&why, ERR_STOPPING, 0, "the gateway is stopping");
+        ring_fail(upload->ring, &why);
+        cancel_request(&upload->cancel);
+    }
+    pthread_mutex_unlock(&uploads->lock);
+}
+
+bool uploads_wait(struct uploads *uploads, int64_t ms)
+{
+    struct timespec until = clock_deadline(ms);
+    int rc = 0;
+    pthread_mutex_lock(&uploads->lock);
+    while (uploads->running + uploads->attached > 0 && rc == 0)
+        rc = pthread_cond_timedwait(&uploads->ended, &uploads->lock, &until);
+    bool none = uploads->running + uploads->attached == 0;
+    pthread_mutex_unlock(&uploads->lock);
+    return none;
+}
+
+static enum errc admit(struct uploads *uploads, struct upload *upload, struct error *err)
+{
+    const struct settings *settings = uploads->engine->settings;
+    enum errc rc = ERR_OK;
+    pthread_mutex_lock(&uploads->lock);
+    if (uploads->closed) {
+        rc = fail(err, ERR_STOPPING, 0, "the gateway is stopping");
+    } else if (uploads->receiving >= settings->limits.uploads ||
+               uploads->running >= settings->limits.pushes) {
+        rc = fail(err, ERR_BUSY, 0, "%u uploads and %u pushes are running, no more are taken now",
+                  uploads->receiving, uploads->running - uploads->receiving);
+    } else {
+        uploads->receiving++;
+        uploads->running++;
+        uploads->attached++;
+        upload->next = uploads->first;
+        if (upload->next)
+            upload->next->previous = upload;
+        uploads->first = upload;
+    }
+    pthread_mutex_unlock(&uploads->lock);
+    return rc;
+}
+
+static void received(struct uploads *uploads)
+{
+    pthread_mutex_lock(&uploads->lock);
+    uploads->receiving--;
+    pthread_mutex_unlock(&uploads->lock);
+}
+
+static void leave(struct uploads *uploads, struct upload *upload)
+{
+    pthread_mutex_lock(&uploads->lock);
+    if (upload->previous)
+        upload->previous->next = upload->next;
+    else
+        uploads->first = upload->next;
+    if (upload->next)
+        upload->next->previous = upload->previous;
+    uploads->running--;
+    pthread_cond_broadcast(&uploads->ended);
+    pthread_mutex_unlock(&uploads->lock);
+}
+
+static void detach(struct uploads *uploads)
+{
+    pthread_mutex_lock(&uploads->lock);
+    uploads->attached--;
+    pthread_cond_broadcast(&uploads->ended);
+    pthread_mutex_unlock(&uploads->lock);
+}
+
+static void upload_free(struct upload *upload)
+{
+    if (upload->order)
+        push_order_deinit(upload->order);
+    free(upload->order);
+    ring_free(upload->ring);
+    cancel_deinit(&upload->cancel);
+    pthread_mutex_destroy(&upload->lock);
+    free(upload->body);
+    free(upload);
+}
+
+static void unref(struct upload *upload)
+{
+    pthread_mutex_lock(&upload->lock);
+    bool last = --upload->references == 0;
+    pthread_mutex_unlock(&upload->lock);
+    if (last)
+        upload_free(upload);
+}
+
+static void resume_feeder(void *arg)
+{
+    struct upload *upload = arg;
+    upload->feeder.resume(upload->feeder.connection);
+}
+
+static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struct error *err)
+{
+    return ring_pull(self, data, size, CLIENT_IDLE_MS, err);
+}
+
+static void log_results(const struct push_report *report)
+{
+    char target[REFERENCE_TEXT_MAX];
+    char digest[DIGEST_TEXT_MAX];
+    for (size_t i = 0; i < report->count; i++) {
+        const struct push_result *result = &report->results[i];
+        reference_text(&result->target, target);
+        if (result->state == PUSH_PUSHED)
+            log_info("push %s: %s has %s, %llu bytes sent", report->id, target,
+                     digest_text(&result->digest, digest),
+                     (unsigned long long)result->bytes_uploaded);
+        else
+            log_warn("push %s: %s failed: %s", report->id, target, result->error.text);
+    }
+}
+
+/* The whole of an upload; fills status and body. */
+static void work(struct upload *upload, int *status, char **body)
+{
+    struct engine *engine = upload->uploads->engine;
+    struct source source = {.pull = pull_body, .self = upload->ring};
+    struct push_report report;
+    struct push_request *requests = NULL;
+    push_report_init(&report);
+    enum errc rc = archive_take(engine, upload->order, source, &upload->cancel, &report, &requests,
+                                &report.error);
+    ring_discard(upload->ring);
+    received(upload->uploads);
+    if (rc == ERR_OK) {
+        archive_send(engine, requests, NULL, &upload->cancel, &report);
+        log_results(&report);
+        *body = answer_report(&report);
+    } else {
+        log_info("push %s: archive refused after %llu bytes: %s: %s", report.id,
+                 (unsigned long long)ring_total(upload->ring), error_name(rc), report.error.text);
+        *body = answer_error(&report.error);
+    }
+    const struct error *failure = push_report_failure(&report);
+    *status = failure ? error_http_status(failure->code) : 200;
+    free(requests);
+    push_report_deinit(&report);
+}
+
+static void *upload_thread(void *arg)
+{
+    struct upload *upload = arg;
+    int status = 500;
+    char *body = NULL;
+    work(upload, &status, &body);
+
+    pthread_mutex_lock(&upload->lock);
+    upload->status = status;
+    upload->body = body;
+    upload->done = true;
+    bool resume = upload->waiting;
+    pthread_mutex_unlock(&upload->lock);
+    if (resume)
+        resume_feeder(upload);
+    leave(upload->uploads, upload);
+    unref(upload);
+    return NULL;
+}
+
+static enum errc start_thread(struct upload *upload, struct error *err)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int rc = pthread_create(&thread, &attr, upload_thread, upload);
+    pthread_attr_destroy(&attr);
+    return rc == 0 ? ERR_OK : fail(err, ERR_IO, rc, "start a thread for the upload");
+}
+
+enum errc upload_new(struct uploads *uploads, struct push_order *order, struct feeder feeder,
+                     struct upload **out, struct error *err)
+{
+    struct upload *upload = xcalloc(1, sizeof *upload);
+    upload->uploads = uploads;
+    upload->feeder = feeder;
+    upload->references = 2;
+    upload->ring = ring_new(UPLOAD_RING_BYTES, resume_feeder, upload);
+    cancel_init(&upload->cancel);
+    pthread_mutex_init(&upload->lock, NULL);
+    if (admit(uploads, upload, err) != ERR_OK) {
+        upload_free(upload);
+        return err->code;
+    }
+    upload->order = order;
+    if (start_thread(upload, err) != ERR_OK) {
+        upload->order = NULL;
+        received(uploads);
+        leave(uploads, upload);
+        detach(uploads);
+        upload_free(upload);
+        return err->code;
+    }
+    *out = upload;
+    return ERR_OK;
+}
+
+size_t upload_put(struct upload *upload, const void *data, size_t size)
+{
+    size_t taken = 0;
+    while (taken < size) {
+        size_t n = ring_put(upload->ring, (const uint8_t *)data + taken, size - taken);
+        taken += n;
+        if (n > 0)
+            continue;
+        /* Suspended first: a resume that comes before the suspend would be lost. */
+        upload->feeder.suspend(upload->feeder.connection);
+        if (ring_park(upload->ring))
+            break;
+        upload->feeder.resume(upload->feeder.connection);
+        break;
+    }
+    return taken;
+}
+
+void upload_end(struct upload *upload)
+{
+    ring_end(upload->ring);
+}
+
+bool upload_reply(struct upload *upload, int *status, char **body)
+{
+    pthread_mutex_lock(&upload->lock);
+    bool done = upload->done;
+    pthread_mutex_unlock(&upload->lock);
+    if (!done) {
+        upload->feeder.suspend(upload->feeder.connection);
+        pthread_mutex_lock(&upload->lock);
+        upload->waiting = true;
+        done = upload->done;
+        pthread_mutex_unlock(&upload->lock);
+        if (done)
+            upload->feeder.resume(upload->feeder.connection);
+        return false;
+    }
+    *status = upload->status;
+    *body = mem_take(&upload->body);
+    return *body != NULL;
+}
+
+void upload_drop(struct upload *upload, bool complete)
+{
+    if (!complete) {
+        struct error why = ERROR_INIT;
+        fail(&why, ERR_CLIENT_GONE, 0, "the client went away before the archive was complete");
+        ring_fail(upload->ring, &why);
+    }
+    detach(upload->uploads);
+    unref(upload);
+}
