@@ -4,16 +4,21 @@
  * a host, `credsStore` for all. Helpers are programs docker-credential-NAME that speak JSON on
  * stdin and stdout.
  *
- * The file is $DOCKER_CONFIG/config.json, else $HOME/.docker/config.json; if neither is there, also
- * ${XDG_RUNTIME_DIR}/containers/auth.json, where podman and skopeo log in. A missing file is no
- * credentials; an unreadable or malformed one is ERR_CREDENTIALS.
+ * The file is $DOCKER_CONFIG/config.json, or $HOME/.docker/config.json where DOCKER_CONFIG is not
+ * set; if it is not there, ${XDG_RUNTIME_DIR}/containers/auth.json, where podman and skopeo log in.
+ * A missing file is no credentials; an unreadable or malformed one, or one over 1 MiB, is
+ * ERR_CREDENTIALS.
  *
- * Keys of `auths` may be "host", "host:port", "https://host/v1/" (legacy) and the Docker Hub's
- * "https://index.docker.io/v1/" which stands for docker.io; as podman writes them, also
- * "host/path", the longest matching path first.
+ * Keys of `auths` and `credHelpers` may be "host", "host:port", "https://host/v1/" (legacy) and the
+ * Docker Hub's "https://index.docker.io/v1/" which stands for docker.io; as podman writes them,
+ * also "host/path", the longest matching path first. Where a helper is named for the host it is
+ * asked; `auths` speaks only if the helper holds nothing. A helper named "" is none.
  *
  * Any thread; nothing is cached, so that a login made while the gateway runs is seen. A helper is
- * given 30 seconds. Secrets live in the caller's struct only: credentials_clear wipes it.
+ * given 30 seconds, then it is killed; its name may hold only letters, digits, ".", "_" and "-",
+ * and no shell is involved. Secrets are handed out in the caller's struct, which
+ * credentials_clear() wipes; slipway's own buffers on the way are wiped too, the JSON parser's are
+ * only freed.
  */
 #ifndef SLIPWAY_CONFIG_CREDENTIALS_H
 #define SLIPWAY_CONFIG_CREDENTIALS_H
@@ -21,14 +26,15 @@
 #include "base/error.h"
 
 struct stored_credentials {
-    char *username; /* each owned, NULL when absent */
+    char *username; /* each owned, NULL when absent or empty */
     char *password;
     char *identity_token; /* OAuth2 refresh token */
     char *registry_token; /* a bearer token to send as it is */
 };
 
 /* What the file says for `host` (as in references, "docker.io" for the Hub) and repository `path`
- * ("team/app"); all members NULL when it says nothing. */
+ * ("team/app"); all members NULL when it says nothing. ERR_CREDENTIALS, naming the file, entry or
+ * helper, never a secret: also when a helper is missing, fails, hangs or answers no credentials. */
 enum errc credentials_find(const char *host, const char *path, struct stored_credentials *out,
                            struct error *err);
 

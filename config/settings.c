@@ -1,0 +1,374 @@
+#include "config/settings.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "config/settings_table.h"
+#include "config/settings_text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#define KEY_PATH_MAX 400 /* of a key in messages; longer ones are cut */
+
+static enum errc as_settings(struct error *err)
+{
+    err->code = ERR_SETTINGS;
+    return ERR_SETTINGS;
+}
+
+/* "prefix.key" for messages and for the table; a key that is no word must not garble the line. */
+static const char *join(char out[KEY_PATH_MAX], const char *prefix, const char *key)
+{
+    int n = snprintf(out, KEY_PATH_MAX, "%s%s%s", prefix, prefix[0] ? "." : "", key);
+    for (int i = 0; i < n && i < KEY_PATH_MAX - 1; i++)
+        if (iscntrl((unsigned char)out[i]))
+            out[i] = '?';
+    return out;
+}
+
+static enum errc refuse(const struct setting_origin *origin, const char *path, const char *what,
+                        struct error *err)
+{
+    return fail(err, ERR_SETTINGS, 0, "%s: %s: %s", origin->name, path, what);
+}
+
+static enum errc set_row(const struct setting_row *row, void *base, const json_t *value,
+                         const char *path, const struct setting_origin *origin, struct error *err)
+{
+    if (row == NULL)
+        return refuse(origin, path, "unknown key", err);
+    if (setting_set(row, base, value, origin, err) != ERR_OK)
+        return error_wrap(err, "%s: %s", origin->name, path);
+    return ERR_OK;
+}
+
+/* The host of a registry as references have it, owned. */
+static enum errc registry_host(const char *key, char **host, struct error *err)
+{
+    struct setting_authority parsed;
+    if (setting_authority(key, strlen(key), &parsed, err) != ERR_OK)
+        return err->code;
+    if (parsed.has_port && parsed.port == 0)
+        return fail(err, ERR_SETTINGS, 0, "must not have port 0");
+    char *lower = xstrdup(strcasecmp(key, "index.docker.io") == 0 ? "docker.io" : key);
+    for (char *at = lower; *at; at++)
+        *at = (char)tolower((unsigned char)*at);
+    *host = lower;
+    return ERR_OK;
+}
+
+/* What the keys of one entry must be to each other. */
+static enum errc check_registry(const struct registry_setting *entry, const char *path,
+                                const struct setting_origin *origin, struct error *err)
+{
+    char key[KEY_PATH_MAX];
+    if (entry->username != NULL && entry->password == NULL)
+        return refuse(origin, join(key, path, "username"),
+                      "needs a password, password_file or password_env beside it", err);
+    if (entry->password != NULL && entry->username == NULL)
+        return refuse(origin, join(key, path, "password"), "needs a username beside it", err);
+    if (entry->username != NULL && strchr(entry->username, ':') != NULL)
+        return refuse(origin, join(key, path, "username"), "must not hold a colon", err);
+    for (size_t i = 0; i < entry->endpoint_count; i++) {
+        struct setting_url url;
+        if (setting_url(entry->endpoints[i], &url, err) != ERR_OK)
+            return err->code;
+        if (!url.https && !entry->plain_http && !setting_host_is_loopback(url.authority.host))
+            return refuse(origin, join(key, path, "endpoints"),
+                          "an http:// URL beyond loopback needs plain_http to be true", err);
+    }
+    return ERR_OK;
+}
+
+static enum errc read_registry(struct registry_setting *entry, const json_t *object,
+                               const char *path, const struct setting_origin *origin,
+                               struct error *err)
+{
+    if (!json_is_object(object))
+        return refuse(origin, path, "must be an object", err);
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        char at[KEY_PATH_MAX];
+        const struct setting_row *row = setting_find(registry_rows, registry_row_count, key);
+        if (set_row(row, entry, value, join(at, path, key), origin, err) != ERR_OK)
+            return err->code;
+    }
+    return check_registry(entry, path, origin, err);
+}
+
+static enum errc read_registries(struct settings *settings, const json_t *object,
+                                 const struct setting_origin *origin, struct error *err)
+{
+    size_t count = json_object_size(object);
+    if (!json_is_object(object))
+        return refuse(origin, "registries", "must be an object", err);
+    if (count > SETTINGS_REGISTRIES_MAX)
+        return fail(err, ERR_SETTINGS, 0, "%s: registries: must have at most %d hosts",
+                    origin->name, SETTINGS_REGISTRIES_MAX);
+    settings->registries = xcalloc(count, sizeof *settings->registries);
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        char path[KEY_PATH_MAX];
+        join(path, "registries", key);
+        autofree char *host = NULL;
+        if (registry_host(key, &host, err) != ERR_OK)
+            return error_wrap(err, "%s: %s", origin->name, path);
+        if (settings_registry(settings, host) != NULL)
+            return refuse(origin, path, "names the same host as an earlier key", err);
+        struct registry_setting *entry = &settings->registries[settings->registry_count++];
+        setting_defaults(registry_rows, registry_row_count, entry);
+        entry->host = mem_take(&host);
+        if (read_registry(entry, value, path, origin, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
+}
+
+/* Some row begins with "path.". */
+static bool is_section(const char *path)
+{
+    size_t size = strlen(path);
+    for (size_t i = 0; i < settings_row_count; i++)
+        if (strncmp(settings_rows[i].path, path, size) == 0 && settings_rows[i].path[size] == '.')
+            return true;
+    return false;
+}
+
+static enum errc read_section(struct settings *settings, const json_t *object, const char *prefix,
+                              const struct setting_origin *origin, struct error *err)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        char path[KEY_PATH_MAX];
+        join(path, prefix, key);
+        /* A key with a dot is no way into a section: each key is one step of the path. */
+        const struct setting_row *row =
+            strchr(key, '.') ? NULL : setting_find(settings_rows, settings_row_count, path);
+        bool section = row == NULL && prefix[0] == '\0' && is_section(key);
+        enum errc rc;
+        if (prefix[0] == '\0' && strcmp(key, "registries") == 0)
+            rc = read_registries(settings, value, origin, err);
+        else if (section && !json_is_object(value))
+            rc = refuse(origin, path, "must be an object", err);
+        else if (section)
+            rc = read_section(settings, value, path, origin, err);
+        else
+            rc = set_row(row, settings, value, path, origin, err);
+        if (rc != ERR_OK)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+/* The superuser's data is the system's, anybody else's is in their home; NULL when there is none.
+ */
+static char *default_data(void)
+{
+    if (geteuid() == 0)
+        return xstrdup("/var/lib/slipway");
+    const char *base = getenv("XDG_DATA_HOME");
+    if (base != NULL && base[0] == '/')
+        return xasprintf("%s/slipway", base);
+    const char *home = getenv("HOME");
+    if (home != NULL && home[0] == '/')
+        return xasprintf("%s/.local/share/slipway", home);
+    return NULL;
+}
+
+static struct settings *new_settings(void)
+{
+    struct settings *settings = xcalloc(1, sizeof *settings);
+    setting_defaults(settings_rows, settings_row_count, settings);
+    settings->data = default_data();
+    return settings;
+}
+
+static enum errc parse(const char *data, size_t size, const struct setting_origin *origin,
+                       struct settings **out, struct error *err)
+{
+    autojson json_t *root = NULL;
+    if (json_parse(data, size, SETTINGS_FILE_LIMIT, origin->name, &root, err) != ERR_OK)
+        return as_settings(err);
+    if (!json_is_object(root))
+        return fail(err, ERR_SETTINGS, 0, "%s: must be an object", origin->name);
+    struct settings *settings = new_settings();
+    if (read_section(settings, root, "", origin, err) != ERR_OK) {
+        settings_free(settings);
+        return err->code;
+    }
+    *out = settings;
+    return ERR_OK;
+}
+
+enum errc settings_parse(const char *data, size_t size, const char *name, struct settings **out,
+                         struct error *err)
+{
+    const struct setting_origin origin = {.name = name};
+    return parse(data, size, &origin, out, err);
+}
+
+enum errc settings_load(const char *path, struct settings **out, struct error *err)
+{
+    if (path == NULL) {
+        *out = new_settings();
+        return ERR_OK;
+    }
+    char *data = NULL;
+    size_t size = 0;
+    if (file_read_all(path, SETTINGS_FILE_LIMIT, &data, &size, err) != ERR_OK)
+        return as_settings(err);
+    const char *slash = strrchr(path, '/');
+    autofree char *folder = slash ? xstrndup(path, (size_t)(slash - path)) : NULL;
+    const struct setting_origin origin = {.name = path, .folder = folder};
+    enum errc rc = parse(data, size, &origin, out, err);
+    explicit_bzero(data, size);
+    free(data);
+    return rc;
+}
+
+void settings_free(struct settings *settings)
+{
+    if (settings == NULL)
+        return;
+    for (size_t i = 0; i < settings->registry_count; i++) {
+        setting_clear(registry_rows, registry_row_count, &settings->registries[i]);
+        free(settings->registries[i].host);
+    }
+    free(settings->registries);
+    setting_clear(settings_rows, settings_row_count, settings);
+    free(settings);
+}
+
+enum errc settings_override(struct settings *settings, const char *path, const char *value,
+                            const char *origin_name, struct error *err)
+{
+    const struct setting_origin origin = {.name = origin_name};
+    const struct setting_row *row = setting_find(settings_rows, settings_row_count, path);
+    if (row == NULL)
+        return refuse(&origin, path, "unknown key", err);
+    if (setting_set_text(row, settings, value, &origin, err) != ERR_OK)
+        return error_wrap(err, "%s: %s", origin_name, path);
+    return ERR_OK;
+}
+
+const struct registry_setting *settings_registry(const struct settings *settings, const char *host)
+{
+    for (size_t i = 0; i < settings->registry_count; i++)
+        if (strcasecmp(settings->registries[i].host, host) == 0)
+            return &settings->registries[i];
+    return NULL;
+}
+
+static enum errc check_files(const struct setting_row *rows, size_t count, const void *base,
+                             const char *prefix, struct error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].type != SETTING_FILE)
+            continue;
+        const char *path = *(char *const *)((const char *)base + rows[i].offset);
+        if (path == NULL)
+            continue;
+        char key[KEY_PATH_MAX];
+        autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        struct stat about;
+        if (fd < 0 || fstat(fd, &about) != 0)
+            return fail(err, ERR_SETTINGS, errno, "%s: open %s", join(key, prefix, rows[i].path),
+                        path);
+        if (!S_ISREG(about.st_mode))
+            return fail(err, ERR_SETTINGS, 0, "%s: %s is not a file",
+                        join(key, prefix, rows[i].path), path);
+    }
+    return ERR_OK;
+}
+
+static enum errc check_tls(const struct settings *settings, struct error *err)
+{
+    bool certificate = settings->tls.certificate != NULL;
+    bool key = settings->tls.key != NULL;
+    if (certificate != key)
+        return fail(err, ERR_SETTINGS, 0, "tls.%s needs tls.%s beside it",
+                    certificate ? "certificate" : "key", certificate ? "key" : "certificate");
+    if (settings->tls.client_ca != NULL && !certificate)
+        return fail(err, ERR_SETTINGS, 0,
+                    "tls.client_ca needs tls.certificate and tls.key beside it");
+    return ERR_OK;
+}
+
+static enum errc check_listen(const struct settings *settings, struct error *err)
+{
+    struct setting_authority parsed;
+    if (setting_authority(settings->listen, strlen(settings->listen), &parsed, err) != ERR_OK)
+        return error_wrap(err, "listen");
+    if (settings->clients.anonymous || setting_host_is_loopback(parsed.host))
+        return ERR_OK;
+    return fail(err, ERR_SETTINGS, 0,
+                "listen: %s can be reached from other machines and nothing asks clients who they "
+                "are; set clients.anonymous to true if that is wanted",
+                settings->listen);
+}
+
+enum errc settings_check(const struct settings *settings, struct error *err)
+{
+    if (settings->data == NULL)
+        return fail(err, ERR_SETTINGS, 0,
+                    "data: must be set: neither XDG_DATA_HOME nor HOME names a folder");
+    if (check_tls(settings, err) != ERR_OK || check_listen(settings, err) != ERR_OK)
+        return err->code;
+    if (check_files(settings_rows, settings_row_count, settings, "", err) != ERR_OK)
+        return err->code;
+    for (size_t i = 0; i < settings->registry_count; i++) {
+        char prefix[KEY_PATH_MAX];
+        const struct registry_setting *entry = &settings->registries[i];
+        join(prefix, "registries", entry->host);
+        if (check_files(registry_rows, registry_row_count, entry, prefix, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
+}
+
+/* The rows into `object`, "a.b" as member b of an object a. */
+static void print_rows(const struct setting_row *rows, size_t count, const void *base,
+                       json_t *object)
+{
+    for (size_t i = 0; i < count; i++) {
+        json_t *value = setting_get(&rows[i], base);
+        const char *dot = strchr(rows[i].path, '.');
+        if (value == NULL)
+            continue;
+        if (dot == NULL) {
+            json_object_set_new(object, rows[i].path, value);
+            continue;
+        }
+        autofree char *name = xstrndup(rows[i].path, (size_t)(dot - rows[i].path));
+        json_t *section = json_object_get(object, name);
+        if (section == NULL) {
+            section = json_object();
+            json_object_set_new(object, name, section);
+        }
+        json_object_set_new(section, dot + 1, value);
+    }
+}
+
+json_t *settings_print(const struct settings *settings)
+{
+    json_t *root = json_object();
+    print_rows(settings_rows, settings_row_count, settings, root);
+    json_t *registries = json_object();
+    for (size_t i = 0; i < settings->registry_count; i++) {
+        json_t *entry = json_object();
+        print_rows(registry_rows, registry_row_count, &settings->registries[i], entry);
+        json_object_set_new(registries, settings->registries[i].host, entry);
+    }
+    json_object_set_new(root, "registries", registries);
+    return root;
+}

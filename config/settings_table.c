@@ -1,0 +1,124 @@
+#include "config/settings_table.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <string.h>
+
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define TIB (1024 * GIB)
+
+/* A choice is stored through an unsigned, see setting_set(). */
+static_assert(sizeof(enum setting_upload) == sizeof(unsigned) &&
+                  sizeof(enum setting_schema1) == sizeof(unsigned) &&
+                  sizeof(enum setting_codec) == sizeof(unsigned) &&
+                  sizeof(enum setting_effort) == sizeof(unsigned) &&
+                  sizeof(enum log_level) == sizeof(unsigned) &&
+                  sizeof(enum log_format) == sizeof(unsigned),
+              "enums of settings are as wide as unsigned");
+
+static const char *const codecs[] = {
+    [SETTING_CODEC_KEEP] = "keep",
+    [SETTING_CODEC_GZIP] = "gzip",
+    [SETTING_CODEC_ZSTD] = "zstd",
+    [SETTING_CODEC_NONE] = "none",
+    NULL,
+};
+static const char *const efforts[] = {
+    [SETTING_EFFORT_FAST] = "fast",
+    [SETTING_EFFORT_BEST] = "best",
+    NULL,
+};
+static const char *const levels[] = {
+    [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", NULL,
+};
+static const char *const formats[] = {[LOG_TEXT] = "text", [LOG_JSON] = "json", NULL};
+static const char *const uploads[] = {
+    [UPLOAD_AUTO] = "auto",       [UPLOAD_PUT] = "put",   [UPLOAD_PATCH] = "patch",
+    [UPLOAD_CHUNKED] = "chunked", [UPLOAD_POST] = "post", NULL,
+};
+static const char *const schema1[] = {
+    [SCHEMA1_FALLBACK] = "fallback",
+    [SCHEMA1_NEVER] = "never",
+    NULL,
+};
+
+#define ROW(PATH, TYPE, OF, MEMBER, LEAST, MOST, INITIAL, CHOICES, PROSE)                          \
+    {.path = (PATH),                                                                               \
+     .type = (TYPE),                                                                               \
+     .offset = offsetof(struct OF, MEMBER),                                                        \
+     .least = (LEAST),                                                                             \
+     .most = (MOST),                                                                               \
+     .initial = (INITIAL),                                                                         \
+     .choices = (CHOICES),                                                                         \
+     .prose = (PROSE)},
+
+/* clang-format off */
+/* X(path, type, struct, member, least, most, default, choices, prose) */
+#define SETTINGS_TABLE(X)                                                                          \
+    X("listen", SETTING_ADDRESS, settings, listen, 0, 0, "127.0.0.1:5000", NULL,                   \
+      "IP address and port on which the gateway listens; port 0 takes a free one")                 \
+    X("data", SETTING_FOLDER, settings, data, 0, 0, NULL, NULL,                                    \
+      "folder that holds the gateway's blobs and metadata")                                        \
+    X("tls.certificate", SETTING_FILE, settings, tls.certificate, 0, 0, NULL, NULL,                \
+      "PEM file with the gateway's certificate chain; with tls.key it turns on HTTPS")             \
+    X("tls.key", SETTING_FILE, settings, tls.key, 0, 0, NULL, NULL,                                \
+      "PEM file with the private key of tls.certificate")                                          \
+    X("tls.client_ca", SETTING_FILE, settings, tls.client_ca, 0, 0, NULL, NULL,                    \
+      "PEM file with the authorities whose client certificates are accepted")                      \
+    X("limits.archive", SETTING_SIZE, settings, limits.archive_bytes, KIB, 1024 * TIB,             \
+      "200GiB", NULL, "largest archive or layer that a client may send")                           \
+    X("limits.uploads", SETTING_COUNT, settings, limits.uploads, 1, 1024, "16", NULL,              \
+      "archives and layers that are received at the same time")                                    \
+    X("limits.pushes_per_registry", SETTING_COUNT, settings, limits.pushes_per_registry,           \
+      1, 256, "5", NULL, "transfers at the same time to one registry")                             \
+    X("limits.pushes", SETTING_COUNT, settings, limits.pushes, 1, 1024, "64", NULL,                \
+      "pushes that run at the same time")                                                          \
+    X("compression.codec", SETTING_CHOICE, settings, compression.codec, 0, 0, "gzip", codecs,      \
+      "how layers that arrive uncompressed are compressed")                                        \
+    X("compression.effort", SETTING_CHOICE, settings, compression.effort, 0, 0, "fast", efforts,   \
+      "whether speed or small layers matter more")                                                 \
+    X("clients.anonymous", SETTING_BOOL, settings, clients.anonymous, 0, 0, "false", NULL,         \
+      "let anybody who reaches an address beyond loopback use the gateway")                        \
+    X("log.level", SETTING_CHOICE, settings, log.level, 0, 0, "info", levels,                      \
+      "the least important events that are logged")                                                \
+    X("log.format", SETTING_CHOICE, settings, log.format, 0, 0, "text", formats,                   \
+      "lines of text, or one JSON object a line")
+
+#define REGISTRY_TABLE(X)                                                                          \
+    X("endpoints", SETTING_URLS, registry_setting, endpoints, 1, 16, NULL, NULL,                   \
+      "base URLs of the registry, in the order they are tried")                                    \
+    X("username", SETTING_TEXT, registry_setting, username, 1, 1024, NULL, NULL,                   \
+      "user name for the registry")                                                                \
+    X("password", SETTING_SECRET, registry_setting, password, 1, 64 * KIB, NULL, NULL,             \
+      "password of that user")                                                                     \
+    X("password_file", SETTING_SECRET_FILE, registry_setting, password, 1, 64 * KIB, NULL, NULL,   \
+      "file from which the password is read at start")                                             \
+    X("password_env", SETTING_SECRET_ENV, registry_setting, password, 1, 64 * KIB, NULL, NULL,     \
+      "environment variable from which the password is read at start")                             \
+    X("ca", SETTING_FILE, registry_setting, ca, 0, 0, NULL, NULL,                                  \
+      "PEM file with the authorities that sign the registry's certificate")                        \
+    X("plain_http", SETTING_BOOL, registry_setting, plain_http, 0, 0, "false", NULL,               \
+      "allow HTTP without TLS to this registry")                                                   \
+    X("upload", SETTING_CHOICE, registry_setting, upload, 0, 0, "auto", uploads,                   \
+      "how blobs are sent")                                                                        \
+    X("chunk", SETTING_SIZE, registry_setting, chunk_bytes, 64 * KIB, 5 * GIB, "95MiB", NULL,      \
+      "size of one request when blobs are sent in pieces")                                         \
+    X("schema1", SETTING_CHOICE, registry_setting, schema1, 0, 0, "fallback", schema1,             \
+      "whether a registry that refuses newer manifests gets one of schema 1")
+/* clang-format on */
+
+const struct setting_row settings_rows[] = {SETTINGS_TABLE(ROW)};
+const size_t settings_row_count = sizeof settings_rows / sizeof settings_rows[0];
+const struct setting_row registry_rows[] = {REGISTRY_TABLE(ROW)};
+const size_t registry_row_count = sizeof registry_rows / sizeof registry_rows[0];
+
+const struct setting_row *setting_find(const struct setting_row *rows, size_t count,
+                                       const char *path)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(rows[i].path, path) == 0)
+            return &rows[i];
+    return NULL;
+}

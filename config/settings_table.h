@@ -1,0 +1,76 @@
+/*
+ * The keys of the configuration, one row each: everything that is known of a key. Parsing,
+ * defaults, command-line overrides, checks, printing, freeing and the test of
+ * docs/configuration.md go through these rows, so a key is added in one place.
+ *
+ * The rows are constant; any thread may read them. The settings they work on belong to one thread
+ * until they are handed out.
+ */
+#ifndef SLIPWAY_CONFIG_SETTINGS_TABLE_H
+#define SLIPWAY_CONFIG_SETTINGS_TABLE_H
+
+#include "config/settings.h"
+
+enum setting_type {
+    SETTING_TEXT,        /* char *: a string of `least` to `most` bytes */
+    SETTING_ADDRESS,     /* char *: ADDR:PORT */
+    SETTING_FOLDER,      /* char *: a path; it need not exist */
+    SETTING_FILE,        /* char *: a path; settings_check() wants it readable */
+    SETTING_BOOL,        /* bool */
+    SETTING_COUNT,       /* unsigned, `least` to `most` */
+    SETTING_SIZE,        /* uint64_t, `least` to `most` bytes */
+    SETTING_CHOICE,      /* an enum: the index into `choices` */
+    SETTING_URLS,        /* endpoints and endpoint_count of a registry: `least` to `most` */
+    SETTING_SECRET,      /* char *: the value itself */
+    SETTING_SECRET_FILE, /* char *: read from the file that the value names */
+    SETTING_SECRET_ENV,  /* char *: read from the environment variable that the value names */
+};
+
+struct setting_row {
+    const char *path; /* "limits.archive"; in a registry's entry relative to it: "chunk" */
+    enum setting_type type;
+    size_t offset; /* of the member in struct settings or struct registry_setting */
+    uint64_t least;
+    uint64_t most;
+    const char *initial; /* the default as text; NULL = none, or computed (data) */
+    const char *const *choices;
+    const char *prose; /* one line */
+};
+
+/* The rows of struct settings and of struct registry_setting. */
+extern const struct setting_row settings_rows[];
+extern const size_t settings_row_count;
+extern const struct setting_row registry_rows[];
+extern const size_t registry_row_count;
+
+/* NULL when there is no such key. */
+const struct setting_row *setting_find(const struct setting_row *rows, size_t count,
+                                       const char *path);
+
+/* Where a value comes from. */
+struct setting_origin {
+    const char *name;   /* file or option, for messages */
+    const char *folder; /* of relative paths; NULL = the working folder */
+};
+
+/* Check `value` and store a copy in `base`, a struct settings or struct registry_setting, in place
+ * of what was there; only a secret must not be there already. ERR_SETTINGS says what is wrong with
+ * the value, not where it stands. */
+enum errc setting_set(const struct setting_row *row, void *base, const json_t *value,
+                      const struct setting_origin *origin, struct error *err);
+
+/* The same for a value that is text on a command line: a number, "true", or as in the file. */
+enum errc setting_set_text(const struct setting_row *row, void *base, const char *text,
+                           const struct setting_origin *origin, struct error *err);
+
+/* The defaults of all rows into zeroed memory. */
+void setting_defaults(const struct setting_row *rows, size_t count, void *base);
+
+/* The value as it would stand in the file, owned; NULL when there is none, or when another row
+ * shows it (the secret of password_file is shown by password). Secrets are "(redacted)". */
+json_t *setting_get(const struct setting_row *row, const void *base);
+
+/* Free what all rows hold, secrets wiped. */
+void setting_clear(const struct setting_row *rows, size_t count, void *base);
+
+#endif

@@ -1,0 +1,218 @@
+#include "config/settings_text.h"
+
+#include "config/settings.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define KIBI UINT64_C(1024)
+#define KILO UINT64_C(1000)
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+/* Binary units from the largest: setting_size_text() takes the first that divides. */
+static const struct unit size_units[] = {
+    {"TiB", KIBI *KIBI *KIBI *KIBI},
+    {"GiB", KIBI *KIBI *KIBI},
+    {"MiB", KIBI *KIBI},
+    {"KiB", KIBI},
+    {"B", 1},
+    {"", 1},
+    {"kB", KILO},
+    {"KB", KILO},
+    {"MB", KILO *KILO},
+    {"GB", KILO *KILO *KILO},
+    {"TB", KILO *KILO *KILO *KILO},
+    {NULL, 0},
+};
+
+static const struct unit time_units[] = {
+    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {NULL, 0},
+};
+
+/* Digits, then one of the units; false when it is anything else or more than `most`. */
+static bool parse_quantity(const char *text, const struct unit *units, uint64_t most, uint64_t *out)
+{
+    uint64_t number = 0;
+    const char *at = text;
+    for (; isdigit((unsigned char)*at); at++) {
+        uint64_t digit = (uint64_t)(*at - '0');
+        if (number > (most - digit) / 10)
+            return false;
+        number = number * 10 + digit;
+    }
+    if (at == text)
+        return false;
+    while (units->name != NULL && strcmp(units->name, at) != 0)
+        units++;
+    if (units->name == NULL || number > most / units->factor)
+        return false;
+    *out = number * units->factor;
+    return true;
+}
+
+enum errc settings_size(const char *text, uint64_t *bytes, struct error *err)
+{
+    if (!parse_quantity(text, size_units, INT64_MAX, bytes))
+        return fail(err, ERR_SETTINGS, 0,
+                    "must be a size: a whole number and B, KiB, MiB, GiB, TiB, kB, MB, GB or TB, "
+                    "like \"64MiB\"");
+    return ERR_OK;
+}
+
+enum errc settings_duration(const char *text, int64_t *ms, struct error *err)
+{
+    uint64_t parsed = 0;
+    if (!parse_quantity(text, time_units, INT64_MAX, &parsed))
+        return fail(err, ERR_SETTINGS, 0,
+                    "must be a time: a whole number and ms, s, m or h, like \"30s\"");
+    *ms = (int64_t)parsed;
+    return ERR_OK;
+}
+
+const char *setting_size_text(uint64_t bytes, char out[SETTING_SIZE_TEXT_MAX])
+{
+    const struct unit *unit = size_units;
+    while (bytes % unit->factor != 0)
+        unit++;
+    snprintf(out, SETTING_SIZE_TEXT_MAX, "%" PRIu64 "%s", bytes / unit->factor, unit->name);
+    return out;
+}
+
+static bool parse_port(const char *text, size_t size, uint16_t *port)
+{
+    unsigned value = 0;
+    if (size == 0 || size > 5)
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        if (!isdigit((unsigned char)text[i]))
+            return false;
+        value = value * 10 + (unsigned)(text[i] - '0');
+    }
+    if (value > UINT16_MAX)
+        return false;
+    *port = (uint16_t)value;
+    return true;
+}
+
+static bool valid_name(const char *host)
+{
+    for (; *host; host++)
+        if (!isalnum((unsigned char)*host) && strchr(".-_", *host) == NULL)
+            return false;
+    return true;
+}
+
+/* The host's part of an authority: where it starts, its size, and what follows it. */
+static bool split_host(const char *text, size_t size, const char **host, size_t *host_size,
+                       const char **rest)
+{
+    const char *end = text + size;
+    if (size > 0 && text[0] == '[') {
+        const char *bracket = memchr(text, ']', size);
+        if (bracket == NULL)
+            return false;
+        *host = text + 1;
+        *host_size = (size_t)(bracket - *host);
+        *rest = bracket + 1;
+    } else {
+        const char *colon = memchr(text, ':', size);
+        *host = text;
+        *host_size = (size_t)((colon ? colon : end) - text);
+        *rest = colon ? colon : end;
+    }
+    return *host_size > 0 && *host_size <= SETTING_HOST_MAX;
+}
+
+enum errc setting_authority(const char *text, size_t size, struct setting_authority *out,
+                            struct error *err)
+{
+    const char *host;
+    const char *rest;
+    size_t host_size;
+    struct setting_authority parsed = {.has_port = false};
+    if (!split_host(text, size, &host, &host_size, &rest))
+        return fail(err, ERR_SETTINGS, 0, "must name a host, with or without :PORT");
+    for (size_t i = 0; i < host_size; i++)
+        parsed.host[i] = (char)tolower((unsigned char)host[i]);
+    struct in6_addr address;
+    if (host == text ? !valid_name(parsed.host) : inet_pton(AF_INET6, parsed.host, &address) != 1)
+        return fail(err, ERR_SETTINGS, 0, "must name a host, with or without :PORT");
+    parsed.has_port = rest < text + size;
+    if (parsed.has_port &&
+        (*rest != ':' || !parse_port(rest + 1, (size_t)(text + size - rest - 1), &parsed.port)))
+        return fail(err, ERR_SETTINGS, 0, "must have a port from 0 to 65535 after the host");
+    *out = parsed;
+    return ERR_OK;
+}
+
+static bool printable(const char *text)
+{
+    for (; *text; text++)
+        if (!isgraph((unsigned char)*text) || strchr("\"<>\\^`{|}", *text) != NULL)
+            return false;
+    return true;
+}
+
+enum errc setting_url(const char *text, struct setting_url *out, struct error *err)
+{
+    struct setting_url parsed = {.https = strncasecmp(text, "https://", 8) == 0};
+    if (!parsed.https && strncasecmp(text, "http://", 7) != 0)
+        return fail(err, ERR_SETTINGS, 0, "must be a URL that starts with https:// or http://");
+    const char *authority = text + (parsed.https ? 8 : 7);
+    if (!printable(text))
+        return fail(err, ERR_SETTINGS, 0, "must be a URL without spaces and special characters");
+    if (strpbrk(text, "?#") != NULL)
+        return fail(err, ERR_SETTINGS, 0, "must be a URL without a query and a fragment");
+    size_t size = strcspn(authority, "/");
+    if (memchr(authority, '@', size) != NULL)
+        return fail(err, ERR_SETTINGS, 0, "must be a URL without a user name and a password");
+    if (setting_authority(authority, size, &parsed.authority, err) != ERR_OK)
+        return err->code;
+    if (parsed.authority.has_port && parsed.authority.port == 0)
+        return fail(err, ERR_SETTINGS, 0, "must not have port 0");
+    *out = parsed;
+    return ERR_OK;
+}
+
+bool setting_host_is_loopback(const char *host)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, host, &v6) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+    size_t size = strlen(host);
+    return strcasecmp(host, "localhost") == 0 ||
+           (size > 10 && strcasecmp(host + size - 10, ".localhost") == 0);
+}
+
+enum errc settings_address(const char *text, struct sockaddr_storage *address, socklen_t *size,
+                           struct error *err)
+{
+    struct setting_authority parsed;
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (setting_authority(text, strlen(text), &parsed, err) != ERR_OK || !parsed.has_port)
+        return fail(err, ERR_SETTINGS, 0, "must be ADDRESS:PORT, like \"127.0.0.1:5000\"");
+    v4.sin_port = v6.sin6_port = htons(parsed.port);
+    struct sockaddr_storage found = {0};
+    if (text[0] != '[' && inet_pton(AF_INET, parsed.host, &v4.sin_addr) == 1)
+        memcpy(&found, &v4, sizeof v4);
+    else if (text[0] == '[' && inet_pton(AF_INET6, parsed.host, &v6.sin6_addr) == 1)
+        memcpy(&found, &v6, sizeof v6);
+    else
+        return fail(err, ERR_SETTINGS, 0,
+                    "must be an IP address, not a name, and a port, like \"127.0.0.1:5000\"");
+    *size = found.ss_family == AF_INET ? sizeof v4 : sizeof v6;
+    *address = found;
+    return ERR_OK;
+}

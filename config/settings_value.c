@@ -1,0 +1,369 @@
+#include "config/settings_table.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "config/secret.h"
+#include "config/settings_text.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define PATH_LIMIT 4095
+#define URL_LIMIT 2048
+#define REDACTED "(redacted)"
+
+static enum errc refuse(struct error *err, const char *what)
+{
+    return fail(err, ERR_SETTINGS, 0, "must be %s", what);
+}
+
+/* A string of `least` to `most` bytes without control characters, borrowed from `value`. */
+static enum errc take_text(const json_t *value, uint64_t least, uint64_t most, const char **text,
+                           struct error *err)
+{
+    if (!json_is_string(value))
+        return refuse(err, "a string");
+    const char *found = json_string_value(value);
+    size_t size = strlen(found);
+    if (size < least || size > most)
+        return fail(err, ERR_SETTINGS, 0, "must have %" PRIu64 " to %" PRIu64 " bytes", least,
+                    most);
+    for (const char *at = found; *at; at++)
+        if (iscntrl((unsigned char)*at))
+            return fail(err, ERR_SETTINGS, 0, "must not hold control characters");
+    *text = found;
+    return ERR_OK;
+}
+
+static void replace(char **member, char *owned)
+{
+    free(*member);
+    *member = owned;
+}
+
+static char *resolve(const char *path, const struct setting_origin *origin)
+{
+    if (path[0] == '/' || origin->folder == NULL)
+        return xstrdup(path);
+    return xasprintf("%s/%s", origin->folder, path);
+}
+
+static enum errc set_text(const struct setting_row *row, void *member, const json_t *value,
+                          struct error *err)
+{
+    const char *text;
+    if (take_text(value, row->least, row->most, &text, err) != ERR_OK)
+        return err->code;
+    replace(member, xstrdup(text));
+    return ERR_OK;
+}
+
+static enum errc set_path(void *member, const json_t *value, const struct setting_origin *origin,
+                          struct error *err)
+{
+    const char *text;
+    if (take_text(value, 1, PATH_LIMIT, &text, err) != ERR_OK)
+        return err->code;
+    replace(member, resolve(text, origin));
+    return ERR_OK;
+}
+
+static enum errc set_address(void *member, const json_t *value, struct error *err)
+{
+    const char *text;
+    struct sockaddr_storage address;
+    socklen_t size;
+    if (take_text(value, 1, SETTING_HOST_MAX, &text, err) != ERR_OK ||
+        settings_address(text, &address, &size, err) != ERR_OK)
+        return err->code;
+    replace(member, xstrdup(text));
+    return ERR_OK;
+}
+
+static enum errc set_bool(bool *member, const json_t *value, struct error *err)
+{
+    if (!json_is_boolean(value))
+        return refuse(err, "true or false");
+    *member = json_is_true(value);
+    return ERR_OK;
+}
+
+static enum errc set_count(const struct setting_row *row, unsigned *member, const json_t *value,
+                           struct error *err)
+{
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || number < (json_int_t)row->least ||
+        number > (json_int_t)row->most)
+        return fail(err, ERR_SETTINGS, 0, "must be a whole number from %" PRIu64 " to %" PRIu64,
+                    row->least, row->most);
+    *member = (unsigned)number;
+    return ERR_OK;
+}
+
+static enum errc set_size(const struct setting_row *row, uint64_t *member, const json_t *value,
+                          struct error *err)
+{
+    uint64_t bytes = 0;
+    if (json_is_integer(value) && json_integer_value(value) >= 0)
+        bytes = (uint64_t)json_integer_value(value);
+    else if (!json_is_string(value))
+        return refuse(err, "a size, like \"64MiB\" or a number of bytes");
+    else if (settings_size(json_string_value(value), &bytes, err) != ERR_OK)
+        return err->code;
+    char least[SETTING_SIZE_TEXT_MAX];
+    char most[SETTING_SIZE_TEXT_MAX];
+    if (bytes < row->least || bytes > row->most)
+        return fail(err, ERR_SETTINGS, 0, "must be from %s to %s",
+                    setting_size_text(row->least, least), setting_size_text(row->most, most));
+    *member = bytes;
+    return ERR_OK;
+}
+
+static enum errc set_choice(const struct setting_row *row, unsigned *member, const json_t *value,
+                            struct error *err)
+{
+    const char *text = json_string_value(value);
+    char known[128] = "";
+    for (unsigned i = 0; row->choices[i] != NULL; i++) {
+        if (text != NULL && strcmp(row->choices[i], text) == 0) {
+            *member = i;
+            return ERR_OK;
+        }
+        strncat(known, i ? ", " : "", sizeof known - strlen(known) - 1);
+        strncat(known, row->choices[i], sizeof known - strlen(known) - 1);
+    }
+    return fail(err, ERR_SETTINGS, 0, "must be one of %s", known);
+}
+
+static void clear_urls(struct registry_setting *entry)
+{
+    for (size_t i = 0; i < entry->endpoint_count; i++)
+        free(entry->endpoints[i]);
+    free(entry->endpoints);
+    entry->endpoints = NULL;
+    entry->endpoint_count = 0;
+}
+
+/* Base URLs are kept without slashes at the end, so that a path can be appended. */
+static char *trimmed_url(const char *text)
+{
+    size_t size = strlen(text);
+    while (text[size - 1] == '/')
+        size--;
+    return xstrndup(text, size);
+}
+
+static enum errc set_urls(const struct setting_row *row, struct registry_setting *entry,
+                          const json_t *value, struct error *err)
+{
+    size_t count = json_array_size(value);
+    if (!json_is_array(value) || count < row->least || count > row->most)
+        return fail(err, ERR_SETTINGS, 0, "must be a list of %" PRIu64 " to %" PRIu64 " URLs",
+                    row->least, row->most);
+    struct registry_setting parsed = {.endpoints = xcalloc(count, sizeof *parsed.endpoints)};
+    for (size_t i = 0; i < count; i++) {
+        const char *text;
+        struct setting_url url;
+        if (take_text(json_array_get(value, i), 1, URL_LIMIT, &text, err) != ERR_OK ||
+            setting_url(text, &url, err) != ERR_OK) {
+            clear_urls(&parsed);
+            return error_wrap(err, "entry %zu", i + 1);
+        }
+        parsed.endpoints[parsed.endpoint_count++] = trimmed_url(text);
+    }
+    clear_urls(entry);
+    entry->endpoints = parsed.endpoints;
+    entry->endpoint_count = count;
+    return ERR_OK;
+}
+
+/* One newline at the end is the editor's, not the password's. */
+static enum errc read_secret_file(const char *path, char **out, struct error *err)
+{
+    autosecret char *data = NULL;
+    size_t size = 0;
+    if (file_read_all(path, 64 * 1024, &data, &size, err) != ERR_OK) {
+        err->code = ERR_SETTINGS;
+        return err->code;
+    }
+    if (strlen(data) != size) {
+        explicit_bzero(data, size);
+        return fail(err, ERR_SETTINGS, 0, "%s holds a NUL byte", path);
+    }
+    if (size > 0 && data[size - 1] == '\n')
+        data[--size] = '\0';
+    if (size == 0)
+        return fail(err, ERR_SETTINGS, 0, "%s is empty", path);
+    *out = mem_take(&data);
+    return ERR_OK;
+}
+
+static enum errc read_secret_env(const struct setting_row *row, const char *name, char **out,
+                                 struct error *err)
+{
+    const char *value = getenv(name);
+    if (value == NULL || value[0] == '\0')
+        return fail(err, ERR_SETTINGS, 0, "the environment variable %s is %s", name,
+                    value ? "empty" : "not set");
+    if (strlen(value) > row->most)
+        return fail(err, ERR_SETTINGS, 0, "the environment variable %s has over %" PRIu64 " bytes",
+                    name, row->most);
+    *out = xstrdup(value);
+    return ERR_OK;
+}
+
+static enum errc set_secret(const struct setting_row *row, char **member, const json_t *value,
+                            const struct setting_origin *origin, struct error *err)
+{
+    const char *text;
+    if (*member != NULL)
+        return fail(err, ERR_SETTINGS, 0,
+                    "at most one of password, password_file and password_env can be given");
+    if (row->type == SETTING_SECRET)
+        return set_text(row, member, value, err);
+    if (take_text(value, 1, PATH_LIMIT, &text, err) != ERR_OK)
+        return err->code;
+    if (row->type == SETTING_SECRET_ENV)
+        return read_secret_env(row, text, member, err);
+    autofree char *path = resolve(text, origin);
+    return read_secret_file(path, member, err);
+}
+
+enum errc setting_set(const struct setting_row *row, void *base, const json_t *value,
+                      const struct setting_origin *origin, struct error *err)
+{
+    void *member = (char *)base + row->offset;
+    switch (row->type) {
+    case SETTING_TEXT:
+        return set_text(row, member, value, err);
+    case SETTING_ADDRESS:
+        return set_address(member, value, err);
+    case SETTING_FOLDER:
+    case SETTING_FILE:
+        return set_path(member, value, origin, err);
+    case SETTING_BOOL:
+        return set_bool(member, value, err);
+    case SETTING_COUNT:
+        return set_count(row, member, value, err);
+    case SETTING_SIZE:
+        return set_size(row, member, value, err);
+    case SETTING_CHOICE:
+        return set_choice(row, member, value, err);
+    case SETTING_URLS:
+        return set_urls(row, base, value, err);
+    case SETTING_SECRET:
+    case SETTING_SECRET_FILE:
+    case SETTING_SECRET_ENV:
+        return set_secret(row, member, value, origin, err);
+    }
+    return fail(err, ERR_INTERNAL, 0, "no such type of setting");
+}
+
+/* What the text would be in the file, by the row's type. */
+static json_t *text_value(const struct setting_row *row, const char *text)
+{
+    if (row->type == SETTING_BOOL && strcmp(text, "true") == 0)
+        return json_true();
+    if (row->type == SETTING_BOOL && strcmp(text, "false") == 0)
+        return json_false();
+    uint64_t number;
+    struct error ignored = ERROR_INIT;
+    if (row->type == SETTING_COUNT && text[0] && isdigit((unsigned char)text[strlen(text) - 1]) &&
+        settings_size(text, &number, &ignored) == ERR_OK)
+        return json_integer((json_int_t)number);
+    /* A path may be no UTF-8. */
+    return json_string_nocheck(text);
+}
+
+enum errc setting_set_text(const struct setting_row *row, void *base, const char *text,
+                           const struct setting_origin *origin, struct error *err)
+{
+    autojson json_t *value = text_value(row, text);
+    return setting_set(row, base, value, origin, err);
+}
+
+void setting_defaults(const struct setting_row *rows, size_t count, void *base)
+{
+    const struct setting_origin origin = {.name = "the defaults"};
+    for (size_t i = 0; i < count; i++) {
+        struct error err = ERROR_INIT;
+        if (rows[i].initial != NULL &&
+            setting_set_text(&rows[i], base, rows[i].initial, &origin, &err) != ERR_OK)
+            assert(!"a default is within its limits");
+    }
+}
+
+static json_t *get_urls(const struct registry_setting *entry)
+{
+    if (entry->endpoint_count == 0)
+        return NULL;
+    json_t *array = json_array();
+    for (size_t i = 0; i < entry->endpoint_count; i++)
+        json_array_append_new(array, json_string(entry->endpoints[i]));
+    return array;
+}
+
+static json_t *get_text(const char *text)
+{
+    if (text == NULL)
+        return NULL;
+    json_t *value = json_string(text);
+    return value ? value : json_string("(not UTF-8)");
+}
+
+json_t *setting_get(const struct setting_row *row, const void *base)
+{
+    const void *member = (const char *)base + row->offset;
+    char size[SETTING_SIZE_TEXT_MAX];
+    switch (row->type) {
+    case SETTING_TEXT:
+    case SETTING_ADDRESS:
+    case SETTING_FOLDER:
+    case SETTING_FILE:
+        return get_text(*(char *const *)member);
+    case SETTING_BOOL:
+        return json_boolean(*(const bool *)member);
+    case SETTING_COUNT:
+        return json_integer(*(const unsigned *)member);
+    case SETTING_SIZE:
+        return json_string(setting_size_text(*(const uint64_t *)member, size));
+    case SETTING_CHOICE:
+        return json_string(row->choices[*(const unsigned *)member]);
+    case SETTING_URLS:
+        return get_urls(base);
+    case SETTING_SECRET:
+        return *(char *const *)member ? json_string(REDACTED) : NULL;
+    case SETTING_SECRET_FILE:
+    case SETTING_SECRET_ENV:
+        return NULL;
+    }
+    return NULL;
+}
+
+void setting_clear(const struct setting_row *rows, size_t count, void *base)
+{
+    for (size_t i = 0; i < count; i++) {
+        void *member = (char *)base + rows[i].offset;
+        switch (rows[i].type) {
+        case SETTING_TEXT:
+        case SETTING_ADDRESS:
+        case SETTING_FOLDER:
+        case SETTING_FILE:
+        case SETTING_SECRET:
+        case SETTING_SECRET_FILE:
+        case SETTING_SECRET_ENV:
+            secret_free(member);
+            break;
+        case SETTING_URLS:
+            clear_urls(base);
+            break;
+        case SETTING_BOOL:
+        case SETTING_COUNT:
+        case SETTING_SIZE:
+        case SETTING_CHOICE:
+            break;
+        }
+    }
+}
