@@ -34,8 +34,8 @@ enum errc image_config_parse(const void *data, size_t size, const char *what,
                              struct image_config *out, struct error *err)
 {
     autojson json_t *root = NULL;
-    struct platform platform;
-    const json_t *ids;
+    struct platform platform = {.os = ""};
+    const json_t *ids = NULL;
     if (json_parse(data, size, IMAGE_CONFIG_LIMIT_BYTES, what, &root, err) != ERR_OK)
         return err->code;
     if (!json_is_object(root))
