@@ -16,6 +16,10 @@ from support.images import make_image, make_small_image  # noqa: E402
 from support.registry import Registry  # noqa: E402
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "pushes: the test may leave blobs in the shared gateway")
+
+
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """An open registry, shared by a file's tests: they use repositories of their own."""
