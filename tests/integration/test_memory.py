@@ -1,0 +1,112 @@
+"""Peak memory of the release build, whatever the image's size and however slow the registry.
+
+The sanitizers multiply memory, so this file alone measures a build without them.
+"""
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from support.archives import docker_save_new
+from support.gateway import SOURCE_FOLDER, Gateway, pushed
+from support.images import Image, files_layer, image_config, readable_files
+from support.registry import Registry
+from support.throttle import ThrottledProxy
+
+MIB = 1 << 20
+PEAK_OF_ONE = 64 * MIB
+PEAK_OF_SIXTEEN = PEAK_OF_ONE + 16 * 12 * MIB
+LAYERS = 8
+LAYER_BYTES = 128 * 10**6
+# A tenth of what a loopback registry takes from slipway: compressed bytes a second.
+SLOW_BYTES_PER_SECOND = 8 * 10**6
+
+
+@pytest.fixture(scope="module")
+def release() -> Path:
+    """The release build; made here when nobody has."""
+    path = Path(os.environ.get("SLIPWAY_RELEASE", SOURCE_FOLDER / "build/release/slipway"))
+    if not path.is_file() and "SLIPWAY_RELEASE" not in os.environ:
+        for step in (["--preset", "release"], ["--build", "--preset", "release", "-j", "2"]):
+            subprocess.run(["cmake", *step], cwd=SOURCE_FOLDER, check=True, capture_output=True)
+    assert path.is_file(), f"no release build at {path}"
+    return path
+
+
+def system_files() -> Iterator[Path]:
+    """Programs and libraries of this machine, again and again."""
+    kinds = (("/usr/bin", 50_000), ("/usr/lib", 100_000), ("/usr/share", 50_000))
+    found = [path for root, least in kinds for path in readable_files(root, least, 20 * MIB)]
+    return itertools.cycle(found)
+
+
+def make_large_archive(folder: Path, layer_count: int, layer_bytes: int) -> Path:
+    """A docker save of real content without holes; every layer's bytes are its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = system_files()
+    layers = []
+    for number in range(layer_count):
+        chosen, size = [], 0
+        while size < layer_bytes:
+            path = next(files)
+            size += path.stat().st_size
+            chosen.append(path)
+        layers.append(files_layer(folder / f"{number}.tar", f"{folder} {number}", chosen))
+    image = Image(image_config(layers, str(folder)), tuple(layers))
+    archive = docker_save_new([(image, ["m/large:1"])], folder / "large.tar")
+    for layer in layers:
+        layer.path.unlink()
+    return archive
+
+
+@pytest.fixture(scope="module")
+def gigabyte(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    archive = make_large_archive(tmp_path_factory.mktemp("gigabyte"), LAYERS, LAYER_BYTES)
+    assert archive.stat().st_size > 10**9
+    assert archive.stat().st_blocks * 512 >= archive.stat().st_size, "it must have no holes"
+    return archive
+
+
+def test_one_gigabyte(
+    release: Path, registry: Registry, gigabyte: Path, tmp_path: Path
+) -> None:
+    with Gateway(tmp_path / "gateway", binary=release) as gateway:
+        pushed(gateway.post(gigabyte, f"{registry.host}/mem/one:1", seconds=170))
+        peak = gateway.process.peak_memory_bytes()
+    print(f"one push of 1 GB: {peak / MIB:.1f} MiB")
+    assert peak <= PEAK_OF_ONE, f"{peak / MIB:.1f} MiB"
+
+
+def test_one_gigabyte_to_a_slow_registry(
+    release: Path, registry: Registry, gigabyte: Path, tmp_path: Path
+) -> None:
+    with ThrottledProxy(registry.port, to_server=SLOW_BYTES_PER_SECOND) as slow:
+        with Gateway(tmp_path / "gateway", binary=release) as gateway:
+            target = f"127.0.0.1:{slow.port}/mem/slow:1"
+            (result,) = pushed(gateway.post(gigabyte, target, seconds=170))
+            peak = gateway.process.peak_memory_bytes()
+    assert result["bytes_uploaded"] > 200 * 10**6, "it must have been a real transfer"
+    print(f"one push of 1 GB, slow registry: {peak / MIB:.1f} MiB")
+    assert peak <= PEAK_OF_ONE, f"{peak / MIB:.1f} MiB"
+
+
+def test_sixteen_at_once(release: Path, registry: Registry, tmp_path: Path) -> None:
+    archive = make_large_archive(tmp_path / "files", 4, 24 * 10**6)
+    with Gateway(tmp_path / "gateway", binary=release) as gateway, ThreadPoolExecutor(16) as pool:
+        jobs = [
+            pool.submit(
+                gateway.post, archive, f"{registry.host}/mem/many-{number}:1", seconds=170
+            )
+            for number in range(16)
+        ]
+        digests = {pushed(job.result())[0]["digest"] for job in jobs}
+        peak = gateway.process.peak_memory_bytes()
+    assert len(digests) == 1
+    print(f"sixteen pushes at once: {peak / MIB:.1f} MiB")
+    assert peak <= PEAK_OF_SIXTEEN, f"{peak / MIB:.1f} MiB"
