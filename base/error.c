@@ -117,6 +117,14 @@ const char *error_name(enum errc code)
     return table[code].name;
 }
 
+enum errc error_by_name(const char *name)
+{
+    for (int code = 0; code < ERR_COUNT_; code++)
+        if (strcmp(table[code].name, name) == 0)
+            return (enum errc)code;
+    return ERR_INTERNAL;
+}
+
 int error_http_status(enum errc code)
 {
     assert(code < ERR_COUNT_);

@@ -140,6 +140,8 @@ enum errc error_wrap(struct error *err, const char *format, ...)
 void error_clear(struct error *err);
 
 const char *error_name(enum errc code);
+/* The code of a name on the wire; ERR_INTERNAL for a name that is none of ours. */
+enum errc error_by_name(const char *name);
 int error_http_status(enum errc code);
 bool error_retriable(enum errc code);
 enum party error_party(enum errc code);

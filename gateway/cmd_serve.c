@@ -1,0 +1,78 @@
+#include "gateway/cli.h"
+#include "gateway/server.h"
+
+#include <getopt.h>
+#include <unistd.h>
+
+/* How long a cancelled push may take to report before the process ends without it. */
+#define CANCEL_GRACE_MS 5000
+#define POLL_MS 200
+
+static void run_until_signal(struct server *server)
+{
+    while (signals_next(60000) == 0)
+        ;
+    log_info("stopping: no new work is taken, what runs is finished; signal again to end it now");
+    server_drain(server);
+    while (!server_wait(server, POLL_MS)) {
+        if (signals_next(0) == 0)
+            continue;
+        log_warn("stopping now: what runs is cancelled");
+        server_cancel(server);
+        if (!server_wait(server, CANCEL_GRACE_MS))
+            _exit(EXIT_TARGET_FAILED);
+    }
+}
+
+static enum errc serve(const struct settings *settings, struct error *err)
+{
+    struct engine *engine = NULL;
+    struct server *server = NULL;
+    if (engine_open(settings, &engine, err) != ERR_OK)
+        return err->code;
+    if (server_start(engine, &server, err) != ERR_OK) {
+        engine_close(engine);
+        return err->code;
+    }
+    run_until_signal(server);
+    server_stop(server);
+    engine_close(engine);
+    log_info("stopped");
+    return ERR_OK;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"listen", required_argument, NULL, 'l'},
+                                            {"data", required_argument, NULL, 'd'},
+                                            {NULL, 0, NULL, 0}};
+    const char *config = NULL;
+    const char *listen = NULL;
+    const char *data = NULL;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'c')
+            config = optarg;
+        else if (option == 'l')
+            listen = optarg;
+        else if (option == 'd')
+            data = optarg;
+        else
+            return cli_usage(argv[0], "serve: unknown option or missing value: %s",
+                             argv[optind - 1]);
+    }
+    if (optind < argc)
+        return cli_usage(argv[0], "serve takes no argument \"%s\"", argv[optind]);
+    struct error err = ERROR_INIT;
+    struct settings *settings = NULL;
+    if (cli_settings(config, listen, data, &settings, &err) != ERR_OK) {
+        cli_complain("%s", err.text);
+        return EXIT_USAGE;
+    }
+    log_setup(settings->log.level, settings->log.format);
+    if (serve(settings, &err) != ERR_OK)
+        cli_complain("%s", err.text);
+    settings_free(settings);
+    return err.code == ERR_OK ? 0 : EXIT_USAGE;
+}

@@ -1,0 +1,222 @@
+#include "image/layout_source.h"
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "image/catalog.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PIECE ((size_t)256 * 1024)
+#define OUT_LIMIT_BYTES (PIECE + ((size_t)64 * 1024))
+#define TAR_BLOCK 512
+
+struct layout_file {
+    char *name;
+    uint64_t size;
+};
+
+struct layout_source {
+    int folder;
+    struct layout_file *files;
+    size_t count;
+    size_t capacity;
+    struct archive *writer; /* makes the tar; what it gives goes to `out` */
+    struct buf out;
+    size_t current; /* the file that is being sent */
+    int fd;         /* of it; -1 before its header */
+    uint64_t left;  /* bytes of it that are still to come */
+    bool closed;    /* the end of the archive was written */
+    uint8_t piece[PIECE];
+};
+
+static la_ssize_t collect(struct archive *archive, void *self, const void *data, size_t size)
+{
+    (void)archive;
+    struct layout_source *layout = self;
+    buf_append(&layout->out, data, size);
+    return layout->out.overflowed ? -1 : (la_ssize_t)size;
+}
+
+static enum errc add_file(struct layout_source *layout, const char *name, bool required,
+                          struct error *err)
+{
+    struct stat info;
+    if (fstatat(layout->folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT && !required)
+            return ERR_OK;
+        return fail(err, errno == ENOENT ? ERR_NOT_AN_IMAGE : ERR_IO, errno,
+                    "the folder is no OCI layout: %s", name);
+    }
+    if (!S_ISREG(info.st_mode))
+        return ERR_OK;
+    if (layout->count == CATALOG_ENTRIES_MAX)
+        return fail(err, ERR_ARCHIVE_TOO_LARGE, 0, "the layout has more than %d files",
+                    CATALOG_ENTRIES_MAX);
+    if (layout->count == layout->capacity) {
+        layout->capacity = layout->capacity ? layout->capacity * 2 : 32;
+        layout->files = xrealloc(layout->files, layout->capacity, sizeof *layout->files);
+    }
+    layout->files[layout->count++] =
+        (struct layout_file){.name = xstrdup(name), .size = (uint64_t)info.st_size};
+    return ERR_OK;
+}
+
+static enum errc add_folder(struct layout_source *layout, const char *name, int depth,
+                            struct error *err)
+{
+    int fd = openat(layout->folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (folder == NULL) {
+        int why = errno;
+        if (fd >= 0)
+            close(fd);
+        return why == ENOENT || why == ENOTDIR
+                   ? ERR_OK
+                   : fail(err, ERR_IO, why, "read folder %s of the layout", name);
+    }
+    enum errc rc = ERR_OK;
+    for (const struct dirent *entry; rc == ERR_OK && (entry = readdir(folder)) != NULL;) {
+        if (entry->d_name[0] == '.')
+            continue;
+        autofree char *child = xasprintf("%s/%s", name, entry->d_name);
+        rc = depth > 1 ? add_folder(layout, child, depth - 1, err)
+                       : add_file(layout, child, false, err);
+    }
+    closedir(folder);
+    return rc;
+}
+
+enum errc layout_source_open(const char *path, struct layout_source **out, struct error *err)
+{
+    struct layout_source *layout = xcalloc(1, sizeof *layout);
+    layout->fd = -1;
+    layout->out.limit_bytes = OUT_LIMIT_BYTES;
+    layout->writer = archive_write_new();
+    archive_write_set_format_pax_restricted(layout->writer);
+    archive_write_set_bytes_per_block(layout->writer, 0);
+    archive_write_open(layout->writer, layout, NULL, collect, NULL);
+    layout->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum errc rc = layout->folder < 0 ? fail(err, ERR_IO, errno, "open folder %s", path) : ERR_OK;
+    if (rc != ERR_OK || add_file(layout, "oci-layout", false, err) != ERR_OK ||
+        add_file(layout, "index.json", true, err) != ERR_OK ||
+        add_file(layout, "manifest.json", false, err) != ERR_OK ||
+        add_folder(layout, "blobs", 2, err) != ERR_OK) {
+        layout_source_close(layout);
+        return err->code;
+    }
+    *out = layout;
+    return ERR_OK;
+}
+
+void layout_source_close(struct layout_source *layout)
+{
+    if (layout == NULL)
+        return;
+    for (size_t i = 0; i < layout->count; i++)
+        free(layout->files[i].name);
+    free(layout->files);
+    archive_write_fail(layout->writer);
+    archive_write_free(layout->writer);
+    buf_deinit(&layout->out);
+    if (layout->fd >= 0)
+        close(layout->fd);
+    if (layout->folder >= 0)
+        close(layout->folder);
+    free(layout);
+}
+
+static enum errc tar_failed(struct layout_source *layout, struct error *err)
+{
+    const char *why = archive_error_string(layout->writer);
+    return fail(err, ERR_IO, 0, "make a tar of the layout: %s", why ? why : "unknown reason");
+}
+
+static enum errc begin_file(struct layout_source *layout, struct error *err)
+{
+    const struct layout_file *file = &layout->files[layout->current];
+    layout->fd = openat(layout->folder, file->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (layout->fd < 0)
+        return fail(err, ERR_IO, errno, "open %s of the layout", file->name);
+    layout->left = file->size;
+    struct archive_entry *entry = archive_entry_new();
+    archive_entry_set_pathname(entry, file->name);
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_perm(entry, 0644);
+    archive_entry_set_size(entry, (la_int64_t)file->size);
+    int rc = archive_write_header(layout->writer, entry);
+    archive_entry_free(entry);
+    return rc == ARCHIVE_OK ? ERR_OK : tar_failed(layout, err);
+}
+
+static enum errc send_piece(struct layout_source *layout, struct error *err)
+{
+    const struct layout_file *file = &layout->files[layout->current];
+    size_t want = layout->left < PIECE ? (size_t)layout->left : PIECE;
+    size_t got = 0;
+    if (file_read_at(layout->fd, layout->piece, want, file->size - layout->left, &got, err) !=
+        ERR_OK)
+        return error_wrap(err, "%s of the layout", file->name);
+    if (got < want)
+        return fail(err, ERR_ARCHIVE_TRUNCATED, 0,
+                    "%s of the layout became shorter while it was read", file->name);
+    layout->left -= got;
+    return archive_write_data(layout->writer, layout->piece, got) == (la_ssize_t)got
+               ? ERR_OK
+               : tar_failed(layout, err);
+}
+
+static enum errc end_file(struct layout_source *layout, struct error *err)
+{
+    close(layout->fd);
+    layout->fd = -1;
+    layout->current++;
+    return archive_write_finish_entry(layout->writer) == ARCHIVE_OK ? ERR_OK
+                                                                    : tar_failed(layout, err);
+}
+
+static enum errc end_archive(struct layout_source *layout, struct error *err)
+{
+    layout->closed = true;
+    return archive_write_close(layout->writer) == ARCHIVE_OK ? ERR_OK : tar_failed(layout, err);
+}
+
+static enum errc step(struct layout_source *layout, struct error *err)
+{
+    if (layout->fd >= 0)
+        return layout->left > 0 ? send_piece(layout, err) : end_file(layout, err);
+    return layout->current < layout->count ? begin_file(layout, err) : end_archive(layout, err);
+}
+
+static enum errc pull(void *self, const uint8_t **data, size_t *size, struct error *err)
+{
+    struct layout_source *layout = self;
+    buf_clear(&layout->out);
+    while (layout->out.size == 0 && !layout->closed)
+        if (step(layout, err) != ERR_OK)
+            return err->code;
+    *data = (const uint8_t *)buf_cstr(&layout->out);
+    *size = layout->out.size;
+    return ERR_OK;
+}
+
+struct source layout_source(struct layout_source *layout)
+{
+    return (struct source){.pull = pull, .self = layout};
+}
+
+uint64_t layout_source_size(const struct layout_source *layout)
+{
+    uint64_t total = (uint64_t)2 * TAR_BLOCK;
+    for (size_t i = 0; i < layout->count; i++) {
+        uint64_t blocks = (layout->files[i].size + TAR_BLOCK - 1) / TAR_BLOCK;
+        total += (blocks + 1) * TAR_BLOCK;
+    }
+    return total;
+}
