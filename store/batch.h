@@ -4,7 +4,8 @@
  * Everything that comes in (an archive, a layer, a manifest) is written through one. Blobs are
  * written into the batch's own staging folder, where nobody else sees them; batch_commit moves them
  * to their places by rename and then writes all records in one LMDB transaction. A batch that is
- * aborted, or whose process dies, leaves nothing behind. Two batches with the same blob do not
+ * aborted, or whose process dies before its commit, leaves nothing behind; one that fails in its
+ * commit may leave files without records, which nobody sees. Two batches with the same blob do not
  * disturb each other: whoever commits second finds it there, which is success.
  *
  *     batch_begin, { blob_writer_open, blob_writer_write..., blob_writer_commit | _abort }...,
@@ -12,7 +13,13 @@
  *
  * Durability. BATCH_DURABLE: blob fsync, rename, folder fsync, LMDB commit, return; in that order,
  * always: for whatever is promised to survive. BATCH_VOLATILE: no wait for the disk; for
- * synchronous pushes, which promise nothing until the registries have it.
+ * synchronous pushes, which promise nothing until the registries have it. A durable batch also
+ * makes durable what it depends on in the store: blobs it brought that were there already, those of
+ * batch_hold_blob(), and what its layers and references point to (not what a manifest that was
+ * there already names in turn: hold those).
+ *
+ * Limits: BATCH_ITEMS_MAX blobs, held blobs, layers and references each; beyond it
+ * ERR_ARCHIVE_TOO_LARGE.
  *
  * Threads: a batch belongs to one thread at a time.
  */
@@ -24,13 +31,18 @@
 #include "store/blob.h"
 #include "store/layers.h"
 
+#define BATCH_ITEMS_MAX 10000
+
 enum durability { BATCH_VOLATILE, BATCH_DURABLE };
 
 struct batch;
 
 enum errc batch_begin(struct store *store, enum durability durability, struct batch **out,
                       struct error *err);
+/* Frees the batch, also on failure; then nothing of it is visible. Every blob_writer has ended.
+ * ERR_BLOB_UNKNOWN: a reference to a manifest, or a held blob, that the store does not have. */
 enum errc batch_commit(struct batch *batch, struct error *err);
+/* NULL is a no-op. */
 void batch_abort(struct batch *batch);
 
 /* One blob being written. Errors are sticky: after a failed write, commit fails with it. */
@@ -52,13 +64,19 @@ enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, str
 /* Drop a blob of this batch again (it turned out not to be needed). No-op when it is not in it. */
 void batch_drop_blob(struct batch *batch, const struct digest *digest);
 
+/* The batch depends on a blob that the store has already (found by layer_find(), say): its last use
+ * is renewed at commit. ERR_BLOB_UNKNOWN when it is not held. */
+enum errc batch_hold_blob(struct batch *batch, const struct digest *digest, struct error *err);
+
 /* Reading what the batch would make visible: its own blobs first, then the store's. */
 enum errc batch_open_blob(struct batch *batch, const struct digest *digest, struct blob *out,
                           struct error *err);
 enum errc batch_read_all(struct batch *batch, const struct digest *digest, size_t limit_bytes,
                          const char *what, char **data, size_t *size, struct error *err);
 
-/* Records written at commit: a layer's stored form; a name for a manifest. */
+/* Records written at commit: a layer's stored form (left out when its blob is not there at commit);
+ * a name for a manifest (one without tag and digest makes the commit fail with ERR_NO_TAG). Both
+ * are copied; what is wrong with them is the commit's failure. */
 void batch_put_layer(struct batch *batch, const struct digest *diff_id,
                      const struct layer_form *form);
 void batch_put_reference(struct batch *batch, const struct reference *ref,

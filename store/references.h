@@ -1,5 +1,6 @@
 /*
- * Names of what is held: reference (name:tag or name@digest) -> manifest.
+ * Names of what is held: reference (name:tag or name@digest) -> manifest. Of a reference with both,
+ * the digest is the name and the tag is ignored; one with neither is ERR_NO_TAG.
  */
 #ifndef SLIPWAY_STORE_REFERENCES_H
 #define SLIPWAY_STORE_REFERENCES_H
@@ -14,7 +15,8 @@ struct named_manifest {
     char media_type[MEDIA_TYPE_MAX];
 };
 
-/* Record it; an existing record of the same reference is replaced. Returns when it is committed. */
+/* Record it; an existing record of the same reference is replaced. Returns when it is durable, and
+ * the manifest's blob with it. ERR_BLOB_UNKNOWN when that is not held. */
 enum errc references_put(struct store *store, const struct reference *ref,
                          const struct digest *manifest, const char *media_type, struct error *err);
 

@@ -1,0 +1,61 @@
+/*
+ * The inside of a batch, for batch.c, blob_writer.c and batch_commit.c.
+ */
+#ifndef SLIPWAY_STORE_BATCH_INTERNAL_H
+#define SLIPWAY_STORE_BATCH_INTERNAL_H
+
+#include "store/batch.h"
+#include "store/internal.h"
+
+#define BATCH_NAME_MAX 24
+
+/* A blob that is complete in the staging folder, under the name `number`. */
+struct batch_blob {
+    struct digest digest;
+    uint64_t size;
+    uint32_t number;
+};
+
+struct batch_layer {
+    struct digest diff_id;
+    struct layer_form form;
+};
+
+struct batch_reference {
+    struct reference reference;
+    struct digest manifest;
+    char *media_type; /* owned */
+};
+
+struct batch {
+    struct store *store;
+    enum durability durability;
+    char name[BATCH_NAME_MAX];
+    int folder_fd; /* staging/NAME; -1 until a blob needs it */
+    uint32_t next_blob;
+    size_t open_writers;
+    struct batch_blob *blobs;
+    size_t blob_count, blob_capacity;
+    struct digest *held;
+    size_t held_count, held_capacity;
+    struct batch_layer *layers;
+    size_t layer_count, layer_capacity;
+    struct batch_reference *references;
+    size_t reference_count, reference_capacity;
+    struct error error; /* of a call that could not report it: the commit's failure */
+};
+
+/* The blob of this batch, NULL when it is not in it. */
+struct batch_blob *batch_find(struct batch *batch, const struct digest *digest);
+
+/* Takes the complete file `number` into the batch; removes it when the batch has that blob. */
+enum errc batch_add_blob(struct batch *batch, const struct digest *digest, uint64_t size,
+                         uint32_t number, struct error *err);
+
+/* Remove the file `number` from the staging folder. */
+void batch_remove_file(struct batch *batch, uint32_t number);
+
+/* The name of the file `number`; returns `name`. */
+const char *batch_file_name(uint32_t number, char name[BATCH_NAME_MAX]);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * A change: a list of operations on the tables, prepared beforehand by the thread that wants it and
+ * applied by the writer thread in one transaction, all of it or nothing. No caller's code runs in
+ * the transaction; the conditions that callers need are kinds of operation.
+ *
+ *     struct change change; change_init(&change); change_put(...)...; writer_submit(...);
+ *     change_deinit(&change);
+ *
+ * Keys and values are copied in. The sizes are the program's own (store/records.h): asserted.
+ *
+ * Threads: the submitter's, except between writer_submit()'s start and return, when it is the
+ * writer's.
+ */
+#ifndef SLIPWAY_STORE_CHANGE_H
+#define SLIPWAY_STORE_CHANGE_H
+
+#include "store/kv.h"
+
+#define CHANGE_VALUE_MAX ((size_t)64 * 1024)
+
+struct operation;
+
+struct change {
+    bool durable;   /* on the disk when writer_submit() returns */
+    bool essential; /* may use the last tenth of the map: what opens, closes and cleans */
+    bool grows;     /* has a put */
+    struct operation *first;
+    struct operation *last;
+    /* the writer's */
+    struct change *next;
+    struct error result;
+    bool done;
+};
+
+#define autochange __attribute__((cleanup(change_deinit)))
+
+void change_init(struct change *change);
+void change_deinit(struct change *change);
+
+void change_put(struct change *change, enum kv_table table, struct kv_slice key,
+                struct kv_slice value);
+/* Only if the key is not there; otherwise nothing happens. */
+void change_put_new(struct change *change, enum kv_table table, struct kv_slice key,
+                    struct kv_slice value);
+/* Only if the key has exactly the value `expected`; otherwise nothing happens. */
+void change_swap(struct change *change, enum kv_table table, struct kv_slice key,
+                 struct kv_slice expected, struct kv_slice value);
+void change_delete(struct change *change, enum kv_table table, struct kv_slice key);
+
+/* Run the operations, in the order in which they were added. */
+enum errc change_apply(const struct change *change, struct kv_txn *txn, struct error *err);
+
+#endif

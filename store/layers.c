@@ -1,0 +1,35 @@
+#include "store/layers.h"
+
+#include "store/internal.h"
+
+static enum errc find_in(const struct kv_txn *txn, const struct record_key *key, bool *found,
+                         struct layer_form *out, struct error *err)
+{
+    struct kv_slice value;
+    bool known = false;
+    if (kv_get(txn, KV_LAYERS, record_key_slice(key), &value, &known, err) != ERR_OK)
+        return err->code;
+    struct layer_form form;
+    if (known && layer_decode(record_key_slice(key), value, &form, err) != ERR_OK)
+        return err->code;
+    bool held = false;
+    if (known) {
+        struct record_key blob = blob_key(&form.digest);
+        if (kv_get(txn, KV_BLOBS, record_key_slice(&blob), &value, &held, err) != ERR_OK)
+            return err->code;
+    }
+    if (held)
+        *out = form;
+    *found = held;
+    return ERR_OK;
+}
+
+enum errc layer_find(struct store *store, const struct digest *diff_id, enum codec codec,
+                     enum effort effort, bool *found, struct layer_form *out, struct error *err)
+{
+    struct record_key key = layer_key(diff_id, codec, effort);
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
+        return err->code;
+    return find_in(&txn, &key, found, out, err);
+}

@@ -1,0 +1,97 @@
+/*
+ * What is on the disk in the metadata tables: the layout of every key and value, here and nowhere
+ * else. Integers are big-endian, so keys sort by number; no struct is ever written as it lies in
+ * memory.
+ *
+ *     digest      = algorithm u8 (enum digest_algorithm), 32 or 64 bytes
+ *     key of a reference
+ *                 = name ("host/path"), 0x00, then ":" and the tag, or "@" and a digest;
+ *                   in byte order, the keys of one name are sorted as their texts are
+ *
+ *     table       key                                 value (after its version u8, now 1)
+ *     meta        "schema"                            schema u32
+ *     meta        "state"                             clean u8, boot id (text, to the end)
+ *     blobs       digest                              state u8, size u64, created u64, last use u64
+ *     layers      diffID digest, codec u8, effort u8  digest, size u64, raw size u64
+ *     references  key of a reference                  digest, put u64, media type (to the end)
+ *
+ * Times are seconds since the epoch. A value's version says how to read the rest; a value of a
+ * version that is not known, or that is too short or too long, is ERR_STORE and never guessed at.
+ *
+ * The schema number is that of this page. A store of a greater number is refused; one of a smaller
+ * number would be migrated at open (there is none yet).
+ */
+#ifndef SLIPWAY_STORE_RECORDS_H
+#define SLIPWAY_STORE_RECORDS_H
+
+#include "store/kv.h"
+#include "store/layers.h"
+#include "store/references.h"
+
+#define STORE_SCHEMA 1u
+
+/* The longest value: a reference's. */
+#define RECORD_VALUE_MAX (1 + 1 + DIGEST_BYTES_MAX + 8 + MEDIA_TYPE_MAX)
+
+struct record_key {
+    size_t size;
+    uint8_t bytes[KV_KEY_MAX];
+};
+
+struct record_value {
+    size_t size;
+    uint8_t bytes[RECORD_VALUE_MAX];
+};
+
+/* Borrowed as long as the record stands. */
+struct kv_slice record_key_slice(const struct record_key *key);
+struct kv_slice record_value_slice(const struct record_value *value);
+
+/* Whether the disk is known to have the blob's bytes. The numbers are stored on disk. */
+enum blob_state { BLOB_VOLATILE = 1, BLOB_DURABLE = 2 };
+
+struct blob_record {
+    enum blob_state state;
+    uint64_t size;
+    uint64_t created_s;
+    uint64_t last_use_s;
+};
+
+#define BOOT_ID_MAX 64
+
+struct state_record {
+    bool clean; /* every file in blobs/ is on the disk */
+    char boot_id[BOOT_ID_MAX];
+};
+
+struct record_key schema_key(void);
+struct record_key state_key(void);
+struct record_key blob_key(const struct digest *digest);
+/* All forms of a layer have this prefix. */
+struct record_key layer_prefix(const struct digest *diff_id);
+struct record_key layer_key(const struct digest *diff_id, enum codec codec, enum effort effort);
+/* All references of ref's name have this prefix. */
+struct record_key reference_prefix(const struct reference *ref);
+/* A digest goes before a tag; the reference must have one of them. */
+struct record_key reference_key(const struct reference *ref);
+
+struct record_value schema_value(uint32_t schema);
+struct record_value state_value(const struct state_record *record);
+struct record_value blob_value(const struct blob_record *record);
+struct record_value layer_value(const struct layer_form *form);
+/* `media_type` is shorter than MEDIA_TYPE_MAX. */
+struct record_value reference_value(const struct digest *manifest, uint64_t put_s,
+                                    const char *media_type);
+
+/* Decoding copies. ERR_STORE names the table. */
+enum errc schema_decode(struct kv_slice value, uint32_t *out, struct error *err);
+enum errc state_decode(struct kv_slice value, struct state_record *out, struct error *err);
+enum errc blob_key_decode(struct kv_slice key, struct digest *out, struct error *err);
+enum errc blob_decode(struct kv_slice value, struct blob_record *out, struct error *err);
+/* Codec and effort are in the key. */
+enum errc layer_decode(struct kv_slice key, struct kv_slice value, struct layer_form *out,
+                       struct error *err);
+enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct named_manifest *out,
+                           struct error *err);
+
+#endif

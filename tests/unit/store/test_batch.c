@@ -1,0 +1,481 @@
+#include "store_test.h"
+
+#include "store/batch.h"
+#include "store/blob_files.h"
+#include "store/internal.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+
+static struct store *open_store(const char *folder)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = NULL;
+    struct store_options options = {.path = folder, .map_size_bytes = (uint64_t)16 << 20};
+    assert_ok(store_open(&options, &store, &err), &err);
+    return store;
+}
+
+static struct batch *begin(struct store *store, enum durability durability)
+{
+    struct error err = ERROR_INIT;
+    struct batch *batch = NULL;
+    assert_ok(batch_begin(store, durability, &batch, &err), &err);
+    return batch;
+}
+
+static struct digest put(struct batch *batch, const char *content)
+{
+    struct error err = ERROR_INIT;
+    struct digest digest;
+    assert_ok(batch_put_blob(batch, content, strlen(content), &digest, &err), &err);
+    return digest;
+}
+
+static void commit(struct batch *batch)
+{
+    struct error err = ERROR_INIT;
+    assert_ok(batch_commit(batch, &err), &err);
+}
+
+static void expect_blob(struct store *store, const char *content)
+{
+    struct error err = ERROR_INIT;
+    struct digest digest = digest_of_text(content);
+    autofree char *data = NULL;
+    size_t size = 0;
+    assert_ok(blob_read_all(store, &digest, 1000, "a blob", &data, &size, &err), &err);
+    assert_int_equal(size, strlen(content));
+    assert_string_equal(data, content);
+}
+
+static void expect_no_blob(struct store *store, const char *content)
+{
+    struct error err = ERROR_INIT;
+    struct digest digest = digest_of_text(content);
+    autoblob struct blob blob = BLOB_INIT;
+    assert_code(blob_open(store, &digest, &blob, &err), ERR_BLOB_UNKNOWN, &err);
+}
+
+static enum blob_state state_of(struct store *store, const char *content)
+{
+    struct error err = ERROR_INIT;
+    struct digest digest = digest_of_text(content);
+    struct blob_record record = {.size = 0};
+    bool found = false;
+    assert_ok(blob_find(store, &digest, &found, &record, &err), &err);
+    assert_true(found);
+    return record.state;
+}
+
+static size_t count_files(const char *folder, const char *name)
+{
+    char path[512];
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+static void blob_file_path(const char *folder, const char *content, char path[512])
+{
+    struct digest digest = digest_of_text(content);
+    char inner[BLOB_PATH_MAX];
+    snprintf(path, 512, "%s/blobs/%s", folder, blob_path(&digest, inner));
+}
+
+static void what_is_committed_is_visible_and_not_before(void **state)
+{
+    static const enum durability both[] = {BATCH_VOLATILE, BATCH_DURABLE};
+    struct store *store = open_store(*state);
+    for (size_t i = 0; i < 2; i++) {
+        const char *content = i == 0 ? "first" : "second";
+        struct batch *batch = begin(store, both[i]);
+        put(batch, content);
+        expect_no_blob(store, content);
+        commit(batch);
+        expect_blob(store, content);
+        assert_int_equal(state_of(store, content), i == 0 ? BLOB_VOLATILE : BLOB_DURABLE);
+        assert_int_equal(count_files(*state, "staging"), 0);
+    }
+    store_close(store);
+    store = open_store(*state);
+    expect_blob(store, "first");
+    expect_blob(store, "second");
+    store_close(store);
+}
+
+static void blobs_lie_where_the_header_says(void **state)
+{
+    char path[512];
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_DURABLE);
+    put(batch, "");
+    commit(batch);
+    snprintf(path, sizeof path, "%s/blobs/sha256/e3/%s", (const char *)*state,
+             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_int_equal(access(path, F_OK), 0);
+    store_close(store);
+}
+
+static void a_sha512_blob_is_held_too(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct digest digest = digest_of(DIGEST_SHA512, "large digest", 12);
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_DURABLE);
+    struct blob_writer *writer = NULL;
+    assert_ok(blob_writer_open(batch, &writer, &err), &err);
+    assert_ok(blob_writer_write(writer, "large digest", 12, &err), &err);
+    assert_ok(blob_writer_commit(writer, &digest, &err), &err);
+    commit(batch);
+    autoblob struct blob blob = BLOB_INIT;
+    assert_ok(blob_open(store, &digest, &blob, &err), &err);
+    assert_int_equal(blob.size, 12);
+    store_close(store);
+}
+
+static void an_aborted_batch_leaves_nothing(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct reference ref = {.host = "h", .path = "p", .tag = "t"};
+    struct digest digest = put(batch, "aborted");
+    batch_put_reference(batch, &ref, &digest, MEDIA_OCI_MANIFEST);
+    assert_int_equal(count_files(*state, "staging"), 1);
+    batch_abort(batch);
+    batch_abort(NULL);
+    assert_int_equal(count_files(*state, "staging"), 0);
+    expect_no_blob(store, "aborted");
+    struct named_manifest named;
+    bool found = true;
+    assert_ok(references_get(store, &ref, &found, &named, &err), &err);
+    assert_false(found);
+    store_close(store);
+}
+
+static void a_batch_reads_its_own_blobs_first(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    put(batch, "stored");
+    commit(batch);
+    batch = begin(store, BATCH_VOLATILE);
+    struct digest own = put(batch, "own");
+    struct digest stored = digest_of_text("stored");
+    struct digest unknown = digest_of_text("unknown");
+    autofree char *data = NULL;
+    autofree char *other = NULL;
+    size_t size = 0;
+    assert_ok(batch_read_all(batch, &own, 3, "own", &data, &size, &err), &err);
+    assert_string_equal(data, "own");
+    assert_ok(batch_read_all(batch, &stored, 100, "stored", &other, &size, &err), &err);
+    assert_string_equal(other, "stored");
+    autoblob struct blob blob = BLOB_INIT;
+    assert_code(batch_open_blob(batch, &unknown, &blob, &err), ERR_BLOB_UNKNOWN, &err);
+    batch_abort(batch);
+    store_close(store);
+}
+
+static void a_blob_over_the_limit_is_not_read(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct digest digest = put(batch, "12345");
+    commit(batch);
+    char *data = NULL;
+    size_t size = 0;
+    assert_code(blob_read_all(store, &digest, 4, "five", &data, &size, &err), ERR_JSON_TOO_LARGE,
+                &err);
+    assert_null(data);
+    error_clear(&err);
+    assert_ok(blob_read_all(store, &digest, 5, "five", &data, &size, &err), &err);
+    free(data);
+    assert_ok(blob_read_all(store, &digest, 6, "five", &data, &size, &err), &err);
+    free(data);
+    store_close(store);
+}
+
+static void a_dropped_blob_is_not_committed(void **state)
+{
+    struct digest none = digest_of_text("none");
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct digest dropped = put(batch, "dropped");
+    put(batch, "kept");
+    batch_drop_blob(batch, &none);
+    batch_drop_blob(batch, &dropped);
+    batch_drop_blob(batch, &dropped);
+    commit(batch);
+    expect_no_blob(store, "dropped");
+    expect_blob(store, "kept");
+    store_close(store);
+}
+
+static void the_same_blob_twice_in_a_batch_is_one(void **state)
+{
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_DURABLE);
+    put(batch, "twice");
+    put(batch, "twice");
+    assert_int_equal(count_files(*state, "staging/0"), 1);
+    commit(batch);
+    expect_blob(store, "twice");
+    store_close(store);
+}
+
+static void an_aborted_writer_leaves_nothing(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct blob_writer *writer = NULL;
+    assert_ok(blob_writer_open(batch, &writer, &err), &err);
+    struct sink sink = blob_writer_sink(writer);
+    assert_ok(sink_write(&sink, "half", 4, &err), &err);
+    assert_int_equal(count_files(*state, "staging/0"), 1);
+    blob_writer_abort(writer);
+    blob_writer_abort(NULL);
+    assert_int_equal(count_files(*state, "staging/0"), 0);
+    commit(batch);
+    store_close(store);
+}
+
+/* RLIMIT_FSIZE and a full disk look alike to the writer; /dev/full is the simplest disk. */
+static void a_failed_write_is_the_commits_failure(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct digest digest = digest_of_text("x");
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct blob_writer *writer = NULL;
+    assert_ok(blob_writer_open(batch, &writer, &err), &err);
+    char path[512];
+    snprintf(path, sizeof path, "%s/staging/0/0", (const char *)*state);
+    /* The writer's descriptor is the one that has this file open. */
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    for (int fd = 3; fd < 64; fd++) {
+        struct stat a;
+        struct stat b;
+        if (fd != full && fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino)
+            dup2(full, fd);
+    }
+    close(full);
+    assert_code(blob_writer_write(writer, "x", 1, &err), ERR_NO_SPACE, &err);
+    error_clear(&err);
+    assert_code(blob_writer_write(writer, "x", 1, &err), ERR_NO_SPACE, &err);
+    error_clear(&err);
+    assert_code(blob_writer_commit(writer, &digest, &err), ERR_NO_SPACE, &err);
+    batch_abort(batch);
+    expect_no_blob(store, "x");
+    store_close(store);
+}
+
+static void two_batches_with_the_same_blob_both_succeed(void **state)
+{
+    static const enum durability both[] = {BATCH_VOLATILE, BATCH_DURABLE};
+    struct store *store = open_store(*state);
+    for (size_t first = 0; first < 2; first++)
+        for (size_t second = 0; second < 2; second++) {
+            char content[16];
+            snprintf(content, sizeof content, "blob %zu %zu", first, second);
+            struct batch *a = begin(store, both[first]);
+            struct batch *b = begin(store, both[second]);
+            put(a, content);
+            put(b, content);
+            commit(a);
+            commit(b);
+            expect_blob(store, content);
+            assert_int_equal(state_of(store, content),
+                             first + second > 0 ? BLOB_DURABLE : BLOB_VOLATILE);
+        }
+    store_close(store);
+}
+
+struct racer {
+    struct store *store;
+    pthread_t thread;
+    enum durability durability;
+    bool ok;
+};
+
+static void *race(void *arg)
+{
+    struct racer *self = arg;
+    self->ok = true;
+    for (int i = 0; i < 20; i++) {
+        struct error err = ERROR_INIT;
+        struct batch *batch = NULL;
+        struct digest digest;
+        char content[16];
+        snprintf(content, sizeof content, "race %d", i);
+        self->ok = self->ok && batch_begin(self->store, self->durability, &batch, &err) == ERR_OK &&
+                   batch_put_blob(batch, content, strlen(content), &digest, &err) == ERR_OK &&
+                   batch_commit(batch, &err) == ERR_OK;
+        autoblob struct blob blob = BLOB_INIT;
+        self->ok = self->ok && blob_open(self->store, &digest, &blob, &err) == ERR_OK;
+    }
+    return NULL;
+}
+
+static void racing_batches_end_durable_when_one_of_them_is(void **state)
+{
+    enum { COUNT = 8 };
+    struct store *store = open_store(*state);
+    struct racer all[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        all[i] =
+            (struct racer){.store = store, .durability = i == 3 ? BATCH_DURABLE : BATCH_VOLATILE};
+        assert_int_equal(pthread_create(&all[i].thread, NULL, race, &all[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        pthread_join(all[i].thread, NULL);
+        assert_true(all[i].ok);
+    }
+    for (int i = 0; i < 20; i++) {
+        char content[16];
+        snprintf(content, sizeof content, "race %d", i);
+        expect_blob(store, content);
+        assert_int_equal(state_of(store, content), BLOB_DURABLE);
+    }
+    assert_int_equal(count_files(*state, "staging"), 0);
+    store_close(store);
+}
+
+static void an_orphan_is_written_over(void **state)
+{
+    char path[512];
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_DURABLE);
+    put(batch, "orphan");
+    commit(batch);
+    batch = begin(store, BATCH_VOLATILE);
+    put(batch, "broken");
+    commit(batch);
+    blob_file_path(*state, "broken", path);
+    assert_int_equal(truncate(path, 3), 0);
+    struct error err = ERROR_INIT;
+    struct digest digest = digest_of_text("broken");
+    autoblob struct blob blob = BLOB_INIT;
+    assert_code(blob_open(store, &digest, &blob, &err), ERR_BLOB_CORRUPT, &err);
+    batch = begin(store, BATCH_VOLATILE);
+    put(batch, "broken");
+    commit(batch);
+    expect_blob(store, "broken");
+    blob_file_path(*state, "orphan", path);
+    assert_int_equal(unlink(path), 0);
+    error_clear(&err);
+    digest = digest_of_text("orphan");
+    assert_code(blob_open(store, &digest, &blob, &err), ERR_BLOB_CORRUPT, &err);
+    batch = begin(store, BATCH_VOLATILE);
+    put(batch, "orphan");
+    commit(batch);
+    expect_blob(store, "orphan");
+    assert_int_equal(state_of(store, "orphan"), BLOB_VOLATILE);
+    store_close(store);
+}
+
+static void a_held_blob_becomes_durable_with_the_batch(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct digest digest = put(batch, "held");
+    struct digest unknown = digest_of_text("unknown");
+    commit(batch);
+    batch = begin(store, BATCH_VOLATILE);
+    assert_ok(batch_hold_blob(batch, &digest, &err), &err);
+    commit(batch);
+    assert_int_equal(state_of(store, "held"), BLOB_VOLATILE);
+    batch = begin(store, BATCH_DURABLE);
+    assert_ok(batch_hold_blob(batch, &digest, &err), &err);
+    assert_code(batch_hold_blob(batch, &unknown, &err), ERR_BLOB_UNKNOWN, &err);
+    commit(batch);
+    assert_int_equal(state_of(store, "held"), BLOB_DURABLE);
+    batch = begin(store, BATCH_VOLATILE);
+    error_clear(&err);
+    assert_ok(batch_hold_blob(batch, &digest, &err), &err);
+    commit(batch);
+    assert_int_equal(state_of(store, "held"), BLOB_DURABLE);
+    store_close(store);
+}
+
+static void a_batch_has_a_limit(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct digest digest = put(batch, "blob");
+    struct layer_form form = {.codec = CODEC_GZIP, .digest = digest, .size = 4};
+    for (size_t i = 0; i < BATCH_ITEMS_MAX; i++) {
+        struct digest diff_id = digest_of(DIGEST_SHA256, &i, sizeof i);
+        batch_put_layer(batch, &diff_id, &form);
+    }
+    commit(batch);
+    batch = begin(store, BATCH_VOLATILE);
+    for (size_t i = 0; i <= BATCH_ITEMS_MAX; i++)
+        batch_put_layer(batch, &digest, &form);
+    assert_code(batch_commit(batch, &err), ERR_ARCHIVE_TOO_LARGE, &err);
+    store_close(store);
+}
+
+static void a_killed_process_leaves_nothing_of_its_batch(void **state)
+{
+    int status = run_again("half", *state);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(count_files(*state, "staging"), 1);
+    struct store *store = open_store(*state);
+    assert_int_equal(count_files(*state, "staging"), 0);
+    expect_no_blob(store, "half");
+    expect_blob(store, "volatile before");
+    expect_blob(store, "durable before");
+    store_close(store);
+}
+
+static int child(const char *folder)
+{
+    struct store *store = open_store(folder);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    put(batch, "volatile before");
+    commit(batch);
+    batch = begin(store, BATCH_DURABLE);
+    put(batch, "durable before");
+    commit(batch);
+    batch = begin(store, BATCH_DURABLE);
+    put(batch, "half");
+    raise(SIGKILL);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3)
+        return child(argv[2]);
+    const struct CMUnitTest tests[] = {
+        folder_test(what_is_committed_is_visible_and_not_before),
+        folder_test(blobs_lie_where_the_header_says),
+        folder_test(a_sha512_blob_is_held_too),
+        folder_test(an_aborted_batch_leaves_nothing),
+        folder_test(a_batch_reads_its_own_blobs_first),
+        folder_test(a_blob_over_the_limit_is_not_read),
+        folder_test(a_dropped_blob_is_not_committed),
+        folder_test(the_same_blob_twice_in_a_batch_is_one),
+        folder_test(an_aborted_writer_leaves_nothing),
+        folder_test(a_failed_write_is_the_commits_failure),
+        folder_test(two_batches_with_the_same_blob_both_succeed),
+        folder_test(racing_batches_end_durable_when_one_of_them_is),
+        folder_test(an_orphan_is_written_over),
+        folder_test(a_held_blob_becomes_durable_with_the_batch),
+        folder_test(a_batch_has_a_limit),
+        folder_test(a_killed_process_leaves_nothing_of_its_batch),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

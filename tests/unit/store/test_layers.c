@@ -1,0 +1,136 @@
+#include "store_test.h"
+
+#include "store/batch.h"
+
+static struct store *open_store(const char *folder)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = NULL;
+    struct store_options options = {
+        .path = folder, .map_size_bytes = (uint64_t)1 << 20, .leave_volatile = true};
+    assert_ok(store_open(&options, &store, &err), &err);
+    return store;
+}
+
+/* Store a layer whose blob has this content, in this form. */
+static void put(struct store *store, const struct digest *diff_id, enum codec codec,
+                enum effort effort, const char *content)
+{
+    struct error err = ERROR_INIT;
+    struct batch *batch = NULL;
+    struct layer_form form = {
+        .codec = codec, .effort = effort, .size = strlen(content), .raw_size = 1000};
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    assert_ok(batch_put_blob(batch, content, strlen(content), &form.digest, &err), &err);
+    batch_put_layer(batch, diff_id, &form);
+    assert_ok(batch_commit(batch, &err), &err);
+}
+
+static bool find(struct store *store, const struct digest *diff_id, enum codec codec,
+                 enum effort effort, struct layer_form *out)
+{
+    struct error err = ERROR_INIT;
+    bool found = false;
+    assert_ok(layer_find(store, diff_id, codec, effort, &found, out, &err), &err);
+    return found;
+}
+
+static void a_form_is_found_by_layer_codec_and_effort(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct digest other = digest_of_text("other layer");
+    struct digest blob = digest_of_text("gzip fast");
+    struct layer_form form;
+    put(store, &diff_id, CODEC_GZIP, EFFORT_FAST, "gzip fast");
+    assert_true(find(store, &diff_id, CODEC_GZIP, EFFORT_FAST, &form));
+    assert_int_equal(form.codec, CODEC_GZIP);
+    assert_int_equal(form.effort, EFFORT_FAST);
+    assert_int_equal(form.size, strlen("gzip fast"));
+    assert_int_equal(form.raw_size, 1000);
+    assert_true(digest_equal(&form.digest, &blob));
+    assert_false(find(store, &diff_id, CODEC_GZIP, EFFORT_BEST, &form));
+    assert_false(find(store, &diff_id, CODEC_ZSTD, EFFORT_FAST, &form));
+    assert_false(find(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, &form));
+    assert_false(find(store, &other, CODEC_GZIP, EFFORT_FAST, &form));
+    store_close(store);
+}
+
+static void a_layer_has_many_forms(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct digest gzip = digest_of_text("gzip");
+    struct digest zstd = digest_of_text("zstd");
+    struct layer_form form;
+    put(store, &diff_id, CODEC_GZIP, EFFORT_FAST, "gzip");
+    put(store, &diff_id, CODEC_ZSTD, EFFORT_AS_CAME, "zstd");
+    assert_true(find(store, &diff_id, CODEC_GZIP, EFFORT_FAST, &form));
+    assert_true(digest_equal(&form.digest, &gzip));
+    assert_true(find(store, &diff_id, CODEC_ZSTD, EFFORT_AS_CAME, &form));
+    assert_true(digest_equal(&form.digest, &zstd));
+    store_close(store);
+}
+
+static void the_latest_form_wins(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct digest second = digest_of_text("second");
+    struct layer_form form;
+    put(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, "first");
+    put(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, "second");
+    assert_true(find(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, &form));
+    assert_true(digest_equal(&form.digest, &second));
+    store_close(store);
+}
+
+static void a_form_whose_blob_is_nowhere_is_left_out(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct batch *batch = NULL;
+    struct layer_form form = {.codec = CODEC_GZIP, .digest = digest_of_text("x"), .size = 1};
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    assert_ok(batch_put_blob(batch, "x", 1, &form.digest, &err), &err);
+    batch_put_layer(batch, &diff_id, &form);
+    batch_drop_blob(batch, &form.digest);
+    assert_ok(batch_commit(batch, &err), &err);
+    assert_false(find(store, &diff_id, CODEC_GZIP, EFFORT_FAST, &form));
+    /* Not even when the blob comes later: its record was never made. */
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    assert_ok(batch_put_blob(batch, "x", 1, &form.digest, &err), &err);
+    assert_ok(batch_commit(batch, &err), &err);
+    assert_false(find(store, &diff_id, CODEC_GZIP, EFFORT_FAST, &form));
+    store_close(store);
+}
+
+static void a_form_can_point_to_a_blob_that_is_held(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct digest again = digest_of_text("same layer by another name");
+    struct layer_form form;
+    struct batch *batch = NULL;
+    put(store, &diff_id, CODEC_GZIP, EFFORT_FAST, "gzip");
+    assert_true(find(store, &diff_id, CODEC_GZIP, EFFORT_FAST, &form));
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    batch_put_layer(batch, &again, &form);
+    assert_ok(batch_commit(batch, &err), &err);
+    assert_true(find(store, &again, CODEC_GZIP, EFFORT_FAST, &form));
+    store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        folder_test(a_form_is_found_by_layer_codec_and_effort),
+        folder_test(a_layer_has_many_forms),
+        folder_test(the_latest_form_wins),
+        folder_test(a_form_whose_blob_is_nowhere_is_left_out),
+        folder_test(a_form_can_point_to_a_blob_that_is_held),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,205 @@
+#include "store_test.h"
+
+#include "store/batch.h"
+#include "store/references.h"
+
+static struct store *open_store(const char *folder)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = NULL;
+    struct store_options options = {
+        .path = folder, .map_size_bytes = (uint64_t)1 << 20, .leave_volatile = true};
+    assert_ok(store_open(&options, &store, &err), &err);
+    return store;
+}
+
+static struct digest put_blob(struct store *store, const char *content)
+{
+    struct error err = ERROR_INIT;
+    struct batch *batch = NULL;
+    struct digest digest;
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    assert_ok(batch_put_blob(batch, content, strlen(content), &digest, &err), &err);
+    assert_ok(batch_commit(batch, &err), &err);
+    return digest;
+}
+
+static struct reference parse(const char *text)
+{
+    struct error err = ERROR_INIT;
+    struct reference ref;
+    assert_ok(reference_parse(text, &ref, &err), &err);
+    return ref;
+}
+
+static void put(struct store *store, const char *text, const struct digest *manifest,
+                const char *media_type)
+{
+    struct error err = ERROR_INIT;
+    struct reference ref = parse(text);
+    assert_ok(references_put(store, &ref, manifest, media_type, &err), &err);
+}
+
+static bool get(struct store *store, const char *text, struct named_manifest *out)
+{
+    struct error err = ERROR_INIT;
+    struct reference ref = parse(text);
+    bool found = false;
+    assert_ok(references_get(store, &ref, &found, out, &err), &err);
+    return found;
+}
+
+static void what_is_put_is_got_and_replaced(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest first = put_blob(store, "first");
+    struct digest second = put_blob(store, "second");
+    struct named_manifest named;
+    assert_false(get(store, "r.example.com/app:1", &named));
+    put(store, "r.example.com/app:1", &first, MEDIA_OCI_MANIFEST);
+    assert_true(get(store, "r.example.com/app:1", &named));
+    assert_true(digest_equal(&named.manifest, &first));
+    assert_string_equal(named.media_type, MEDIA_OCI_MANIFEST);
+    assert_string_equal(named.reference.host, "r.example.com");
+    assert_string_equal(named.reference.path, "app");
+    assert_string_equal(named.reference.tag, "1");
+    assert_false(get(store, "r.example.com/app:2", &named));
+    assert_false(get(store, "r.example.com/other:1", &named));
+    put(store, "r.example.com/app:1", &second, MEDIA_OCI_INDEX);
+    assert_true(get(store, "r.example.com/app:1", &named));
+    assert_true(digest_equal(&named.manifest, &second));
+    assert_string_equal(named.media_type, MEDIA_OCI_INDEX);
+    store_close(store);
+}
+
+static void the_digest_goes_before_the_tag(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest digest = put_blob(store, "content");
+    struct named_manifest named;
+    char hex[DIGEST_TEXT_MAX];
+    char both[300];
+    char only[300];
+    snprintf(both, sizeof both, "h.io/app:tag@%s", digest_text(&digest, hex));
+    snprintf(only, sizeof only, "h.io/app@%s", hex);
+    put(store, both, &digest, MEDIA_OCI_MANIFEST);
+    assert_true(get(store, only, &named));
+    assert_true(get(store, both, &named));
+    assert_false(get(store, "h.io/app:tag", &named));
+    store_close(store);
+}
+
+static void a_bare_name_is_refused(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest digest = put_blob(store, "content");
+    struct reference ref = parse("h.io/app");
+    struct named_manifest named;
+    bool found = false;
+    assert_code(references_put(store, &ref, &digest, MEDIA_OCI_MANIFEST, &err), ERR_NO_TAG, &err);
+    error_clear(&err);
+    assert_code(references_get(store, &ref, &found, &named, &err), ERR_NO_TAG, &err);
+    store_close(store);
+}
+
+static void a_manifest_that_is_not_held_is_refused(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest digest = digest_of_text("not held");
+    struct reference ref = parse("h.io/app:1");
+    struct named_manifest named;
+    assert_code(references_put(store, &ref, &digest, MEDIA_OCI_MANIFEST, &err), ERR_BLOB_UNKNOWN,
+                &err);
+    assert_false(get(store, "h.io/app:1", &named));
+    store_close(store);
+}
+
+static void a_media_type_has_a_limit(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest digest = put_blob(store, "content");
+    struct reference ref = parse("h.io/app:1");
+    struct named_manifest named;
+    char type[MEDIA_TYPE_MAX + 1];
+    for (size_t length = MEDIA_TYPE_MAX - 2; length < MEDIA_TYPE_MAX; length++) {
+        memset(type, 'm', length);
+        type[length] = '\0';
+        assert_ok(references_put(store, &ref, &digest, type, &err), &err);
+        assert_true(get(store, "h.io/app:1", &named));
+        assert_string_equal(named.media_type, type);
+    }
+    memset(type, 'm', MEDIA_TYPE_MAX);
+    type[MEDIA_TYPE_MAX] = '\0';
+    assert_code(references_put(store, &ref, &digest, type, &err), ERR_MANIFEST_INVALID, &err);
+    store_close(store);
+}
+
+static void names_are_listed_sorted_and_apart(void **state)
+{
+    static const char *const texts[] = {"h.io/app:b",     "h.io/app:a", "h.io/app:a.1",
+                                        "h.io/app:B",     "h.io/ap:x",  "h.io/app2:x",
+                                        "h.io/app/sub:x", "h.com/app:x"};
+    static const char *const sorted[] = {"B", "a", "a.1", "b"};
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest digest = put_blob(store, "content");
+    struct reference name = parse("h.io/app");
+    char by_digest[300];
+    char hex[DIGEST_TEXT_MAX];
+    snprintf(by_digest, sizeof by_digest, "h.io/app@%s", digest_text(&digest, hex));
+    put(store, by_digest, &digest, MEDIA_OCI_MANIFEST);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        put(store, texts[i], &digest, MEDIA_OCI_MANIFEST);
+    for (size_t limit = 0; limit < 7; limit++) {
+        struct named_manifest *all = NULL;
+        size_t count = 100;
+        assert_ok(references_by_name(store, &name, limit, &all, &count, &err), &err);
+        assert_int_equal(count, limit < 5 ? limit : 5);
+        for (size_t i = 0; i < count; i++)
+            assert_string_equal(all[i].reference.tag, i < 4 ? sorted[i] : "");
+        if (count == 5)
+            assert_true(digest_equal(&all[4].reference.digest, &digest));
+        free(all);
+    }
+    store_close(store);
+}
+
+static void many_names_are_listed(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest digest = put_blob(store, "content");
+    struct reference name = parse("h.io/app");
+    struct batch *batch = NULL;
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    for (int i = 0; i < 500; i++) {
+        snprintf(name.tag, sizeof name.tag, "%04d", i);
+        batch_put_reference(batch, &name, &digest, MEDIA_OCI_MANIFEST);
+    }
+    assert_ok(batch_commit(batch, &err), &err);
+    struct named_manifest *all = NULL;
+    size_t count = 0;
+    assert_ok(references_by_name(store, &name, 1000, &all, &count, &err), &err);
+    assert_int_equal(count, 500);
+    assert_string_equal(all[0].reference.tag, "0000");
+    assert_string_equal(all[499].reference.tag, "0499");
+    free(all);
+    store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        folder_test(what_is_put_is_got_and_replaced),
+        folder_test(the_digest_goes_before_the_tag),
+        folder_test(a_bare_name_is_refused),
+        folder_test(a_manifest_that_is_not_held_is_refused),
+        folder_test(a_media_type_has_a_limit),
+        folder_test(names_are_listed_sorted_and_apart),
+        folder_test(many_names_are_listed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
