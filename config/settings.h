@@ -104,6 +104,11 @@ const struct registry_setting *settings_registry(const struct settings *settings
 /* The effective configuration in the form of the file, secrets as "(redacted)", owned. */
 json_t *settings_print(const struct settings *settings);
 
+/* What there is to set, for a terminal: each key with its values, default and a line of prose.
+ * Owned.
+ */
+char *settings_describe(void);
+
 /* "64MiB", "1GB", "512" to bytes. "30s", "5m", "1h", "250ms" to milliseconds. Whole numbers, no
  * spaces, less than 2^63. ERR_SETTINGS. */
 enum errc settings_size(const char *text, uint64_t *bytes, struct error *err);

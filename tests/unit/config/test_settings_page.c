@@ -94,12 +94,27 @@ static void the_example_is_taken(void **state)
     unsetenv("DOCKER_HUB_TOKEN");
 }
 
+static void the_help_has_every_key(void **state)
+{
+    (void)state;
+    autofree char *help = settings_describe();
+    for (size_t i = 0; i < settings_row_count; i++)
+        assert_non_null(strstr(help, settings_rows[i].prose));
+    for (size_t i = 0; i < registry_row_count; i++)
+        assert_non_null(strstr(help, registry_rows[i].prose));
+    assert_non_null(strstr(help, "\nlimits.uploads (1 to 1024; default 16)\n    "));
+    assert_non_null(strstr(help, "\nlog.format (text, json; default text)\n    "));
+    assert_non_null(strstr(help, "\nregistries.HOST.chunk (64KiB to 5GiB; default 95MiB)\n    "));
+    assert_non_null(strstr(help, "\nregistries.HOST.endpoints (list of 1 to 16 URLs)\n    "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_is_described),
         cmocka_unit_test(every_described_key_is_one),
         cmocka_unit_test(the_example_is_taken),
+        cmocka_unit_test(the_help_has_every_key),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
