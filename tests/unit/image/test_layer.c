@@ -1,0 +1,290 @@
+/* Codec and layer pipeline: what goes in comes out, digests are right, bytes are the same every
+ * time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#undef fail /* ours is base/error.h */
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "image/layer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct collected {
+    struct buf bytes;
+    size_t fail_after; /* 0: never */
+};
+
+static enum errc collect(void *self, const void *data, size_t size, struct error *err)
+{
+    struct collected *collected = self;
+    buf_append(&collected->bytes, data, size);
+    if (collected->fail_after && collected->bytes.size > collected->fail_after)
+        return fail(err, ERR_NO_SPACE, 0, "full");
+    return ERR_OK;
+}
+
+static struct collected collected_new(void)
+{
+    return (struct collected){.bytes = BUF_INIT((size_t)256 << 20)};
+}
+
+/* Compressible, never the same twice; begins like a tar. */
+static uint8_t *make_tar(size_t size, unsigned seed)
+{
+    uint8_t *data = xcalloc(1, size);
+    for (size_t i = 512; i < size; i++) {
+        seed = seed * 1103515245u + 12345u;
+        data[i] = (seed >> 16) % 5 ? (uint8_t)("slipway "[i % 8]) : (uint8_t)(seed >> 20);
+    }
+    memcpy(data, "file", 4);
+    unsigned sum = 8 * ' ';
+    for (size_t i = 0; i < 512; i++)
+        sum += data[i];
+    snprintf((char *)data + 148, 8, "%06o", sum);
+    data[155] = ' ';
+    return data;
+}
+
+static struct layer_result pass(struct layer_pipeline *pipeline, const uint8_t *data, size_t size,
+                                size_t piece, struct collected *out)
+{
+    struct error err = ERROR_INIT;
+    struct layer_result result;
+    struct sink sink = {.write = collect, .self = out};
+    layer_pipeline_begin(pipeline, DIGEST_SHA256, sink);
+    for (size_t at = 0; at < size; at += piece) {
+        size_t n = size - at < piece ? size - at : piece;
+        assert_int_equal(layer_pipeline_write(pipeline, data + at, n, &err), ERR_OK);
+    }
+    assert_int_equal(layer_pipeline_finish(pipeline, &result, &err), ERR_OK);
+    return result;
+}
+
+struct memory {
+    const uint8_t *data;
+    size_t size;
+    size_t piece;
+};
+
+static enum errc pull_memory(void *self, const uint8_t **data, size_t *size, struct error *err)
+{
+    (void)err;
+    struct memory *memory = self;
+    *size = memory->size < memory->piece ? memory->size : memory->piece;
+    *data = memory->data;
+    memory->data += *size;
+    memory->size -= *size;
+    return ERR_OK;
+}
+
+static void assert_inflates_to(const struct buf *gzip, const uint8_t *data, size_t size)
+{
+    struct error err = ERROR_INIT;
+    struct collected raw = collected_new();
+    struct memory memory = {(const uint8_t *)gzip->data, gzip->size, 100000};
+    struct source source = {.pull = pull_memory, .self = &memory};
+    struct sink sink = {.write = collect, .self = &raw};
+    assert_int_equal(gzip_inflate(source, sink, &err), ERR_OK);
+    assert_int_equal(raw.bytes.size, size);
+    assert_memory_equal(raw.bytes.data, data, size);
+    buf_deinit(&raw.bytes);
+}
+
+/* Block boundaries, in pieces that do not divide them, with one thread and with several. */
+static void test_tar_is_compressed(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {512,
+                                   1024,
+                                   CODEC_BLOCK_BYTES - 1,
+                                   CODEC_BLOCK_BYTES,
+                                   CODEC_BLOCK_BYTES + 1,
+                                   2 * CODEC_BLOCK_BYTES,
+                                   11 * CODEC_BLOCK_BYTES + 7};
+    struct error err = ERROR_INIT;
+    for (enum effort effort = EFFORT_FAST; effort <= EFFORT_BEST; effort++)
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            autofree uint8_t *data = make_tar(sizes[i], (unsigned)i);
+            struct digest expected = digest_of(DIGEST_SHA256, data, sizes[i]);
+            struct digest first = {0};
+            for (unsigned threads = 1; threads <= 9; threads += 4) {
+                struct pool *pool = NULL;
+                assert_int_equal(pool_new(threads, &pool, &err), ERR_OK);
+                struct layer_pipeline *pipeline = layer_pipeline_new(pool, CODEC_GZIP, effort);
+                struct collected out = collected_new();
+                struct layer_result result = pass(pipeline, data, sizes[i], 70001, &out);
+                assert_int_equal(result.content, CONTENT_TAR);
+                assert_int_equal(result.codec, CODEC_GZIP);
+                assert_int_equal(result.raw_size, sizes[i]);
+                assert_int_equal(result.size, out.bytes.size);
+                assert_true(digest_equal(&result.raw, &expected));
+                assert_true(digest_equal(&result.diff_id, &expected));
+                struct digest stored = digest_of(DIGEST_SHA256, out.bytes.data, out.bytes.size);
+                assert_true(digest_equal(&result.digest, &stored));
+                assert_inflates_to(&out.bytes, data, sizes[i]);
+                if (threads == 1)
+                    first = stored;
+                assert_true(digest_equal(&first, &stored));
+                buf_deinit(&out.bytes);
+                layer_pipeline_free(pipeline);
+                pool_free(pool);
+            }
+        }
+}
+
+static void test_incompressible_fits_the_bound(void **state)
+{
+    (void)state;
+    autofree uint8_t *in = xmalloc(CODEC_BLOCK_BYTES);
+    autofree uint8_t *out = xmalloc(gzip_block_bound(CODEC_BLOCK_BYTES));
+    uint64_t seed = 88172645463325252u;
+    for (size_t i = 0; i < CODEC_BLOCK_BYTES; i++) {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        in[i] = (uint8_t)seed;
+    }
+    for (enum effort effort = EFFORT_FAST; effort <= EFFORT_BEST; effort++) {
+        struct gzip_encoder *encoder = gzip_encoder_new(effort);
+        for (size_t size = 0; size <= CODEC_BLOCK_BYTES; size = size * 3 + 1) {
+            uint32_t crc = 0;
+            size_t n = gzip_encode_block(encoder, in, size, true, out, &crc);
+            assert_in_range(n, 1, gzip_block_bound(size));
+        }
+        gzip_encoder_free(encoder);
+    }
+}
+
+static void test_other_bytes_are_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *data;
+        size_t size;
+        enum content content;
+    } rows[] = {{"", 0, CONTENT_EMPTY},
+                {"{\"a\":1}", 7, CONTENT_OTHER},
+                {"\x1f\x8b\x08\0rest of it", 14, CONTENT_GZIP},
+                {"\x28\xb5\x2f\xfd and more", 13, CONTENT_ZSTD},
+                {"\x1f\x8b", 2, CONTENT_OTHER}};
+    struct error err = ERROR_INIT;
+    struct pool *pool = NULL;
+    assert_int_equal(pool_new(2, &pool, &err), ERR_OK);
+    struct layer_pipeline *pipeline = layer_pipeline_new(pool, CODEC_GZIP, EFFORT_FAST);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct collected out = collected_new();
+        struct layer_result result =
+            pass(pipeline, (const uint8_t *)rows[i].data, rows[i].size, 3, &out);
+        assert_int_equal(result.content, rows[i].content);
+        assert_int_equal(result.codec, CODEC_NONE);
+        assert_int_equal(out.bytes.size, rows[i].size);
+        assert_memory_equal(buf_cstr(&out.bytes), rows[i].data, rows[i].size);
+        assert_true(digest_equal(&result.raw, &result.digest));
+        buf_deinit(&out.bytes);
+    }
+    layer_pipeline_free(pipeline);
+    pool_free(pool);
+}
+
+static void test_content_of_tars(void **state)
+{
+    (void)state;
+    uint8_t zero[512] = {0};
+    assert_int_equal(content_of(zero, 512), CONTENT_TAR);
+    assert_int_equal(content_of(zero, 511), CONTENT_OTHER);
+    autofree uint8_t *tar = make_tar(512, 1);
+    assert_int_equal(content_of(tar, 512), CONTENT_TAR);
+    tar[3] ^= 1;
+    assert_int_equal(content_of(tar, 512), CONTENT_OTHER);
+}
+
+static void test_sha512_names(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct pool *pool = NULL;
+    assert_int_equal(pool_new(1, &pool, &err), ERR_OK);
+    struct layer_pipeline *pipeline = layer_pipeline_new(pool, CODEC_NONE, EFFORT_FAST);
+    struct collected out = collected_new();
+    struct layer_result result;
+    layer_pipeline_begin(pipeline, DIGEST_SHA512, (struct sink){collect, &out});
+    assert_int_equal(layer_pipeline_write(pipeline, "abc", 3, &err), ERR_OK);
+    assert_int_equal(layer_pipeline_finish(pipeline, &result, &err), ERR_OK);
+    struct digest by512 = digest_of(DIGEST_SHA512, "abc", 3);
+    struct digest by256 = digest_of(DIGEST_SHA256, "abc", 3);
+    assert_true(digest_equal(&result.raw, &by512));
+    assert_true(digest_equal(&result.diff_id, &by256));
+    buf_deinit(&out.bytes);
+    layer_pipeline_free(pipeline);
+    pool_free(pool);
+}
+
+/* A full disk in the middle: the error comes out, and the pipeline can be used again. */
+static void test_failing_sink(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct pool *pool = NULL;
+    size_t size = 20 * CODEC_BLOCK_BYTES;
+    autofree uint8_t *data = make_tar(size, 3);
+    assert_int_equal(pool_new(2, &pool, &err), ERR_OK);
+    struct layer_pipeline *pipeline = layer_pipeline_new(pool, CODEC_GZIP, EFFORT_FAST);
+    struct collected out = collected_new();
+    out.fail_after = 1000000;
+    layer_pipeline_begin(pipeline, DIGEST_SHA256, (struct sink){collect, &out});
+    assert_int_equal(layer_pipeline_write(pipeline, data, size, &err), ERR_NO_SPACE);
+    layer_pipeline_abort(pipeline);
+    out.fail_after = 0;
+    buf_clear(&out.bytes);
+    struct layer_result result = pass(pipeline, data, size, size, &out);
+    assert_int_equal(result.raw_size, size);
+    assert_inflates_to(&out.bytes, data, size);
+    buf_deinit(&out.bytes);
+    layer_pipeline_free(pipeline);
+    pool_free(pool);
+}
+
+static void test_damaged_gzip(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct pool *pool = NULL;
+    autofree uint8_t *data = make_tar(100000, 4);
+    assert_int_equal(pool_new(1, &pool, &err), ERR_OK);
+    struct layer_pipeline *pipeline = layer_pipeline_new(pool, CODEC_GZIP, EFFORT_FAST);
+    struct collected out = collected_new();
+    pass(pipeline, data, 100000, 100000, &out);
+    struct collected ignored = collected_new();
+    struct sink sink = {.write = collect, .self = &ignored};
+    struct memory cut = {(const uint8_t *)out.bytes.data, out.bytes.size - 1, 4096};
+    assert_int_equal(gzip_inflate((struct source){pull_memory, &cut}, sink, &err),
+                     ERR_BLOB_CORRUPT);
+    out.bytes.data[out.bytes.size - 6] ^= 1; /* the CRC */
+    struct memory bent = {(const uint8_t *)out.bytes.data, out.bytes.size, 4096};
+    assert_int_equal(gzip_inflate((struct source){pull_memory, &bent}, sink, &err),
+                     ERR_BLOB_CORRUPT);
+    buf_deinit(&ignored.bytes);
+    buf_deinit(&out.bytes);
+    layer_pipeline_free(pipeline);
+    pool_free(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tar_is_compressed),
+        cmocka_unit_test(test_incompressible_fits_the_bound),
+        cmocka_unit_test(test_other_bytes_are_kept),
+        cmocka_unit_test(test_content_of_tars),
+        cmocka_unit_test(test_sha512_names),
+        cmocka_unit_test(test_failing_sink),
+        cmocka_unit_test(test_damaged_gzip),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
