@@ -46,7 +46,8 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *connection,
     return route_continue(*context, data, size);
 }
 
-static void on_log(void *self, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_log(void *self, const char *format,
+                                                         va_list args)
 {
     (void)self;
     char line[512];
