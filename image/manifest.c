@@ -20,10 +20,11 @@ static enum errc check_version(const json_t *root, const char *what, struct erro
     if (!json_is_integer(version))
         return fail(err, ERR_MANIFEST_INVALID, 0, "%s has no \"schemaVersion\"", what);
     if (json_integer_value(version) == 1)
-        return fail(err, ERR_MANIFEST_INVALID, 0,
-                    "%s is a Docker schema1 manifest, which is no longer taken: save or push the "
-                    "image again with a client of this decade",
-                    what);
+        return fail(
+            err, ERR_MANIFEST_INVALID, 0,
+            "%s is a Docker schema1 manifest, which is no longer taken: make the image again "
+            "with a client that writes schema2 or OCI manifests",
+            what);
     if (json_integer_value(version) != 2)
         return fail(err, ERR_MANIFEST_INVALID, 0, "%s: \"schemaVersion\" is not 2", what);
     return ERR_OK;
