@@ -42,6 +42,15 @@ static enum errc read_schema(struct store *store, bool *found, uint32_t *schema,
     return *found ? schema_decode(value, schema, err) : ERR_OK;
 }
 
+/* LMDB syncs its file, but not the file's name. */
+static enum errc sync_new_metadata(struct store *store, struct error *err)
+{
+    autofd int fd = openat(store->root_fd, "meta", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, ERR_IO, errno, "open folder %s/meta", store->path);
+    return file_sync(fd, "the folder of the metadata", err);
+}
+
 enum errc store_check_schema(struct store *store, struct error *err)
 {
     bool found = false;
@@ -58,6 +67,8 @@ enum errc store_check_schema(struct store *store, struct error *err)
                     schema);
     if (found)
         return ERR_OK;
+    if (sync_new_metadata(store, err) != ERR_OK)
+        return err->code;
     autochange struct change change;
     init_essential(&change);
     struct record_key key = schema_key();

@@ -15,10 +15,16 @@
 #define MAP_SIZE_DEFAULT ((uint64_t)64 << 30)
 #define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
 
+/* A folder that is made is on the disk before anything in it can be. */
+static enum errc make_folder(int parent_fd, const char *name, struct error *err)
+{
+    if (mkdirat(parent_fd, name, 0700) == 0)
+        return file_sync(parent_fd, "the data folder", err);
+    return errno == EEXIST ? ERR_OK : fail(err, ERR_IO, errno, "make folder %s", name);
+}
+
 static enum errc open_folder(int parent_fd, const char *name, int *out, struct error *err)
 {
-    if (mkdirat(parent_fd, name, 0700) != 0 && errno != EEXIST)
-        return fail(err, ERR_IO, errno, "make folder %s", name);
     int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fail(err, ERR_IO, errno, "open folder %s", name);
@@ -55,14 +61,13 @@ static enum errc lock(struct store *store, struct error *err)
     return ERR_OK;
 }
 
-static enum errc make_algorithm_folders(struct store *store, struct error *err)
+static enum errc empty_staging(struct store *store, struct error *err)
 {
-    for (enum digest_algorithm a = DIGEST_SHA256; a <= DIGEST_SHA512; a++)
-        if (mkdirat(store->blobs_fd, digest_algorithm_name(a), 0700) != 0 && errno != EEXIST)
-            return fail(err, ERR_IO, errno, "make folder blobs/%s", digest_algorithm_name(a));
-    if (file_sync(store->blobs_fd, "blobs", err) != ERR_OK)
+    if (file_remove_tree(store->root_fd, "staging", err) != ERR_OK)
         return err->code;
-    return file_sync(store->root_fd, "the data folder", err);
+    if (mkdirat(store->root_fd, "staging", 0700) != 0)
+        return fail(err, ERR_IO, errno, "make folder %s/staging", store->path);
+    return open_folder(store->root_fd, "staging", &store->staging_fd, err);
 }
 
 static enum errc open_folders(struct store *store, struct error *err)
@@ -72,13 +77,15 @@ static enum errc open_folders(struct store *store, struct error *err)
     store->root_fd = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store->root_fd < 0)
         return fail(err, ERR_IO, errno, "open folder %s", store->path);
-    autofd int meta_fd = -1;
-    if (lock(store, err) != ERR_OK || file_remove_tree(store->root_fd, "staging", err) != ERR_OK ||
-        open_folder(store->root_fd, "staging", &store->staging_fd, err) != ERR_OK ||
-        open_folder(store->root_fd, "meta", &meta_fd, err) != ERR_OK ||
+    if (lock(store, err) != ERR_OK || empty_staging(store, err) != ERR_OK ||
+        make_folder(store->root_fd, "meta", err) != ERR_OK ||
+        make_folder(store->root_fd, "blobs", err) != ERR_OK ||
         open_folder(store->root_fd, "blobs", &store->blobs_fd, err) != ERR_OK)
         return err->code;
-    return make_algorithm_folders(store, err);
+    for (enum digest_algorithm a = DIGEST_SHA256; a <= DIGEST_SHA512; a++)
+        if (make_folder(store->blobs_fd, digest_algorithm_name(a), err) != ERR_OK)
+            return err->code;
+    return ERR_OK;
 }
 
 static enum errc open_metadata(struct store *store, uint64_t map_size_bytes, struct error *err)
