@@ -96,6 +96,14 @@ static void stop(const struct helper *helper)
     reap(helper, &status);
 }
 
+/* Out of an autofd variable: the scope no longer closes it. */
+static int take_fd(int *fd)
+{
+    int value = *fd;
+    *fd = -1;
+    return value;
+}
+
 /* The question is in the pipe before the helper starts: writing cannot block, nor raise SIGPIPE
  * when the helper ends without reading it. */
 static enum errc start(struct helper *helper, const char *server, struct error *err)
@@ -124,8 +132,7 @@ static enum errc start(struct helper *helper, const char *server, struct error *
         stop(helper);
         return refuse(helper->name, sys, "cannot be waited for", err);
     }
-    helper->out = answer;
-    answer = -1;
+    helper->out = take_fd(&answer);
     return ERR_OK;
 }
 

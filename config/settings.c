@@ -50,8 +50,9 @@ static enum errc set_row(const struct setting_row *row, void *base, const json_t
 static enum errc registry_host(const char *key, char **host, struct error *err)
 {
     struct setting_authority parsed;
-    if (setting_authority(key, strlen(key), &parsed, err) != ERR_OK)
-        return err->code;
+    enum errc rc = setting_authority(key, strlen(key), &parsed, err);
+    if (rc != ERR_OK)
+        return rc;
     if (parsed.has_port && parsed.port == 0)
         return fail(err, ERR_SETTINGS, 0, "must not have port 0");
     char *lower = xstrdup(strcasecmp(key, "index.docker.io") == 0 ? "docker.io" : key);
