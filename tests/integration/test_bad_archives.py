@@ -130,7 +130,7 @@ HOST = "r.example.com"
         (f"{HOST}/{'n' * 256}:1", "REFERENCE_INVALID"),
         ("https://r.example.com/team/app:1", "REFERENCE_INVALID"),
         (f"{HOST}/team/app:1\n", "REFERENCE_INVALID"),
-        ("", "REFERENCE_INVALID"),
+        ("", "BAD_REQUEST"),
     ),
 )
 def test_bad_target(gateway: Gateway, archive: Path, target: str, code: str) -> None:

@@ -174,16 +174,6 @@ def test_image(registry: Registry, tmp_path: Path, seed: str) -> None:
     assert pull(target, tmp_path / "pulled").config_digest == second.config_digest
 
 
-def test_compression(registry: Registry, archive: Path, tmp_path: Path) -> None:
-    target = f"{registry.host}/c/none:1"
-    done = slipway(
-        tmp_path, "push", archive, target, "--compression", "none", "--data", tmp_path / "data"
-    )
-    assert done.returncode == PUSHED, done.stderr
-    image = pull(target, tmp_path / "pulled")
-    assert [sha256(layer) for layer in image.layers] == image.diff_ids
-
-
 def test_several_targets_one_fails(registry: Registry, archive: Path, tmp_path: Path) -> None:
     with refusing_port() as port:
         good, bad = f"{registry.host}/c/good:1", f"127.0.0.1:{port}/c/bad:1"

@@ -17,9 +17,9 @@ from support.registry import Registry
 DOCKERFILE = """\
 FROM scratch
 COPY busybox /bin/busybox
-COPY note /a
-COPY note /b
-COPY note /a
+COPY note /note
+COPY other /note
+COPY note /note
 LABEL seed={seed}
 CMD ["/bin/busybox", "sh"]
 """
@@ -36,6 +36,7 @@ def build(engine: DockerEngine, folder: Path, seed: str, *names: str) -> None:
     folder.mkdir()
     shutil.copy("/usr/bin/busybox", folder / "busybox")
     (folder / "note").write_text(seed)
+    (folder / "other").write_text("other")
     (folder / "Dockerfile").write_text(DOCKERFILE.format(seed=seed))
     engine.build(folder, *names)
 

@@ -242,16 +242,6 @@ def test_platform_pushes_one_member_of_an_index(
         assert image.digest == result["digest"]
 
 
-def test_compression_none_leaves_layers_as_tars(
-    gateway: Gateway, registry: Registry, tmp_path: Path, larger_archive: Path
-) -> None:
-    target = f"{registry.host}/m/none:1"
-    pushed(gateway.post(larger_archive, target, compression="none"))
-    image = pull(target, tmp_path / "pulled")
-    assert tuple(image.diff_ids) == expected(larger_archive).diff_ids[0]
-    assert [sha256(layer) for layer in image.layers] == image.diff_ids
-
-
 def test_put_is_post(gateway: Gateway, registry: Registry, archive: Path) -> None:
     (put,) = pushed(gateway.post(archive, f"{registry.host}/m/put:1", method="PUT"))
     (post,) = pushed(gateway.post(archive, f"{registry.host}/m/post:1"))

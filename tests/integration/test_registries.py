@@ -1,4 +1,4 @@
-"""Registries that ask who pushes, or that cannot be reached: what works, and what is said if not."""
+"""Registries that ask who pushes, or cannot be reached: what works, and what is said if not."""
 from __future__ import annotations
 
 import base64

@@ -170,7 +170,7 @@ def docker_save_new(images: Sequence[Named], path: Path, *, docker_names: bool =
 
 
 def compressed_docker(images: Sequence[Named], path: Path) -> Path:
-    """A Docker tarball whose layers are gzip files, as crane, ko, jib, kaniko and Bazel write it."""
+    """A Docker tarball with gzip layers, as crane, ko, jib, kaniko and Bazel write it."""
     manifest = []
     written: set[str] = set()
     with TarBuilder(path) as tar:

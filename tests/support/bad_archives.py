@@ -206,8 +206,8 @@ def huge_manifest(folder: Path, seed: str) -> Path:
     return draft.write()
 
 
-def deep_json(name: str) -> Callable[[Path, str], Path]:
-    depth = 100_000
+def deep_json(name: str, depth: int) -> Callable[[Path, str], Path]:
+    """Arrays within arrays, in the place of a config or of another entry."""
 
     def bend(draft: Draft) -> None:
         key = draft.config_name if name == "config" else name
@@ -248,21 +248,28 @@ def bomb(folder: Path, seed: str) -> Path:
     return path
 
 
-def damaged_gzip(folder: Path, seed: str) -> Path:
-    """One bit of the compressed stream is wrong."""
-    data = bytearray(gzip.compress(small_archive(folder, seed).read_bytes(), mtime=0))
-    data[len(data) // 2] ^= 0x10
-    path = folder / "damaged.gz"
-    path.write_bytes(data)
+def flipped(path: Path, data: bytes, position: int) -> Path:
+    """`data` with one bit the other way."""
+    changed = bytearray(data)
+    changed[position] ^= 0x10
+    path.write_bytes(changed)
     return path
+
+
+def damaged_gzip(folder: Path, seed: str) -> Path:
+    data = gzip.compress(small_archive(folder, seed).read_bytes(), mtime=0)
+    return flipped(folder / "damaged.gz", data, len(data) // 2)
+
+
+def gzip_with_wrong_crc(folder: Path, seed: str) -> Path:
+    """The stream itself is well-formed: only the checksum tells that it is not what was packed."""
+    data = gzip.compress(small_archive(folder, seed).read_bytes(), mtime=0)
+    return flipped(folder / "crc.gz", data, len(data) - 8)
 
 
 def damaged_bzip2(folder: Path, seed: str) -> Path:
-    data = bytearray(bz2.compress(small_archive(folder, seed).read_bytes()))
-    data[len(data) // 2] ^= 0x10
-    path = folder / "damaged.bz2"
-    path.write_bytes(data)
-    return path
+    data = bz2.compress(small_archive(folder, seed).read_bytes())
+    return flipped(folder / "damaged.bz2", data, len(data) // 2)
 
 
 def damaged_header(folder: Path, seed: str) -> Path:
@@ -281,10 +288,10 @@ def _first_size(data: bytes) -> int:
 
 
 def many_entries(folder: Path, seed: str) -> Path:
-    """One entry more than the 100000 that are taken, each with a name to remember."""
+    """One entry more than the 20000 that are taken, each with a name to remember."""
     path = folder / "many.tar"
     with TarBuilder(path) as tar:
-        for number in range(100_001):
+        for number in range(20_001):
             tar.file(f"n/{number}", b"")
     return path
 
@@ -321,6 +328,7 @@ BAD: dict[str, Bad] = {
         raw(lambda f, s: gzip.compress(b"no tar " * 1000)), "ARCHIVE_UNRECOGNISED", 400
     ),
     "damaged-gzip": Bad(damaged_gzip, "ARCHIVE_CORRUPT", 400),
+    "gzip-wrong-crc": Bad(gzip_with_wrong_crc, "ARCHIVE_CORRUPT", 400),
     "damaged-bzip2": Bad(damaged_bzip2, "ARCHIVE_CORRUPT", 400),
     "damaged-header": Bad(damaged_header, "ARCHIVE_CORRUPT", 400),
     # what an entry may be
@@ -365,8 +373,8 @@ BAD: dict[str, Bad] = {
         422,
         "run/pipe",
     ),
-    "too-many-entries": Bad(many_entries, "ARCHIVE_TOO_LARGE", 413, "100000"),
-    "bomb": Bad(bomb, "ARCHIVE_TOO_LARGE", 413, "256"),
+    "too-many-entries": Bad(many_entries, "ARCHIVE_TOO_LARGE", 413, "20000"),
+    "bomb": Bad(bomb, "ARCHIVE_TOO_LARGE", 413, "bomb/layer.tar"),
     # a tar, but not an image
     "no-image": Bad(tar_without_image, "NOT_AN_IMAGE", 422),
     "no-manifest": Bad(docker(drop("manifest.json")), "NOT_AN_IMAGE", 422, "manifest.json"),
@@ -384,7 +392,8 @@ BAD: dict[str, Bad] = {
         docker(lambda d: d.set_config(b'{"os":"linux"}')), "CONFIG_INVALID", 422, CONFIG
     ),
     "config-fewer-diffids": Bad(docker(fewer_diff_ids), "CONFIG_INVALID", 422, CONFIG),
-    "config-deep": Bad(deep_json("config"), "JSON_INVALID", 422, CONFIG),
+    "config-deep": Bad(deep_json("config", 3_000), "JSON_INVALID", 422, CONFIG),
+    "config-very-deep": Bad(deep_json("config", 100_000), "JSON_TOO_LARGE", 413, CONFIG),
     "manifest-no-json": Bad(
         docker(lambda d: d.entries.update({"manifest.json": b"<html>"})),
         "JSON_INVALID",
@@ -406,7 +415,12 @@ BAD: dict[str, Bad] = {
     "manifest-layer-is-number": Bad(
         docker(lambda d: d.set_manifest(Layers=[1, 2])), "MANIFEST_INVALID", 422, "manifest.json"
     ),
-    "manifest-deep": Bad(deep_json("manifest.json"), "JSON_INVALID", 422, "manifest.json"),
+    "manifest-deep": Bad(
+        deep_json("manifest.json", 3_000), "JSON_INVALID", 422, "manifest.json"
+    ),
+    "manifest-very-deep": Bad(
+        deep_json("manifest.json", 100_000), "JSON_TOO_LARGE", 413, "manifest.json"
+    ),
     "manifest-huge": Bad(huge_manifest, "JSON_TOO_LARGE", 413, "manifest.json"),
     # OCI layouts
     "blob-changed": Bad(oci(changed_blob), "DIGEST_MISMATCH", 422, "blobs/sha256/"),

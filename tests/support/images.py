@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +63,13 @@ def seal(path: Path) -> Layer:
 
 
 def readable_files(root: str, smallest: int, largest: int) -> Iterator[Path]:
-    """Regular files below a system folder, in a fixed order."""
-    for path in sorted(Path(root).rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            if smallest <= path.stat().st_size <= largest:
-                yield path
+    """Regular files below a system folder, in a fixed order, found as they are asked for."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders.sort()
+        for path in (Path(folder, name) for name in sorted(names)):
+            if path.is_file() and not path.is_symlink():
+                if smallest <= path.stat().st_size <= largest:
+                    yield path
 
 
 def take_bytes(paths: Iterable[Path], size: int) -> Iterator[Path]:
