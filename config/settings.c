@@ -299,9 +299,6 @@ static enum errc check_tls(const struct settings *settings, struct error *err)
     if (certificate != key)
         return fail(err, ERR_SETTINGS, 0, "tls.%s needs tls.%s beside it",
                     certificate ? "certificate" : "key", certificate ? "key" : "certificate");
-    if (settings->tls.client_ca != NULL && !certificate)
-        return fail(err, ERR_SETTINGS, 0,
-                    "tls.client_ca needs tls.certificate and tls.key beside it");
     return ERR_OK;
 }
 

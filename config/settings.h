@@ -54,7 +54,6 @@ struct settings {
     struct {
         char *certificate;
         char *key;
-        char *client_ca;
     } tls; /* all NULL: plain HTTP */
     struct {
         uint64_t archive_bytes;

@@ -65,8 +65,6 @@ static const char *const schema1[] = {
       "PEM file with the gateway's certificate chain; with tls.key it turns on HTTPS")             \
     X("tls.key", SETTING_FILE, settings, tls.key, 0, 0, NULL, NULL,                                \
       "PEM file with the private key of tls.certificate")                                          \
-    X("tls.client_ca", SETTING_FILE, settings, tls.client_ca, 0, 0, NULL, NULL,                    \
-      "PEM file with the authorities whose client certificates are accepted")                      \
     X("limits.archive", SETTING_SIZE, settings, limits.archive_bytes, KIB, 1024 * TIB,             \
       "200GiB", NULL, "largest archive or layer that a client may send")                           \
     X("limits.uploads", SETTING_COUNT, settings, limits.uploads, 1, 1024, "16", NULL,              \

@@ -72,12 +72,20 @@ enum errc cli_settings(const char *config_path, const char *listen, const char *
     return ERR_OK;
 }
 
+static void print_keys(void)
+{
+    autofree char *text = settings_describe();
+    printf("\nThe keys of the file:\n\n%s", text);
+}
+
 int cmd_help(int argc, char **argv)
 {
     if (argc > 1) {
         for (size_t i = 0; i < command_count; i++)
             if (strcmp(commands[i].name, argv[1]) == 0) {
                 fputs(commands[i].usage, stdout);
+                if (commands[i].run == cmd_config)
+                    print_keys();
                 return 0;
             }
         return cli_usage(NULL, "there is no command \"%s\"", argv[1]);

@@ -81,6 +81,8 @@ static enum errc verify_file(struct ingest *ingest, enum digest_algorithm algori
         layer_pipeline_abort(ingest->hash);
         return err->code;
     }
+    if (batch_hold_blob(ingest->batch, &form->digest, err) != ERR_OK)
+        return err->code;
     out->codec = form->codec;
     out->digest = form->digest;
     out->size = form->size;

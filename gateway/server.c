@@ -6,10 +6,8 @@
 #include "gateway/routes.h"
 #include "gateway/uploads.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,35 +54,6 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *self, const char 
     log_debug("http: %s", line);
 }
 
-/* "ADDR:PORT" or "[ADDR6]:PORT"; the settings have checked the form. */
-static enum errc parse_listen(const char *text, struct sockaddr_storage *out, struct error *err)
-{
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL)
-        return fail(err, ERR_SETTINGS, 0, "listen \"%s\" has no port", text);
-    size_t host_size = (size_t)(colon - text);
-    bool brackets = host_size >= 2 && text[0] == '[' && colon[-1] == ']';
-    autofree char *host = brackets ? xstrndup(text + 1, host_size - 2) : xstrndup(text, host_size);
-    char *end = NULL;
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    if (end == colon + 1 || *end != '\0' || port > UINT16_MAX)
-        return fail(err, ERR_SETTINGS, 0, "listen \"%s\" has no valid port", text);
-    const char *address = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
-    *out = (struct sockaddr_storage){0};
-    struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-    if (!brackets && inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)port);
-    } else if (inet_pton(AF_INET6, address, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((uint16_t)port);
-    } else {
-        return fail(err, ERR_SETTINGS, 0, "listen \"%s\" is no IP address and port", text);
-    }
-    return ERR_OK;
-}
-
 static enum errc read_tls(struct server *server, const struct settings *settings, struct error *err)
 {
     size_t size = 0;
@@ -129,10 +98,11 @@ static void log_address(const struct server *server, const char *listen)
 enum errc server_start(struct engine *engine, struct server **out, struct error *err)
 {
     const struct settings *settings = engine->settings;
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
+    socklen_t address_size = 0;
     struct server *server = xcalloc(1, sizeof *server);
     server->uploads = uploads_new(engine);
-    if (parse_listen(settings->listen, &address, err) != ERR_OK ||
+    if (settings_address(settings->listen, &address, &address_size, err) != ERR_OK ||
         read_tls(server, settings, err) != ERR_OK) {
         server_stop(server);
         return err->code;

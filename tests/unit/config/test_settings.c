@@ -27,7 +27,7 @@ static void every_key_is_read(void **state)
     (void)state;
     struct settings *settings = parsed(
         "{\"listen\":\"[::1]:0\",\"data\":\"/d\","
-        "\"tls\":{\"certificate\":\"/c\",\"key\":\"/k\",\"client_ca\":\"/a\"},"
+        "\"tls\":{\"certificate\":\"/c\",\"key\":\"/k\"},"
         "\"limits\":{\"archive\":\"1GB\",\"uploads\":1,\"pushes_per_registry\":2,\"pushes\":3},"
         "\"compression\":{\"codec\":\"zstd\",\"effort\":\"best\"},\"clients\":{\"anonymous\":true},"
         "\"registries\":{\"R.Example.com:5000\":{\"endpoints\":[\"https://a/x//\",\"http://b\"],"
@@ -38,7 +38,6 @@ static void every_key_is_read(void **state)
     assert_string_equal(settings->data, "/d");
     assert_string_equal(settings->tls.certificate, "/c");
     assert_string_equal(settings->tls.key, "/k");
-    assert_string_equal(settings->tls.client_ca, "/a");
     assert_int_equal(settings->limits.archive_bytes, 1000000000);
     assert_int_equal(settings->limits.uploads, 1);
     assert_int_equal(settings->limits.pushes_per_registry, 2);
@@ -332,13 +331,12 @@ static void tls_keys_come_together(void **state)
     (void)state;
     autofree char *pem = write_text("a.pem", "pem");
     autofree char *both = xasprintf("{\"data\":\"/d\",\"tls\":{\"certificate\":\"%s\","
-                                    "\"key\":\"%s\",\"client_ca\":\"%s\"}}",
-                                    pem, pem, pem);
+                                    "\"key\":\"%s\"}}",
+                                    pem, pem);
     expect_checked(both, NULL);
     expect_checked("{\"data\":\"/d\",\"tls\":{\"certificate\":\"/c\"}}",
                    "tls.certificate needs tls.key");
     expect_checked("{\"data\":\"/d\",\"tls\":{\"key\":\"/c\"}}", "tls.key needs tls.certificate");
-    expect_checked("{\"data\":\"/d\",\"tls\":{\"client_ca\":\"/c\"}}", "tls.client_ca needs");
 }
 
 static void named_files_must_be_there(void **state)
