@@ -23,6 +23,7 @@ endfunction()
 
 house_build(tsan)
 house_build(release)
+house_build(fuzz)
 
 add_test(NAME tsan.unit
          COMMAND ${CMAKE_CTEST_COMMAND} --test-dir ${PROJECT_SOURCE_DIR}/build/tsan
@@ -35,7 +36,14 @@ add_test(NAME valgrind.push
          COMMAND ${PROJECT_SOURCE_DIR}/tests/house/valgrind-push
                  ${PROJECT_SOURCE_DIR}/build/release/slipway)
 set_tests_properties(valgrind.push PROPERTIES
-  FIXTURES_REQUIRED build_release TIMEOUT 300 LABELS "house;valgrind")
+  FIXTURES_REQUIRED build_release TIMEOUT 300 LABELS "house;valgrind"
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+
+add_test(NAME fuzz.search
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/house/fuzz ${PROJECT_SOURCE_DIR}/build/fuzz)
+set_tests_properties(fuzz.search PROPERTIES
+  FIXTURES_REQUIRED build_fuzz TIMEOUT 600 LABELS "house;fuzz"
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 
 house_check(format 60)
 house_check(shell 60)
