@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
 static struct store *open_store(const char *folder)
@@ -350,12 +351,59 @@ static void racing_batches_end_durable_when_one_of_them_is(void **state)
     store_close(store);
 }
 
-static void an_orphan_is_written_over(void **state)
+static void await_accepted(struct store *store, uint64_t count)
+{
+    while (writer_counts(store->writer).accepted < count)
+        sched_yield();
+}
+
+static void *commit_one(void *arg)
+{
+    struct racer *self = arg;
+    struct error err = ERROR_INIT;
+    struct batch *batch = NULL;
+    struct digest digest;
+    self->ok = batch_begin(self->store, self->durability, &batch, &err) == ERR_OK &&
+               batch_put_blob(batch, "raced", 5, &digest, &err) == ERR_OK &&
+               batch_commit(batch, &err) == ERR_OK;
+    return NULL;
+}
+
+/* Both have moved their files before either has its record: the test has LMDB's write lock. */
+static void a_volatile_batch_takes_nothing_from_a_durable_one(void **state)
+{
+    struct error err = ERROR_INIT;
+    char path[512];
+    struct stat before;
+    struct stat after;
+    struct store *store = open_store(*state);
+    struct racer durable = {.store = store, .durability = BATCH_DURABLE};
+    struct racer hasty = {.store = store, .durability = BATCH_VOLATILE};
+    uint64_t accepted = writer_counts(store->writer).accepted;
+    struct kv_txn held = KV_TXN_INIT;
+    assert_ok(kv_begin_write(store->kv, &held, &err), &err);
+    assert_int_equal(pthread_create(&durable.thread, NULL, commit_one, &durable), 0);
+    await_accepted(store, accepted + 1);
+    blob_file_path(*state, "raced", path);
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(pthread_create(&hasty.thread, NULL, commit_one, &hasty), 0);
+    await_accepted(store, accepted + 2);
+    kv_end(&held);
+    pthread_join(durable.thread, NULL);
+    pthread_join(hasty.thread, NULL);
+    assert_true(durable.ok && hasty.ok);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    assert_int_equal(state_of(store, "raced"), BLOB_DURABLE);
+    store_close(store);
+}
+
+static void a_blob_whose_file_is_broken_is_repaired(void **state)
 {
     char path[512];
     struct store *store = open_store(*state);
     struct batch *batch = begin(store, BATCH_DURABLE);
-    put(batch, "orphan");
+    put(batch, "removed");
     commit(batch);
     batch = begin(store, BATCH_VOLATILE);
     put(batch, "broken");
@@ -370,16 +418,16 @@ static void an_orphan_is_written_over(void **state)
     put(batch, "broken");
     commit(batch);
     expect_blob(store, "broken");
-    blob_file_path(*state, "orphan", path);
+    blob_file_path(*state, "removed", path);
     assert_int_equal(unlink(path), 0);
     error_clear(&err);
-    digest = digest_of_text("orphan");
+    digest = digest_of_text("removed");
     assert_code(blob_open(store, &digest, &blob, &err), ERR_BLOB_CORRUPT, &err);
     batch = begin(store, BATCH_VOLATILE);
-    put(batch, "orphan");
+    put(batch, "removed");
     commit(batch);
-    expect_blob(store, "orphan");
-    assert_int_equal(state_of(store, "orphan"), BLOB_VOLATILE);
+    expect_blob(store, "removed");
+    assert_int_equal(state_of(store, "removed"), BLOB_VOLATILE);
     store_close(store);
 }
 
@@ -472,7 +520,8 @@ int main(int argc, char **argv)
         folder_test(a_failed_write_is_the_commits_failure),
         folder_test(two_batches_with_the_same_blob_both_succeed),
         folder_test(racing_batches_end_durable_when_one_of_them_is),
-        folder_test(an_orphan_is_written_over),
+        folder_test(a_volatile_batch_takes_nothing_from_a_durable_one),
+        folder_test(a_blob_whose_file_is_broken_is_repaired),
         folder_test(a_held_blob_becomes_durable_with_the_batch),
         folder_test(a_batch_has_a_limit),
         folder_test(a_killed_process_leaves_nothing_of_its_batch),
