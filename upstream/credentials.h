@@ -5,7 +5,7 @@
 #ifndef SLIPWAY_UPSTREAM_CREDENTIALS_H
 #define SLIPWAY_UPSTREAM_CREDENTIALS_H
 
-#include "base/error.h"
+#include "image/digest.h"
 
 struct registry_credentials {
     char *username;
@@ -15,6 +15,16 @@ struct registry_credentials {
 };
 
 void registry_credentials_clear(struct registry_credentials *credentials);
+
+/* No member is set: the push is anonymous. */
+bool registry_credentials_empty(const struct registry_credentials *credentials);
+
+/* SHA-256 over the members, each preceded by its name and length: names these credentials without
+ * holding them. */
+struct digest registry_credentials_digest(const struct registry_credentials *credentials);
+
+/* Wipe and free a secret string; NULL is fine. */
+void secret_free(char *secret);
 
 /* Where credentials come from: asked once per push and target. Any thread. */
 struct credentials_source {

@@ -1,0 +1,190 @@
+#include "upstream/push.h"
+
+#include "base/log.h"
+#include "store/references.h"
+#include "upstream/manifest_push.h"
+#include "upstream/registry.h"
+
+/* What the endpoints of one target are tried with. */
+struct attempt {
+    struct store *store;
+    const struct push_request *request;
+    const struct progress *progress;
+    struct cancel *cancel;
+    const struct registry_credentials *credentials;
+    const char *target;
+    struct push_result *result;
+};
+
+static enum errc push_connected(struct push *push, const struct push_request *request,
+                                struct error *err)
+{
+    struct registry_client client;
+    registry_client_open(&client, push->repository, &push->stop);
+    enum errc code = registry_ping(&client, err);
+    registry_client_close(&client);
+    if (code != ERR_OK)
+        return code;
+    struct push_result *result = push->result;
+    code = manifest_push(push, &request->manifest, request->target.tag, &result->size,
+                         result->media_type, err);
+    if (code == ERR_OK)
+        result->digest = request->manifest.digest;
+    return code;
+}
+
+static enum errc push_to_endpoint(const struct attempt *attempt, struct endpoint *endpoint,
+                                  struct error *err)
+{
+    struct repository repository;
+    struct push push;
+    repository_init(&repository, endpoint, attempt->request->target.path, attempt->credentials);
+    push_init(&push, attempt->store, &repository, attempt->progress, attempt->target,
+              attempt->cancel, attempt->result);
+    enum errc code = push_connected(&push, attempt->request, err);
+    push_deinit(&push);
+    repository_deinit(&repository);
+    return code;
+}
+
+static bool is_transport_error(enum errc code)
+{
+    return error_party(code) == PARTY_NETWORK;
+}
+
+static bool next_endpoint_may_help(const struct error *err)
+{
+    switch (err->code) {
+    case ERR_UNAUTHORIZED:
+    case ERR_NAME_UNKNOWN:
+    case ERR_NOT_A_REGISTRY:
+        return true;
+    default:
+        return is_transport_error(err->code);
+    }
+}
+
+/* The last error that says something about the image; else what the network said last. */
+static void keep_worth_telling(struct error *kept, const struct error *now)
+{
+    bool kept_says =
+        kept->code != ERR_OK && !is_transport_error(kept->code) && kept->code != ERR_NOT_A_REGISTRY;
+    if (!kept_says || !(is_transport_error(now->code) || now->code == ERR_NOT_A_REGISTRY))
+        *kept = *now;
+}
+
+static enum errc push_by_endpoints(const struct attempt *attempt, struct registry_host *host,
+                                   struct error *err)
+{
+    struct endpoint *order[ENDPOINTS_MAX];
+    size_t count = registry_host_order(host, order);
+    struct error kept = ERROR_INIT;
+    for (size_t i = 0; i < count; i++) {
+        if (!registry_host_allows(host, order[i]))
+            continue;
+        struct error now = ERROR_INIT;
+        if (push_to_endpoint(attempt, order[i], &now) == ERR_OK)
+            return ERR_OK;
+        keep_worth_telling(&kept, &now);
+        if (!next_endpoint_may_help(&now))
+            break;
+    }
+    *err = kept;
+    return err->code;
+}
+
+static enum errc check_target(const struct reference *target, struct error *err)
+{
+    char text[REFERENCE_TEXT_MAX];
+    if (target->digest.algorithm != DIGEST_NONE)
+        return fail(err, ERR_DIGEST_REFERENCE, 0, "cannot push a digest reference: %s",
+                    reference_text(target, text));
+    if (target->tag[0] == '\0')
+        return fail(err, ERR_NO_TAG, 0, "%s has no tag to push", reference_text(target, text));
+    return ERR_OK;
+}
+
+static void tell(const struct attempt *attempt, const char *words)
+{
+    const struct progress_event event = {
+        .kind = PROGRESS_MESSAGE,
+        .target = attempt->target,
+        .status = words,
+    };
+    progress_emit(attempt->progress, &event);
+}
+
+static void tell_start(const struct attempt *attempt)
+{
+    char name[REFERENCE_NAME_MAX + 1];
+    autobuf struct buf words = BUF_INIT(REFERENCE_TEXT_MAX + 64);
+    buf_format(&words, "The push refers to repository [%s]",
+               reference_name(&attempt->request->target, name));
+    tell(attempt, buf_cstr(&words));
+}
+
+static void tell_end(const struct attempt *attempt)
+{
+    char digest[DIGEST_TEXT_MAX];
+    autobuf struct buf words = BUF_INIT(REFERENCE_TEXT_MAX + 64);
+    buf_format(&words, "%s: digest: %s size: %llu", attempt->request->target.tag,
+               digest_text(&attempt->result->digest, digest),
+               (unsigned long long)attempt->result->size);
+    tell(attempt, buf_cstr(&words));
+}
+
+/* The image is where it should be: a record that cannot be written does not change that. */
+static void record_digest(const struct attempt *attempt)
+{
+    struct reference by_digest = attempt->request->target;
+    by_digest.tag[0] = '\0';
+    by_digest.digest = attempt->result->digest;
+    struct error err = ERROR_INIT;
+    if (references_put(attempt->store, &by_digest, &attempt->result->digest,
+                       attempt->result->media_type, &err) != ERR_OK)
+        log_warn("%s: the digest reference is not recorded: %s", attempt->target, err.text);
+}
+
+static enum errc push_target(struct registries *registries, struct attempt *attempt,
+                             struct error *err)
+{
+    const struct reference *target = &attempt->request->target;
+    struct registry_host *host = NULL;
+    struct registry_credentials credentials = {0};
+    if (check_target(target, err) != ERR_OK ||
+        registries_host(registries, target->host, &host, err) != ERR_OK ||
+        registries_credentials(registries, target->host, target->path, &credentials, err) != ERR_OK)
+        return err->code;
+    attempt->credentials = &credentials;
+    tell_start(attempt);
+    enum errc code = push_by_endpoints(attempt, host, err);
+    registry_credentials_clear(&credentials);
+    if (code != ERR_OK)
+        return code;
+    record_digest(attempt);
+    tell_end(attempt);
+    return ERR_OK;
+}
+
+enum errc push_image(struct store *store, struct registries *registries,
+                     const struct push_request *request, const struct progress *progress,
+                     struct cancel *cancel, struct push_result *result)
+{
+    char target[REFERENCE_TEXT_MAX];
+    *result = (struct push_result){
+        .state = PUSH_RUNNING,
+        .target = request->target,
+        .attempts = 1,
+    };
+    struct attempt attempt = {
+        .store = store,
+        .request = request,
+        .progress = progress,
+        .cancel = cancel,
+        .target = reference_text(&request->target, target),
+        .result = result,
+    };
+    enum errc code = push_target(registries, &attempt, &result->error);
+    result->state = code == ERR_OK ? PUSH_PUSHED : PUSH_FAILED;
+    return code;
+}

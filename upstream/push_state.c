@@ -1,0 +1,106 @@
+#include "upstream/push_state.h"
+
+#include "base/mem.h"
+
+#include <search.h>
+#include <string.h>
+
+void push_init(struct push *push, struct store *store, struct repository *repository,
+               const struct progress *progress, const char *target, const struct cancel *cancel,
+               struct push_result *result)
+{
+    *push = (struct push){
+        .store = store,
+        .repository = repository,
+        .progress = progress,
+        .target = target,
+        .result = result,
+    };
+    memset(&result->layers, 0, sizeof result->layers); /* of an endpoint that failed */
+    stop_init(&push->stop, cancel);
+    pthread_mutex_init(&push->lock, NULL);
+}
+
+void push_deinit(struct push *push)
+{
+    tdestroy(push->known, free);
+    pthread_mutex_destroy(&push->lock);
+}
+
+static int compare(const void *a, const void *b)
+{
+    return digest_compare(a, b);
+}
+
+void push_learn(struct push *push, const struct digest *digest)
+{
+    struct digest *copy = xmalloc(sizeof *copy);
+    *copy = *digest;
+    pthread_mutex_lock(&push->lock);
+    struct digest **held = tsearch(copy, &push->known, compare);
+    bool was_there = held == NULL || *held != copy;
+    pthread_mutex_unlock(&push->lock);
+    if (was_there)
+        free(copy);
+}
+
+bool push_knows(struct push *push, const struct digest *digest)
+{
+    pthread_mutex_lock(&push->lock);
+    bool known = tfind(digest, &push->known, compare) != NULL;
+    pthread_mutex_unlock(&push->lock);
+    return known;
+}
+
+void push_count_layer(struct push *push, enum layer_end end)
+{
+    unsigned *const counts[] = {
+        [LAYER_EXISTED] = &push->result->layers.existed,
+        [LAYER_MOUNTED] = &push->result->layers.mounted,
+        [LAYER_UPLOADED] = &push->result->layers.uploaded,
+        [LAYER_SKIPPED] = &push->result->layers.skipped,
+    };
+    pthread_mutex_lock(&push->lock);
+    *counts[end] += 1;
+    pthread_mutex_unlock(&push->lock);
+}
+
+void push_count_bytes(struct push *push, uint64_t bytes)
+{
+    pthread_mutex_lock(&push->lock);
+    push->result->bytes_uploaded += bytes;
+    pthread_mutex_unlock(&push->lock);
+}
+
+void push_part_failed(struct push *push, const struct error *err)
+{
+    pthread_mutex_lock(&push->lock);
+    if (push->failure.code == ERR_OK)
+        push->failure = *err;
+    pthread_mutex_unlock(&push->lock);
+    stop_siblings(&push->stop);
+}
+
+void push_tell_layer(const struct push *push, const char *id, const char *status)
+{
+    const struct progress_event event = {
+        .kind = PROGRESS_STATUS,
+        .target = push->target,
+        .id = id,
+        .status = status,
+    };
+    progress_emit(push->progress, &event);
+}
+
+void push_tell_bytes(const struct push *push, const char *id, uint64_t current, uint64_t total)
+{
+    const struct progress_event event = {
+        .kind = PROGRESS_BYTES,
+        .target = push->target,
+        .id = id,
+        .status = "Pushing",
+        .current = current,
+        .total = total,
+    };
+    progress_emit(push->progress, &event);
+}

@@ -1,0 +1,53 @@
+/*
+ * What the threads of one push to one endpoint share: the push state of the algorithm (which blobs
+ * are known to be in the target repository), the counts of the result, the stop, and the way to
+ * whoever watches.
+ *
+ * The state is keyed by the blob's digest rather than the layer's diffID: the manifest's bytes are
+ * fixed when a push begins, so it is that very blob that has to be there, not another compression
+ * of the same layer.
+ *
+ * Lifecycle: push_init (which begins the counts of the result anew) .. push_deinit, in push.c
+ * around one endpoint. Any thread; one lock inside. Events are emitted without it.
+ */
+#ifndef SLIPWAY_UPSTREAM_PUSH_STATE_H
+#define SLIPWAY_UPSTREAM_PUSH_STATE_H
+
+#include "upstream/exchange.h"
+#include "upstream/push.h"
+
+/* How a layer came to be in the target repository; names a count of struct push_result. */
+enum layer_end { LAYER_EXISTED, LAYER_MOUNTED, LAYER_UPLOADED, LAYER_SKIPPED };
+
+struct push {
+    struct store *store;           /* borrowed, as all pointers here */
+    struct repository *repository; /* the target, at the endpoint being tried */
+    const struct progress *progress;
+    const char *target; /* normalised reference, for events */
+    struct stop stop;
+    pthread_mutex_t lock; /* guards what follows */
+    void *known;          /* tsearch tree of owned struct digest */
+    struct push_result *result;
+    struct error failure; /* the first one of a layer */
+};
+
+void push_init(struct push *push, struct store *store, struct repository *repository,
+               const struct progress *progress, const char *target, const struct cancel *cancel,
+               struct push_result *result);
+void push_deinit(struct push *push);
+
+/* The blob is in the target repository: remember it; was it remembered? */
+void push_learn(struct push *push, const struct digest *digest);
+bool push_knows(struct push *push, const struct digest *digest);
+
+void push_count_layer(struct push *push, enum layer_end end);
+void push_count_bytes(struct push *push, uint64_t bytes);
+
+/* A part failed: keep the first error and stop the others. */
+void push_part_failed(struct push *push, const struct error *err);
+
+/* Events of a layer, named by its id; see upstream/progress.h. */
+void push_tell_layer(const struct push *push, const char *id, const char *status);
+void push_tell_bytes(const struct push *push, const char *id, uint64_t current, uint64_t total);
+
+#endif
