@@ -208,7 +208,7 @@ static enum errc push_embedded(const struct push_options *options, struct archiv
     /* Progress and results say what there is to say; the log is for what went wrong beside them. */
     bool wordy = settings->log.level == LOG_DEBUG;
     log_setup(wordy ? LOG_DEBUG : LOG_WARN, settings->log.format);
-    enum errc rc = engine_open(settings, &engine, err);
+    enum errc rc = engine_open(settings, true, &engine, err);
     if (rc == ERR_OK)
         rc = push_with(engine, options, input, cancel, text, err);
     engine_close(engine);

@@ -28,7 +28,7 @@ static enum errc serve(const struct settings *settings, struct error *err)
 {
     struct engine *engine = NULL;
     struct server *server = NULL;
-    if (engine_open(settings, &engine, err) != ERR_OK)
+    if (engine_open(settings, false, &engine, err) != ERR_OK)
         return err->code;
     if (server_start(engine, &server, err) != ERR_OK) {
         engine_close(engine);

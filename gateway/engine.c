@@ -52,10 +52,11 @@ static enum errc open_registries(const struct settings *settings, struct registr
     return registries_new(&options, out, err);
 }
 
-enum errc engine_open(const struct settings *settings, struct engine **out, struct error *err)
+enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
+                      struct error *err)
 {
     struct engine *engine = xcalloc(1, sizeof *engine);
-    struct store_options store = {.path = settings->data};
+    struct store_options store = {.path = settings->data, .leave_volatile = brief};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     engine->settings = settings;
     if (store_open(&store, &engine->store, err) != ERR_OK ||

@@ -20,7 +20,10 @@ struct engine {
     struct registries *registries;
 };
 
-enum errc engine_open(const struct settings *settings, struct engine **out, struct error *err);
+/* `brief`: for one push, so closing does not wait for the disk: what the push stored is kept until
+ * the machine restarts, as a cache. */
+enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
+                      struct error *err);
 void engine_close(struct engine *engine);
 
 #endif
