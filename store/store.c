@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define MAP_SIZE_DEFAULT ((uint64_t)64 << 30)
+#define MAP_SIZE_DEFAULT ((uint64_t)32 << 30)
 #define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
 
 /* A folder that is made is on the disk before anything in it can be. */

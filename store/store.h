@@ -27,7 +27,7 @@ struct store;
 
 struct store_options {
     const char *path;        /* the data folder; made (0700) when absent */
-    uint64_t map_size_bytes; /* LMDB's address space; 0 = 64 GiB; the bound on metadata */
+    uint64_t map_size_bytes; /* LMDB's address space; 0 = 32 GiB; the bound on metadata */
     bool leave_volatile;     /* close without waiting for the disk, see store_close() */
 };
 
