@@ -151,7 +151,7 @@ def test_credential_helper(guarded: Registry, archive: Path, tmp_path: Path, key
         value = {"credsStore": "slipwaytest", "auths": {guarded.host: {}}}
     env = login_file(tmp_path / "docker", value)
     env["PATH"] = f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin"
-    pushed(push_with(tmp_path, archive, f"{guarded.host}/a/helper-{key}:1", env=env))
+    pushed(push_with(tmp_path, archive, f"{guarded.host}/a/helper-{key.lower()}:1", env=env))
     assert guarded.host in asked.read_text()
 
 
