@@ -329,19 +329,22 @@ def test_second_sigterm_ends_at_once(
 
 
 def test_sigterm_with_half_an_upload(
-    own_gateway: Gateway, registry: Registry, larger_archive: Path
+    tmp_path: Path, registry: Registry, larger_archive: Path
 ) -> None:
     """A client that stopped sending must not keep the gateway from ending."""
-    with RawConnection(own_gateway.port, 60) as connection:
+    gateway = Gateway(tmp_path / "gateway")
+    gateway.start()
+    with gateway.process, RawConnection(gateway.port, 60) as connection:
         path = images_path([f"{registry.host}/s/stuck:1"])
         connection.send_head("POST", path, {"Transfer-Encoding": "chunked"})
         connection.send_chunk(larger_archive.read_bytes()[:1_000_000])
-        wait_until(own_gateway.staged, "the first blob is staged")
-        own_gateway.process.signal(signal.SIGTERM)
-        wait_until(lambda: not accepts(own_gateway), "new work is refused")
-        own_gateway.process.signal(signal.SIGTERM)
-        own_gateway.process.wait(STUCK_SECONDS)
-    own_gateway.process.assert_no_sanitizer_report()
+        wait_until(gateway.staged, "the first blob is staged")
+        gateway.process.signal(signal.SIGTERM)
+        wait_until(lambda: not accepts(gateway), "new work is refused")
+        gateway.process.signal(signal.SIGTERM)
+        gateway.process.wait(STUCK_SECONDS)
+        gateway.process.assert_no_sanitizer_report()
+    assert gateway.staged() == [] and gateway.blobs() == []
 
 
 def test_kill_leaves_a_folder_that_works(
