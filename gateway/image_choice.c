@@ -73,16 +73,14 @@ static void list_layout(struct listing *listing)
     listing->candidates = xcalloc(listing->layout.count, sizeof *listing->candidates);
     for (size_t i = 0; i < listing->layout.count; i++) {
         const struct layout_entry *entry = &listing->layout.entries[i];
-        struct candidate *candidate = NULL;
-        for (size_t c = 0; candidate == NULL && c < listing->count; c++)
-            if (digest_equal(&listing->candidates[c].root.digest, &entry->descriptor.digest))
-                candidate = &listing->candidates[c];
-        if (candidate == NULL) {
-            candidate = &listing->candidates[listing->count++];
-            candidate->root = entry->descriptor;
-        }
+        size_t at = 0;
+        while (at < listing->count &&
+               !digest_equal(&listing->candidates[at].root.digest, &entry->descriptor.digest))
+            at++;
+        if (at == listing->count)
+            listing->candidates[listing->count++].root = entry->descriptor;
         if (entry->named)
-            add_name(candidate, &entry->name);
+            add_name(&listing->candidates[at], &entry->name);
     }
 }
 
@@ -158,23 +156,48 @@ static bool name_matches(const struct candidate *candidate, const struct referen
     return false;
 }
 
+/* The config that an image manifest of a layout names; DIGEST_NONE where there is none to be read.
+ */
+static struct digest layout_config(const struct catalog *catalog, struct batch *batch,
+                                   const struct descriptor *root)
+{
+    struct error ignored = ERROR_INIT;
+    const struct catalog_entry *entry = NULL;
+    struct digest config = {0};
+    struct manifest manifest;
+    autofree char *data = NULL;
+    size_t size = 0;
+    if (catalog_find_blob(catalog, &root->digest, &entry, &ignored) != ERR_OK || entry == NULL ||
+        batch_read_all(batch, &entry->content.digest, MANIFEST_LIMIT_BYTES, "manifest", &data,
+                       &size, &ignored) != ERR_OK ||
+        manifest_parse(data, size, root->media_type, "manifest", &manifest, &ignored) != ERR_OK)
+        return config;
+    if (manifest.kind == MANIFEST_IMAGE)
+        config = manifest.config.digest;
+    manifest_deinit(&manifest);
+    return config;
+}
+
 /* By digest: the manifest's, or the config's, which is the image id that docker shows. */
-static enum errc digest_matches(const struct catalog *catalog, const struct candidate *candidate,
-                                const struct digest *digest, bool *out, struct error *err)
+static enum errc digest_matches(const struct catalog *catalog, struct batch *batch,
+                                const struct candidate *candidate, const struct digest *digest,
+                                bool *out, struct error *err)
 {
     const struct catalog_entry *entry = NULL;
-    *out = digest_equal(&candidate->root.digest, digest);
-    if (candidate->docker == NULL)
+    if (candidate->docker == NULL) {
+        struct digest config = layout_config(catalog, batch, &candidate->root);
+        *out = digest_equal(&candidate->root.digest, digest) || digest_equal(&config, digest);
         return ERR_OK;
+    }
     if (catalog_find(catalog, candidate->docker->config, &entry, err) != ERR_OK)
         return err->code;
     *out = entry != NULL && digest_equal(&entry->content.digest, digest);
     return ERR_OK;
 }
 
-static enum errc choose(const struct catalog *catalog, const struct listing *listing,
-                        const struct image_wish *wish, const struct candidate **out,
-                        struct error *err)
+static enum errc choose(const struct catalog *catalog, struct batch *batch,
+                        const struct listing *listing, const struct image_wish *wish,
+                        const struct candidate **out, struct error *err)
 {
     if (wish->image == NULL && listing->count > 1)
         return fail_listing(ERR_AMBIGUOUS_IMAGE, "name one image with image=NAME", listing, err);
@@ -190,7 +213,7 @@ static enum errc choose(const struct catalog *catalog, const struct listing *lis
     for (size_t i = 0; i < listing->count; i++) {
         *out = &listing->candidates[i];
         bool matches = !by_digest && name_matches(*out, &wanted, wish->image);
-        if (by_digest && digest_matches(catalog, *out, &digest, &matches, err) != ERR_OK)
+        if (by_digest && digest_matches(catalog, batch, *out, &digest, &matches, err) != ERR_OK)
             return err->code;
         if (matches)
             return ERR_OK;
@@ -204,7 +227,7 @@ static enum errc assemble(const struct catalog *catalog, struct batch *batch,
                           struct chosen_image *out, struct error *err)
 {
     const struct candidate *candidate = NULL;
-    if (choose(catalog, listing, wish, &candidate, err) != ERR_OK)
+    if (choose(catalog, batch, listing, wish, &candidate, err) != ERR_OK)
         return err->code;
     struct assembly assembly = {.catalog = catalog,
                                 .batch = batch,

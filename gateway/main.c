@@ -7,8 +7,7 @@ int main(int argc, char **argv)
     signals_block();
     json_start();
     if (argc < 2) {
-        cmd_help(0, NULL);
-        return EXIT_USAGE;
+        return cli_usage(NULL, "which command?");
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)

@@ -122,7 +122,6 @@ void layout_source_close(struct layout_source *layout)
     for (size_t i = 0; i < layout->count; i++)
         free(layout->files[i].name);
     free(layout->files);
-    archive_write_fail(layout->writer);
     archive_write_free(layout->writer);
     buf_deinit(&layout->out);
     if (layout->fd >= 0)

@@ -11,7 +11,7 @@ struct attempt {
     const struct push_request *request;
     const struct progress *progress;
     struct cancel *cancel;
-    const struct registry_credentials *credentials;
+    struct registry_credentials credentials; /* owned by push_target() */
     const char *target;
     struct push_result *result;
 };
@@ -38,7 +38,7 @@ static enum errc push_to_endpoint(const struct attempt *attempt, struct endpoint
 {
     struct repository repository;
     struct push push;
-    repository_init(&repository, endpoint, attempt->request->target.path, attempt->credentials);
+    repository_init(&repository, endpoint, attempt->request->target.path, &attempt->credentials);
     push_init(&push, attempt->store, &repository, attempt->progress, attempt->target,
               attempt->cancel, attempt->result);
     enum errc code = push_connected(&push, attempt->request, err);
@@ -150,15 +150,14 @@ static enum errc push_target(struct registries *registries, struct attempt *atte
 {
     const struct reference *target = &attempt->request->target;
     struct registry_host *host = NULL;
-    struct registry_credentials credentials = {0};
     if (check_target(target, err) != ERR_OK ||
         registries_host(registries, target->host, &host, err) != ERR_OK ||
-        registries_credentials(registries, target->host, target->path, &credentials, err) != ERR_OK)
+        registries_credentials(registries, target->host, target->path, &attempt->credentials,
+                               err) != ERR_OK)
         return err->code;
-    attempt->credentials = &credentials;
     tell_start(attempt);
     enum errc code = push_by_endpoints(attempt, host, err);
-    registry_credentials_clear(&credentials);
+    registry_credentials_clear(&attempt->credentials);
     if (code != ERR_OK)
         return code;
     record_digest(attempt);
