@@ -12,7 +12,7 @@ import pytest
 
 from support.archives import docker_save_old, index_layout, oci_folder
 from support.command import RESULT_LINE, result_lines, slipway, start_slipway
-from support.gateway import Gateway, files_below
+from support.gateway import Gateway, files_below, staged_below
 from support.images import make_small_image
 from support.ports import refusing_port
 from support.processes import Process
@@ -26,10 +26,6 @@ END_SECONDS = 10
 
 def blobs(data: Path) -> list[str]:
     return files_below(data / "blobs")
-
-
-def staged(data: Path) -> list[Path]:
-    return sorted((data / "staging").rglob("*"))
 
 
 # push
@@ -384,9 +380,9 @@ def test_interrupt_during_ingest(registry: Registry, larger_archive: Path, tmp_p
             os.close(reader)
             pipe.write(larger_archive.read_bytes()[:1_000_000])
             pipe.flush()
-            process.wait_for(lambda: staged(data), "the first blob is staged")
+            process.wait_for(lambda: staged_below(data), "the first blob is staged")
             interrupt(process)
-    assert staged(data) == [] and blobs(data) == []
+    assert staged_below(data) == [] and blobs(data) == []
     assert registry.tags("c/ingest") == []
     # The folder is as good as new.
     done = slipway(tmp_path, "push", larger_archive, target, "--data", data)
@@ -411,7 +407,7 @@ def test_interrupt_during_push(registry: Registry, larger_archive: Path, tmp_pat
         opened = sessions(registry.requests("POST", "/v2/c/interrupted/blobs/uploads/"), 202)
         taken_back = sessions(registry.requests("DELETE", "/v2/c/interrupted/blobs/uploads/"), 204)
         assert opened and len(taken_back) == len(opened)
-    assert staged(data) == []
+    assert staged_below(data) == []
     assert registry.tags("c/interrupted") == []
     target = f"{registry.host}/c/interrupted:1"
     done = slipway(tmp_path, "push", larger_archive, target, "--data", data)

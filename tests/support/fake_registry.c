@@ -43,8 +43,7 @@ static void put(struct fake_registry *fake, const char *name, const char *value)
 {
     if (fake->name_count == NAMES_MAX)
         abort();
-    fake->names[fake->name_count++] =
-        (struct name){.name = xstrdup(name), .value = xstrdup(value)};
+    fake->names[fake->name_count++] = (struct name){.name = xstrdup(name), .value = xstrdup(value)};
 }
 
 static void add_header(struct double_answer *answer, const char *name, const char *value)
@@ -150,8 +149,7 @@ static void give_token(struct fake_registry *fake, const struct double_request *
         return;
     }
     fake->tokens++;
-    if (fake->wanted_scope && fake->scoped_token == 0 &&
-        strstr(request->query, fake->wanted_scope))
+    if (fake->wanted_scope && fake->scoped_token == 0 && strstr(request->query, fake->wanted_scope))
         fake->scoped_token = fake->tokens;
     snprintf(answer->body, sizeof answer->body, "{\"access_token\":\"token-%u\"}", fake->tokens);
 }

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,21 @@ def slipway_binary() -> Path:
     return path
 
 
+def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Each path below and whether it is a folder; os.walk does not mind what vanishes meanwhile."""
+    for root, folders, files in os.walk(folder):
+        yield from ((Path(root, name), True) for name in folders)
+        yield from ((Path(root, name), False) for name in files)
+
+
 def files_below(folder: Path) -> list[str]:
     """Everything but folders, by relative name."""
-    return sorted(
-        str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()
-    )
+    return sorted(str(path.relative_to(folder)) for path, inner in _walk(folder) if not inner)
+
+
+def staged_below(data: Path) -> list[str]:
+    """What is being written in a data folder, or was left over."""
+    return sorted(str(path) for path, _ in _walk(data / "staging"))
 
 
 class Gateway:
@@ -115,7 +125,7 @@ class Gateway:
 
     def staged(self) -> list[str]:
         """What is being written, or was left over."""
-        return sorted(str(path) for path in (self.data / "staging").rglob("*"))
+        return staged_below(self.data)
 
     def blobs(self) -> list[str]:
         return files_below(self.data / "blobs")

@@ -79,7 +79,7 @@ static bool read_head(struct peer *peer, struct double_request *request, size_t 
     peer->buffer[peer->filled] = '\0';
     char *end;
     while ((end = strstr(peer->buffer, "\r\n\r\n")) == NULL)
-        if (!fill(peer))
+        if (!fill(peer) || peer->buffer[0] == 0x16) /* a TLS ClientHello */
             return false;
     end[2] = '\0';
     char target[10000] = "";

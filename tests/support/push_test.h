@@ -1,0 +1,57 @@
+/*
+ * What the tests of a push share: a store with images made by hand, the table of registries, a
+ * recorder of events, and one push with its result.
+ */
+#ifndef SLIPWAY_TESTS_PUSH_TEST_H
+#define SLIPWAY_TESTS_PUSH_TEST_H
+
+#include "upstream/push.h"
+
+#include <stddef.h>
+
+struct made_image {
+    struct descriptor manifest;
+    struct digest config;
+    struct digest layers[16]; /* blobs, in image order */
+    struct digest diff_ids[16];
+    size_t layer_count;
+};
+
+struct push_test {
+    char folder[64];
+    struct store *store;
+    struct registries *registries;
+    struct cancel cancel;
+    struct push_result result;
+    pthread_mutex_t lock; /* guards what follows */
+    char *events;         /* "id status\n" or "- status\n", PROGRESS_BYTES left out */
+    unsigned byte_events;
+    uint64_t last_current;
+};
+
+/* `password` of user "ci"; NULL: no credentials. */
+struct push_test *push_test_new(const char *password);
+void push_test_free(struct push_test *test);
+
+/* Layers named by letters: "abca" has four, the last being the first again. A letter stands for a
+ * content of its own; upper case is a foreign layer, "-" one
+ * that the store does not hold. Each has `size` bytes and a diffID that is not
+ * its digest. */
+struct made_image push_test_image(struct push_test *test, const char *letters, size_t size);
+
+/* An index of images. */
+struct descriptor push_test_index(struct push_test *test, const struct made_image *images,
+                                  size_t count);
+
+/* `rest` is path and tag. */
+struct push_request push_test_request(const struct descriptor *manifest, const char *host,
+                                      const char *rest);
+
+/* Push to HOST/team/app:1 and return the result's code. */
+enum errc push_test_push(struct push_test *test, const struct descriptor *manifest,
+                         const char *host);
+
+/* How many events are exactly this. */
+size_t push_test_events(struct push_test *test, const char *event);
+
+#endif
