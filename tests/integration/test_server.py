@@ -115,7 +115,7 @@ def test_client_that_goes_away_leaves_nothing(
     own_gateway: Gateway, registry: Registry, larger_archive: Path, framing: str
 ) -> None:
     """Often enough that its last bytes and its going away also arrive as one event."""
-    target = f"{registry.host}/s/gone:1"
+    target = f"{registry.host}/s/gone-{framing}:1"
     data = larger_archive.read_bytes()
     head = {"Content-Length": str(len(data))}
     if framing == "chunked":
@@ -128,7 +128,7 @@ def test_client_that_goes_away_leaves_nothing(
             wait_until(own_gateway.staged, "the first blob is staged")
         own_gateway.wait_nothing_staged(QUICK_SECONDS)
     assert own_gateway.blobs() == []
-    assert registry.tags("s/gone") == []
+    assert registry.tags(f"s/gone-{framing}") == []
     pushed(own_gateway.post(larger_archive, target))
 
 
