@@ -19,6 +19,7 @@ from support.processes import Process
 from support.pulled import pull, sha256
 from support.registry import Registry
 from support.throttle import ThrottledProxy
+from support.waiting import wait_until
 
 PUSHED, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
 END_SECONDS = 10
@@ -389,9 +390,10 @@ def test_interrupt_during_ingest(registry: Registry, larger_archive: Path, tmp_p
     assert done.returncode == PUSHED, done.stderr
 
 
-def sessions(lines: list[str], status: int) -> list[str]:
-    """Access-log lines with this answer."""
-    return [line for line in lines if f'HTTP/1.1" {status} ' in line]
+def sessions(registry: Registry, method: str, repository: str, status: int) -> int:
+    """How many requests about upload sessions had this answer."""
+    lines = registry.requests(method, f"/v2/{repository}/blobs/uploads/")
+    return sum(f'HTTP/1.1" {status} ' in line for line in lines)
 
 
 def test_interrupt_during_push(registry: Registry, larger_archive: Path, tmp_path: Path) -> None:
@@ -400,13 +402,19 @@ def test_interrupt_during_push(registry: Registry, larger_archive: Path, tmp_pat
         target = f"127.0.0.1:{slow.port}/c/interrupted:1"
         words = ["push", larger_archive, target, "--data", data]
         with start_slipway(tmp_path, *words) as process:
-            process.wait_for(lambda: slow.sent_up > 50_000, "bytes on the way")
+            process.wait_for(
+                lambda: slow.sent_up > 50_000
+                and sessions(registry, "POST", "c/interrupted", 202) == 3,
+                "three layers are on their way",
+            )
             interrupt(process)
         # Not the registry's folders: it writes what is still on its way into a session that it
-        # has already dropped. What counts is that every session was taken back.
-        opened = sessions(registry.requests("POST", "/v2/c/interrupted/blobs/uploads/"), 202)
-        taken_back = sessions(registry.requests("DELETE", "/v2/c/interrupted/blobs/uploads/"), 204)
-        assert opened and len(taken_back) == len(opened)
+        # has already dropped. What counts is that every session was taken back; the registry
+        # writes its log a moment after it answered.
+        wait_until(
+            lambda: sessions(registry, "DELETE", "c/interrupted", 204) == 3,
+            "three sessions are taken back",
+        )
     assert staged_below(data) == []
     assert registry.tags("c/interrupted") == []
     target = f"{registry.host}/c/interrupted:1"
