@@ -16,6 +16,9 @@
 #define CA_CACHE_S 300L
 /* What is read and dropped of an answer that is too long, so that the connection stays usable. */
 #define ANSWER_DROP_MAX ((size_t)1 << 20)
+/* A kept connection that was closed shows within what the socket buffers take. One that took more
+ * broke: then the caller has to ask what arrived, and not to be sent everything again unasked. */
+#define REPEAT_BODY_MAX ((uint64_t)8 << 20)
 /* Registries read a blob once more before they acknowledge it: silence in proportion is no stall.
  */
 #define COMMIT_BYTES_S (UINT64_C(16) << 20)
@@ -153,6 +156,8 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
     const struct http_body *body = exchange->request->body;
     if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > body->size || body->source)
         return CURL_SEEKFUNC_CANTSEEK;
+    if (exchange->body_at > REPEAT_BODY_MAX)
+        return CURL_SEEKFUNC_FAIL;
     exchange->body_at = (uint64_t)offset;
     return CURL_SEEKFUNC_OK;
 }
@@ -263,23 +268,42 @@ static void headers_free(struct curl_slist *list)
     curl_slist_free_all(list);
 }
 
-/* Drive the handle to its end, looking at the stop at least every STOP_POLL_MS. */
-static bool run(struct connection *connection, const struct stop *stop, CURLcode *code)
+/* *since_ms is when the stop was seen first, 0 before. */
+static bool must_end(const struct http_request *request, int64_t *since_ms)
 {
-    bool stopped = stop_requested(stop);
+    if (!stop_requested(request->stop))
+        return false;
+    int64_t now_ms = clock_ms();
+    if (*since_ms == 0)
+        *since_ms = now_ms;
+    return now_ms - *since_ms >= request->stop_grace_ms;
+}
+
+static CURLcode result_of(CURLM *multi)
+{
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    int left = 0;
+    for (const CURLMsg *message; (message = curl_multi_info_read(multi, &left));)
+        if (message->msg == CURLMSG_DONE)
+            code = message->data.result;
+    return code;
+}
+
+/* Drive the handle to its end, looking at the stop at least every STOP_POLL_MS. True when stopped.
+ */
+static bool run(struct connection *connection, const struct http_request *request, CURLcode *code)
+{
+    bool stopped = stop_requested(request->stop);
+    int64_t stop_seen_ms = 0;
     *code = CURLE_OUT_OF_MEMORY;
     if (curl_multi_add_handle(connection->multi, connection->easy) != CURLM_OK)
         return false;
-    for (int running = 1; !stopped;) {
+    for (int running = 1; !stopped; stopped = must_end(request, &stop_seen_ms)) {
         if (curl_multi_perform(connection->multi, &running) != CURLM_OK || running == 0)
             break;
         curl_multi_poll(connection->multi, NULL, 0, STOP_POLL_MS, NULL);
-        stopped = stop_requested(stop);
     }
-    int left = 0;
-    for (const CURLMsg *message; (message = curl_multi_info_read(connection->multi, &left));)
-        if (message->msg == CURLMSG_DONE)
-            *code = message->data.result;
+    *code = result_of(connection->multi);
     curl_multi_remove_handle(connection->multi, connection->easy);
     return stopped;
 }
@@ -292,13 +316,14 @@ static bool peer_is_private(CURL *easy)
 }
 
 /* A kept connection that the other side closed meanwhile shows as a failure before any answer. */
-static bool was_stale(CURL *easy, CURLcode code, const struct http_response *response)
+static bool was_stale(CURL *easy, CURLcode code, const struct exchange *exchange)
 {
     if (code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR && code != CURLE_GOT_NOTHING)
         return false;
     long connects = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
-    return connects == 0 && response->headers.size == 0;
+    return connects == 0 && exchange->response->headers.size == 0 &&
+           exchange->body_at <= REPEAT_BODY_MAX;
 }
 
 static void prepare(struct connection *connection, struct exchange *exchange,
@@ -351,12 +376,12 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     struct curl_slist *headers = headers_of(request);
     CURLcode code = CURLE_OK;
     prepare(connection, &exchange, headers, detail);
-    bool stopped = run(connection, request->stop, &code);
+    bool stopped = run(connection, request, &code);
     bool again = request->body == NULL || request->body->source == NULL;
-    if (!stopped && again && was_stale(connection->easy, code, response)) {
+    if (!stopped && again && was_stale(connection->easy, code, &exchange)) {
         exchange.body_at = 0;
         curl_easy_setopt(connection->easy, CURLOPT_FRESH_CONNECT, 1L);
-        stopped = run(connection, request->stop, &code);
+        stopped = run(connection, request, &code);
     }
     enum errc result = stopped ? stop_check(request->stop, err)
                                : conclude(connection, &exchange, code, detail, err);

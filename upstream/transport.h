@@ -71,6 +71,8 @@ struct http_request {
     long timeout_ms;              /* for the whole exchange; 0: none beside the stall limit */
     bool public_only;             /* connect to no private address: ERR_ADDRESS_REFUSED */
     const struct stop *stop;
+    long stop_grace_ms; /* once sent, wait so long for its answer all the same: for a request that
+                           opens what has to be taken back */
     void (*sent)(void *arg, uint64_t bytes); /* body bytes handed to the network so far, or NULL; */
     void *sent_arg;                          /* starts again at 0 when the body does */
 };

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define TAKE_BACK_TIMEOUT_MS 2000
+#define OPEN_GRACE_MS 500
 
 /* An open session; its URL changes with every answer that carries a Location. */
 struct session {
@@ -25,6 +26,7 @@ static enum errc open_session(struct registry_client *client, struct session *se
         .method = "POST",
         .body = &nothing,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .stop_grace_ms = OPEN_GRACE_MS, /* a session that nobody knows cannot be taken back */
     };
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;

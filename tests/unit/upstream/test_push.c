@@ -1,0 +1,598 @@
+#include "tests/support/push_test.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "store/references.h"
+#include "tests/support/fake_registry.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LAYER_BYTES 5000
+
+/* --- helpers of these tests --- */
+
+static void expect(enum errc code, enum errc want, const struct push_test *test)
+{
+    if (code != want)
+        fail_msg("%s instead of %s: %s", error_name(code), error_name(want),
+                 test->result.error.text);
+    assert_int_equal(test->result.state, want == ERR_OK ? PUSH_PUSHED : PUSH_FAILED);
+}
+
+static void expect_layers(const struct push_test *test, unsigned existed, unsigned uploaded,
+                          unsigned skipped)
+{
+    assert_int_equal(test->result.layers.existed, existed);
+    assert_int_equal(test->result.layers.uploaded, uploaded);
+    assert_int_equal(test->result.layers.skipped, skipped);
+    assert_int_equal(test->result.layers.mounted, 0);
+}
+
+static bool has_digest(struct fake_registry *fake, const struct digest *digest)
+{
+    char text[DIGEST_TEXT_MAX];
+    return fake_registry_has(fake, digest_text(digest, text));
+}
+
+static size_t layer_events(struct push_test *test, const struct digest *diff_id, const char *words)
+{
+    char id[DIGEST_SHORT_MAX];
+    autofree char *event = xasprintf("%s %s", digest_short(diff_id, id), words);
+    return push_test_events(test, event);
+}
+
+#define UPLOADS "/v2/team/app/blobs/uploads/"
+
+/* --- the plain way --- */
+
+static void test_first_and_second_push(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct http_double *http = fake_registry_http(fake);
+    struct made_image image = push_test_image(test, "abc", LAYER_BYTES);
+
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    expect_layers(test, 0, 3, 0);
+    assert_true(digest_equal(&test->result.digest, &image.manifest.digest));
+    assert_int_equal(test->result.size, image.manifest.size);
+    assert_string_equal(test->result.media_type, MEDIA_OCI_MANIFEST);
+    assert_int_equal(test->result.attempts, 1);
+    assert_true(test->result.bytes_uploaded > 3 * LAYER_BYTES);
+    assert_true(has_digest(fake, &image.layers[0]) && has_digest(fake, &image.config));
+    assert_true(fake_registry_has(fake, "manifests/1"));
+    assert_int_equal(http_double_count(http, "POST " UPLOADS), 4);
+    assert_int_equal(http_double_count(http, "PATCH"), 0);
+    assert_int_equal(http_double_count(http, "DELETE"), 0);
+    assert_int_equal(layer_events(test, &image.diff_ids[1], "Preparing"), 1);
+    assert_int_equal(layer_events(test, &image.diff_ids[1], "Pushed"), 1);
+    assert_true(test->byte_events >= 3);
+    assert_int_equal(test->last_current, LAYER_BYTES);
+
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    expect_layers(test, 3, 0, 0);
+    assert_int_equal(test->result.bytes_uploaded, 0);
+    assert_int_equal(http_double_count(http, "POST " UPLOADS), 4);
+    assert_int_equal(layer_events(test, &image.diff_ids[2], "Layer already exists"), 1);
+    /* The ping of the first push is remembered. */
+    assert_int_equal(http_double_count(http, "GET /v2/"), 1);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_words_and_record(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "a", LAYER_BYTES);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+
+    char digest[DIGEST_TEXT_MAX];
+    autofree char *first =
+        xasprintf("- The push refers to repository [%s/team/app]\n", fake_registry_host(fake));
+    autofree char *last =
+        xasprintf("\n- 1: digest: %s size: %llu\n", digest_text(&image.manifest.digest, digest),
+                  (unsigned long long)image.manifest.size);
+    assert_ptr_equal(strstr(test->events, first), test->events);
+    assert_non_null(strstr(test->events, last));
+
+    struct push_request by_digest =
+        push_test_request(&image.manifest, fake_registry_host(fake), "team/app");
+    by_digest.target.digest = image.manifest.digest;
+    struct named_manifest named;
+    struct error err = ERROR_INIT;
+    bool found = false;
+    assert_int_equal(references_get(test->store, &by_digest.target, &found, &named, &err), ERR_OK);
+    assert_true(found);
+    assert_string_equal(named.media_type, MEDIA_OCI_MANIFEST);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_repeated_and_foreign_layers(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "abFaa", LAYER_BYTES);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    expect_layers(test, 2, 2, 1);
+    assert_int_equal(http_double_count(fake_registry_http(fake), "POST " UPLOADS), 3);
+    assert_int_equal(layer_events(test, &image.diff_ids[2], "Skipped foreign layer"), 1);
+    assert_false(has_digest(fake, &image.layers[2]));
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_index_comes_after_its_children(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct http_double *http = fake_registry_http(fake);
+    const struct made_image images[] = {
+        push_test_image(test, "ab", LAYER_BYTES),
+        push_test_image(test, "ac", LAYER_BYTES),
+    };
+    struct descriptor index = push_test_index(test, images, 2);
+    expect(push_test_push(test, &index, fake_registry_host(fake)), ERR_OK, test);
+    expect_layers(test, 1, 3, 0);
+    assert_string_equal(test->result.media_type, MEDIA_OCI_INDEX);
+    long positions[3];
+    for (size_t i = 0; i < 2; i++) {
+        char digest[DIGEST_TEXT_MAX];
+        autofree char *line = xasprintf("PUT /v2/team/app/manifests/%s",
+                                        digest_text(&images[i].manifest.digest, digest));
+        positions[i] = http_double_position(http, line);
+    }
+    positions[2] = http_double_position(http, "PUT /v2/team/app/manifests/1");
+    assert_true(positions[0] >= 0 && positions[0] < positions[1] && positions[1] < positions[2]);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_many_targets(void **state)
+{
+    (void)state;
+    enum { TARGETS = 4 };
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "abcdefghij", LAYER_BYTES);
+    struct push_request requests[TARGETS];
+    struct push_result results[TARGETS];
+    for (int i = 0; i < TARGETS; i++) {
+        autofree char *rest = xasprintf("team/app-%d:1", i);
+        requests[i] = push_test_request(&image.manifest, fake_registry_host(fake), rest);
+    }
+    requests[2] = push_test_request(&image.manifest, "127.0.0.1:1", "team/app:1");
+    push_all(test->store, test->registries, requests, TARGETS, 3, NULL, &test->cancel, results);
+    for (int i = 0; i < TARGETS; i++) {
+        assert_int_equal(results[i].state, i == 2 ? PUSH_FAILED : PUSH_PUSHED);
+        assert_true(reference_same_name(&results[i].target, &requests[i].target));
+    }
+    assert_int_equal(results[2].error.code, ERR_CONNECT);
+    /* Five transfers, and what each push does beside them: config and manifest. */
+    assert_in_range(http_double_most_at_once(fake_registry_http(fake)), 1, 5 + 3);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+/* --- refusals before anything is sent --- */
+
+static void test_refused_targets(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct made_image image = push_test_image(test, "a", LAYER_BYTES);
+    struct push_request request = push_test_request(&image.manifest, "r.example.com", "a");
+    assert_int_equal(
+        push_image(test->store, test->registries, &request, NULL, &test->cancel, &test->result),
+        ERR_NO_TAG);
+    request.target.digest = image.manifest.digest;
+    assert_int_equal(
+        push_image(test->store, test->registries, &request, NULL, &test->cancel, &test->result),
+        ERR_DIGEST_REFERENCE);
+    assert_non_null(strstr(test->result.error.text, "cannot push a digest reference"));
+    push_test_free(test);
+}
+
+static void test_settings_are_checked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoint;
+        bool plain_http;
+        enum errc want;
+    } cases[] = {
+        {"http://r.example.com", false, ERR_SETTINGS},
+        {"http://r.example.com", true, ERR_OK},
+        {"http://127.0.0.1:5000/", false, ERR_OK},
+        {"https://r.example.com/nexus", false, ERR_OK},
+        {"r.example.com", false, ERR_SETTINGS},
+        {"https://u:p@r.example.com", true, ERR_SETTINGS},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct registry_options registry = {
+            .host = "r.example.com",
+            .endpoints = &cases[i].endpoint,
+            .endpoint_count = 1,
+            .plain_http = cases[i].plain_http,
+        };
+        const struct registries_options options = {.registries = &registry, .registry_count = 1};
+        struct registries *registries = NULL;
+        struct error err = ERROR_INIT;
+        if (registries_new(&options, &registries, &err) != cases[i].want)
+            fail_msg("%s: %s", cases[i].endpoint, err.text);
+        registries_free(registries);
+    }
+}
+
+/* --- registries as they are --- */
+
+static enum errc push_with_rules(struct push_test *test, struct fake_registry *fake,
+                                 const char *letters, const struct fake_rule *rules, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fake_registry_rule(fake, rules[i]);
+    struct made_image image = push_test_image(test, letters, LAYER_BYTES);
+    return push_test_push(test, &image.manifest, fake_registry_host(fake));
+}
+
+struct scripted {
+    const char *name;
+    struct fake_rule rule;
+    enum errc want;
+    int status;      /* of the error */
+    bool taken_back; /* the session was given up with DELETE */
+};
+
+#define ALWAYS 1000
+
+static const struct scripted scripts[] = {
+    {"HEAD 403", {"HEAD", "/blobs/", ALWAYS, .status = 403}, ERR_OK, 0, false},
+    {"HEAD 405", {"HEAD", "/blobs/", ALWAYS, .status = 405}, ERR_OK, 0, false},
+    {"HEAD 500", {"HEAD", "/blobs/", ALWAYS, .status = 500}, ERR_REGISTRY_FAULT, 500, false},
+    {"HEAD 429", {"HEAD", "/blobs/", ALWAYS, .status = 429}, ERR_TOO_MANY_REQUESTS, 429, false},
+    {"HEAD of another size",
+     {"HEAD", "/blobs/", 1, .status = 200, .headers = "Content-Length: 7\r\n"},
+     ERR_OK,
+     0,
+     false},
+    {"POST 403", {"POST", UPLOADS, ALWAYS, .status = 403}, ERR_DENIED, 403, false},
+    {"POST without Location",
+     {"POST", UPLOADS, ALWAYS, .status = 202, .headers = "X: y\r\n"},
+     ERR_REGISTRY_ANSWER,
+     202,
+     false},
+    {"POST leading to ftp",
+     {"POST", UPLOADS, ALWAYS, .status = 202, .headers = "Location: ftp://x/\r\n"},
+     ERR_REGISTRY_ANSWER,
+     0,
+     false},
+    {"NAME_UNKNOWN",
+     {"POST", UPLOADS, ALWAYS, .status = 404,
+      .body = "{\"errors\":[{\"code\":\"NAME_UNKNOWN\",\"message\":\"create it first\"}]}"},
+     ERR_NAME_UNKNOWN,
+     404,
+     false},
+    {"PUT 202", {"PUT", UPLOADS, ALWAYS, .effect = true, .status = 202}, ERR_OK, 0, false},
+    {"PUT 204", {"PUT", UPLOADS, ALWAYS, .effect = true, .status = 204}, ERR_OK, 0, false},
+    {"PUT stored, 500", {"PUT", UPLOADS, ALWAYS, .effect = true, .status = 500}, ERR_OK, 0, false},
+    {"PUT stored, 404", {"PUT", UPLOADS, ALWAYS, .effect = true, .status = 404}, ERR_OK, 0, false},
+    {"PUT stored, answer lost",
+     {"PUT", UPLOADS, 1, .effect = true, .drop = true},
+     ERR_OK,
+     0,
+     false},
+    {"PUT 500", {"PUT", UPLOADS, ALWAYS, .status = 500}, ERR_REGISTRY_FAULT, 500, true},
+    {"PUT 413", {"PUT", UPLOADS, ALWAYS, .status = 413}, ERR_REGISTRY_REFUSED, 413, true},
+    {"PUT lost", {"PUT", UPLOADS, ALWAYS, .drop = true}, ERR_CONNECTION_LOST, 0, true},
+    {"PUT names another digest",
+     {"PUT", UPLOADS, ALWAYS, .status = 201,
+      .headers = "Docker-Content-Digest: "
+                 "sha256:0000000000000000000000000000000000000000000000000000000000000000\r\n"},
+     ERR_PUSHED_DIGEST,
+     0,
+     true},
+    {"manifest without digest",
+     {"PUT", "/manifests/", 1, .effect = true, .headers = "X: y\r\n"},
+     ERR_OK,
+     0,
+     false},
+    {"manifest stored, 500",
+     {"PUT", "/manifests/", 1, .effect = true, .status = 500},
+     ERR_OK,
+     0,
+     false},
+    {"manifest stored, answer lost",
+     {"PUT", "/manifests/", 1, .effect = true, .drop = true},
+     ERR_OK,
+     0,
+     false},
+    {"manifest refused",
+     {"PUT", "/manifests/", 1, .status = 400,
+      .body = "{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}"},
+     ERR_MANIFEST_REFUSED,
+     400,
+     false},
+    {"manifest of another digest",
+     {"PUT", "/manifests/", 1, .status = 201,
+      .headers = "Docker-Content-Digest: "
+                 "sha256:0000000000000000000000000000000000000000000000000000000000000000\r\n"},
+     ERR_PUSHED_DIGEST,
+     0,
+     false},
+    {"manifest accepted and not there",
+     {"PUT", "/manifests/", 1, .status = 201, .headers = "X: y\r\n"},
+     ERR_PUSHED_DIGEST,
+     0,
+     false},
+    {"/v2/ is a page",
+     {"GET", "/v2/", 1, .status = 200, .headers = "Content-Type: text/html\r\n",
+      .body = "<html><title>Welcome</title></html>"},
+     ERR_NOT_A_REGISTRY,
+     200,
+     false},
+    {"/v2/ 404",
+     {"GET", "/v2/", 1, .status = 404, .body = "not found"},
+     ERR_NOT_A_REGISTRY,
+     404,
+     false},
+    {"/v2/ 503", {"GET", "/v2/", 1, .status = 503}, ERR_REGISTRY_FAULT, 503, false},
+    {"/v2/ 401 without a challenge",
+     {"GET", "/v2/", 1, .status = 401, .body = "no"},
+     ERR_NOT_A_REGISTRY,
+     401,
+     false},
+    {"/v2/ redirected for ever",
+     {"GET", "/", ALWAYS, .status = 301, .headers = "Location: /v2/\r\n"},
+     ERR_REGISTRY_ANSWER,
+     0,
+     false},
+};
+
+static void test_scripts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+        const struct scripted *script = &scripts[i];
+        struct push_test *test = push_test_new(NULL);
+        struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+        enum errc code = push_with_rules(test, fake, "a", &script->rule, 1);
+        if (code != script->want || test->result.error.status != script->status)
+            fail_msg("%s: %s, status %d: %s", script->name, error_name(code),
+                     test->result.error.status, test->result.error.text);
+        bool taken_back = http_double_count(fake_registry_http(fake), "DELETE") > 0;
+        if (taken_back != script->taken_back)
+            fail_msg("%s: DELETE %s", script->name, taken_back ? "sent" : "missing");
+        fake_registry_stop(fake);
+        push_test_free(test);
+    }
+}
+
+static void test_immutable_tag_with_the_same_content(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "a", LAYER_BYTES);
+    const char *host = fake_registry_host(fake);
+    expect(push_test_push(test, &image.manifest, host), ERR_OK, test);
+    fake_registry_rule(fake, (struct fake_rule){"PUT", "/manifests/", ALWAYS, .status = 409});
+    expect(push_test_push(test, &image.manifest, host), ERR_OK, test);
+    struct made_image other = push_test_image(test, "b", LAYER_BYTES);
+    expect(push_test_push(test, &other.manifest, host), ERR_REGISTRY_REFUSED, test);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_one_failed_layer_stops_the_others(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    const struct fake_rule refuse = {"POST", UPLOADS, ALWAYS, .status = 403};
+    expect(push_with_rules(test, fake, "abcdefghijklmnop", &refuse, 1), ERR_DENIED, test);
+    /* Those under way may each have asked; those waiting never begin. */
+    assert_in_range(http_double_count(fake_registry_http(fake), "POST"), 1, 5);
+    assert_int_equal(http_double_count(fake_registry_http(fake), "PUT"), 0);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void *cancel_when_sending(void *arg)
+{
+    struct push_test *test = arg;
+    for (;;) {
+        pthread_mutex_lock(&test->lock);
+        bool sending = test->byte_events > 0;
+        pthread_mutex_unlock(&test->lock);
+        if (sending || cancel_wait(&test->cancel, 5))
+            break;
+    }
+    cancel_request(&test->cancel);
+    return NULL;
+}
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    http_double_stall(fake_registry_http(fake), "PUT");
+    struct made_image image = push_test_image(test, "abc", 8 << 20);
+    pthread_t thread;
+    pthread_create(&thread, NULL, cancel_when_sending, test);
+    int64_t start_ms = clock_ms();
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_CANCELLED, test);
+    assert_in_range(clock_ms() - start_ms, 0, 3000);
+    pthread_join(thread, NULL);
+    struct http_double *http = fake_registry_http(fake);
+    assert_int_equal(http_double_count(http, "DELETE " UPLOADS),
+                     http_double_count(http, "POST " UPLOADS));
+    assert_true(http_double_count(http, "DELETE " UPLOADS) > 0);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_sessions_elsewhere_get_no_credentials(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new("s3cret");
+    struct fake_registry *fake = fake_registry_start(FAKE_BASIC);
+    struct fake_registry *storage = fake_registry_start(FAKE_OPEN);
+    autofree char *origin = xasprintf("http://%s", fake_registry_host(storage));
+    fake_registry_sessions_at(fake, origin);
+    struct made_image image = push_test_image(test, "a", LAYER_BYTES);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    struct http_double *http = fake_registry_http(storage);
+    assert_int_equal(http_double_count(http, "PUT " UPLOADS), 2);
+    assert_int_equal(http_double_count(http, "PUT " UPLOADS "1 auth"), 0);
+    assert_int_equal(http_double_count(http, "PUT " UPLOADS "2 auth"), 0);
+    fake_registry_stop(storage);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_redirected_head(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new("s3cret");
+    struct fake_registry *fake = fake_registry_start(FAKE_BASIC);
+    struct fake_registry *storage = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "a", LAYER_BYTES);
+    char text[DIGEST_TEXT_MAX];
+    digest_text(&image.layers[0], text);
+    fake_registry_put(storage, text, "5000");
+    autofree char *location =
+        xasprintf("Location: http://%s/v2/x/blobs/%s?sig=1\r\n", fake_registry_host(storage), text);
+    fake_registry_rule(
+        fake, (struct fake_rule){"HEAD", text, ALWAYS, .status = 307, .headers = location});
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    expect_layers(test, 1, 0, 0);
+    autofree char *with_auth = xasprintf("HEAD /v2/x/blobs/%s auth", text);
+    assert_int_equal(http_double_count(fake_registry_http(storage), "HEAD /v2/x/"), 1);
+    assert_int_equal(http_double_count(fake_registry_http(storage), with_auth), 0);
+    fake_registry_stop(storage);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+/* --- credentials --- */
+
+static void test_one_token_for_all_layers(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new("s3cret");
+    struct fake_registry *fake = fake_registry_start(FAKE_BEARER);
+    struct made_image image = push_test_image(test, "abcdefgh", LAYER_BYTES);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    assert_int_equal(fake_registry_tokens(fake), 1);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_refused_token_is_replaced(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new("s3cret");
+    struct fake_registry *fake = fake_registry_start(FAKE_BEARER);
+    struct made_image image = push_test_image(test, "a", LAYER_BYTES);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    fake_registry_revoke(fake, 1);
+    struct made_image other = push_test_image(test, "bcdefgh", LAYER_BYTES);
+    expect(push_test_push(test, &other.manifest, fake_registry_host(fake)), ERR_OK, test);
+    assert_in_range(fake_registry_tokens(fake), 2, 6);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_insufficient_scope(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new("s3cret");
+    struct fake_registry *fake = fake_registry_start(FAKE_BEARER);
+    fake_registry_want_scope(fake, "registry");
+    struct made_image image = push_test_image(test, "abc", LAYER_BYTES);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK, test);
+    assert_in_range(fake_registry_tokens(fake), 1, 2);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void expect_unauthorized(enum fake_auth auth, const char *password)
+{
+    struct push_test *test = push_test_new(password);
+    struct fake_registry *fake = fake_registry_start(auth);
+    struct made_image image = push_test_image(test, "abcdef", LAYER_BYTES);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_UNAUTHORIZED, test);
+    const char *text = test->result.error.text;
+    assert_int_equal(test->result.error.status, 401);
+    assert_non_null(strstr(text, fake_registry_host(fake)));
+    assert_non_null(strstr(text, "docker login"));
+    assert_non_null(strstr(text, password ? "user \"ci\"" : "none are known"));
+    assert_true(password == NULL || strstr(text, password) == NULL);
+    /* A wrong password is offered once, not by every layer: accounts get locked. */
+    struct http_double *http = fake_registry_http(fake);
+    size_t offered =
+        http_double_count(http, "GET /token auth") + http_double_count(http, "GET /v2/ auth");
+    assert_int_equal(offered, password ? 1 : 0);
+    assert_int_equal(http_double_count(http, "HEAD"), 0);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_unauthorized(void **state)
+{
+    (void)state;
+    expect_unauthorized(FAKE_BASIC, "wr0ng");
+    expect_unauthorized(FAKE_BASIC, NULL);
+    expect_unauthorized(FAKE_BEARER, "wr0ng");
+    expect_unauthorized(FAKE_BEARER, NULL);
+}
+
+static void test_store_lacks_a_layer(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "-", LAYER_BYTES);
+    expect(push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_BLOB_UNKNOWN, test);
+    assert_int_equal(http_double_count(fake_registry_http(fake), "PUT"), 0);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_and_second_push),
+        cmocka_unit_test(test_words_and_record),
+        cmocka_unit_test(test_repeated_and_foreign_layers),
+        cmocka_unit_test(test_index_comes_after_its_children),
+        cmocka_unit_test(test_many_targets),
+        cmocka_unit_test(test_refused_targets),
+        cmocka_unit_test(test_settings_are_checked),
+        cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_immutable_tag_with_the_same_content),
+        cmocka_unit_test(test_one_failed_layer_stops_the_others),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_sessions_elsewhere_get_no_credentials),
+        cmocka_unit_test(test_redirected_head),
+        cmocka_unit_test(test_one_token_for_all_layers),
+        cmocka_unit_test(test_refused_token_is_replaced),
+        cmocka_unit_test(test_insufficient_scope),
+        cmocka_unit_test(test_unauthorized),
+        cmocka_unit_test(test_store_lacks_a_layer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
