@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 /* How long a cancelled push may take to report before the process ends without it. */
-#define CANCEL_GRACE_MS 5000
+#define CANCEL_GRACE_MS 2000
 #define POLL_MS 200
 
 static void run_until_signal(struct server *server)

@@ -66,10 +66,12 @@ static enum errc read_tls(struct server *server, const struct settings *settings
     return ERR_OK;
 }
 
+/* poll, not epoll: in libmicrohttpd 0.9.75 a connection that is closed together with its last bytes
+ * is noticed by epoll's edge only after its timeout, and holds its upload until then. */
 static void start_daemon(struct server *server, const struct sockaddr_storage *address)
 {
     unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+        MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, server->certificate},
                                    {MHD_OPTION_HTTPS_MEM_KEY, 0, server->key},
                                    {MHD_OPTION_END, 0, NULL}};

@@ -1,5 +1,5 @@
 /*
- * The HTTP server: libmicrohttpd with epoll and a small pool of threads that never block.
+ * The HTTP server: libmicrohttpd with poll and a small pool of threads that never block.
  *
  * Lifecycle: server_start, any number of requests, server_drain (no new work is taken; /readyz
  * turns 503), server_wait until what runs has ended, server_stop. server_cancel ends what runs
