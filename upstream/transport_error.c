@@ -16,10 +16,11 @@ static enum errc certificate_fail(const struct failure *failure, struct error *e
     long verified = X509_V_OK;
     curl_easy_getinfo(failure->connection->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
     switch (verified) {
-    case X509_V_OK: /* the chain is fine, so it is the name that libcurl did not accept */
+    case X509_V_OK:
+    case X509_V_ERR_UNSPECIFIED: /* the chain was not what failed: libcurl judges the name itself */
         return fail(err, ERR_CERTIFICATE, 0,
-                    "%s: the certificate was issued for another host name: %s", failure->what,
-                    failure->why);
+                    "%s: the certificate does not fit the host name it was asked for: %s",
+                    failure->what, failure->why);
     case X509_V_ERR_CERT_HAS_EXPIRED:
         return fail(err, ERR_CERTIFICATE, 0,
                     "%s: the certificate has expired; it has to be renewed at the registry",

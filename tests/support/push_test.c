@@ -38,15 +38,32 @@ struct push_test *push_test_new(const char *password)
     const struct store_options store = {.path = test->folder, .map_size_bytes = 1 << 24};
     if (store_open(&store, &test->store, &err) != ERR_OK)
         fail_msg("%s", err.text);
-    const struct registries_options options = {
-        .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)password},
-        .user_agent = "slipway-test",
-    };
-    assert_int_equal(registries_new(&options, &test->registries, &err), ERR_OK);
+    test->password = password;
     cancel_init(&test->cancel);
     pthread_mutex_init(&test->lock, NULL);
     test->events = xstrdup("");
     return test;
+}
+
+struct registries *push_test_registries(struct push_test *test, const char *host)
+{
+    autofree char *endpoint = xasprintf("http://%s", host);
+    const char *const endpoints[] = {endpoint};
+    const struct registry_options registry = {
+        .host = host,
+        .endpoints = endpoints,
+        .endpoint_count = 1,
+    };
+    const struct registries_options options = {
+        .registries = &registry,
+        .registry_count = 1,
+        .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)test->password},
+        .user_agent = "slipway-test",
+    };
+    struct error err = ERROR_INIT;
+    if (test->registries == NULL && registries_new(&options, &test->registries, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    return test->registries;
 }
 
 void push_test_free(struct push_test *test)
@@ -193,8 +210,8 @@ enum errc push_test_push(struct push_test *test, const struct descriptor *manife
 {
     struct push_request request = push_test_request(manifest, host, "team/app:1");
     const struct progress progress = {.emit = record, .self = test};
-    return push_image(test->store, test->registries, &request, &progress, &test->cancel,
-                      &test->result);
+    return push_image(test->store, push_test_registries(test, host), &request, &progress,
+                      &test->cancel, &test->result);
 }
 
 size_t push_test_events(struct push_test *test, const char *event)

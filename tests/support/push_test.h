@@ -20,7 +20,8 @@ struct made_image {
 struct push_test {
     char folder[64];
     struct store *store;
-    struct registries *registries;
+    const char *password;          /* borrowed */
+    struct registries *registries; /* made by the first push_test_registries() */
     struct cancel cancel;
     struct push_result result;
     pthread_mutex_t lock; /* guards what follows */
@@ -32,6 +33,10 @@ struct push_test {
 /* `password` of user "ci"; NULL: no credentials. */
 struct push_test *push_test_new(const char *password);
 void push_test_free(struct push_test *test);
+
+/* The table of registries. The double at `host` is known to it as plain http: loading the system's
+ * certificates for a first attempt over TLS takes longer than all the rest of a test. */
+struct registries *push_test_registries(struct push_test *test, const char *host);
 
 /* Layers named by letters: "abca" has four, the last being the first again. A letter stands for a
  * content of its own; upper case is a foreign layer, "-" one

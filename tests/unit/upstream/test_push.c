@@ -173,7 +173,8 @@ static void test_many_targets(void **state)
         requests[i] = push_test_request(&image.manifest, fake_registry_host(fake), rest);
     }
     requests[2] = push_test_request(&image.manifest, "127.0.0.1:1", "team/app:1");
-    push_all(test->store, test->registries, requests, TARGETS, 3, NULL, &test->cancel, results);
+    push_all(test->store, push_test_registries(test, fake_registry_host(fake)), requests, TARGETS,
+             3, NULL, &test->cancel, results);
     for (int i = 0; i < TARGETS; i++) {
         assert_int_equal(results[i].state, i == 2 ? PUSH_FAILED : PUSH_PUSHED);
         assert_true(reference_same_name(&results[i].target, &requests[i].target));
@@ -192,14 +193,14 @@ static void test_refused_targets(void **state)
     (void)state;
     struct push_test *test = push_test_new(NULL);
     struct made_image image = push_test_image(test, "a", LAYER_BYTES);
-    struct push_request request = push_test_request(&image.manifest, "r.example.com", "a");
-    assert_int_equal(
-        push_image(test->store, test->registries, &request, NULL, &test->cancel, &test->result),
-        ERR_NO_TAG);
+    struct push_request request = push_test_request(&image.manifest, "127.0.0.1:1", "a");
+    assert_int_equal(push_image(test->store, push_test_registries(test, "127.0.0.1:1"), &request,
+                                NULL, &test->cancel, &test->result),
+                     ERR_NO_TAG);
     request.target.digest = image.manifest.digest;
-    assert_int_equal(
-        push_image(test->store, test->registries, &request, NULL, &test->cancel, &test->result),
-        ERR_DIGEST_REFERENCE);
+    assert_int_equal(push_image(test->store, push_test_registries(test, "127.0.0.1:1"), &request,
+                                NULL, &test->cancel, &test->result),
+                     ERR_DIGEST_REFERENCE);
     assert_non_null(strstr(test->result.error.text, "cannot push a digest reference"));
     push_test_free(test);
 }
