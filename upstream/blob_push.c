@@ -52,7 +52,7 @@ enum errc blob_send(struct push *push, struct registry_client *client,
         .sent = id ? meter_sent : NULL,
         .sent_arg = &meter,
     };
-    if (upload_blob(client, &upload, err) != ERR_OK)
+    if (upload_blob(client, NULL, &upload, err) != ERR_OK)
         return err->code;
     if (id)
         push_tell_bytes(push, id, blob->size, blob->size);

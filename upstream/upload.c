@@ -6,62 +6,6 @@
 
 #include <stdio.h>
 
-#define TAKE_BACK_TIMEOUT_MS 2000
-#define OPEN_GRACE_MS 500
-
-/* An open session; its URL changes with every answer that carries a Location. */
-struct session {
-    struct url url; /* text NULL: none is open */
-};
-
-static enum errc open_session(struct registry_client *client, struct session *session,
-                              struct error *err)
-{
-    autourl struct url url = {0};
-    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    if (registry_client_url(client, "blobs/uploads/", &url, err) != ERR_OK)
-        return err->code;
-    const struct http_body nothing = {.data = "", .fd = -1, .size = 0};
-    struct http_request request = {
-        .method = "POST",
-        .body = &nothing,
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
-        .stop_grace_ms = OPEN_GRACE_MS, /* a session that nobody knows cannot be taken back */
-    };
-    if (exchange(client, &url, &request, &response, err) != ERR_OK)
-        return err->code;
-    if (response.status < 200 || response.status > 202)
-        return exchange_refused(client, "POST", &url, &response, err);
-    const char *location = http_header(&response, "Location");
-    char shown[URL_SHOWN_MAX];
-    if (location == NULL) {
-        fail(err, ERR_REGISTRY_ANSWER, 0, "POST %s: status %d without a Location",
-             url_shown(url.text, shown), response.status);
-        err->status = response.status;
-        return err->code;
-    }
-    return url_follow(&url, location, endpoint_is_private(client->repository->endpoint),
-                      &session->url, err);
-}
-
-/* The client's stop may be why this is called, so it does not apply here; a time limit does. */
-static void take_back(const struct registry_client *client, struct session *session)
-{
-    if (session->url.text == NULL)
-        return;
-    autoclient struct registry_client last = {0};
-    registry_client_open(&last, client->repository, NULL);
-    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    struct error ignored = ERROR_INIT;
-    struct http_request request = {
-        .method = "DELETE",
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
-        .timeout_ms = TAKE_BACK_TIMEOUT_MS,
-    };
-    exchange(&last, &session->url, &request, &response, &ignored);
-    url_deinit(&session->url);
-}
-
 static enum errc check_named_digest(const struct url *url, const struct http_response *response,
                                     const struct digest *digest, struct error *err)
 {
@@ -77,7 +21,8 @@ static enum errc check_named_digest(const struct url *url, const struct http_res
                 url_shown(url->text, shown), named, digest_text(digest, ours));
 }
 
-static enum errc commit_in_one_put(struct registry_client *client, const struct session *session,
+static enum errc commit_in_one_put(struct registry_client *client,
+                                   const struct upload_session *session,
                                    const struct upload_blob *blob, struct error *err)
 {
     char text[DIGEST_TEXT_MAX];
@@ -116,20 +61,22 @@ static bool arrived_anyway(struct registry_client *client, const struct upload_b
            exists;
 }
 
-enum errc upload_blob(struct registry_client *client, const struct upload_blob *blob,
-                      struct error *err)
+enum errc upload_blob(struct registry_client *client, struct upload_session *session,
+                      const struct upload_blob *blob, struct error *err)
 {
-    struct session session = {0};
-    if (open_session(client, &session, err) != ERR_OK)
+    struct upload_session own = {0};
+    if (session == NULL)
+        session = &own;
+    if (!upload_session_is_open(session) && upload_session_open(client, session, err) != ERR_OK)
         return err->code;
-    enum errc code = commit_in_one_put(client, &session, blob, err);
+    enum errc code = commit_in_one_put(client, session, blob, err);
     if (code != ERR_OK && end_is_doubtful(err) && arrived_anyway(client, blob)) {
         log_info("the blob arrived although its upload ended with: %s", err->text);
         error_clear(err);
         code = ERR_OK;
     }
     if (code != ERR_OK)
-        take_back(client, &session);
-    url_deinit(&session.url);
+        upload_session_cancel(client, session);
+    upload_session_drop(session);
     return code;
 }

@@ -11,7 +11,7 @@
 #define SLIPWAY_UPSTREAM_UPLOAD_H
 
 #include "image/digest.h"
-#include "upstream/exchange.h"
+#include "upstream/upload_session.h"
 
 struct upload_blob {
     const struct digest *digest;
@@ -21,12 +21,14 @@ struct upload_blob {
 };
 
 /*
- * Returns when the registry acknowledged the blob. On failure and cancellation the session that was
- * opened is taken back (DELETE, best effort, at most 2 s). Errors: ERR_PUSHED_DIGEST when the
- * registry names another digest; ERR_UPLOAD_UNKNOWN, ERR_REGISTRY_*, ERR_UNAUTHORIZED, ERR_DENIED,
- * ERR_NAME_UNKNOWN; those of exchange().
+ * Returns when the registry acknowledged the blob. `session` is one that is open already (kept from
+ * a mount that failed), or NULL, or none: then one is opened where the way to send needs one. It is
+ * none afterwards, whatever happens. On failure and cancellation the session in use is taken back
+ * (DELETE, best effort, at most 2 s). Errors: ERR_PUSHED_DIGEST when the registry names another
+ * digest; ERR_UPLOAD_UNKNOWN, ERR_REGISTRY_*, ERR_UNAUTHORIZED, ERR_DENIED, ERR_NAME_UNKNOWN; those
+ * of exchange().
  */
-enum errc upload_blob(struct registry_client *client, const struct upload_blob *blob,
-                      struct error *err);
+enum errc upload_blob(struct registry_client *client, struct upload_session *session,
+                      const struct upload_blob *blob, struct error *err);
 
 #endif
