@@ -32,6 +32,16 @@ set_tests_properties(tsan.unit PROPERTIES
   FIXTURES_REQUIRED build_tsan TIMEOUT 900 LABELS "house;tsan"
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
 
+# The integration tests in which threads meet: uploads, pushes, clients and registries that go away.
+add_test(NAME tsan.integration
+         COMMAND ${SLIPWAY_PYTHON} -m pytest -q -p no:cacheprovider
+                 tests/integration/test_server.py tests/integration/test_registries.py
+                 tests/integration/test_command.py)
+set_tests_properties(tsan.integration PROPERTIES
+  FIXTURES_REQUIRED build_tsan RUN_SERIAL ON TIMEOUT 900 LABELS "house;tsan"
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+  ENVIRONMENT "SLIPWAY=${PROJECT_SOURCE_DIR}/build/tsan/slipway;TSAN_OPTIONS=halt_on_error=1:exitcode=66;PYTHONDONTWRITEBYTECODE=1;PYTHONHASHSEED=0")
+
 add_test(NAME valgrind.push
          COMMAND ${PROJECT_SOURCE_DIR}/tests/house/valgrind-push
                  ${PROJECT_SOURCE_DIR}/build/release/slipway)

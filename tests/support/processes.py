@@ -2,6 +2,9 @@
 
 Output goes to files rather than pipes: nobody has to drain them while the test looks elsewhere,
 and a log can be read while the process runs and after it died.
+
+A child dies with the thread that started it, so nothing is left of a test run that was killed.
+Start what shall live on from the main thread.
 """
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ SANITIZER_WORDS = (
     "WARNING: ThreadSanitizer",
     "runtime error:",
 )
+# PR_SET_PDEATHSIG without running Python between fork and exec.
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 def plain_environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -59,7 +64,11 @@ class Process:
         self.stderr_path = folder / f"{name}.stderr"
         with self.stdout_path.open("wb") as out, self.stderr_path.open("wb") as err:
             self.popen = subprocess.Popen(
-                [str(word) for word in argv], stdin=stdin, stdout=out, stderr=err, env=env
+                [*DIES_WITH_US, *(str(word) for word in argv)],
+                stdin=stdin,
+                stdout=out,
+                stderr=err,
+                env=env,
             )
 
     @property
@@ -148,7 +157,7 @@ def run(
     if data is not None:
         options = {"input": data.decode("latin-1")}
     return subprocess.run(
-        [str(word) for word in argv],
+        [*DIES_WITH_US, *(str(word) for word in argv)],
         capture_output=True,
         encoding="utf-8",
         errors="replace",

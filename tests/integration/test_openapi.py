@@ -1,0 +1,179 @@
+"""docs/openapi.yaml against the running gateway: what it describes is what is answered."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.archives import docker_save_old
+from support.curl import Reply
+from support.gateway import SOURCE_FOLDER, Gateway
+from support.images import make_small_image
+from support.registry import Registry
+from support.schema import complaints, resolve
+
+DOCUMENT: dict[str, Any] = yaml.safe_load((SOURCE_FOLDER / "docs/openapi.yaml").read_text())
+METHODS = ("get", "put", "post", "delete", "patch")
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in DOCUMENT["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method.upper(), item[method]
+
+
+def described(path: str, method: str, status: int) -> dict[str, Any]:
+    """The description of one answer."""
+    responses = DOCUMENT["paths"][path][method.lower()]["responses"]
+    assert str(status) in responses, f"{method} {path} answers {status}, which is not described"
+    found: dict[str, Any] = resolve(DOCUMENT, responses[str(status)])
+    return found
+
+
+def assert_as_described(reply: Reply, path: str, method: str) -> None:
+    response = described(path, method, reply.status)
+    kind = reply.headers["content-type"].split(";")[0]
+    assert kind in response["content"], (kind, list(response["content"]))
+    schema = response["content"][kind]["schema"]
+    found = complaints(DOCUMENT, schema, reply.json())
+    assert not found, (reply.status, found, reply.body[:2000])
+    for name, header in response.get("headers", {}).items():
+        value = reply.headers.get(name.lower())
+        assert value is not None, f"{method} {path} {reply.status} has no {name}"
+        if header["schema"]["type"] == "integer":
+            assert not complaints(DOCUMENT, header["schema"], int(value))
+
+
+# The document itself
+
+
+def test_every_reference_leads_somewhere() -> None:
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                resolve(DOCUMENT, value)
+            for part in value.values():
+                walk(part)
+        elif isinstance(value, list):
+            for part in value:
+                walk(part)
+
+    walk(DOCUMENT)
+
+
+def test_error_codes_are_those_of_the_guide() -> None:
+    guide = (SOURCE_FOLDER / "docs/api.md").read_text().split("## Error codes")[1]
+    codes = [line.split("`")[1] for line in guide.splitlines() if line.startswith("| `")]
+    assert codes == DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]
+
+
+def test_the_validator_refuses() -> None:
+    """A validator that finds nothing would make every other test here worthless."""
+    push = DOCUMENT["components"]["schemas"]["Push"]
+    bad = {"id": "", "state": "done", "image": {"manifest": "sha256:0", "media_type": 1}}
+    found = complaints(DOCUMENT, push, bad)
+    places = {text.split(":")[0] for text in found}
+    assert places == {"$", "$.id", "$.state", "$.image.manifest", "$.image.media_type"}, found
+    errors = DOCUMENT["components"]["schemas"]["Errors"]
+    assert complaints(DOCUMENT, errors, {"errors": []})
+    assert complaints(DOCUMENT, errors, {"errors": [{"code": "NO", "message": "x"}]})
+
+
+# Every operation
+
+
+@pytest.mark.parametrize("path", [p for p, m, _ in operations() if m == "GET" and "{" not in p])
+def test_get(gateway: Gateway, path: str) -> None:
+    reply = gateway.request(path)
+    assert reply.status == 200
+    assert_as_described(reply, path, "GET")
+
+
+Case = Callable[["Sender"], Reply]
+
+
+class Sender:
+    """One way of sending an image, with POST or PUT."""
+
+    def __init__(self, gateway: Gateway, registry: Registry, folder: Path, method: str) -> None:
+        self.gateway = gateway
+        self.folder = folder
+        self.method = method
+        self.good = f"{registry.host}/openapi/{method.lower()}:1"
+        image = make_small_image(folder / "files", f"openapi-{method}")
+        self.archive = docker_save_old([(image, ["m/source:1.0"])], folder / "image.tar")
+
+    def send(self, archive: Path | None = None, *to: str, **parameters: str) -> Reply:
+        return self.gateway.post(archive or self.archive, to, method=self.method, **parameters)
+
+    def file(self, data: bytes) -> Path:
+        path = self.folder / "body"
+        path.write_bytes(data)
+        return path
+
+
+CASES: dict[str, tuple[int, Case]] = {
+    "pushed": (200, lambda s: s.send(None, s.good)),
+    "one fails": (502, lambda s: s.send(None, s.good, "127.0.0.1:1/x:1")),
+    "no target": (422, lambda s: s.send(None)),
+    "bad target": (400, lambda s: s.send(None, "Bad//x")),
+    "unknown parameter": (400, lambda s: s.send(None, s.good, colour="red")),
+    "empty body": (400, lambda s: s.send(s.file(b""), s.good)),
+    "no archive": (400, lambda s: s.send(s.file(b"x" * 5000), s.good)),
+    "no such image": (422, lambda s: s.send(None, s.good, image="other:1")),
+    "no such platform": (422, lambda s: s.send(None, s.good, platform="linux/s390x")),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+@pytest.mark.parametrize("method", ("POST", "PUT"))
+def test_images(
+    gateway: Gateway, registry: Registry, tmp_path: Path, method: str, case: str
+) -> None:
+    status, send = CASES[case]
+    reply = send(Sender(gateway, registry, tmp_path, method))
+    assert reply.status == status, reply.body[:2000]
+    assert_as_described(reply, "/v1/images", method)
+
+
+def test_too_large(registry: Registry, tmp_path: Path) -> None:
+    with Gateway(tmp_path / "small", {"limits": {"archive": "1KiB"}}) as gateway:
+        sender = Sender(gateway, registry, tmp_path, "POST")
+        for chunked in (False, True):
+            reply = gateway.post(sender.archive, sender.good, chunked=chunked)
+            assert reply.status == 413
+            assert_as_described(reply, "/v1/images", "POST")
+
+
+# What is not described
+
+
+def test_elsewhere_is_404(gateway: Gateway) -> None:
+    errors = DOCUMENT["components"]["schemas"]["Errors"]
+    for path in ("/", "/v3/images", "/v1/imagesx", "/v1/images/", "/%ff"):
+        assert path not in DOCUMENT["paths"]
+        for method in ("GET", "POST", "DELETE"):
+            reply = gateway.request(path, method=method)
+            assert reply.status == 404, (method, path)
+            assert reply.headers["content-type"] == "application/json"
+            assert not complaints(DOCUMENT, errors, reply.json()), (method, path)
+
+
+def test_methods_that_are_not_described_are_405(gateway: Gateway) -> None:
+    known = {(path, method) for path, method, _ in operations()}
+    errors = DOCUMENT["components"]["schemas"]["Errors"]
+    for path in DOCUMENT["paths"]:
+        for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
+            if (path, method) in known or "{" in path:
+                continue
+            reply = gateway.request(path, method=method)
+            assert reply.status == 405, (method, path)
+            assert not complaints(DOCUMENT, errors, json.loads(reply.body)), (method, path)
+            allowed = {word.strip() for word in reply.headers["allow"].split(",")}
+            described_methods = {m for p, m in known if p == path}
+            assert allowed - {"HEAD"} == described_methods, (path, allowed)
