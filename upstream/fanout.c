@@ -2,6 +2,7 @@
 #include "upstream/push.h"
 
 struct fanout {
+    size_t count;
     struct store *store;
     struct registries *registries;
     const struct push_request *requests;
@@ -10,11 +11,31 @@ struct fanout {
     struct push_result *results;
 };
 
-static void push_one(void *self, size_t index)
+static bool same_repository(const struct fanout *fanout, size_t a, size_t b)
+{
+    return reference_same_name(&fanout->requests[a].target, &fanout->requests[b].target);
+}
+
+static bool repository_seen_before(const struct fanout *fanout, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (same_repository(fanout, i, index))
+            return true;
+    return false;
+}
+
+/* The tags of one repository follow one another: they need the same blobs and mostly the same
+ * manifest, and docker-registry 2.8 answers DIGEST_INVALID when it is given the same manifest twice
+ * at once. */
+static void push_repository(void *self, size_t first)
 {
     const struct fanout *fanout = self;
-    push_image(fanout->store, fanout->registries, &fanout->requests[index], fanout->progress,
-               fanout->cancel, &fanout->results[index]);
+    if (repository_seen_before(fanout, first))
+        return;
+    for (size_t i = first; i < fanout->count; i++)
+        if (same_repository(fanout, first, i))
+            push_image(fanout->store, fanout->registries, &fanout->requests[i], fanout->progress,
+                       fanout->cancel, &fanout->results[i]);
 }
 
 void push_all(struct store *store, struct registries *registries,
@@ -22,6 +43,7 @@ void push_all(struct store *store, struct registries *registries,
               const struct progress *progress, struct cancel *cancel, struct push_result *results)
 {
     struct fanout fanout = {
+        .count = count,
         .store = store,
         .registries = registries,
         .requests = requests,
@@ -29,5 +51,5 @@ void push_all(struct store *store, struct registries *registries,
         .cancel = cancel,
         .results = results,
     };
-    crew_run(count, concurrency, push_one, &fanout);
+    crew_run(count, concurrency, push_repository, &fanout);
 }

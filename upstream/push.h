@@ -49,8 +49,9 @@ enum errc push_image(struct store *store, struct registries *registries,
                      const struct push_request *request, const struct progress *progress,
                      struct cancel *cancel, struct push_result *result);
 
-/* Push to `count` targets at once, each at its own pace; results[i] belongs to requests[i]. Returns
- * when all have ended; at most `concurrency` targets run at a time. */
+/* Push to `count` targets, each at its own pace; results[i] belongs to requests[i]. Tags of one
+ * repository are pushed one after another, repositories at once, at most `concurrency` of them.
+ * Returns when all have ended. */
 void push_all(struct store *store, struct registries *registries,
               const struct push_request *requests, size_t count, unsigned concurrency,
               const struct progress *progress, struct cancel *cancel, struct push_result *results);
