@@ -3,7 +3,9 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -177,6 +179,17 @@ struct digest digest_of(enum digest_algorithm algorithm, const void *data, size_
     struct digest digest = {.algorithm = algorithm};
     must(EVP_Digest(data, size, digest.bytes, NULL, method(algorithm), NULL) == 1);
     return digest;
+}
+
+const char *hmac_hex(const void *key, size_t key_size, const char *text,
+                     char hex[HMAC_HEX_SIZE + 1])
+{
+    assert(key_size <= INT_MAX);
+    uint8_t bytes[HMAC_HEX_SIZE / 2];
+    must(HMAC(method(DIGEST_SHA256), key, (int)key_size, (const uint8_t *)text, strlen(text), bytes,
+              NULL) != NULL);
+    write_hex(bytes, sizeof bytes, hex);
+    return hex;
 }
 
 struct digester *digester_new(enum digest_algorithm algorithm)

@@ -50,6 +50,11 @@ int digest_compare(const struct digest *a, const struct digest *b);
 /* The digest of `size` bytes in memory. */
 struct digest digest_of(enum digest_algorithm algorithm, const void *data, size_t size);
 
+/* HMAC-SHA256 (RFC 2104) of a text under a key, in hex; returns `hex`. */
+#define HMAC_HEX_SIZE 64
+const char *hmac_hex(const void *key, size_t key_size, const char *text,
+                     char hex[HMAC_HEX_SIZE + 1]);
+
 /* Incremental hashing: new, update..., finish at most once, and always free. Nothing may be added
  * after finish. */
 struct digester;

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum kind { PUT, PUT_NEW, SWAP, DELETE };
+enum kind { PUT, PUT_NEW, SWAP, DELETE, EXPECT_VALUE, EXPECT_NONE };
 
 struct operation {
     struct operation *next;
@@ -60,7 +60,7 @@ static void add(struct change *change, enum kind kind, enum kv_table table, stru
     else
         change->first = operation;
     change->last = operation;
-    change->grows = change->grows || kind != DELETE;
+    change->grows = change->grows || kind == PUT || kind == PUT_NEW || kind == SWAP;
 }
 
 static const struct kv_slice nothing;
@@ -88,32 +88,63 @@ void change_delete(struct change *change, enum kv_table table, struct kv_slice k
     add(change, DELETE, table, key, nothing, nothing);
 }
 
+void change_expect(struct change *change, enum kv_table table, struct kv_slice key,
+                   const struct kv_slice *expected)
+{
+    if (expected != NULL)
+        add(change, EXPECT_VALUE, table, key, *expected, nothing);
+    else
+        add(change, EXPECT_NONE, table, key, nothing, nothing);
+}
+
 static bool same(struct kv_slice a, struct kv_slice b)
 {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static bool is_expectation(const struct operation *operation)
+{
+    return operation->kind == EXPECT_VALUE || operation->kind == EXPECT_NONE;
+}
+
+/* Does the table stand as the operation wants it? */
+static enum errc applies(const struct operation *operation, const struct kv_txn *txn, bool *out,
+                         struct error *err)
+{
+    *out = true;
+    if (operation->kind == PUT || operation->kind == DELETE)
+        return ERR_OK;
+    bool found = false;
+    struct kv_slice now = nothing;
+    if (kv_get(txn, operation->table, operation->key, &now, &found, err) != ERR_OK)
+        return err->code;
+    bool wants_none = operation->kind == PUT_NEW || operation->kind == EXPECT_NONE;
+    *out = wants_none ? !found : found && same(now, operation->expected);
+    return ERR_OK;
 }
 
 static enum errc apply(const struct operation *operation, struct kv_txn *txn, struct error *err)
 {
     if (operation->kind == DELETE)
         return kv_delete(txn, operation->table, operation->key, err);
-    if (operation->kind != PUT) {
-        bool found = false;
-        struct kv_slice now = nothing;
-        if (kv_get(txn, operation->table, operation->key, &now, &found, err) != ERR_OK)
-            return err->code;
-        bool wanted = operation->kind == PUT_NEW ? !found : found && same(now, operation->expected);
-        if (!wanted)
-            return ERR_OK;
-    }
+    bool wanted = false;
+    if (applies(operation, txn, &wanted, err) != ERR_OK)
+        return err->code;
+    if (!wanted)
+        return ERR_OK;
     return kv_put(txn, operation->table, operation->key, operation->value, err);
 }
 
-enum errc change_apply(const struct change *change, struct kv_txn *txn, struct error *err)
+enum errc change_apply(struct change *change, struct kv_txn *txn, struct error *err)
 {
-    const struct operation *operation = change->first;
-    for (; operation != NULL; operation = operation->next)
-        if (apply(operation, txn, err) != ERR_OK)
+    const struct operation *operation;
+    bool holds = true;
+    for (operation = change->first; operation != NULL && holds; operation = operation->next)
+        if (is_expectation(operation) && applies(operation, txn, &holds, err) != ERR_OK)
+            return err->code;
+    change->superseded = !holds;
+    for (operation = change->first; operation != NULL && holds; operation = operation->next)
+        if (!is_expectation(operation) && apply(operation, txn, err) != ERR_OK)
             return err->code;
     return ERR_OK;
 }

@@ -21,9 +21,10 @@
 struct operation;
 
 struct change {
-    bool durable;   /* on the disk when writer_submit() returns */
-    bool essential; /* may use the last tenth of the map: what opens, closes and cleans */
-    bool grows;     /* has a put */
+    bool durable;    /* on the disk when writer_submit() returns */
+    bool essential;  /* may use the last tenth of the map: what opens, closes and cleans */
+    bool grows;      /* has a put */
+    bool superseded; /* after writer_submit(): an expectation did not hold, so nothing was done */
     struct operation *first;
     struct operation *last;
     /* the writer's */
@@ -47,7 +48,13 @@ void change_swap(struct change *change, enum kv_table table, struct kv_slice key
                  struct kv_slice expected, struct kv_slice value);
 void change_delete(struct change *change, enum kv_table table, struct kv_slice key);
 
-/* Run the operations, in the order in which they were added. */
-enum errc change_apply(const struct change *change, struct kv_txn *txn, struct error *err);
+/* The whole change is done only if the key has exactly the value `expected` (NULL: is not there)
+ * before it; else it is `superseded`, which is no error. For a read-modify-write without a lock:
+ * read, prepare, submit, and begin again when superseded. */
+void change_expect(struct change *change, enum kv_table table, struct kv_slice key,
+                   const struct kv_slice *expected);
+
+/* Run the operations, in the order in which they were added, if all expectations hold. */
+enum errc change_apply(struct change *change, struct kv_txn *txn, struct error *err);
 
 #endif

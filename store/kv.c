@@ -13,6 +13,8 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_BLOBS] = "blobs",
     [KV_LAYERS] = "layers",
     [KV_REFERENCES] = "references",
+    [KV_ASSOCIATIONS] = "associations",
+    [KV_ASSOCIATED] = "associated",
 };
 
 _Static_assert((int)KV_TABLE_COUNT <= KV_TABLES_MAX, "raise KV_TABLES_MAX");

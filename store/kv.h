@@ -33,7 +33,15 @@
 #define KV_TABLES_MAX 16
 
 /* Key layouts and value encodings: store/records.h. */
-enum kv_table { KV_META, KV_BLOBS, KV_LAYERS, KV_REFERENCES, KV_TABLE_COUNT };
+enum kv_table {
+    KV_META,
+    KV_BLOBS,
+    KV_LAYERS,
+    KV_REFERENCES,
+    KV_ASSOCIATIONS,
+    KV_ASSOCIATED,
+    KV_TABLE_COUNT
+};
 
 struct kv;
 

@@ -33,3 +33,24 @@ enum errc layer_find(struct store *store, const struct digest *diff_id, enum cod
         return err->code;
     return find_in(&txn, &key, found, out, err);
 }
+
+enum errc layer_raw_size(struct store *store, const struct digest *diff_id, uint64_t *out,
+                         struct error *err)
+{
+    struct record_key prefix = layer_prefix(diff_id);
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_cursor_open(&txn, KV_LAYERS, record_key_slice(&prefix), &cursor, err) != ERR_OK)
+        return err->code;
+    struct layer_form form = {.raw_size = 0};
+    for (bool more = true; more && form.raw_size == 0;) {
+        struct kv_slice key;
+        struct kv_slice value;
+        if (kv_cursor_next(&cursor, &key, &value, &more, err) != ERR_OK ||
+            (more && layer_decode(key, value, &form, err) != ERR_OK))
+            return err->code;
+    }
+    *out = form.raw_size;
+    return ERR_OK;
+}

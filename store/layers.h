@@ -21,4 +21,8 @@ struct layer_form {
 enum errc layer_find(struct store *store, const struct digest *diff_id, enum codec codec,
                      enum effort effort, bool *found, struct layer_form *out, struct error *err);
 
+/* How large the layer is uncompressed, bytes, as any of its forms says; 0 when none knows. */
+enum errc layer_raw_size(struct store *store, const struct digest *diff_id, uint64_t *out,
+                         struct error *err);
+
 #endif

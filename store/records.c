@@ -361,3 +361,55 @@ enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct na
     *out = named;
     return ERR_OK;
 }
+
+size_t associations_value(const struct association_list *list,
+                          uint8_t value[ASSOCIATIONS_VALUE_MAX])
+{
+    assert(list->count <= ASSOCIATIONS_MAX);
+    struct out out = {value, value + ASSOCIATIONS_VALUE_MAX};
+    put_number(&out, VERSION, 1);
+    for (size_t i = 0; i < list->count; i++) {
+        const struct association *item = &list->items[i];
+        size_t source_size = strlen(item->source);
+        size_t hmac_size = strlen(item->hmac);
+        put_digest(&out, &item->digest);
+        put_number(&out, source_size, 2);
+        put_bytes(&out, item->source, source_size);
+        put_number(&out, hmac_size, 1);
+        put_bytes(&out, item->hmac, hmac_size);
+    }
+    return (size_t)(out.at - value);
+}
+
+enum errc associations_decode(struct kv_slice value, struct association_list *out,
+                              struct error *err)
+{
+    struct in in = in_value(value);
+    out->count = 0;
+    while (!in.bad && in.left > 0 && out->count < ASSOCIATIONS_MAX) {
+        struct association *item = &out->items[out->count++];
+        item->digest = get_digest(&in);
+        get_text(&in, get_number(&in, 2), item->source, sizeof item->source);
+        get_text(&in, get_number(&in, 1), item->hmac, sizeof item->hmac);
+    }
+    return finish(&in, "associations", err);
+}
+
+struct record_value associated_value(const struct digest *layer)
+{
+    struct record_value value;
+    struct out out = value_begin(&value);
+    put_digest(&out, layer);
+    value.size = (size_t)(out.at - value.bytes);
+    return value;
+}
+
+enum errc associated_decode(struct kv_slice value, struct digest *out, struct error *err)
+{
+    struct in in = in_value(value);
+    struct digest layer = get_digest(&in);
+    if (finish(&in, "associated", err) != ERR_OK)
+        return err->code;
+    *out = layer;
+    return ERR_OK;
+}

@@ -14,6 +14,10 @@
  *     blobs       digest                              state u8, size u64, created u64, last use u64
  *     layers      diffID digest, codec u8, effort u8  digest, size u64, raw size u64
  *     references  key of a reference                  digest, put u64, media type (to the end)
+ *     associations  layer digest                      associations, oldest first, to the end; each
+ *                                                     digest, source size u16, source,
+ *                                                     HMAC size u8 (0 or 64), HMAC (hex)
+ *     associated  digest                              layer digest
  *
  * Times are seconds since the epoch. A value's version says how to read the rest; a value of a
  * version that is not known, or that is too short or too long, is ERR_STORE and never guessed at.
@@ -24,6 +28,7 @@
 #ifndef SLIPWAY_STORE_RECORDS_H
 #define SLIPWAY_STORE_RECORDS_H
 
+#include "store/associations.h"
 #include "store/kv.h"
 #include "store/layers.h"
 #include "store/references.h"
@@ -93,5 +98,18 @@ enum errc layer_decode(struct kv_slice key, struct kv_slice value, struct layer_
                        struct error *err);
 enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct named_manifest *out,
                            struct error *err);
+
+/* The associations of one layer: at most ASSOCIATIONS_MAX, so their value has a bound too, but it
+ * is too long for a record_value. */
+#define ASSOCIATIONS_VALUE_MAX                                                                     \
+    (1 + ASSOCIATIONS_MAX * (1 + DIGEST_BYTES_MAX + 2 + REFERENCE_NAME_MAX + 1 + HMAC_HEX_SIZE))
+
+/* The table's key is blob_key() of the layer; that of `associated` is blob_key() of the blob. */
+size_t associations_value(const struct association_list *list,
+                          uint8_t value[ASSOCIATIONS_VALUE_MAX]);
+enum errc associations_decode(struct kv_slice value, struct association_list *out,
+                              struct error *err);
+struct record_value associated_value(const struct digest *layer);
+enum errc associated_decode(struct kv_slice value, struct digest *out, struct error *err);
 
 #endif

@@ -153,6 +153,20 @@ static void pieces_hash_as_the_whole(void **state)
     digester_free(NULL);
 }
 
+/* RFC 4231, test cases 2 and 6: a short key and one that is longer than a block. */
+static void hmac_gives_the_known_answers(void **state)
+{
+    (void)state;
+    char hex[HMAC_HEX_SIZE + 1];
+    uint8_t key[131];
+    memset(key, 0xaa, sizeof key);
+    assert_string_equal(hmac_hex("Jefe", 4, "what do ya want for nothing?", hex),
+                        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    assert_string_equal(
+        hmac_hex(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", hex),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 static void order_is_total(void **state)
 {
     (void)state;
@@ -197,6 +211,7 @@ int main(void)
         cmocka_unit_test(parts_are_a_whole),
         cmocka_unit_test(known_answers),
         cmocka_unit_test(pieces_hash_as_the_whole),
+        cmocka_unit_test(hmac_gives_the_known_answers),
         cmocka_unit_test(order_is_total),
         cmocka_unit_test(names_and_sizes),
     };

@@ -85,6 +85,32 @@ static void the_latest_form_wins(void **state)
     store_close(store);
 }
 
+static uint64_t raw_size(struct store *store, const struct digest *diff_id)
+{
+    struct error err = ERROR_INIT;
+    uint64_t size = 99;
+    assert_ok(layer_raw_size(store, diff_id, &size, &err), &err);
+    return size;
+}
+
+static void any_form_that_knows_tells_the_raw_size(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct layer_form form = {.codec = CODEC_NONE, .digest = digest_of_text("unknown"), .size = 7};
+    struct batch *batch = NULL;
+    assert_int_equal(raw_size(store, &diff_id), 0);
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    assert_ok(batch_put_blob(batch, "unknown", 7, &form.digest, &err), &err);
+    batch_put_layer(batch, &diff_id, &form);
+    assert_ok(batch_commit(batch, &err), &err);
+    assert_int_equal(raw_size(store, &diff_id), 0);
+    put(store, &diff_id, CODEC_ZSTD, EFFORT_FAST, "known");
+    assert_int_equal(raw_size(store, &diff_id), 1000);
+    store_close(store);
+}
+
 static void a_form_whose_blob_is_nowhere_is_left_out(void **state)
 {
     struct error err = ERROR_INIT;
@@ -129,6 +155,7 @@ int main(void)
         folder_test(a_form_is_found_by_layer_codec_and_effort),
         folder_test(a_layer_has_many_forms),
         folder_test(the_latest_form_wins),
+        folder_test(any_form_that_knows_tells_the_raw_size),
         folder_test(a_form_whose_blob_is_nowhere_is_left_out),
         folder_test(a_form_can_point_to_a_blob_that_is_held),
     };

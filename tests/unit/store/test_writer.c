@@ -122,6 +122,45 @@ static void the_operations_do_what_they_say(void **state)
     stop(&fixture);
 }
 
+/* One change with an expectation between two puts. */
+static bool done_if(struct fixture *fixture, const char *key, const char *expected)
+{
+    struct error err = ERROR_INIT;
+    autochange struct change change;
+    struct kv_slice value = text(expected ? expected : "");
+    change_init(&change);
+    change_put(&change, KV_META, text("before"), text("1"));
+    change_expect(&change, KV_META, text(key), expected ? &value : NULL);
+    change_put(&change, KV_META, text("after"), text("1"));
+    assert_ok(writer_submit(fixture->writer, &change, &err), &err);
+    return !change.superseded;
+}
+
+static void a_change_is_done_only_if_all_it_expects_is_so(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct fixture fixture = start(*state);
+    autochange struct change first;
+    change_init(&first);
+    change_put(&first, KV_META, text("key"), text("value"));
+    assert_ok(writer_submit(fixture.writer, &first, &err), &err);
+    assert_false(done_if(&fixture, "key", "valu"));
+    assert_false(done_if(&fixture, "key", "values"));
+    assert_false(done_if(&fixture, "key", NULL));
+    assert_false(done_if(&fixture, "absent", "value"));
+    assert_false(done_if(&fixture, "absent", ""));
+    assert_true(has(fixture.kv, "before", NULL));
+    assert_true(has(fixture.kv, "after", NULL));
+    assert_true(done_if(&fixture, "absent", NULL));
+    assert_true(done_if(&fixture, "key", "value"));
+    assert_true(has(fixture.kv, "before", "1"));
+    assert_true(has(fixture.kv, "after", "1"));
+    assert_true(has(fixture.kv, "key", "value"));
+    /* What is expected is what was there before the change. */
+    assert_false(done_if(&fixture, "before", NULL));
+    stop(&fixture);
+}
+
 static void only_durable_changes_wait_for_the_disk(void **state)
 {
     struct error err = ERROR_INIT;
@@ -255,6 +294,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         folder_test(the_operations_do_what_they_say),
+        folder_test(a_change_is_done_only_if_all_it_expects_is_so),
         folder_test(only_durable_changes_wait_for_the_disk),
         folder_test(changes_that_wait_share_a_commit),
         folder_test(a_failing_change_fails_alone),
