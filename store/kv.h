@@ -40,6 +40,7 @@ enum kv_table {
     KV_REFERENCES,
     KV_ASSOCIATIONS,
     KV_ASSOCIATED,
+    KV_LEARNED,
     KV_TABLE_COUNT
 };
 

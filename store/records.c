@@ -413,3 +413,32 @@ enum errc associated_decode(struct kv_slice value, struct digest *out, struct er
     *out = layer;
     return ERR_OK;
 }
+
+struct record_key learned_key(const char *host)
+{
+    assert(strlen(host) <= KV_KEY_MAX);
+    return key_text(host);
+}
+
+struct record_value learned_value(const struct learned *learned)
+{
+    struct record_value value;
+    struct out out = value_begin(&value);
+    put_number(&out, learned->way, 1);
+    put_number(&out, learned->body_limit, 8);
+    value.size = (size_t)(out.at - value.bytes);
+    return value;
+}
+
+enum errc learned_decode(struct kv_slice value, struct learned *out, struct error *err)
+{
+    struct in in = in_value(value);
+    uint64_t way = get_number(&in, 1);
+    if (way >= UPLOAD_WAYS)
+        in.bad = true;
+    struct learned learned = {.way = (enum upload_way)way, .body_limit = get_number(&in, 8)};
+    if (finish(&in, "learned", err) != ERR_OK)
+        return err->code;
+    *out = learned;
+    return ERR_OK;
+}

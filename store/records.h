@@ -18,6 +18,7 @@
  *                                                     digest, source size u16, source,
  *                                                     HMAC size u8 (0 or 64), HMAC (hex)
  *     associated  digest                              layer digest
+ *     learned     host, text                          way of uploading u8, body limit u64
  *
  * Times are seconds since the epoch. A value's version says how to read the rest; a value of a
  * version that is not known, or that is too short or too long, is ERR_STORE and never guessed at.
@@ -31,6 +32,7 @@
 #include "store/associations.h"
 #include "store/kv.h"
 #include "store/layers.h"
+#include "store/learned.h"
 #include "store/references.h"
 
 #define STORE_SCHEMA 1u
@@ -111,5 +113,10 @@ enum errc associations_decode(struct kv_slice value, struct association_list *ou
                               struct error *err);
 struct record_value associated_value(const struct digest *layer);
 enum errc associated_decode(struct kv_slice value, struct digest *out, struct error *err);
+
+/* `host` is that of a reference. */
+struct record_key learned_key(const char *host);
+struct record_value learned_value(const struct learned *learned);
+enum errc learned_decode(struct kv_slice value, struct learned *out, struct error *err);
 
 #endif
