@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <pthread.h>
@@ -190,6 +191,11 @@ const char *hmac_hex(const void *key, size_t key_size, const char *text,
               NULL) != NULL);
     write_hex(bytes, sizeof bytes, hex);
     return hex;
+}
+
+bool hmac_hex_equal(const char *a, const char *b)
+{
+    return CRYPTO_memcmp(a, b, HMAC_HEX_SIZE) == 0;
 }
 
 struct digester *digester_new(enum digest_algorithm algorithm)

@@ -54,6 +54,8 @@ struct digest digest_of(enum digest_algorithm algorithm, const void *data, size_
 #define HMAC_HEX_SIZE 64
 const char *hmac_hex(const void *key, size_t key_size, const char *text,
                      char hex[HMAC_HEX_SIZE + 1]);
+/* In constant time. Both have HMAC_HEX_SIZE characters. */
+bool hmac_hex_equal(const char *a, const char *b);
 
 /* Incremental hashing: new, update..., finish at most once, and always free. Nothing may be added
  * after finish. */

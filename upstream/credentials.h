@@ -16,11 +16,15 @@ struct registry_credentials {
 
 void registry_credentials_clear(struct registry_credentials *credentials);
 
+/* A copy, owned: registry_credentials_clear. */
+struct registry_credentials registry_credentials_copy(const struct registry_credentials *from);
+
 /* No member is set: the push is anonymous. */
 bool registry_credentials_empty(const struct registry_credentials *credentials);
 
-/* SHA-256 over the members, each preceded by its name and length: names these credentials without
- * holding them. */
+/* SHA-256 over the members as one canonical JSON object (names in byte order, absent ones left out,
+ * no blanks): names these credentials without holding them. The HMACs of stored associations depend
+ * on it: another form would make them all strangers. */
 struct digest registry_credentials_digest(const struct registry_credentials *credentials);
 
 /* Wipe and free a secret string; NULL is fine. */
