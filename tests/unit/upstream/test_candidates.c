@@ -221,7 +221,7 @@ static const struct row check_rows[] = {
      .want = "a:r.io/x/lib b:s.io/x/app", .other_repositories = true},
     {"an entry without a source always counts", "r.io x/app", "", 1, "a:", .want = "a:"},
     {"each digest once, by its best entry", "r.io x/app", "", 3,
-     "a:r.io/x/app b:r.io/x/app a:r.io/x/lib a:s.io/y", .want = "a:r.io/x/app b:r.io/x/app",
+     "a:r.io/x/app b:r.io/x/app a:r.io/x/lib a:s.io/y", .want = "b:r.io/x/app a:r.io/x/app",
      .other_repositories = true},
     {"the best entry may be one of these credentials", "r.io app", "1", 3,
      "a:s.io/x@1 a:r.io/app@2", .want = "a:s.io/x", .other_repositories = true},
