@@ -31,8 +31,25 @@ static enum errc find_credentials(void *self, const char *host, const char *path
     return ERR_OK;
 }
 
-static enum errc open_registries(const struct settings *settings, struct registries **out,
-                                 struct error *err)
+static enum upload_way upload_way_of(enum setting_upload setting)
+{
+    switch (setting) {
+    case UPLOAD_PUT:
+        return UPLOAD_WAY_PUT;
+    case UPLOAD_PATCH:
+        return UPLOAD_WAY_PATCH;
+    case UPLOAD_CHUNKED:
+        return UPLOAD_WAY_CHUNKED;
+    case UPLOAD_POST:
+        return UPLOAD_WAY_POST;
+    case UPLOAD_AUTO:
+        break;
+    }
+    return UPLOAD_WAY_AUTO;
+}
+
+static enum errc open_registries(const struct settings *settings, struct store *store,
+                                 struct registries **out, struct error *err)
 {
     autofree struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
     for (size_t i = 0; i < settings->registry_count; i++) {
@@ -41,6 +58,8 @@ static enum errc open_registries(const struct settings *settings, struct registr
                                              .endpoints = (const char *const *)setting->endpoints,
                                              .endpoint_count = setting->endpoint_count,
                                              .ca_file = setting->ca,
+                                             .upload = upload_way_of(setting->upload),
+                                             .chunk_bytes = setting->chunk_bytes,
                                              .plain_http = setting->plain_http};
     }
     struct registries_options options = {
@@ -48,7 +67,8 @@ static enum errc open_registries(const struct settings *settings, struct registr
         .registry_count = settings->registry_count,
         .transfers_per_registry = settings->limits.pushes_per_registry,
         .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
-        .user_agent = "slipway/" SLIPWAY_VERSION};
+        .user_agent = "slipway/" SLIPWAY_VERSION,
+        .store = store};
     return registries_new(&options, out, err);
 }
 
@@ -61,7 +81,7 @@ enum errc engine_open(const struct settings *settings, bool brief, struct engine
     engine->settings = settings;
     if (store_open(&store, &engine->store, err) != ERR_OK ||
         pool_new(cores > 0 ? (unsigned)cores : 1, &engine->codecs, err) != ERR_OK ||
-        open_registries(settings, &engine->registries, err) != ERR_OK) {
+        open_registries(settings, engine->store, &engine->registries, err) != ERR_OK) {
         engine_close(engine);
         return err->code;
     }

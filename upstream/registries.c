@@ -18,6 +18,8 @@ struct host_settings {
     size_t endpoint_count;
     char *ca_file;
     bool plain_http;
+    enum upload_way upload;
+    uint64_t chunk_bytes;
 };
 
 struct registries {
@@ -26,6 +28,7 @@ struct registries {
     unsigned transfers;
     struct credentials_source credentials;
     char *user_agent;
+    struct store *store;
     pthread_mutex_t lock; /* guards what follows */
     struct registry_host **hosts;
     size_t host_count;
@@ -41,6 +44,8 @@ static void settings_copy(const struct registry_options *from, struct host_setti
         .endpoint_count = from->endpoint_count,
         .ca_file = from->ca_file ? xstrdup(from->ca_file) : NULL,
         .plain_http = from->plain_http,
+        .upload = from->upload,
+        .chunk_bytes = from->chunk_bytes,
     };
     for (size_t i = 0; i < from->endpoint_count; i++)
         to->endpoints[i] = xstrdup(from->endpoints[i]);
@@ -97,6 +102,7 @@ enum errc registries_new(const struct registries_options *options, struct regist
     registries->transfers =
         options->transfers_per_registry ? options->transfers_per_registry : TRANSFERS_DEFAULT;
     registries->credentials = options->credentials;
+    registries->store = options->store;
     registries->user_agent =
         xstrdup(options->user_agent ? options->user_agent : "slipway/" SLIPWAY_VERSION);
     registries->hosts = xcalloc(HOSTS_MAX, sizeof(struct registry_host *));
@@ -124,6 +130,7 @@ static void host_free(struct registry_host *host)
     }
     transport_free(host->transport);
     gate_deinit(&host->transfers);
+    upload_ladder_deinit(&host->uploads);
     free(host->name);
     free(host);
 }
@@ -186,6 +193,9 @@ static enum errc host_new(const struct registries *registries, const char *name,
     host->name = xstrdup(name);
     host->transfer_limit = registries->transfers;
     gate_init(&host->transfers, registries->transfers);
+    upload_ladder_init(&host->uploads, host->name, registries->store,
+                       settings ? settings->upload : UPLOAD_WAY_AUTO,
+                       settings ? settings->chunk_bytes : 0);
     const struct transport_options transport = {
         .host = name,
         .user_agent = registries->user_agent,

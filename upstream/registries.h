@@ -8,6 +8,7 @@
 #ifndef SLIPWAY_UPSTREAM_REGISTRIES_H
 #define SLIPWAY_UPSTREAM_REGISTRIES_H
 
+#include "store/learned.h"
 #include "upstream/credentials.h"
 
 #include <stdint.h>
@@ -17,8 +18,10 @@ struct registry_options {
     const char *host;
     const char *const *endpoints; /* base URLs; NULL = https://HOST (http too where plain) */
     size_t endpoint_count;
-    const char *ca_file; /* PEM; NULL = the system's */
-    bool plain_http;     /* http allowed; loopback hosts are allowed it anyway */
+    const char *ca_file;    /* PEM; NULL = the system's */
+    bool plain_http;        /* http allowed; loopback hosts are allowed it anyway */
+    enum upload_way upload; /* UPLOAD_WAY_AUTO: the way that works is found and remembered */
+    uint64_t chunk_bytes;   /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
 };
 
 struct registries_options {
@@ -27,6 +30,7 @@ struct registries_options {
     unsigned transfers_per_registry; /* uploads at a time over all pushes; 0 = 5 */
     struct credentials_source credentials;
     const char *user_agent;
+    struct store *store; /* keeps what is learned about hosts; NULL: nobody does. Borrowed. */
 };
 
 struct registries;

@@ -77,6 +77,10 @@ static size_t on_answer(char *data, size_t one, size_t size, void *arg)
 {
     (void)one;
     struct exchange *exchange = arg;
+    const struct http_request *request = exchange->request;
+    if (request->received &&
+        request->received(request->received_arg, exchange->response, data, size))
+        return size;
     struct buf *body = &exchange->response->body;
     size_t room = body->limit_bytes - body->size;
     size_t kept = size < room ? size : room;
@@ -258,6 +262,7 @@ static struct curl_slist *headers_of(const struct http_request *request)
     struct curl_slist *list = curl_slist_append(NULL, "Expect:");
     list = header_append(list, "Authorization", request->authorization);
     list = header_append(list, "Content-Type", request->content_type);
+    list = header_append(list, "Content-Range", request->content_range);
     return header_append(list, "Accept", request->accept);
 }
 

@@ -40,6 +40,7 @@ struct transport_options {
 
 struct transport;
 struct connection;
+struct http_response;
 
 struct transport *transport_new(const struct transport_options *options);
 void transport_free(struct transport *transport);
@@ -65,6 +66,7 @@ struct http_request {
     const char *url;
     const char *authorization; /* field values, NULL when not sent */
     const char *content_type;
+    const char *content_range;
     const char *accept;
     const struct http_body *body; /* NULL: none, and no Content-Length */
     size_t answer_limit_bytes;    /* of the answer's body; what is over it is dropped */
@@ -75,6 +77,11 @@ struct http_request {
                            opens what has to be taken back */
     void (*sent)(void *arg, uint64_t bytes); /* body bytes handed to the network so far, or NULL; */
     void *sent_arg;                          /* starts again at 0 when the body does */
+    /* Bytes of the answer's body as they come; the status line and headers are in `response`. True:
+     * they are taken; false: they are collected in response->body. NULL: all are collected. */
+    bool (*received)(void *arg, const struct http_response *response, const void *data,
+                     size_t size);
+    void *received_arg;
 };
 
 #define HTTP_HEADERS_MAX ((size_t)64 << 10)

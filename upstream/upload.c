@@ -1,82 +1,199 @@
 #include "upstream/upload.h"
 
 #include "base/log.h"
-#include "upstream/answer.h"
 #include "upstream/registry.h"
+#include "upstream/upload_ways.h"
 
-#include <stdio.h>
+/* A session that gets lost means beginning anew; an hour's session of a large blob may. */
+#define SESSIONS_MAX 3
 
-static enum errc check_named_digest(const struct url *url, const struct http_response *response,
-                                    const struct digest *digest, struct error *err)
+/* One blob on its way, with what was tried so far. */
+struct attempt {
+    struct upload upload;
+    struct upload_rung rung;
+    struct upload_ladder *ladder;
+    unsigned sessions;   /* lost */
+    uint64_t resumed_at; /* where the last trouble was overcome */
+    bool sent_again;     /* once at once; then it is time to wait, which is the caller's */
+    struct error first;  /* the first refusal of a way */
+    bool exhausted;      /* no way is left */
+};
+
+enum next { GIVE_UP, ARRIVED, AGAIN };
+
+static bool was_lost(const struct error *err)
 {
-    const char *named = http_header(response, "Docker-Content-Digest");
-    struct digest theirs;
-    struct error ignored = ERROR_INIT;
-    if (named == NULL || digest_parse(named, &theirs, &ignored) != ERR_OK ||
-        theirs.algorithm != digest->algorithm || digest_equal(&theirs, digest))
-        return ERR_OK;
-    char shown[URL_SHOWN_MAX];
-    char ours[DIGEST_TEXT_MAX];
-    return fail(err, ERR_PUSHED_DIGEST, 0, "PUT %s: the registry stored %.136s, sent was %s",
-                url_shown(url->text, shown), named, digest_text(digest, ours));
-}
-
-static enum errc commit_in_one_put(struct registry_client *client,
-                                   const struct upload_session *session,
-                                   const struct upload_blob *blob, struct error *err)
-{
-    char text[DIGEST_TEXT_MAX];
-    autourl struct url url = session->url;
-    url.text = url_with_query(&session->url, "digest", digest_text(blob->digest, text));
-    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    struct http_request request = {
-        .method = "PUT",
-        .content_type = "application/octet-stream",
-        .body = blob->body,
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
-        .sent = blob->sent,
-        .sent_arg = blob->sent_arg,
-    };
-    if (exchange(client, &url, &request, &response, err) != ERR_OK)
-        return err->code;
-    int status = response.status;
-    if (status == 200 || status == 201 || status == 202 || status == 204)
-        return check_named_digest(&url, &response, blob->digest, err);
-    return exchange_refused(client, "PUT", &url, &response, err);
+    return err->code == ERR_TIMEOUT || err->code == ERR_CONNECTION_LOST;
 }
 
 /* The answer may have got lost while the blob arrived: these ends do not say. */
 static bool end_is_doubtful(const struct error *err)
 {
-    return err->status >= 500 || err->status == 404 || err->code == ERR_TIMEOUT ||
-           err->code == ERR_CONNECTION_LOST;
+    return err->status >= 500 || err->status == 404 || was_lost(err);
 }
 
-static bool arrived_anyway(struct registry_client *client, const struct upload_blob *blob)
+/* ERR_OK when the registry answered, whatever it has. */
+static enum errc ask(struct attempt *attempt, bool *arrived, struct error *err)
 {
-    bool exists = false;
+    const struct upload_blob *blob = attempt->upload.blob;
+    return registry_blob_exists(attempt->upload.client, blob->digest, blob->body->size, arrived,
+                                err);
+}
+
+/* --- which refusals mean: not this way --- */
+
+/* 404 for a body sent to a session that was just opened: some know no such request. Of a way that
+ * has worked before it is one of their moods. */
+static bool no_such_request(const struct attempt *attempt, const struct error *err)
+{
+    const struct upload *upload = &attempt->upload;
+    if (err->status != 404 || err->code == ERR_NAME_UNKNOWN || attempt->rung.known)
+        return false;
+    bool with_body = upload->stage == UPLOAD_COMMITTING && upload->body_bytes > 0;
+    return with_body && (err->code != ERR_UPLOAD_UNKNOWN || attempt->sessions > 0);
+}
+
+static bool way_is_refused(const struct attempt *attempt, const struct error *err)
+{
+    const struct upload *upload = &attempt->upload;
+    switch (err->status) {
+    case 405:
+    case 413:
+    case 501:
+        return true;
+    case 416:
+        return upload->session->offset == 0;
+    default:
+        break;
+    }
+    /* What we counted against its word was wrong after all. */
+    if (err->status == 400 && upload->session->doubted)
+        return true;
+    return upload->stuck || err->code == ERR_REGISTRY_UNSUPPORTED || no_such_request(attempt, err);
+}
+
+/* A refusal for size is met with chunks, or smaller ones, in the same session: nothing of the body
+ * was taken. */
+static enum next next_rung(struct attempt *attempt, const struct error *err)
+{
+    struct upload *upload = &attempt->upload;
+    struct upload_rung *rung = &attempt->rung;
+    enum upload_way before = rung->way;
+    if (attempt->first.code == ERR_OK)
+        attempt->first = *err;
+    if (err->status == 413 && upload_ladder_too_large(attempt->ladder, upload->body_bytes,
+                                                      upload->session->chunk_least, rung)) {
+        log_info("%s; trying chunks of %llu bytes", err->text,
+                 (unsigned long long)rung->chunk_bytes);
+        return AGAIN;
+    }
+    upload_session_cancel(upload->client, upload->session);
+    upload->stuck = false;
+    attempt->exhausted = !upload_ladder_refused(attempt->ladder, upload->blob->body->size, rung);
+    if (attempt->exhausted)
+        return GIVE_UP;
+    log_info("%s; trying %s after %s", err->text, upload_way_name(rung->way),
+             upload_way_name(before));
+    return AGAIN;
+}
+
+/* --- how to go on in the same way --- */
+
+static enum next begin_anew(struct attempt *attempt)
+{
+    upload_session_drop(attempt->upload.session);
+    attempt->resumed_at = 0;
+    return ++attempt->sessions < SESSIONS_MAX ? AGAIN : GIVE_UP;
+}
+
+static enum next send_again(struct attempt *attempt)
+{
+    bool before = attempt->sent_again;
+    attempt->sent_again = true;
+    return before ? GIVE_UP : AGAIN;
+}
+
+/* Where the registry says it is. Without any progress since the last trouble, waiting helps more
+ * than haste. */
+static enum next resume(struct attempt *attempt, const struct error *err)
+{
+    struct upload *upload = &attempt->upload;
+    struct upload_session *session = upload->session;
     struct error ignored = ERROR_INIT;
-    return registry_blob_exists(client, blob->digest, blob->body->size, &exists, &ignored) ==
-               ERR_OK &&
-           exists;
+    bool known = false;
+    if (!upload_session_is_open(session))
+        return was_lost(err) ? send_again(attempt) : GIVE_UP;
+    if (upload_session_ask(upload->client, upload->blob->body->size, session, &known, &ignored) !=
+        ERR_OK)
+        return GIVE_UP;
+    if (!known) {
+        upload_session_cancel(upload->client, session);
+        return begin_anew(attempt);
+    }
+    if (session->offset <= attempt->resumed_at && err->status == 416)
+        return next_rung(attempt, err);
+    if (session->offset <= attempt->resumed_at)
+        return was_lost(err) ? send_again(attempt) : GIVE_UP;
+    attempt->resumed_at = session->offset;
+    log_info("%s; going on at %llu", err->text, (unsigned long long)session->offset);
+    return AGAIN;
+}
+
+static enum next after_failure(struct attempt *attempt, const struct error *err)
+{
+    bool arrived = false;
+    struct error ignored = ERROR_INIT;
+    if (attempt->upload.stage == UPLOAD_OPENING || err->code == ERR_CANCELLED)
+        return GIVE_UP;
+    if (end_is_doubtful(err) && ask(attempt, &arrived, &ignored) != ERR_OK)
+        return GIVE_UP;
+    if (arrived)
+        return ARRIVED;
+    if (way_is_refused(attempt, err))
+        return next_rung(attempt, err);
+    if (err->status == 404 && err->code != ERR_NAME_UNKNOWN)
+        return begin_anew(attempt);
+    if (was_lost(err) || err->status == 416 || err->status >= 500)
+        return resume(attempt, err);
+    return GIVE_UP;
+}
+
+static enum errc run(struct attempt *attempt, struct error *err)
+{
+    for (;;) {
+        const struct upload_rung *rung = &attempt->rung;
+        if (upload_by(&attempt->upload, rung->way, rung->chunk_bytes, err) == ERR_OK) {
+            upload_ladder_worked(attempt->ladder, rung);
+            return ERR_OK;
+        }
+        enum next next = after_failure(attempt, err);
+        if (next == ARRIVED)
+            log_info("the blob arrived although its upload ended with: %s", err->text);
+        if (next == GIVE_UP)
+            break;
+        error_clear(err);
+        if (next == ARRIVED)
+            return ERR_OK;
+    }
+    /* When no way is left, the first refusal says most. */
+    if (attempt->exhausted)
+        *err = attempt->first;
+    return err->code;
 }
 
 enum errc upload_blob(struct registry_client *client, struct upload_session *session,
                       const struct upload_blob *blob, struct error *err)
 {
     struct upload_session own = {0};
-    if (session == NULL)
-        session = &own;
-    if (!upload_session_is_open(session) && upload_session_open(client, session, err) != ERR_OK)
-        return err->code;
-    enum errc code = commit_in_one_put(client, session, blob, err);
-    if (code != ERR_OK && end_is_doubtful(err) && arrived_anyway(client, blob)) {
-        log_info("the blob arrived although its upload ended with: %s", err->text);
-        error_clear(err);
-        code = ERR_OK;
-    }
+    struct upload_ladder *ladder = &client->repository->endpoint->host->uploads;
+    struct attempt attempt = {
+        .upload = {.client = client, .blob = blob, .session = session ? session : &own},
+        .rung = upload_ladder_first(ladder, blob->body->size),
+        .ladder = ladder,
+    };
+    enum errc code = run(&attempt, err);
     if (code != ERR_OK)
-        upload_session_cancel(client, session);
-    upload_session_drop(session);
+        upload_session_cancel(client, attempt.upload.session);
+    upload_session_drop(attempt.upload.session);
     return code;
 }

@@ -2,12 +2,60 @@
 
 #include "upstream/answer.h"
 
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
 #define CANCEL_TIMEOUT_MS 2000
 #define OPEN_GRACE_MS 500
 
 bool upload_session_is_open(const struct upload_session *session)
 {
     return session->url.text != NULL;
+}
+
+/* Digits and nothing after them. */
+static bool parse_number(const char *text, uint64_t *out)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 18 || text[digits] != '\0')
+        return false;
+    *out = strtoull(text, NULL, 10);
+    return true;
+}
+
+bool upload_range_parse(const char *range, uint64_t *bytes)
+{
+    if (range == NULL)
+        return false;
+    if (strncasecmp(range, "bytes", 5) == 0 && (range[5] == '=' || range[5] == ' '))
+        range += 6;
+    range += strspn(range, " ");
+    if (strncmp(range, "0-", 2) != 0)
+        return false;
+    uint64_t last = 0;
+    if (strcmp(range + 2, "-1") != 0 && !parse_number(range + 2, &last))
+        return false;
+    *bytes = last == 0 ? 0 : last + 1;
+    return true;
+}
+
+static enum errc follow(struct registry_client *client, const struct url *url, const char *location,
+                        struct upload_session *session, struct error *err)
+{
+    autourl struct url next = {0};
+    if (url_follow(url, location, endpoint_is_private(client->repository->endpoint), &next, err) !=
+        ERR_OK)
+        return err->code;
+    url_move(&next, &session->url);
+    return ERR_OK;
+}
+
+static void note_chunk_least(const struct http_response *response, struct upload_session *session)
+{
+    const char *least = http_header(response, "OCI-Chunk-Min-Length");
+    if (least)
+        parse_number(least, &session->chunk_least);
 }
 
 enum errc upload_session_begin(struct registry_client *client, const struct url *url,
@@ -22,8 +70,13 @@ enum errc upload_session_begin(struct registry_client *client, const struct url 
         err->status = response->status;
         return err->code;
     }
-    return url_follow(url, location, endpoint_is_private(client->repository->endpoint),
-                      &session->url, err);
+    if (follow(client, url, location, session, err) != ERR_OK)
+        return err->code;
+    session->offset = 0;
+    session->doubted = false;
+    session->chunk_least = 0;
+    note_chunk_least(response, session);
+    return ERR_OK;
 }
 
 enum errc upload_session_open(struct registry_client *client, struct upload_session *session,
@@ -47,6 +100,64 @@ enum errc upload_session_open(struct registry_client *client, struct upload_sess
     return upload_session_begin(client, &url, &response, session, err);
 }
 
+enum errc upload_session_sent(struct registry_client *client, const struct url *url,
+                              const struct http_response *response, uint64_t sent,
+                              struct upload_session *session, bool *advanced, struct error *err)
+{
+    const char *location = http_header(response, "Location");
+    if (location && follow(client, url, location, session, err) != ERR_OK)
+        return err->code;
+    note_chunk_least(response, session);
+    uint64_t counted = session->offset + sent;
+    uint64_t said = counted;
+    upload_range_parse(http_header(response, "Range"), &said);
+    *advanced = true;
+    if (said > session->offset && said <= counted) {
+        session->offset = said;
+        return ERR_OK;
+    }
+    /* One byte is "0-0", as nothing is. */
+    if (counted > 1)
+        *advanced = !session->doubted;
+    session->doubted = true;
+    session->offset = counted;
+    return ERR_OK;
+}
+
+enum errc upload_session_ask(struct registry_client *client, uint64_t size,
+                             struct upload_session *session, bool *known, struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    if (url_parse(session->url.text, &url, err) != ERR_OK)
+        return err->code;
+    struct http_request request = {.method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES};
+    if (exchange(client, &url, &request, &response, err) != ERR_OK)
+        return err->code;
+    uint64_t there = 0;
+    switch (response.status) {
+    case 200:
+    case 202:
+    case 204:
+        *known = upload_range_parse(http_header(&response, "Range"), &there) && there <= size;
+        break;
+    case 400:
+    case 404:
+    case 405:
+    case 410:
+    case 416:
+        *known = false;
+        return ERR_OK;
+    default:
+        return exchange_refused(client, "GET", &url, &response, err);
+    }
+    const char *location = http_header(&response, "Location");
+    if (*known && location && follow(client, &url, location, session, err) != ERR_OK)
+        return err->code;
+    session->offset = there;
+    return ERR_OK;
+}
+
 /* The client's stop may be why this is called, so it does not apply here; a time limit does. */
 void upload_session_cancel(const struct registry_client *client, struct upload_session *session)
 {
@@ -68,4 +179,5 @@ void upload_session_cancel(const struct registry_client *client, struct upload_s
 void upload_session_drop(struct upload_session *session)
 {
     url_deinit(&session->url);
+    *session = (struct upload_session){0};
 }

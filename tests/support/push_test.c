@@ -59,6 +59,7 @@ struct registries *push_test_registries(struct push_test *test, const char *host
         .registry_count = 1,
         .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)test->password},
         .user_agent = "slipway-test",
+        .store = test->store,
     };
     struct error err = ERROR_INIT;
     if (test->registries == NULL && registries_new(&options, &test->registries, &err) != ERR_OK)
