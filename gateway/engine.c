@@ -60,7 +60,8 @@ static enum errc open_registries(const struct settings *settings, struct store *
                                              .ca_file = setting->ca,
                                              .upload = upload_way_of(setting->upload),
                                              .chunk_bytes = setting->chunk_bytes,
-                                             .plain_http = setting->plain_http};
+                                             .plain_http = setting->plain_http,
+                                             .schema1_never = setting->schema1 == SCHEMA1_NEVER};
     }
     struct registries_options options = {
         .registries = hosts,

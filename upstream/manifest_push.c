@@ -8,7 +8,9 @@
 #include "upstream/blob_push.h"
 #include "upstream/crew.h"
 #include "upstream/layer_push.h"
-#include "upstream/registry.h"
+#include "upstream/manifest_put.h"
+#include "upstream/referrers.h"
+#include "upstream/schema1_push.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -123,90 +125,131 @@ static enum errc push_config(struct push *push, struct registry_client *client,
     return ERR_OK;
 }
 
-/* --- the manifest itself --- */
-
-/* An answer that got lost, or a tag that may not be moved: what counts is what is there now. */
-static bool stands_there_anyway(struct registry_client *client, const char *reference,
-                                const struct digest *digest, const struct error *why)
-{
-    bool doubtful =
-        why->status >= 400 || why->code == ERR_TIMEOUT || why->code == ERR_CONNECTION_LOST;
-    if (!doubtful || why->status == 401 || why->status == 429)
-        return false;
-    struct digest there = {0};
-    struct error ignored = ERROR_INIT;
-    return registry_manifest_digest(client, reference, &there, &ignored) == ERR_OK &&
-           digest_equal(&there, digest);
-}
-
-static enum errc check_stored(const struct push *push, const struct manifest_bytes *bytes,
-                              const struct digest *stored, struct error *err)
-{
-    if (stored->algorithm == DIGEST_NONE)
-        return fail(err, ERR_PUSHED_DIGEST, 0,
-                    "%s: the registry accepted the manifest but does not serve it", push->target);
-    struct digest sent = digest_of(stored->algorithm, bytes->data, bytes->size);
-    if (digest_equal(&sent, stored))
-        return ERR_OK;
-    char ours[DIGEST_TEXT_MAX];
-    char theirs[DIGEST_TEXT_MAX];
-    return fail(err, ERR_PUSHED_DIGEST, 0, "%s: the registry holds %s, sent was %s", push->target,
-                digest_text(stored, theirs), digest_text(&sent, ours));
-}
-
-static enum errc put_manifest(struct push *push, struct registry_client *client,
-                              const struct digest *digest, const char *tag,
-                              const struct manifest_bytes *bytes, struct error *err)
-{
-    char digest_as_text[DIGEST_TEXT_MAX];
-    const char *reference = tag ? tag : digest_text(digest, digest_as_text);
-    struct digest stored = {0};
-    if (registry_manifest_put(client, reference, bytes, &stored, err) != ERR_OK) {
-        if (!stands_there_anyway(client, reference, digest, err))
-            return error_wrap(err, "manifest");
-        log_info("%s: the manifest is there although its push ended with: %s", push->target,
-                 err->text);
-        error_clear(err);
-        stored = *digest;
-    }
-    if (stored.algorithm == DIGEST_NONE && tag == NULL)
-        return ERR_OK;
-    if (stored.algorithm == DIGEST_NONE &&
-        registry_manifest_digest(client, reference, &stored, err) != ERR_OK)
-        return error_wrap(err, "verifying the manifest");
-    return check_stored(push, bytes, &stored, err);
-}
-
 /* --- the tree --- */
 
 struct node {
     const struct descriptor *manifest;
-    const char *tag;
+    const char *tag; /* NULL: under its digest */
     int depth;
+    const struct push_request *request; /* of the top one, NULL below it */
 };
 
-static enum errc push_node(struct push *push, const struct node *node, uint64_t *size,
-                           char media_type[MEDIA_TYPE_MAX], struct error *err);
+/* A manifest whose bytes were read, on its way out. */
+struct parsed {
+    struct manifest manifest; /* owned, as `data` */
+    char *data;
+    struct outgoing_manifest outgoing;
+};
+
+static enum errc push_node(struct push *push, const struct node *node, struct error *err);
 
 static enum errc push_children(struct push *push, const struct manifest *index, int depth,
                                struct error *err)
 {
     for (size_t i = 0; i < index->child_count; i++) {
         const struct node child = {.manifest = &index->children[i], .depth = depth + 1};
-        uint64_t size;
-        char media_type[MEDIA_TYPE_MAX];
         char id[DIGEST_SHORT_MAX];
-        if (push_node(push, &child, &size, media_type, err) != ERR_OK)
+        if (push_node(push, &child, err) != ERR_OK)
             return error_wrap(err, "member %s", digest_short(&child.manifest->digest, id));
     }
     return ERR_OK;
 }
 
+static enum errc push_referrers(struct push *push, const struct push_request *request,
+                                struct error *err)
+{
+    for (size_t i = 0; i < request->referrer_count; i++) {
+        const struct push_referrer *referrer = &request->referrers[i];
+        const struct node node = {.manifest = &referrer->manifest,
+                                  .tag = referrer->tag[0] ? referrer->tag : NULL};
+        char id[DIGEST_SHORT_MAX];
+        if (push_node(push, &node, err) != ERR_OK)
+            return error_wrap(err, "referrer %s", digest_short(&referrer->manifest.digest, id));
+    }
+    return ERR_OK;
+}
+
+static enum errc note_referrer(struct push *push, struct registry_client *client,
+                               const struct node *node, const struct parsed *parsed,
+                               struct error *err)
+{
+    struct descriptor descriptor = *node->manifest;
+    memcpy(descriptor.media_type, parsed->manifest.media_type, MEDIA_TYPE_MAX);
+    const struct referrer referrer = {
+        .descriptor = &descriptor,
+        .data = parsed->data,
+        .size = parsed->outgoing.canonical_size,
+    };
+    return referrers_note(push, client, &parsed->manifest.subject.digest, &referrer, err);
+}
+
+/* What goes with it is there before the tag shows it; *refused when the registry takes no manifest
+ * of this kind. */
+static enum errc put_below_tag(struct push *push, struct registry_client *client,
+                               const struct node *node, const struct parsed *parsed, bool *refused,
+                               struct error *err)
+{
+    struct manifest_answer answer;
+    if (manifest_put(push, client, NULL, &parsed->outgoing, &answer, err) != ERR_OK) {
+        *refused = answer.kind_refused;
+        return err->code;
+    }
+    return push_referrers(push, node->request, err);
+}
+
+/* The first refusal is the one that says what is wrong with the image. */
+static enum errc fall_back(struct push *push, struct registry_client *client,
+                           const struct node *node, const struct parsed *parsed, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    log_info("%s: %s; trying a schema1 manifest", push->target, err->text);
+    if (schema1_push(push, client, &parsed->manifest, node->tag, &why) != ERR_OK) {
+        log_info("%s: schema1: %s", push->target, why.text);
+        if (why.code == ERR_CANCELLED)
+            *err = why;
+        return err->code;
+    }
+    if (node->request->referrer_count > 0)
+        log_warn("%s: %zu referrers stay behind, the manifest they refer to was refused",
+                 push->target, node->request->referrer_count);
+    error_clear(err);
+    return ERR_OK;
+}
+
+static void report(struct push *push, const struct parsed *parsed)
+{
+    push->result->digest = parsed->outgoing.digest;
+    push->result->size = parsed->outgoing.canonical_size;
+    memcpy(push->result->media_type, parsed->manifest.media_type, MEDIA_TYPE_MAX);
+}
+
+static enum errc put_parsed(struct push *push, struct registry_client *client,
+                            const struct node *node, const struct parsed *parsed, struct error *err)
+{
+    bool top = node->request != NULL;
+    bool refused = false;
+    struct manifest_answer answer = {0};
+    enum errc code = ERR_OK;
+    if (top && node->request->referrer_count > 0)
+        code = put_below_tag(push, client, node, parsed, &refused, err);
+    if (code == ERR_OK) {
+        code = manifest_put(push, client, node->tag, &parsed->outgoing, &answer, err);
+        refused = answer.kind_refused;
+    }
+    if (code != ERR_OK && refused && top && schema1_push_applies(push, &parsed->manifest))
+        return fall_back(push, client, node, parsed, err);
+    if (code == ERR_OK && parsed->manifest.has_subject && !answer.subject_noted)
+        code = note_referrer(push, client, node, parsed, err);
+    if (code == ERR_OK && top)
+        report(push, parsed);
+    return code;
+}
+
 /* Connections are leased for the config and the manifest only: layers lease their own. */
 static enum errc push_parsed(struct push *push, const struct node *node,
-                             const struct manifest *manifest, const struct manifest_bytes *bytes,
-                             struct error *err)
+                             const struct parsed *parsed, struct error *err)
 {
+    const struct manifest *manifest = &parsed->manifest;
     bool index = manifest->kind == MANIFEST_INDEX;
     enum errc code =
         index ? push_children(push, manifest, node->depth, err) : push_layers(push, manifest, err);
@@ -216,40 +259,48 @@ static enum errc push_parsed(struct push *push, const struct node *node,
     registry_client_open(&client, push->repository, &push->stop);
     if (!index && push_config(push, &client, &manifest->config, err) != ERR_OK)
         return err->code;
-    return put_manifest(push, &client, &node->manifest->digest, node->tag, bytes, err);
+    return put_parsed(push, &client, node, parsed, err);
 }
 
-static enum errc push_node(struct push *push, const struct node *node, uint64_t *size,
-                           char media_type[MEDIA_TYPE_MAX], struct error *err)
+static enum errc read_node(struct push *push, const struct node *node, struct parsed *out,
+                           struct error *err)
 {
     const struct descriptor *descriptor = node->manifest;
+    const char *type = descriptor->media_type[0] ? descriptor->media_type : NULL;
+    autofree char *data = NULL;
+    size_t size = 0;
     if (node->depth > INDEX_DEPTH_MAX)
         return fail(err, ERR_MANIFEST_INVALID, 0, "indexes are nested more than %d deep",
                     INDEX_DEPTH_MAX);
-    autofree char *data = NULL;
-    struct manifest_bytes bytes = {0};
     if (stop_check(&push->stop, err) != ERR_OK ||
         blob_read_all(push->store, &descriptor->digest, MANIFEST_LIMIT_BYTES, "manifest", &data,
-                      &bytes.size, err) != ERR_OK)
+                      &size, err) != ERR_OK ||
+        manifest_parse(data, size, type, "manifest", &out->manifest, err) != ERR_OK)
         return err->code;
-    struct manifest manifest = {0};
-    const char *type = descriptor->media_type[0] ? descriptor->media_type : NULL;
-    if (manifest_parse(data, bytes.size, type, "manifest", &manifest, err) != ERR_OK)
+    out->data = mem_take(&data);
+    out->outgoing = (struct outgoing_manifest){
+        .bytes = {out->data, size, out->manifest.media_type},
+        .canonical = out->data,
+        .canonical_size = size,
+        .digest = descriptor->digest,
+    };
+    return ERR_OK;
+}
+
+static enum errc push_node(struct push *push, const struct node *node, struct error *err)
+{
+    struct parsed parsed = {0};
+    if (read_node(push, node, &parsed, err) != ERR_OK)
         return err->code;
-    bytes.data = data;
-    bytes.media_type = manifest.media_type;
-    enum errc code = push_parsed(push, node, &manifest, &bytes, err);
-    if (code == ERR_OK) {
-        *size = bytes.size;
-        memcpy(media_type, manifest.media_type, MEDIA_TYPE_MAX);
-    }
-    manifest_deinit(&manifest);
+    enum errc code = push_parsed(push, node, &parsed, err);
+    manifest_deinit(&parsed.manifest);
+    free(parsed.data);
     return code;
 }
 
-enum errc manifest_push(struct push *push, const struct descriptor *manifest, const char *tag,
-                        uint64_t *size, char media_type[MEDIA_TYPE_MAX], struct error *err)
+enum errc manifest_push(struct push *push, const struct push_request *request, struct error *err)
 {
-    const struct node top = {.manifest = manifest, .tag = tag};
-    return push_node(push, &top, size, media_type, err);
+    const struct node top = {
+        .manifest = &request->manifest, .tag = request->target.tag, .request = request};
+    return push_node(push, &top, err);
 }

@@ -11,12 +11,14 @@
 #define INDEX_DEPTH_MAX 4 /* indexes within indexes */
 
 /*
- * Push what `manifest` describes and put it under `tag`; NULL: under its digest. When this returns
- * ERR_OK the registry has confirmed that the tag holds these very bytes. *size and `media_type` are
- * of the manifest. Errors: ERR_BLOB_UNKNOWN when the store lacks a part, ERR_MANIFEST_INVALID,
- * ERR_PUSHED_DIGEST when the registry holds something else under the tag, those of the steps.
+ * Push what `request` describes: the manifest with everything below it, the referrers that go with
+ * it after their subjects, and last the manifest under the tag. When this returns ERR_OK the
+ * registry has confirmed that the tag holds these very bytes, and push->result has the manifest's
+ * digest, size and media type; those are of another manifest only where the registry refused
+ * schema2 and took schema1 (upstream/schema1_push.h). Errors: ERR_BLOB_UNKNOWN when the store lacks
+ * a part, ERR_MANIFEST_INVALID, ERR_PUSHED_DIGEST when the registry holds something else under the
+ * tag, those of the steps.
  */
-enum errc manifest_push(struct push *push, const struct descriptor *manifest, const char *tag,
-                        uint64_t *size, char media_type[MEDIA_TYPE_MAX], struct error *err);
+enum errc manifest_push(struct push *push, const struct push_request *request, struct error *err);
 
 #endif

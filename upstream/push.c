@@ -25,12 +25,7 @@ static enum errc push_connected(struct push *push, const struct push_request *re
     registry_client_close(&client);
     if (code != ERR_OK)
         return code;
-    struct push_result *result = push->result;
-    code = manifest_push(push, &request->manifest, request->target.tag, &result->size,
-                         result->media_type, err);
-    if (code == ERR_OK)
-        result->digest = request->manifest.digest;
-    return code;
+    return manifest_push(push, request, err);
 }
 
 static enum errc push_to_endpoint(const struct attempt *attempt, struct endpoint *endpoint,
@@ -140,8 +135,9 @@ static void record_digest(const struct attempt *attempt)
     by_digest.tag[0] = '\0';
     by_digest.digest = attempt->result->digest;
     struct error err = ERROR_INIT;
-    if (references_put(attempt->store, &by_digest, &attempt->result->digest,
-                       attempt->result->media_type, &err) != ERR_OK)
+    const struct descriptor *manifest = &attempt->request->manifest;
+    if (references_put(attempt->store, &by_digest, &manifest->digest, manifest->media_type, &err) !=
+        ERR_OK)
         log_warn("%s: the digest reference is not recorded: %s", attempt->target, err.text);
 }
 

@@ -19,10 +19,17 @@
 #include "upstream/progress.h"
 #include "upstream/registries.h"
 
+/* A manifest that goes with an image because it refers to a part of it: by its `subject`, or by a
+ * tag made of that part's digest (cosign's "sha256-HEX.sig"). */
+struct push_referrer {
+    struct descriptor manifest;      /* held by the store */
+    char tag[REFERENCE_TAG_MAX + 1]; /* "" = under its digest */
+};
+
 struct push_request {
-    struct reference target;            /* with a tag, without a digest */
-    struct descriptor manifest;         /* held by the store */
-    const struct descriptor *referrers; /* manifests whose subject is in this image; borrowed */
+    struct reference target;               /* with a tag, without a digest */
+    struct descriptor manifest;            /* held by the store */
+    const struct push_referrer *referrers; /* subjects before what refers to them; borrowed */
     size_t referrer_count;
 };
 

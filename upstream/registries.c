@@ -18,6 +18,7 @@ struct host_settings {
     size_t endpoint_count;
     char *ca_file;
     bool plain_http;
+    bool schema1_never;
     enum upload_way upload;
     uint64_t chunk_bytes;
 };
@@ -44,6 +45,7 @@ static void settings_copy(const struct registry_options *from, struct host_setti
         .endpoint_count = from->endpoint_count,
         .ca_file = from->ca_file ? xstrdup(from->ca_file) : NULL,
         .plain_http = from->plain_http,
+        .schema1_never = from->schema1_never,
         .upload = from->upload,
         .chunk_bytes = from->chunk_bytes,
     };
@@ -129,6 +131,7 @@ static void host_free(struct registry_host *host)
         auth_free(host->endpoints[i].auth);
     }
     transport_free(host->transport);
+    turns_deinit(&host->referrer_turns);
     gate_deinit(&host->transfers);
     upload_ladder_deinit(&host->uploads);
     free(host->name);
@@ -193,6 +196,8 @@ static enum errc host_new(const struct registries *registries, const char *name,
     host->name = xstrdup(name);
     host->transfer_limit = registries->transfers;
     gate_init(&host->transfers, registries->transfers);
+    turns_init(&host->referrer_turns);
+    host->schema1_never = settings && settings->schema1_never;
     upload_ladder_init(&host->uploads, host->name, registries->store,
                        settings ? settings->upload : UPLOAD_WAY_AUTO,
                        settings ? settings->chunk_bytes : 0);

@@ -20,6 +20,7 @@ struct registry_options {
     size_t endpoint_count;
     const char *ca_file;    /* PEM; NULL = the system's */
     bool plain_http;        /* http allowed; loopback hosts are allowed it anyway */
+    bool schema1_never;     /* who refuses schema2 manifests is not offered schema1 */
     enum upload_way upload; /* UPLOAD_WAY_AUTO: the way that works is found and remembered */
     uint64_t chunk_bytes;   /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
 };

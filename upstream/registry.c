@@ -1,17 +1,11 @@
 #include "upstream/registry.h"
 
 #include "base/mem.h"
-#include "image/manifest.h"
 #include "upstream/answer.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-
-/* Without these, registries convert or refuse what they hold (distribution-spec, "Pulling
- * manifests"). */
-static const char manifest_types[] = MEDIA_OCI_MANIFEST
-    ", " MEDIA_OCI_INDEX ", " MEDIA_DOCKER_MANIFEST ", " MEDIA_DOCKER_LIST ", */*";
 
 static bool is_json(const struct http_response *response)
 {
@@ -120,90 +114,4 @@ enum errc registry_blob_exists(struct registry_client *client, const struct dige
     default:
         return exchange_refused(client, "HEAD", &url, &response, err);
     }
-}
-
-static enum errc read_digest_header(const struct url *url, const struct http_response *response,
-                                    struct digest *out, struct error *err)
-{
-    const char *text = http_header(response, "Docker-Content-Digest");
-    *out = (struct digest){0};
-    if (text == NULL || text[0] == '\0')
-        return ERR_OK;
-    char shown[URL_SHOWN_MAX];
-    if (digest_parse(text, out, err) == ERR_OK)
-        return ERR_OK;
-    err->code = ERR_REGISTRY_ANSWER;
-    return error_wrap(err, "%s: Docker-Content-Digest", url_shown(url->text, shown));
-}
-
-enum errc registry_manifest_put(struct registry_client *client, const char *reference,
-                                const struct manifest_bytes *manifest, struct digest *stored,
-                                struct error *err)
-{
-    autourl struct url url = {0};
-    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    autofree char *suffix = xasprintf("manifests/%s", reference);
-    if (registry_client_url(client, suffix, &url, err) != ERR_OK)
-        return err->code;
-    const struct http_body body = {.data = manifest->data, .fd = -1, .size = manifest->size};
-    struct http_request request = {
-        .method = "PUT",
-        .content_type = manifest->media_type,
-        .body = &body,
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
-    };
-    if (exchange(client, &url, &request, &response, err) != ERR_OK)
-        return err->code;
-    if (response.status < 200 || response.status > 204)
-        return exchange_refused(client, "PUT", &url, &response, err);
-    return read_digest_header(&url, &response, stored, err);
-}
-
-static enum errc manifest_request(struct registry_client *client, const char *method,
-                                  struct url *url, struct http_response *response,
-                                  struct error *err)
-{
-    struct http_request request = {
-        .method = method,
-        .accept = manifest_types,
-        .answer_limit_bytes = MANIFEST_LIMIT_BYTES,
-    };
-    return exchange(client, url, &request, response, err);
-}
-
-static enum errc digest_by_get(struct registry_client *client, struct url *url,
-                               enum digest_algorithm algorithm, struct digest *digest,
-                               struct error *err)
-{
-    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    if (manifest_request(client, "GET", url, &response, err) != ERR_OK)
-        return err->code;
-    if (response.status == 404)
-        return ERR_OK;
-    if (response.status != 200)
-        return exchange_refused(client, "GET", url, &response, err);
-    char shown[URL_SHOWN_MAX];
-    if (response.body_cut)
-        return fail(err, ERR_REGISTRY_ANSWER, 0, "GET %s: more than %zu bytes are no manifest",
-                    url_shown(url->text, shown), MANIFEST_LIMIT_BYTES);
-    *digest = digest_of(algorithm, response.body.data, response.body.size);
-    return ERR_OK;
-}
-
-enum errc registry_manifest_digest(struct registry_client *client, const char *reference,
-                                   struct digest *digest, struct error *err)
-{
-    autourl struct url url = {0};
-    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    autofree char *suffix = xasprintf("manifests/%s", reference);
-    if (registry_client_url(client, suffix, &url, err) != ERR_OK ||
-        manifest_request(client, "HEAD", &url, &response, err) != ERR_OK)
-        return err->code;
-    struct digest named = {0};
-    if (response.status == 200 && read_digest_header(&url, &response, &named, err) != ERR_OK)
-        return err->code;
-    *digest = named;
-    if (response.status == 404 || named.algorithm != DIGEST_NONE)
-        return ERR_OK;
-    return digest_by_get(client, &url, DIGEST_SHA256, digest, err);
 }

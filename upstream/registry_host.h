@@ -13,6 +13,7 @@
 #include "upstream/auth.h"
 #include "upstream/gate.h"
 #include "upstream/registries.h"
+#include "upstream/turns.h"
 #include "upstream/upload_ladder.h"
 
 #define ENDPOINTS_MAX 16
@@ -34,6 +35,8 @@ struct registry_host {
     struct transport *transport;
     struct gate transfers;
     unsigned transfer_limit;
+    struct turns referrer_turns; /* by "repository:tag", see upstream/referrers.h */
+    bool schema1_never;
     struct upload_ladder uploads; /* how it takes blobs */
     atomic_bool spoke_tls;
     atomic_size_t preferred; /* index of the endpoint that answered last */

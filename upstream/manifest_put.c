@@ -1,0 +1,88 @@
+#include "upstream/manifest_put.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+/* An answer that got lost, or a tag that may not be moved: what counts is what is there now. */
+static bool stands_there_anyway(struct registry_client *client, const char *reference,
+                                const struct digest *digest, const struct error *why)
+{
+    bool doubtful =
+        why->status >= 400 || why->code == ERR_TIMEOUT || why->code == ERR_CONNECTION_LOST;
+    if (!doubtful || why->status == 401 || why->status == 429)
+        return false;
+    struct digest there = {0};
+    struct error ignored = ERROR_INIT;
+    return registry_manifest_digest(client, reference, &there, &ignored) == ERR_OK &&
+           digest_equal(&there, digest);
+}
+
+/* A registry may sign a manifest anew each time it serves it; before the signatures its bytes are
+ * the canonical ones but for the closing "\n}". */
+static enum errc find_signed(struct registry_client *client, const char *reference,
+                             const struct outgoing_manifest *manifest, struct digest *stored,
+                             struct error *err)
+{
+    autofree char *data = NULL;
+    size_t size = 0;
+    size_t same = manifest->canonical_size - strlen("\n}");
+    if (registry_manifest_get(client, reference, &data, &size, err) != ERR_OK)
+        return err->code;
+    if (data && size >= same && memcmp(data, manifest->canonical, same) == 0)
+        *stored = manifest->digest;
+    else if (data)
+        *stored = digest_of(DIGEST_SHA256, data, size);
+    return ERR_OK;
+}
+
+static enum errc find_stored(struct registry_client *client, const char *reference,
+                             const struct outgoing_manifest *manifest, struct digest *stored,
+                             struct error *err)
+{
+    bool is_signed = manifest->canonical != manifest->bytes.data;
+    enum errc code = is_signed ? find_signed(client, reference, manifest, stored, err)
+                               : registry_manifest_digest(client, reference, stored, err);
+    return code == ERR_OK ? ERR_OK : error_wrap(err, "verifying the manifest");
+}
+
+static enum errc check_stored(const struct push *push, const struct outgoing_manifest *manifest,
+                              const struct digest *stored, struct error *err)
+{
+    if (stored->algorithm == DIGEST_NONE)
+        return fail(err, ERR_PUSHED_DIGEST, 0,
+                    "%s: the registry accepted the manifest but does not serve it", push->target);
+    struct digest sent =
+        digest_of(stored->algorithm, manifest->canonical, manifest->canonical_size);
+    if (digest_equal(&sent, stored))
+        return ERR_OK;
+    char ours[DIGEST_TEXT_MAX];
+    char theirs[DIGEST_TEXT_MAX];
+    return fail(err, ERR_PUSHED_DIGEST, 0, "%s: the registry holds %s, sent was %s", push->target,
+                digest_text(stored, theirs), digest_text(&sent, ours));
+}
+
+enum errc manifest_put(struct push *push, struct registry_client *client, const char *tag,
+                       const struct outgoing_manifest *manifest, struct manifest_answer *answer,
+                       struct error *err)
+{
+    char digest_as_text[DIGEST_TEXT_MAX];
+    const char *reference = tag ? tag : digest_text(&manifest->digest, digest_as_text);
+    if (registry_manifest_put(client, reference, &manifest->bytes, answer, err) != ERR_OK) {
+        if (!stands_there_anyway(client, reference, &manifest->digest, err))
+            return error_wrap(err, "manifest");
+        log_info("%s: the manifest is there although its push ended with: %s", push->target,
+                 err->text);
+        error_clear(err);
+        answer->kind_refused = false;
+        answer->stored = manifest->digest;
+    }
+    struct digest stored = answer->stored;
+    if (stored.algorithm == DIGEST_NONE && tag == NULL)
+        return ERR_OK;
+    if (stored.algorithm == DIGEST_NONE &&
+        find_stored(client, reference, manifest, &stored, err) != ERR_OK)
+        return err->code;
+    return check_stored(push, manifest, &stored, err);
+}
