@@ -93,7 +93,9 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_REGISTRY_REFUSED,      "REGISTRY_REFUSED",       502, true,  PARTY_REGISTRY)             \
     X(ERR_REGISTRY_FAULT,        "REGISTRY_FAULT",         502, true,  PARTY_REGISTRY)             \
     X(ERR_REGISTRY_ANSWER,       "REGISTRY_ANSWER",        502, true,  PARTY_REGISTRY)             \
-    X(ERR_MANIFEST_REFUSED,      "MANIFEST_REFUSED",       502, true,  PARTY_REGISTRY)             \
+    X(ERR_MANIFEST_REFUSED,      "MANIFEST_REFUSED",       502, false, PARTY_REGISTRY)             \
+    X(ERR_MANIFEST_UNKNOWN,      "MANIFEST_UNKNOWN",       502, false, PARTY_REGISTRY)             \
+    X(ERR_BLOB_NOT_THERE,        "BLOB_NOT_THERE",         502, true,  PARTY_REGISTRY)             \
     X(ERR_UPLOAD_UNKNOWN,        "UPLOAD_UNKNOWN",         502, true,  PARTY_REGISTRY)             \
     X(ERR_PUSHED_DIGEST,         "PUSHED_DIGEST_MISMATCH", 502, false, PARTY_REGISTRY)             \
     /* the way there */                                                                            \

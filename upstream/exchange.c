@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "upstream/answer.h"
+#include "upstream/retry.h"
 
 #include <string.h>
 
@@ -47,6 +48,12 @@ static bool repository_widen(struct repository *repository, const char *more)
     }
     pthread_mutex_unlock(&repository->lock);
     return merged != NULL;
+}
+
+void repository_learn(struct repository *repository, struct repository *from)
+{
+    autofree char *scope = repository_scope(from);
+    repository_widen(repository, scope);
 }
 
 void registry_client_open(struct registry_client *client, struct repository *repository,
@@ -107,6 +114,8 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     request->authorization = NULL;
     if (!elsewhere && (code == ERR_OK || code == ERR_CERTIFICATE))
         endpoint_spoke_tls(endpoint);
+    if (code == ERR_OK && (response->status == 429 || response->status == 503))
+        gate_back_off(&endpoint->host->transfers, retry_after_ms(response, clock_wall_s()));
     if (!elsewhere && code == ERR_OK && response->peer_private)
         atomic_store(&endpoint->private_seen, true);
     return code;

@@ -23,6 +23,9 @@ void repository_init(struct repository *repository, struct endpoint *endpoint, c
                      const struct registry_credentials *credentials);
 void repository_deinit(struct repository *repository);
 
+/* Ask for the scopes that the other one learned to ask for, too. */
+void repository_learn(struct repository *repository, struct repository *from);
+
 struct registry_client {
     struct repository *repository;
     struct connection *connection;

@@ -10,15 +10,6 @@ static enum errc ended(struct push *push, const struct push_layer *layer, enum l
     return ERR_OK;
 }
 
-static enum errc take_turn(struct push *push, const struct push_layer *layer, struct error *err)
-{
-    struct gate *transfers = &push->repository->endpoint->host->transfers;
-    if (gate_try(transfers))
-        return ERR_OK;
-    push_tell_layer(push, layer->id, "Waiting");
-    return gate_enter(transfers, &push->stop, err);
-}
-
 static enum errc transfer(struct push *push, struct registry_client *client,
                           const struct push_layer *layer, struct error *err)
 {
@@ -32,22 +23,15 @@ static enum errc transfer(struct push *push, struct registry_client *client,
     return ended(push, layer, LAYER_UPLOADED, "Pushed");
 }
 
-enum errc layer_push(struct push *push, const struct push_layer *layer, struct error *err)
+enum errc layer_attempt(struct push *push, const struct push_layer *layer, struct error *err)
 {
     if (layer->blob->foreign)
         return ended(push, layer, LAYER_SKIPPED, "Skipped foreign layer");
     if (push_knows(push, &layer->blob->digest))
         return ended(push, layer, LAYER_EXISTED, "Layer already exists");
-    if (take_turn(push, layer, err) != ERR_OK)
-        return err->code;
-
     struct registry_client client;
     registry_client_open(&client, push->repository, &push->stop);
     enum errc code = transfer(push, &client, layer, err);
     registry_client_close(&client);
-    gate_leave(&push->repository->endpoint->host->transfers);
-
-    if (code != ERR_OK && code != ERR_CANCELLED)
-        push_tell_layer(push, layer->id, "Image push failed");
     return code == ERR_OK ? ERR_OK : error_wrap(err, "layer %s", layer->id);
 }

@@ -7,10 +7,10 @@
 #include "store/blob.h"
 #include "upstream/blob_push.h"
 #include "upstream/crew.h"
-#include "upstream/layer_push.h"
 #include "upstream/manifest_put.h"
 #include "upstream/referrers.h"
 #include "upstream/schema1_push.h"
+#include "upstream/transfers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,12 +58,20 @@ static void list_layers(const struct manifest *manifest, const struct image_conf
     }
 }
 
+/* What needs no registry is not worth a transfer. */
+static enum errc push_layer(struct push *push, const struct push_layer *layer, struct error *err)
+{
+    if (layer->blob->foreign || push_knows(push, &layer->blob->digest))
+        return layer_attempt(push, layer, err);
+    return transfers_push(push, layer, layer_attempt, err);
+}
+
 static void push_one_layer(void *self, size_t index)
 {
     struct layer_list *list = self;
     struct error err = ERROR_INIT;
     if (stop_check(&list->push->stop, &err) != ERR_OK ||
-        layer_push(list->push, &list->layers[list->offset + index], &err) != ERR_OK)
+        push_layer(list->push, &list->layers[list->offset + index], &err) != ERR_OK)
         push_part_failed(list->push, &err);
 }
 
@@ -113,16 +121,24 @@ static enum errc push_layers(struct push *push, const struct manifest *manifest,
     return err->code;
 }
 
-static enum errc push_config(struct push *push, struct registry_client *client,
-                             const struct descriptor *config, struct error *err)
+static enum errc config_attempt(struct push *push, const struct push_layer *config,
+                                struct error *err)
 {
-    bool exists = push_knows(push, &config->digest);
-    if (exists)
+    autoclient struct registry_client client = {0};
+    registry_client_open(&client, push->repository, &push->stop);
+    bool exists = false;
+    if (blob_check(push, &client, config->blob, &exists, err) != ERR_OK || exists)
+        return err->code;
+    return blob_send(push, &client, config->blob, NULL, err);
+}
+
+static enum errc push_config(struct push *push, const struct descriptor *config, struct error *err)
+{
+    const struct push_layer nameless = {.blob = config};
+    if (push_knows(push, &config->digest) ||
+        transfers_push(push, &nameless, config_attempt, err) == ERR_OK)
         return ERR_OK;
-    if (blob_check(push, client, config, &exists, err) != ERR_OK ||
-        (!exists && blob_send(push, client, config, NULL, err) != ERR_OK))
-        return error_wrap(err, "config");
-    return ERR_OK;
+    return error_wrap(err, "config");
 }
 
 /* --- the tree --- */
@@ -245,7 +261,7 @@ static enum errc put_parsed(struct push *push, struct registry_client *client,
     return code;
 }
 
-/* Connections are leased for the config and the manifest only: layers lease their own. */
+/* A connection is leased for the manifest only: transfers lease their own. */
 static enum errc push_parsed(struct push *push, const struct node *node,
                              const struct parsed *parsed, struct error *err)
 {
@@ -253,12 +269,12 @@ static enum errc push_parsed(struct push *push, const struct node *node,
     bool index = manifest->kind == MANIFEST_INDEX;
     enum errc code =
         index ? push_children(push, manifest, node->depth, err) : push_layers(push, manifest, err);
+    if (code == ERR_OK && !index)
+        code = push_config(push, &manifest->config, err);
     if (code != ERR_OK)
         return code;
     autoclient struct registry_client client = {0};
     registry_client_open(&client, push->repository, &push->stop);
-    if (!index && push_config(push, &client, &manifest->config, err) != ERR_OK)
-        return err->code;
     return put_parsed(push, &client, node, parsed, err);
 }
 

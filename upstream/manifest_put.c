@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "upstream/push_retry.h"
 
 #include <string.h>
 
@@ -63,9 +64,9 @@ static enum errc check_stored(const struct push *push, const struct outgoing_man
                 digest_text(stored, theirs), digest_text(&sent, ours));
 }
 
-enum errc manifest_put(struct push *push, struct registry_client *client, const char *tag,
-                       const struct outgoing_manifest *manifest, struct manifest_answer *answer,
-                       struct error *err)
+static enum errc put_once(struct push *push, struct registry_client *client, const char *tag,
+                          const struct outgoing_manifest *manifest, struct manifest_answer *answer,
+                          struct error *err)
 {
     char digest_as_text[DIGEST_TEXT_MAX];
     const char *reference = tag ? tag : digest_text(&manifest->digest, digest_as_text);
@@ -85,4 +86,52 @@ enum errc manifest_put(struct push *push, struct registry_client *client, const 
         find_stored(client, reference, manifest, &stored, err) != ERR_OK)
         return err->code;
     return check_stored(push, manifest, &stored, err);
+}
+
+struct put {
+    struct push *push;
+    struct registry_client *client;
+    const char *tag;
+    const struct outgoing_manifest *manifest;
+    struct manifest_answer *answer;
+};
+
+static enum errc attempt(void *self, struct error *err)
+{
+    const struct put *put = self;
+    struct gate *gate = &put->push->repository->endpoint->host->transfers;
+    if (gate_wait_open(gate, &put->push->stop, err) != ERR_OK)
+        return err->code;
+    return put_once(put->push, put->client, put->tag, put->manifest, put->answer, err);
+}
+
+/* Other refusals of a manifest (a tag that must not move, say) stay refusals; a blob that the
+ * registry does not find right after its upload may turn up. */
+static bool another_may_help(void *self, const struct error *err)
+{
+    const struct put *put = self;
+    return error_retriable(err->code) && err->code != ERR_REGISTRY_REFUSED &&
+           !put->answer->kind_refused;
+}
+
+enum errc manifest_put(struct push *push, struct registry_client *client, const char *tag,
+                       const struct outgoing_manifest *manifest, struct manifest_answer *answer,
+                       struct error *err)
+{
+    *answer = (struct manifest_answer){0};
+    struct put put = {
+        .push = push,
+        .client = client,
+        .tag = tag,
+        .manifest = manifest,
+        .answer = answer,
+    };
+    autofree char *what = xasprintf("%s manifest", push->target);
+    const struct push_work work = {
+        .what = what,
+        .attempt = attempt,
+        .helps = another_may_help,
+        .self = &put,
+    };
+    return push_retry(push, &work, err);
 }

@@ -18,7 +18,8 @@ struct outgoing_manifest {
 
 /*
  * Put it under `tag`; NULL: under its digest. A refusal does not count when this very manifest is
- * there already: an immutable tag, an answer that got lost. `answer` as in
+ * there already: an immutable tag, an answer that got lost. Otherwise up to RETRY_ATTEMPTS are made
+ * after errors that may pass; a blob unknown right after its upload is one. `answer` as in
  * registry_manifest_put(). Errors: those of the PUT; ERR_PUSHED_DIGEST when the registry holds
  * something else afterwards, or nothing.
  */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "store/references.h"
 #include "upstream/manifest_push.h"
+#include "upstream/push_retry.h"
 #include "upstream/registry.h"
 
 /* What the endpoints of one target are tried with. */
@@ -16,30 +17,18 @@ struct attempt {
     struct push_result *result;
 };
 
-static enum errc push_connected(struct push *push, const struct push_request *request,
-                                struct error *err)
-{
-    struct registry_client client;
-    registry_client_open(&client, push->repository, &push->stop);
-    enum errc code = registry_ping(&client, err);
-    registry_client_close(&client);
-    if (code != ERR_OK)
-        return code;
-    return manifest_push(push, request, err);
-}
+/* The first request to an endpoint. */
+struct greeting {
+    struct push *push;
+    bool last; /* there is no other endpoint to be tried */
+};
 
-static enum errc push_to_endpoint(const struct attempt *attempt, struct endpoint *endpoint,
-                                  struct error *err)
+static enum errc greet_once(void *self, struct error *err)
 {
-    struct repository repository;
-    struct push push;
-    repository_init(&repository, endpoint, attempt->request->target.path, &attempt->credentials);
-    push_init(&push, attempt->store, &repository, attempt->progress, attempt->target,
-              attempt->cancel, attempt->result);
-    enum errc code = push_connected(&push, attempt->request, err);
-    push_deinit(&push);
-    repository_deinit(&repository);
-    return code;
+    const struct greeting *greeting = self;
+    autoclient struct registry_client client = {0};
+    registry_client_open(&client, greeting->push->repository, &greeting->push->stop);
+    return registry_ping(&client, err);
 }
 
 static bool is_transport_error(enum errc code)
@@ -47,10 +36,63 @@ static bool is_transport_error(enum errc code)
     return error_party(code) == PARTY_NETWORK;
 }
 
+/* A registry that says "later" is waited for. Where nobody answers, there may never have been one:
+ * only one that is known from before, and cannot be reached in another way, is worth the wait. */
+static bool greeting_helps(void *self, const struct error *err)
+{
+    const struct greeting *greeting = self;
+    if (is_transport_error(err->code))
+        return greeting->last && error_retriable(err->code) &&
+               atomic_load(&greeting->push->repository->endpoint->answered);
+    return err->code == ERR_TOO_MANY_REQUESTS || err->code == ERR_REGISTRY_FAULT;
+}
+
+static void tell_greeting(void *self, const char *words)
+{
+    const struct greeting *greeting = self;
+    const struct progress_event event = {
+        .kind = PROGRESS_MESSAGE,
+        .target = greeting->push->target,
+        .status = words,
+    };
+    progress_emit(greeting->push->progress, &event);
+}
+
+static enum errc push_connected(struct push *push, const struct push_request *request, bool last,
+                                struct error *err)
+{
+    struct greeting greeting = {.push = push, .last = last};
+    const struct push_work work = {
+        .what = push->target,
+        .attempt = greet_once,
+        .helps = greeting_helps,
+        .tell = tell_greeting,
+        .self = &greeting,
+    };
+    if (push_retry(push, &work, err) != ERR_OK)
+        return err->code;
+    return manifest_push(push, request, err);
+}
+
+static enum errc push_to_endpoint(const struct attempt *attempt, struct endpoint *endpoint,
+                                  bool last, struct error *err)
+{
+    struct repository repository;
+    struct push push;
+    repository_init(&repository, endpoint, attempt->request->target.path, &attempt->credentials);
+    push_init(&push, attempt->store, &repository, attempt->progress, attempt->target,
+              attempt->cancel, attempt->result);
+    enum errc code = push_connected(&push, attempt->request, last, err);
+    push_deinit(&push);
+    repository_deinit(&repository);
+    return code;
+}
+
 static bool next_endpoint_may_help(const struct error *err)
 {
     switch (err->code) {
     case ERR_UNAUTHORIZED:
+    case ERR_MANIFEST_UNKNOWN:
     case ERR_NAME_UNKNOWN:
     case ERR_NOT_A_REGISTRY:
         return true;
@@ -59,13 +101,21 @@ static bool next_endpoint_may_help(const struct error *err)
     }
 }
 
-/* The last error that says something about the image; else what the network said last. */
-static void keep_worth_telling(struct error *kept, const struct error *now)
+/* The last error that says something about the image; else the last one from where a registry is
+ * known to be; else the last one. */
+struct kept_error {
+    struct error error;
+    int worth;
+};
+
+static void keep_worth_telling(struct kept_error *kept, struct endpoint *endpoint,
+                               const struct error *now)
 {
-    bool kept_says =
-        kept->code != ERR_OK && !is_transport_error(kept->code) && kept->code != ERR_NOT_A_REGISTRY;
-    if (!kept_says || !(is_transport_error(now->code) || now->code == ERR_NOT_A_REGISTRY))
-        *kept = *now;
+    int worth = 2;
+    if (is_transport_error(now->code) || now->code == ERR_NOT_A_REGISTRY)
+        worth = atomic_load(&endpoint->answered) ? 1 : 0;
+    if (worth >= kept->worth)
+        *kept = (struct kept_error){.error = *now, .worth = worth};
 }
 
 static enum errc push_by_endpoints(const struct attempt *attempt, struct registry_host *host,
@@ -73,18 +123,18 @@ static enum errc push_by_endpoints(const struct attempt *attempt, struct registr
 {
     struct endpoint *order[ENDPOINTS_MAX];
     size_t count = registry_host_order(host, order);
-    struct error kept = ERROR_INIT;
+    struct kept_error kept = {.error = ERROR_INIT};
     for (size_t i = 0; i < count; i++) {
         if (!registry_host_allows(host, order[i]))
             continue;
         struct error now = ERROR_INIT;
-        if (push_to_endpoint(attempt, order[i], &now) == ERR_OK)
+        if (push_to_endpoint(attempt, order[i], i + 1 == count, &now) == ERR_OK)
             return ERR_OK;
-        keep_worth_telling(&kept, &now);
+        keep_worth_telling(&kept, order[i], &now);
         if (!next_endpoint_may_help(&now))
             break;
     }
-    *err = kept;
+    *err = kept.error;
     return err->code;
 }
 

@@ -46,8 +46,8 @@ struct push_result {
         unsigned existed, mounted, uploaded, skipped;
     } layers;
     uint64_t bytes_uploaded; /* blob bytes acknowledged by the registry */
-    unsigned attempts;
-    struct error error; /* when PUSH_FAILED; error.status is the registry's HTTP status or 0 */
+    unsigned attempts;       /* the most that any blob, the manifest or the first request needed */
+    struct error error;      /* when PUSH_FAILED; error.status is the registry's HTTP status or 0 */
 };
 
 /* Push and fill `result`. Blocks the calling thread; runs layers on threads of its own. Returns

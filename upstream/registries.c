@@ -4,6 +4,8 @@
 #include "image/reference.h"
 #include "upstream/address.h"
 #include "upstream/registry_host.h"
+#include "upstream/retry.h"
+#include "upstream/transfers.h"
 
 #include <string.h>
 
@@ -21,6 +23,7 @@ struct host_settings {
     bool schema1_never;
     enum upload_way upload;
     uint64_t chunk_bytes;
+    int64_t retry_wait_ms;
 };
 
 struct registries {
@@ -48,6 +51,7 @@ static void settings_copy(const struct registry_options *from, struct host_setti
         .schema1_never = from->schema1_never,
         .upload = from->upload,
         .chunk_bytes = from->chunk_bytes,
+        .retry_wait_ms = from->retry_wait_ms,
     };
     for (size_t i = 0; i < from->endpoint_count; i++)
         to->endpoints[i] = xstrdup(from->endpoints[i]);
@@ -132,6 +136,7 @@ static void host_free(struct registry_host *host)
     }
     transport_free(host->transport);
     turns_deinit(&host->referrer_turns);
+    transfers_free(host->under_way);
     gate_deinit(&host->transfers);
     upload_ladder_deinit(&host->uploads);
     free(host->name);
@@ -195,12 +200,15 @@ static enum errc host_new(const struct registries *registries, const char *name,
     struct registry_host *host = xcalloc(1, sizeof *host);
     host->name = xstrdup(name);
     host->transfer_limit = registries->transfers;
-    gate_init(&host->transfers, registries->transfers);
     turns_init(&host->referrer_turns);
     host->schema1_never = settings && settings->schema1_never;
     upload_ladder_init(&host->uploads, host->name, registries->store,
                        settings ? settings->upload : UPLOAD_WAY_AUTO,
                        settings ? settings->chunk_bytes : 0);
+    host->retry_wait_ms =
+        settings && settings->retry_wait_ms > 0 ? settings->retry_wait_ms : RETRY_WAIT_MS;
+    gate_init(&host->transfers, registries->transfers, host->retry_wait_ms);
+    host->under_way = transfers_new();
     const struct transport_options transport = {
         .host = name,
         .user_agent = registries->user_agent,

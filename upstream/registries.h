@@ -23,6 +23,7 @@ struct registry_options {
     bool schema1_never;     /* who refuses schema2 manifests is not offered schema1 */
     enum upload_way upload; /* UPLOAD_WAY_AUTO: the way that works is found and remembered */
     uint64_t chunk_bytes;   /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
+    int64_t retry_wait_ms;  /* the base of the waits between attempts; 0 = RETRY_WAIT_MS */
 };
 
 struct registries_options {

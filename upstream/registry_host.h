@@ -1,6 +1,7 @@
 /*
  * One registry host as all pushes of the process share it: its endpoints, its connections, its
- * limit. Made by registries.c, lives as long as the table; any thread.
+ * limit, the transfers under way to it. Made by registries.c, lives as long as the table; any
+ * thread.
  *
  * Endpoints are tried in the order of registry_host_order(): the one that answered last first, then
  * the others as configured. A plain-http endpoint is left out once the host has answered over
@@ -19,6 +20,7 @@
 #define ENDPOINTS_MAX 16
 
 struct registry_host;
+struct transfers;
 
 struct endpoint {
     struct registry_host *host; /* whose endpoint this is */
@@ -38,6 +40,8 @@ struct registry_host {
     struct turns referrer_turns; /* by "repository:tag", see upstream/referrers.h */
     bool schema1_never;
     struct upload_ladder uploads; /* how it takes blobs */
+    int64_t retry_wait_ms;        /* the base wait before another attempt */
+    struct transfers *under_way;  /* see upstream/transfers.h */
     atomic_bool spoke_tls;
     atomic_size_t preferred; /* index of the endpoint that answered last */
 };

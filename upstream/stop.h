@@ -58,4 +58,7 @@ static inline void stop_wait_turn(pthread_cond_t *changed, pthread_mutex_t *lock
     pthread_cond_timedwait(changed, lock, &until);
 }
 
+/* Wait `ms`, or until it is time to end (seen within STOP_POLL_MS): then true. */
+bool stop_wait(const struct stop *stop, int64_t ms);
+
 #endif

@@ -53,6 +53,7 @@ struct registries *push_test_registries(struct push_test *test, const char *host
         .host = host,
         .endpoints = endpoints,
         .endpoint_count = 1,
+        .retry_wait_ms = 10,
     };
     const struct registries_options options = {
         .registries = &registry,

@@ -267,6 +267,14 @@ static const struct scripted scripts[] = {
      ERR_OK,
      0,
      false},
+    {"HEAD 429 four times", {"HEAD", "/blobs/", 4, .status = 429}, ERR_OK, 0, false},
+    {"HEAD lost twice", {"HEAD", "/blobs/", 2, .drop = true}, ERR_OK, 0, false},
+    {"POST 500 twice", {"POST", UPLOADS, 2, .status = 500}, ERR_OK, 0, false},
+    {"PUT 503 four times",
+     {"PUT", UPLOADS, 4, .status = 503, .headers = "Retry-After: 0\r\n"},
+     ERR_OK,
+     0,
+     true},
     {"POST 403", {"POST", UPLOADS, ALWAYS, .status = 403}, ERR_DENIED, 403, false},
     {"POST without Location",
      {"POST", UPLOADS, ALWAYS, .status = 202, .headers = "X: y\r\n"},
@@ -324,6 +332,24 @@ static const struct scripted scripts[] = {
      ERR_MANIFEST_REFUSED,
      400,
      false},
+    {"blob not there yet",
+     {"PUT", "/manifests/", 4, .status = 404,
+      .body = "{\"errors\":[{\"code\":\"MANIFEST_BLOB_UNKNOWN\"}]}"},
+     ERR_OK,
+     0,
+     false},
+    {"blob never there",
+     {"PUT", "/manifests/", 5, .status = 404,
+      .body = "{\"errors\":[{\"code\":\"MANIFEST_BLOB_UNKNOWN\"}]}"},
+     ERR_BLOB_NOT_THERE,
+     404,
+     false},
+    {"manifest 503 twice", {"PUT", "/manifests/", 2, .status = 503}, ERR_OK, 0, false},
+    {"manifest conflict",
+     {"PUT", "/manifests/", 1, .status = 409},
+     ERR_REGISTRY_REFUSED,
+     409,
+     false},
     {"manifest of another digest",
      {"PUT", "/manifests/", 1, .status = 201,
       .headers = "Docker-Content-Digest: "
@@ -347,7 +373,9 @@ static const struct scripted scripts[] = {
      ERR_NOT_A_REGISTRY,
      404,
      false},
-    {"/v2/ 503", {"GET", "/v2/", 1, .status = 503}, ERR_REGISTRY_FAULT, 503, false},
+    {"/v2/ 503 once", {"GET", "/v2/", 1, .status = 503}, ERR_OK, 0, false},
+    {"/v2/ 503", {"GET", "/v2/", ALWAYS, .status = 503}, ERR_REGISTRY_FAULT, 503, false},
+    {"/v2/ 429 twice", {"GET", "/v2/", 2, .status = 429}, ERR_OK, 0, false},
     {"/v2/ 401 without a challenge",
      {"GET", "/v2/", 1, .status = 401, .body = "no"},
      ERR_NOT_A_REGISTRY,
@@ -377,6 +405,39 @@ static void test_scripts(void **state)
         fake_registry_stop(fake);
         push_test_free(test);
     }
+}
+
+static void test_attempts_are_counted(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    const struct fake_rule fault = {"POST", UPLOADS, 2, .status = 500};
+    expect(push_with_rules(test, fake, "a", &fault, 1), ERR_OK, test);
+    assert_int_equal(test->result.attempts, 3);
+    expect_layers(test, 0, 1, 0);
+    assert_non_null(strstr(test->events, " Retrying in 1 second\n"));
+    assert_null(strstr(test->events, "Image push failed"));
+    assert_int_equal(http_double_count(fake_registry_http(fake), "POST " UPLOADS), 2 + 2);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+static void test_asked_to_wait(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    const struct fake_rule busy = {
+        "POST", UPLOADS, 1, .status = 429, .headers = "Retry-After: 1\r\n", .body = "slow down"};
+    int64_t start_ms = clock_ms();
+    expect(push_with_rules(test, fake, "abcdefgh", &busy, 1), ERR_OK, test);
+    assert_in_range(clock_ms() - start_ms, 1000, 20000);
+    assert_int_equal(test->result.attempts, 2);
+    /* Of those that came later nobody asked meanwhile. */
+    assert_int_equal(http_double_count(fake_registry_http(fake), "POST " UPLOADS), 9 + 1);
+    fake_registry_stop(fake);
+    push_test_free(test);
 }
 
 static void test_immutable_tag_with_the_same_content(void **state)
@@ -584,6 +645,8 @@ int main(void)
         cmocka_unit_test(test_refused_targets),
         cmocka_unit_test(test_settings_are_checked),
         cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_attempts_are_counted),
+        cmocka_unit_test(test_asked_to_wait),
         cmocka_unit_test(test_immutable_tag_with_the_same_content),
         cmocka_unit_test(test_one_failed_layer_stops_the_others),
         cmocka_unit_test(test_cancel),
