@@ -34,8 +34,9 @@ static void meter_sent(void *arg, uint64_t bytes)
     push_tell_bytes(meter->push, meter->id, bytes, meter->total);
 }
 
-enum errc blob_send(struct push *push, struct registry_client *client,
-                    const struct descriptor *blob, const char *id, struct error *err)
+enum errc blob_send_in(struct push *push, struct registry_client *client,
+                       struct upload_session *session, const struct descriptor *blob,
+                       const char *id, struct error *err)
 {
     autoblob struct blob file = BLOB_INIT;
     if (blob_open(push->store, &blob->digest, &file, err) != ERR_OK)
@@ -52,11 +53,17 @@ enum errc blob_send(struct push *push, struct registry_client *client,
         .sent = id ? meter_sent : NULL,
         .sent_arg = &meter,
     };
-    if (upload_blob(client, NULL, &upload, err) != ERR_OK)
+    if (upload_blob(client, session, &upload, err) != ERR_OK)
         return err->code;
     if (id)
         push_tell_bytes(push, id, blob->size, blob->size);
     push_learn(push, &blob->digest);
     push_count_bytes(push, blob->size);
     return ERR_OK;
+}
+
+enum errc blob_send(struct push *push, struct registry_client *client,
+                    const struct descriptor *blob, const char *id, struct error *err)
+{
+    return blob_send_in(push, client, NULL, blob, id, err);
 }

@@ -37,6 +37,13 @@ static char *repository_scope(struct repository *repository)
     return scope;
 }
 
+static char *client_scope(const struct registry_client *client)
+{
+    autofree char *scope = repository_scope(client->repository);
+    char *merged = client->more_scope ? scope_merge(scope, client->more_scope) : NULL;
+    return merged ? merged : mem_take(&scope);
+}
+
 /* True when the scope set grew. */
 static bool repository_widen(struct repository *repository, const char *more)
 {
@@ -131,7 +138,10 @@ static bool can_do_better(struct registry_client *client, const struct auth_requ
     bool learned = auth_learn(auth, response, challenge);
     if (value == NULL)
         return learned;
-    if (learned && repository_widen(repository, challenge->scope))
+    /* What is wanted for one request is not asked for in all others. */
+    if (learned && client->more_scope && strcmp(challenge->error, "insufficient_scope") == 0)
+        return false;
+    if (learned && client->more_scope == NULL && repository_widen(repository, challenge->scope))
         return true;
     return auth_refused(auth, asked, value);
 }
@@ -142,7 +152,7 @@ static enum errc send_authorized(struct registry_client *client, const struct ur
 {
     struct repository *repository = client->repository;
     for (int attempt = 0;; attempt++) {
-        autofree char *scope = repository_scope(repository);
+        autofree char *scope = client_scope(client);
         struct auth_request asked = auth_request_of(client, scope, request->body != NULL);
         char *value = NULL;
         if (auth_value(repository->endpoint->auth, &asked, &value, err) != ERR_OK)
@@ -202,7 +212,7 @@ enum errc exchange_refused(const struct registry_client *client, const char *met
 enum errc exchange_authorize(struct registry_client *client, struct error *err)
 {
     struct repository *repository = client->repository;
-    autofree char *scope = repository_scope(repository);
+    autofree char *scope = client_scope(client);
     struct auth_request asked = auth_request_of(client, scope, false);
     char *value = NULL;
     enum errc code = auth_value(repository->endpoint->auth, &asked, &value, err);

@@ -30,6 +30,7 @@ struct registry_client {
     struct repository *repository;
     struct connection *connection;
     const struct stop *stop; /* NULL: nothing stops it */
+    const char *more_scope;  /* asked for beside the repository's own scope; NULL: none */
 };
 
 #define autoclient __attribute__((cleanup(registry_client_close)))

@@ -1,4 +1,5 @@
 #include "upstream/crew.h"
+#include "upstream/known_blobs.h"
 #include "upstream/push.h"
 
 struct fanout {
@@ -32,10 +33,15 @@ static void push_repository(void *self, size_t first)
     const struct fanout *fanout = self;
     if (repository_seen_before(fanout, first))
         return;
-    for (size_t i = first; i < fanout->count; i++)
+    struct known_blobs *known = known_blobs_new();
+    for (size_t i = first; i < fanout->count; i++) {
+        struct push_request request = fanout->requests[i];
+        request.known = known;
         if (same_repository(fanout, first, i))
-            push_image(fanout->store, fanout->registries, &fanout->requests[i], fanout->progress,
+            push_image(fanout->store, fanout->registries, &request, fanout->progress,
                        fanout->cancel, &fanout->results[i]);
+    }
+    known_blobs_free(known);
 }
 
 void push_all(struct store *store, struct registries *registries,

@@ -1,6 +1,27 @@
 #include "upstream/layer_push.h"
 
+#include "base/log.h"
+#include "store/layers.h"
 #include "upstream/blob_push.h"
+#include "upstream/candidates.h"
+#include "upstream/registry.h"
+#include "upstream/registry_mount.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* One layer on its way; what the steps share. */
+struct way {
+    struct push *push;
+    const struct push_layer *layer;
+    struct registry_client client;
+    struct push_budget budget;
+    struct association_list known; /* where the layer was seen */
+    struct candidate_rules rules;
+    struct digest_set asked;
+    struct upload_session session; /* left open by a mount */
+    bool there;                    /* the layer has arrived: no further step */
+};
 
 static enum errc ended(struct push *push, const struct push_layer *layer, enum layer_end end,
                        const char *words)
@@ -10,17 +31,186 @@ static enum errc ended(struct push *push, const struct push_layer *layer, enum l
     return ERR_OK;
 }
 
-static enum errc transfer(struct push *push, struct registry_client *client,
-                          const struct push_layer *layer, struct error *err)
+/* --- what is remembered --- */
+
+/* The layer's memory is a help, never a condition: what is wrong with it is only logged. */
+static void recall(struct way *way)
 {
-    bool exists = false;
-    if (blob_check(push, client, layer->blob, &exists, err) != ERR_OK)
+    struct store *store = way->push->store;
+    const struct push_layer *layer = way->layer;
+    struct error err = ERROR_INIT;
+    if (associations_get(store, &layer->layer, &way->known, &err) != ERR_OK) {
+        log_warn("layer %s: where it was seen is not known: %s", layer->id, err.text);
+        way->known.count = 0;
+    }
+}
+
+/* The layer is in the target repository as these credentials see it. */
+static void remember(struct way *way)
+{
+    struct association here = {.digest = way->layer->blob->digest};
+    snprintf(here.source, sizeof here.source, "%s/%s", way->rules.host, way->rules.path);
+    association_sign(&here, way->rules.key);
+    struct error err = ERROR_INIT;
+    if (associations_add(way->push->store, &way->layer->layer, &here, &err) != ERR_OK)
+        log_warn("layer %s: not recorded that it is in %s: %s", way->layer->id, here.source,
+                 err.text);
+}
+
+static void forget(struct way *way, const struct association *wrong)
+{
+    struct error err = ERROR_INIT;
+    if (associations_remove(way->push->store, wrong, &err) != ERR_OK)
+        log_warn("layer %s: not forgotten that it was in %s: %s", way->layer->id, wrong->source,
+                 err.text);
+}
+
+/* --- 3: how much may be asked --- */
+
+static uint64_t raw_size(const struct way *way)
+{
+    const struct push_layer *layer = way->layer;
+    if (digest_equal(&layer->layer, &layer->blob->digest))
+        return layer->blob->size;
+    uint64_t size = 0;
+    struct error ignored = ERROR_INIT;
+    bool known = layer_raw_size(way->push->store, &layer->layer, &size, &ignored) == ERR_OK;
+    return known && size > 0 ? size : RAW_SIZE_UNKNOWN;
+}
+
+/* --- 4, 6, 7: is it there? --- */
+
+/* `seen` is the association that made us ask, NULL when none did. */
+static enum errc ask(struct way *way, const struct association *seen, struct error *err)
+{
+    const struct descriptor *blob = way->layer->blob;
+    digest_set_add(&way->asked, &blob->digest);
+    if (blob_check(way->push, &way->client, blob, &way->there, err) != ERR_OK)
         return err->code;
-    if (exists)
-        return ended(push, layer, LAYER_EXISTED, "Layer already exists");
-    if (blob_send(push, client, layer->blob, layer->id, err) != ERR_OK)
+    bool of_target = seen && candidate_is_target(&way->rules, seen);
+    if (!way->there) {
+        if (of_target)
+            forget(way, seen);
+        return ERR_OK;
+    }
+    if (!of_target || !association_matches(seen, way->rules.key))
+        remember(way);
+    return ended(way->push, way->layer, LAYER_EXISTED, "Layer already exists");
+}
+
+static enum errc ask_for_known(struct way *way, bool other_repositories, size_t max,
+                               struct error *err)
+{
+    struct candidates candidates;
+    candidates_to_check(&way->rules, &way->known, other_repositories, max, &way->asked,
+                        &candidates);
+    for (size_t i = 0; i < candidates.count && !way->there; i++)
+        if (ask(way, candidates.items[i], err) != ERR_OK)
+            return err->code;
+    return ERR_OK;
+}
+
+static enum errc ask_where_it_was_pushed(struct way *way, struct error *err)
+{
+    return ask_for_known(way, false, 1, err);
+}
+
+static enum errc ask_with_what_is_left(struct way *way, struct error *err)
+{
+    if (way->budget.checks <= way->asked.count)
+        return ERR_OK;
+    return ask_for_known(way, way->budget.other_repositories, way->budget.checks - way->asked.count,
+                         err);
+}
+
+static enum errc ask_for_what_would_be_sent(struct way *way, struct error *err)
+{
+    if (!way->budget.ask_before_sending || digest_set_has(&way->asked, &way->layer->blob->digest))
+        return ERR_OK;
+    return ask(way, NULL, err);
+}
+
+/* --- 5: is it somewhere else at this registry? --- */
+
+static enum errc mounted(struct way *way, const char *from)
+{
+    char words[sizeof "Mounted from " + REFERENCE_NAME_MAX];
+    snprintf(words, sizeof words, "Mounted from %s", from);
+    way->there = true;
+    push_learn(way->push, &way->layer->blob->digest);
+    remember(way);
+    return ended(way->push, way->layer, LAYER_MOUNTED, words);
+}
+
+/* Of two open sessions the younger is kept. */
+static void keep_session(struct way *way, struct upload_session *opened)
+{
+    if (!upload_session_is_open(opened))
+        return;
+    upload_session_cancel(&way->client, &way->session);
+    way->session = *opened;
+}
+
+static enum errc mount_from(struct way *way, const struct association *source, struct error *err)
+{
+    struct reference from;
+    if (reference_parse(source->source, &from, err) != ERR_OK)
         return err->code;
-    return ended(push, layer, LAYER_UPLOADED, "Pushed");
+    struct upload_session opened = {0};
+    struct error why = ERROR_INIT;
+    bool done = false;
+    registry_mount(&way->client, &source->digest, from.path, &done, &opened, &why);
+    if (done)
+        return mounted(way, from.path);
+    keep_session(way, &opened);
+    if (stop_check(&way->push->stop, err) != ERR_OK)
+        return err->code;
+    log_debug("layer %s: not mounted from %s: %s", way->layer->id, source->source,
+              why.code == ERR_OK ? "the registry wants an upload" : why.text);
+    if (source->hmac[0] == '\0' || association_matches(source, way->rules.key))
+        forget(way, source);
+    return ERR_OK;
+}
+
+static enum errc mount_from_elsewhere(struct way *way, struct error *err)
+{
+    struct candidates sources;
+    candidates_to_mount(&way->rules, &way->known, way->budget.mounts, &sources);
+    for (size_t i = 0; i < sources.count && !way->there; i++)
+        if (mount_from(way, sources.items[i], err) != ERR_OK)
+            return err->code;
+    return ERR_OK;
+}
+
+/* --- 8: then it is sent --- */
+
+static enum errc send_it(struct way *way, struct error *err)
+{
+    const struct push_layer *layer = way->layer;
+    if (blob_send_in(way->push, &way->client, &way->session, layer->blob, layer->id, err) != ERR_OK)
+        return err->code;
+    way->there = true;
+    remember(way);
+    return ended(way->push, layer, LAYER_UPLOADED, "Pushed");
+}
+
+/* --- the whole way --- */
+
+static enum errc find_or_send(struct way *way, struct error *err)
+{
+    enum errc (*const steps[])(struct way *, struct error *) = {
+        ask_where_it_was_pushed,
+        mount_from_elsewhere,
+        ask_with_what_is_left,
+        ask_for_what_would_be_sent,
+        send_it,
+    };
+    way->budget = push_budget(raw_size(way));
+    recall(way);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && !way->there; i++)
+        if (steps[i](way, err) != ERR_OK)
+            return err->code;
+    return ERR_OK;
 }
 
 enum errc layer_attempt(struct push *push, const struct push_layer *layer, struct error *err)
@@ -29,9 +219,19 @@ enum errc layer_attempt(struct push *push, const struct push_layer *layer, struc
         return ended(push, layer, LAYER_SKIPPED, "Skipped foreign layer");
     if (push_knows(push, &layer->blob->digest))
         return ended(push, layer, LAYER_EXISTED, "Layer already exists");
-    struct registry_client client;
-    registry_client_open(&client, push->repository, &push->stop);
-    enum errc code = transfer(push, &client, layer, err);
-    registry_client_close(&client);
-    return code == ERR_OK ? ERR_OK : error_wrap(err, "layer %s", layer->id);
+
+    struct repository *repository = push->repository;
+    struct way way = {
+        .push = push,
+        .layer = layer,
+        .rules = {.host = repository->endpoint->host->name,
+                  .path = repository->path,
+                  .key = &push->key,
+                  .only = &layer->blob->digest},
+    };
+    registry_client_open(&way.client, repository, &push->stop);
+    enum errc code = find_or_send(&way, err);
+    upload_session_cancel(&way.client, &way.session);
+    registry_client_close(&way.client);
+    return code;
 }

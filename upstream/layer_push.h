@@ -4,8 +4,20 @@
  *
  *     1. a foreign layer is skipped
  *     2. the push state knows it
- *     3. the registry is asked for its digest
- *     4. upload
+ *     3. its uncompressed size decides how much may be asked (upstream/candidates.h)
+ *     4. the registry is asked, if the layer was pushed to this repository before
+ *     5. it is mounted from a repository of the same registry where it was seen
+ *     6. the registry is asked for what other repositories call the layer, if it is big
+ *     7. the registry is asked for the blob that would be sent, if the layer is not small
+ *     8. upload, in the session that a mount left open or in a new one
+ *
+ * No digest is asked for twice. The bytes of the manifest are fixed before its layers go, so only
+ * the blob that it names counts: associations of other compressions of the layer are passed over,
+ * and steps 4, 6 and 7 together ask at most once.
+ *
+ * Wherever the layer is found or put is remembered in the store for later pushes; a place that
+ * turned out to be wrong is forgotten. A mount that fails never fails the push, nor does a memory
+ * that cannot be read or written.
  *
  * Turns, further attempts and sharing with other pushes are the business of upstream/transfers.h.
  */
@@ -16,7 +28,8 @@
 
 struct push_layer {
     const struct descriptor *blob; /* borrowed */
-    char id[DIGEST_SHORT_MAX];     /* in events: of the diffID, or of the blob of an artifact */
+    struct digest layer;           /* its diffID; the blob's digest where it has none */
+    char id[DIGEST_SHORT_MAX];     /* in events: of `layer` */
 };
 
 /* Blocks. Counts the layer in the result, then tells its last words. Errors: those of the steps. */

@@ -42,7 +42,8 @@ static void name_layer(const struct manifest *manifest, const struct image_confi
 {
     bool by_diff_id = config->diff_id_count == manifest->layer_count;
     out->blob = &manifest->layers[position];
-    digest_short(by_diff_id ? &config->diff_ids[position] : &out->blob->digest, out->id);
+    out->layer = by_diff_id ? config->diff_ids[position] : out->blob->digest;
+    digest_short(&out->layer, out->id);
 }
 
 static void list_layers(const struct manifest *manifest, const struct image_config *config,

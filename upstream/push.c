@@ -82,6 +82,7 @@ static enum errc push_to_endpoint(const struct attempt *attempt, struct endpoint
     repository_init(&repository, endpoint, attempt->request->target.path, &attempt->credentials);
     push_init(&push, attempt->store, &repository, attempt->progress, attempt->target,
               attempt->cancel, attempt->result);
+    push_share(&push, attempt->request->known);
     enum errc code = push_connected(&push, attempt->request, last, err);
     push_deinit(&push);
     repository_deinit(&repository);

@@ -26,11 +26,14 @@ struct push_referrer {
     char tag[REFERENCE_TAG_MAX + 1]; /* "" = under its digest */
 };
 
+struct known_blobs;
+
 struct push_request {
     struct reference target;               /* with a tag, without a digest */
     struct descriptor manifest;            /* held by the store */
     const struct push_referrer *referrers; /* subjects before what refers to them; borrowed */
     size_t referrer_count;
+    struct known_blobs *known; /* what pushes to this repository share; push_all() sees to it */
 };
 
 enum push_state { PUSH_RUNNING, PUSH_PUSHED, PUSH_FAILED };

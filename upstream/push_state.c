@@ -1,8 +1,5 @@
 #include "upstream/push_state.h"
 
-#include "base/mem.h"
-
-#include <search.h>
 #include <string.h>
 
 void push_init(struct push *push, struct store *store, struct repository *repository,
@@ -17,39 +14,34 @@ void push_init(struct push *push, struct store *store, struct repository *reposi
         .result = result,
     };
     memset(&result->layers, 0, sizeof result->layers); /* of an endpoint that failed */
+    push->known_own = known_blobs_new();
+    push->known = push->known_own;
+    association_key_make(repository->credentials, &push->key);
     stop_init(&push->stop, cancel);
     pthread_mutex_init(&push->lock, NULL);
 }
 
 void push_deinit(struct push *push)
 {
-    tdestroy(push->known, free);
+    known_blobs_free(push->known_own);
+    explicit_bzero(&push->key, sizeof push->key);
     pthread_mutex_destroy(&push->lock);
 }
 
-static int compare(const void *a, const void *b)
+void push_share(struct push *push, struct known_blobs *known)
 {
-    return digest_compare(a, b);
+    if (known)
+        push->known = known;
 }
 
 void push_learn(struct push *push, const struct digest *digest)
 {
-    struct digest *copy = xmalloc(sizeof *copy);
-    *copy = *digest;
-    pthread_mutex_lock(&push->lock);
-    struct digest **held = tsearch(copy, &push->known, compare);
-    bool was_there = held == NULL || *held != copy;
-    pthread_mutex_unlock(&push->lock);
-    if (was_there)
-        free(copy);
+    known_blobs_add(push->known, push->repository->endpoint, digest);
 }
 
 bool push_knows(struct push *push, const struct digest *digest)
 {
-    pthread_mutex_lock(&push->lock);
-    bool known = tfind(digest, &push->known, compare) != NULL;
-    pthread_mutex_unlock(&push->lock);
-    return known;
+    return known_blobs_has(push->known, push->repository->endpoint, digest);
 }
 
 void push_count_layer(struct push *push, enum layer_end end)

@@ -5,7 +5,10 @@
  *
  * The state is keyed by the blob's digest rather than the layer's diffID: the manifest's bytes are
  * fixed when a push begins, so it is that very blob that has to be there, not another compression
- * of the same layer.
+ * of the same layer. Pushes of several tags to one repository share it (push_share).
+ *
+ * That the endpoint is a registry is confirmed before a push gets here (registry_ping), so the
+ * state does not keep it.
  *
  * Lifecycle: push_init (which begins the counts of the result anew) .. push_deinit, in push.c
  * around one endpoint. Any thread; one lock inside. Events are emitted without it.
@@ -13,7 +16,9 @@
 #ifndef SLIPWAY_UPSTREAM_PUSH_STATE_H
 #define SLIPWAY_UPSTREAM_PUSH_STATE_H
 
+#include "upstream/association_hmac.h"
 #include "upstream/exchange.h"
+#include "upstream/known_blobs.h"
 #include "upstream/push.h"
 
 /* How a layer came to be in the target repository; names a count of struct push_result. */
@@ -23,10 +28,12 @@ struct push {
     struct store *store;           /* borrowed, as all pointers here */
     struct repository *repository; /* the target, at the endpoint being tried */
     const struct progress *progress;
-    const char *target; /* normalised reference, for events */
+    const char *target;         /* normalised reference, for events */
+    struct association_key key; /* of the repository's credentials */
     struct stop stop;
-    pthread_mutex_t lock; /* guards what follows */
-    void *known;          /* tsearch tree of owned struct digest */
+    struct known_blobs *known;     /* in the target repository */
+    struct known_blobs *known_own; /* owned: what `known` is unless it is shared */
+    pthread_mutex_t lock;          /* guards what follows */
     struct push_result *result;
     struct error failure; /* the first one of a layer */
 };
@@ -35,6 +42,10 @@ void push_init(struct push *push, struct store *store, struct repository *reposi
                const struct progress *progress, const char *target, const struct cancel *cancel,
                struct push_result *result);
 void push_deinit(struct push *push);
+
+/* Before any other use: know what earlier pushes to the same repository found, and let later ones
+ * know. Borrowed; NULL is a no-op. */
+void push_share(struct push *push, struct known_blobs *known);
 
 /* The blob is in the target repository: remember it; was it remembered? */
 void push_learn(struct push *push, const struct digest *digest);

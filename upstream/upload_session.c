@@ -7,7 +7,6 @@
 #include <strings.h>
 
 #define CANCEL_TIMEOUT_MS 2000
-#define OPEN_GRACE_MS 500
 
 bool upload_session_is_open(const struct upload_session *session)
 {
@@ -91,7 +90,7 @@ enum errc upload_session_open(struct registry_client *client, struct upload_sess
         .method = "POST",
         .body = &nothing,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
-        .stop_grace_ms = OPEN_GRACE_MS, /* a session that nobody knows cannot be taken back */
+        .stop_grace_ms = UPLOAD_OPEN_GRACE_MS,
     };
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;

@@ -14,6 +14,10 @@
 
 #include "upstream/exchange.h"
 
+/* A session that nobody knows cannot be taken back, so a stop waits so long for the answer of the
+ * request that opens one. */
+#define UPLOAD_OPEN_GRACE_MS 500
+
 struct upload_session {
     struct url url;       /* owned; text NULL: none is open */
     uint64_t offset;      /* bytes the registry is believed to have */

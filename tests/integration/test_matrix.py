@@ -169,7 +169,6 @@ def test_second_push_moves_no_blob(
     assert after == before
 
 
-@pytest.mark.xfail(strict=True, reason="no record yet of where a layer was pushed before")
 def test_second_repository_of_the_same_registry_mounts(
     gateway: Gateway, registry: Registry, larger_archive: Path
 ) -> None:
