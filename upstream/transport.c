@@ -154,13 +154,18 @@ static size_t on_body(char *out, size_t one, size_t capacity, void *arg)
     return got;
 }
 
+static bool may_repeat(const struct exchange *exchange)
+{
+    return exchange->body_at <= (exchange->request->once ? 0 : REPEAT_BODY_MAX);
+}
+
 static int on_seek(void *arg, curl_off_t offset, int origin)
 {
     struct exchange *exchange = arg;
     const struct http_body *body = exchange->request->body;
     if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > body->size || body->source)
         return CURL_SEEKFUNC_CANTSEEK;
-    if (exchange->body_at > REPEAT_BODY_MAX)
+    if (!may_repeat(exchange))
         return CURL_SEEKFUNC_FAIL;
     exchange->body_at = (uint64_t)offset;
     return CURL_SEEKFUNC_OK;
@@ -327,8 +332,7 @@ static bool was_stale(CURL *easy, CURLcode code, const struct exchange *exchange
         return false;
     long connects = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
-    return connects == 0 && exchange->response->headers.size == 0 &&
-           exchange->body_at <= REPEAT_BODY_MAX;
+    return connects == 0 && exchange->response->headers.size == 0 && may_repeat(exchange);
 }
 
 static void prepare(struct connection *connection, struct exchange *exchange,

@@ -69,9 +69,11 @@ struct http_request {
     const char *content_range;
     const char *accept;
     const struct http_body *body; /* NULL: none, and no Content-Length */
-    size_t answer_limit_bytes;    /* of the answer's body; what is over it is dropped */
-    long timeout_ms;              /* for the whole exchange; 0: none beside the stall limit */
-    bool public_only;             /* connect to no private address: ERR_ADDRESS_REFUSED */
+    bool once; /* a body that began to leave is not sent a second time: the caller asks first what
+                  arrived */
+    size_t answer_limit_bytes; /* of the answer's body; what is over it is dropped */
+    long timeout_ms;           /* for the whole exchange; 0: none beside the stall limit */
+    bool public_only;          /* connect to no private address: ERR_ADDRESS_REFUSED */
     const struct stop *stop;
     long stop_grace_ms; /* once sent, wait so long for its answer all the same: for a request that
                            opens what has to be taken back */

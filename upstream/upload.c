@@ -14,7 +14,7 @@ struct attempt {
     struct upload_ladder *ladder;
     unsigned sessions;   /* lost */
     uint64_t resumed_at; /* where the last trouble was overcome */
-    bool sent_again;     /* once at once; then it is time to wait, which is the caller's */
+    bool sent_again;     /* at once, without progress */
     struct error first;  /* the first refusal of a way */
     bool exhausted;      /* no way is left */
 };
@@ -106,15 +106,17 @@ static enum next begin_anew(struct attempt *attempt)
     return ++attempt->sessions < SESSIONS_MAX ? AGAIN : GIVE_UP;
 }
 
-static enum next send_again(struct attempt *attempt)
+/* A connection that broke may be a matter of a moment; after anything else, and after a second one,
+ * waiting helps more than haste, and that is the caller's. */
+static enum next send_again(struct attempt *attempt, const struct error *err)
 {
-    bool before = attempt->sent_again;
+    if (err->code != ERR_CONNECTION_LOST || attempt->sent_again)
+        return GIVE_UP;
     attempt->sent_again = true;
-    return before ? GIVE_UP : AGAIN;
+    return AGAIN;
 }
 
-/* Where the registry says it is. Without any progress since the last trouble, waiting helps more
- * than haste. */
+/* Where the registry says it is, if there was any progress since the last trouble. */
 static enum next resume(struct attempt *attempt, const struct error *err)
 {
     struct upload *upload = &attempt->upload;
@@ -122,7 +124,7 @@ static enum next resume(struct attempt *attempt, const struct error *err)
     struct error ignored = ERROR_INIT;
     bool known = false;
     if (!upload_session_is_open(session))
-        return was_lost(err) ? send_again(attempt) : GIVE_UP;
+        return send_again(attempt, err);
     if (upload_session_ask(upload->client, upload->blob->body->size, session, &known, &ignored) !=
         ERR_OK)
         return GIVE_UP;
@@ -133,7 +135,7 @@ static enum next resume(struct attempt *attempt, const struct error *err)
     if (session->offset <= attempt->resumed_at && err->status == 416)
         return next_rung(attempt, err);
     if (session->offset <= attempt->resumed_at)
-        return was_lost(err) ? send_again(attempt) : GIVE_UP;
+        return send_again(attempt, err);
     attempt->resumed_at = session->offset;
     log_info("%s; going on at %llu", err->text, (unsigned long long)session->offset);
     return AGAIN;

@@ -44,6 +44,7 @@ static enum errc send_part(struct upload *upload, const char *method, struct url
         .content_type = "application/octet-stream",
         .content_range = ranged && size > 0 ? range : NULL,
         .body = &body,
+        .once = true,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .sent = blob->sent && size > 0 ? part_sent : NULL,
         .sent_arg = &part,

@@ -92,7 +92,12 @@ static bool read_head(struct peer *peer, struct double_request *request, size_t 
     header_value(peer->buffer, "Authorization", request->authorization,
                  sizeof request->authorization);
     header_value(peer->buffer, "Content-Type", request->content_type, sizeof request->content_type);
+    header_value(peer->buffer, "Content-Range", request->content_range,
+                 sizeof request->content_range);
+    header_value(peer->buffer, "Transfer-Encoding", text, sizeof text);
+    bool coded = text[0] != '\0';
     header_value(peer->buffer, "Content-Length", text, sizeof text);
+    request->sized = text[0] != '\0' && !coded;
     *length = strtoul(text, NULL, 10);
     consume(peer, (size_t)(end - peer->buffer) + 4);
     return true;

@@ -19,7 +19,9 @@ struct double_request {
     char query[8192];          /* "" when none */
     char authorization[16384]; /* "" when none */
     char content_type[256];
-    char *body; /* NUL-terminated; NULL for DOUBLE_STALL */
+    char content_range[64]; /* "" when none */
+    bool sized;             /* it has a Content-Length, and no transfer coding */
+    char *body;             /* NUL-terminated; NULL for DOUBLE_STALL */
     size_t body_size;
 };
 
