@@ -51,7 +51,20 @@ void push_report_init(struct push_report *report)
 void push_report_deinit(struct push_report *report)
 {
     free(report->results);
+    free(report->referrers);
     report->results = NULL;
+    report->referrers = NULL;
+}
+
+static struct push_request request_for(const struct reference *target,
+                                       const struct chosen_image *chosen)
+{
+    return (struct push_request){
+        .target = *target,
+        .manifest = chosen->manifest,
+        .referrers = chosen->referrers,
+        .referrer_count = chosen->referrer_count,
+    };
 }
 
 static bool tag_seen(const struct chosen_image *chosen, size_t nth)
@@ -73,7 +86,7 @@ static enum errc expand_bare(const struct reference *name, const struct chosen_i
         if (tag_seen(chosen, i))
             continue;
         struct push_request *request = &requests[(*count)++];
-        *request = (struct push_request){.target = *name, .manifest = chosen->manifest};
+        *request = request_for(name, chosen);
         if (reference_set_tag(&request->target, chosen->names[i].reference.tag, err) != ERR_OK)
             return err->code;
     }
@@ -90,8 +103,7 @@ static enum errc expand_targets(const struct push_order *order, const struct cho
     size_t count = 0;
     for (size_t i = 0; i < order->to_count; i++) {
         if (order->to[i].tag[0])
-            requests[count++] =
-                (struct push_request){.target = order->to[i], .manifest = chosen->manifest};
+            requests[count++] = request_for(&order->to[i], chosen);
         else if (expand_bare(&order->to[i], chosen, requests, &count, err) != ERR_OK)
             return err->code;
     }
@@ -131,6 +143,7 @@ static enum errc take_into(struct engine *engine, const struct push_order *order
         report->has_image = true;
         report->manifest = chosen.manifest;
         report->config = chosen.config;
+        report->referrers = mem_take(&chosen.referrers);
     }
     chosen_image_deinit(&chosen);
     return rc;

@@ -36,8 +36,9 @@ struct push_report {
     struct error error; /* why nothing was pushed at all; ERR_OK when there are results */
     bool has_image;
     struct descriptor manifest;
-    struct digest config;        /* DIGEST_NONE for an index */
-    struct push_result *results; /* owned */
+    struct digest config;            /* DIGEST_NONE for an index */
+    struct push_referrer *referrers; /* owned; the requests point to them */
+    struct push_result *results;     /* owned */
     size_t count;
 };
 

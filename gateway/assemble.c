@@ -8,19 +8,33 @@
 #include <assert.h>
 #include <string.h>
 
+static void digest_list_add(struct digest_list *list, const struct digest *digest)
+{
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? list->capacity * 2 : 32;
+        list->items = xrealloc(list->items, list->capacity, sizeof *list->items);
+    }
+    list->items[list->count++] = *digest;
+}
+
+bool digest_list_has(const struct digest_list *list, const struct digest *digest)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (digest_equal(&list->items[i], digest))
+            return true;
+    return false;
+}
+
 static void use_blob(struct assembly *assembly, const struct digest *digest)
 {
-    if (assembly->used_count == assembly->used_capacity) {
-        assembly->used_capacity = assembly->used_capacity ? assembly->used_capacity * 2 : 32;
-        assembly->used = xrealloc(assembly->used, assembly->used_capacity, sizeof *assembly->used);
-    }
-    assembly->used[assembly->used_count++] = *digest;
+    digest_list_add(&assembly->used, digest);
 }
 
 void assembly_deinit(struct assembly *assembly)
 {
-    free(assembly->used);
-    assembly->used = NULL;
+    free(assembly->used.items);
+    free(assembly->replaced.items);
+    assembly->used = assembly->replaced = (struct digest_list){0};
 }
 
 static int compare_digests(const void *a, const void *b)
@@ -30,14 +44,14 @@ static int compare_digests(const void *a, const void *b)
 
 void assembly_drop_unused(struct assembly *assembly)
 {
-    if (assembly->used_count > 0)
-        qsort(assembly->used, assembly->used_count, sizeof *assembly->used, compare_digests);
+    const struct digest_list *used = &assembly->used;
+    if (used->count > 0)
+        qsort(used->items, used->count, sizeof *used->items, compare_digests);
     for (size_t i = 0; i < catalog_count(assembly->catalog); i++) {
         const struct catalog_entry *entry = catalog_at(assembly->catalog, i);
         if (entry->target == NULL &&
-            (assembly->used_count == 0 ||
-             !bsearch(&entry->content.digest, assembly->used, assembly->used_count,
-                      sizeof *assembly->used, compare_digests)))
+            (used->count == 0 || !bsearch(&entry->content.digest, used->items, used->count,
+                                          sizeof *used->items, compare_digests)))
             batch_drop_blob(assembly->batch, &entry->content.digest);
     }
 }
@@ -246,7 +260,7 @@ static enum errc oci_layer(struct assembly *assembly, struct descriptor *layer,
         return err->code;
     struct layer_result content = entry->content;
     bool plain = media_type_is_plain_layer(layer->media_type);
-    if (plain && content.content == CONTENT_TAR) {
+    if (plain && content.content == CONTENT_TAR && !assembly->verbatim) {
         if (check_diff_id(entry, diff_id, err) != ERR_OK)
             return err->code;
         note_layer(assembly, &content);
@@ -271,7 +285,7 @@ static enum errc oci_config(struct assembly *assembly, const struct manifest *ma
     if (find_blob(assembly, &manifest->config, ERR_CONFIG_MISSING, "config", &entry, err) != ERR_OK)
         return err->code;
     *digest = entry->content.raw;
-    if (media_type_is_image_config(manifest->config.media_type)) {
+    if (media_type_is_image_config(manifest->config.media_type) && !assembly->verbatim) {
         if (read_config(assembly, entry, out, err) != ERR_OK)
             return err->code;
         if (out->diff_id_count != manifest->layer_count) {
@@ -290,12 +304,21 @@ static enum errc oci_config(struct assembly *assembly, const struct manifest *ma
     return ERR_OK;
 }
 
+/* schema2 as slipway writes it has no way to say where else a layer can be had. */
+static bool has_foreign(const struct manifest *manifest)
+{
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        if (manifest->layers[i].foreign)
+            return true;
+    return false;
+}
+
 /* New bytes for an image whose layers were compressed. */
 static enum errc rebuild_image(struct assembly *assembly, const char *data, size_t size,
                                struct manifest *manifest, struct descriptor *out, struct error *err)
 {
     autobuf struct buf bytes = BUF_INIT(2 * MANIFEST_LIMIT_BYTES);
-    if (!assembly->schema2 || assembly->enclosing > 0) {
+    if (!assembly->schema2 || assembly->enclosing > 0 || has_foreign(manifest)) {
         if (manifest_replace_layers(data, size, manifest->layers, manifest->layer_count, &bytes,
                                     err) != ERR_OK)
             return err->code;
@@ -406,15 +429,18 @@ static enum errc oci_node(struct assembly *assembly, const struct descriptor *ro
         return err->code;
     *out = *root;
     snprintf(out->media_type, sizeof out->media_type, "%s", manifest.media_type);
+    bool one_member = manifest.kind == MANIFEST_INDEX && assembly->platform;
     enum errc rc;
     if (manifest.kind == MANIFEST_IMAGE)
         rc = oci_image(assembly, data, size, &manifest, out, config, err);
-    else if (assembly->platform)
+    else if (one_member)
         rc = oci_member(assembly, &manifest, depth, out, config, err);
     else
         rc = oci_index(assembly, data, size, &manifest, depth, out, err);
     if (rc == ERR_OK && digest_equal(&out->digest, &entry->content.digest))
         use_blob(assembly, &entry->content.digest);
+    else if (rc == ERR_OK && !one_member)
+        digest_list_add(&assembly->replaced, &root->digest);
     manifest_deinit(&manifest);
     return rc;
 }

@@ -8,15 +8,22 @@
 #include "gateway/image_choice.h"
 #include "image/docker_archive.h"
 
+struct digest_list {
+    struct digest *items; /* owned */
+    size_t count;
+    size_t capacity;
+};
+bool digest_list_has(const struct digest_list *list, const struct digest *digest);
+
 struct assembly {
     const struct catalog *catalog;   /* borrowed */
     struct batch *batch;             /* borrowed */
     bool schema2;                    /* a new manifest for an image is schema2 */
     const struct platform *platform; /* the one wished for, until it was found; NULL = any */
     unsigned enclosing;              /* indexes that are pushed around the manifest at hand */
-    struct digest *used;             /* blobs of the batch that the image needs; owned */
-    size_t used_count;
-    size_t used_capacity;
+    bool verbatim;                   /* no layer is compressed: bytes as they came */
+    struct digest_list used;         /* blobs of the batch that the image needs */
+    struct digest_list replaced;     /* manifests that got new bytes, by their old digest */
 };
 
 void assembly_deinit(struct assembly *assembly);

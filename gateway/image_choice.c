@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "gateway/assemble.h"
+#include "gateway/attachments.h"
 #include "image/manifest.h"
 
 #include <string.h>
@@ -13,11 +13,13 @@ struct candidate {
     struct descriptor root;            /* from index.json otherwise */
     struct archive_name *names;
     size_t name_count;
+    bool belongs; /* to another one */
 };
 
 struct listing {
     struct docker_archive docker;
     struct oci_layout layout;
+    struct attachments attachments; /* of the layout */
     struct candidate *candidates;
     size_t count;
     bool has_docker;
@@ -36,6 +38,7 @@ static void candidates_free(struct listing *listing)
 static void listing_deinit(struct listing *listing)
 {
     candidates_free(listing);
+    attachments_deinit(&listing->attachments);
     docker_archive_deinit(&listing->docker);
     oci_layout_deinit(&listing->layout);
 }
@@ -77,8 +80,13 @@ static void list_layout(struct listing *listing)
         while (at < listing->count &&
                !digest_equal(&listing->candidates[at].root.digest, &entry->descriptor.digest))
             at++;
-        if (at == listing->count)
-            listing->candidates[listing->count++].root = entry->descriptor;
+        if (at == listing->count) {
+            listing->candidates[listing->count].root = entry->descriptor;
+            listing->candidates[listing->count++].belongs = true;
+        }
+        /* One of its names may make it an image of its own. */
+        if (!attachments_include(&listing->attachments, entry))
+            listing->candidates[at].belongs = false;
         if (entry->named)
             add_name(&listing->candidates[at], &entry->name);
     }
@@ -131,12 +139,24 @@ static void append_name(struct buf *out, const struct candidate *candidate)
     }
 }
 
+/* Images of their own. */
+static size_t count_images(const struct listing *listing)
+{
+    size_t images = 0;
+    for (size_t i = 0; i < listing->count; i++)
+        images += !listing->candidates[i].belongs;
+    return images;
+}
+
 static enum errc fail_listing(enum errc code, const char *what, const struct listing *listing,
                               struct error *err)
 {
     autobuf struct buf names = BUF_INIT(4096);
+    bool only_images = code == ERR_AMBIGUOUS_IMAGE && count_images(listing) > 0;
     for (size_t i = 0; i < listing->count; i++) {
-        buf_text(&names, i ? ", " : "");
+        if (only_images && listing->candidates[i].belongs)
+            continue;
+        buf_text(&names, names.size ? ", " : "");
         append_name(&names, &listing->candidates[i]);
     }
     return fail(err, code, 0, "%s; the archive holds: %.700s", what, buf_cstr(&names));
@@ -195,15 +215,26 @@ static enum errc digest_matches(const struct catalog *catalog, struct batch *bat
     return ERR_OK;
 }
 
+/* The only image; an archive of nothing but signatures has those as its images. */
+static enum errc choose_only(const struct listing *listing, const struct candidate **out,
+                             struct error *err)
+{
+    size_t images = count_images(listing);
+    if (images > 1 || (images == 0 && listing->count > 1))
+        return fail_listing(ERR_AMBIGUOUS_IMAGE, "name one image with image=NAME", listing, err);
+    size_t at = 0;
+    while (images == 1 && listing->candidates[at].belongs)
+        at++;
+    *out = &listing->candidates[at];
+    return ERR_OK;
+}
+
 static enum errc choose(const struct catalog *catalog, struct batch *batch,
                         const struct listing *listing, const struct image_wish *wish,
                         const struct candidate **out, struct error *err)
 {
-    if (wish->image == NULL && listing->count > 1)
-        return fail_listing(ERR_AMBIGUOUS_IMAGE, "name one image with image=NAME", listing, err);
-    *out = &listing->candidates[0];
     if (wish->image == NULL)
-        return ERR_OK;
+        return choose_only(listing, out, err);
     struct error ignored = ERROR_INIT;
     struct digest digest;
     struct reference wanted = {0};
@@ -223,7 +254,7 @@ static enum errc choose(const struct catalog *catalog, struct batch *batch,
 }
 
 static enum errc assemble(const struct catalog *catalog, struct batch *batch,
-                          const struct listing *listing, const struct image_wish *wish,
+                          struct listing *listing, const struct image_wish *wish,
                           struct chosen_image *out, struct error *err)
 {
     const struct candidate *candidate = NULL;
@@ -238,6 +269,9 @@ static enum errc assemble(const struct catalog *catalog, struct batch *batch,
                                                              &chosen.manifest, &chosen.config, err)
                                      : assemble_oci_image(&assembly, &candidate->root,
                                                           &chosen.manifest, &chosen.config, err);
+    if (rc == ERR_OK && candidate->docker == NULL)
+        rc = attachments_assemble(&listing->attachments, &assembly, &chosen.referrers,
+                                  &chosen.referrer_count, err);
     if (rc == ERR_OK) {
         assembly_drop_unused(&assembly);
         chosen.name_count = candidate->name_count;
@@ -262,6 +296,7 @@ enum errc image_choose(const struct catalog *catalog, struct batch *batch,
     struct listing listing = {0};
     enum errc rc = read_listing(catalog, batch, &listing, err);
     if (rc == ERR_OK && listing.has_layout) {
+        attachments_find(catalog, batch, &listing.layout, &listing.attachments);
         list_layout(&listing);
         rc = assemble(catalog, batch, &listing, wish, out, err);
         candidates_free(&listing);
@@ -282,5 +317,6 @@ enum errc image_choose(const struct catalog *catalog, struct batch *batch,
 void chosen_image_deinit(struct chosen_image *chosen)
 {
     free(chosen->names);
+    free(chosen->referrers);
     *chosen = (struct chosen_image){0};
 }

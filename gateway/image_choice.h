@@ -12,6 +12,9 @@
  * else its own manifest with the layers' descriptors replaced; an index over such images is
  * replaced in the same way.
  *
+ * Signatures and other entries that only belong to an image (gateway/attachments.h) are no images
+ * to choose from as long as there is one; those of the chosen image come with it.
+ *
  * Every digest is checked before anything is pushed: blobs against their names, sizes against their
  * descriptors, uncompressed layers against the config's rootfs.diff_ids.
  */
@@ -21,6 +24,7 @@
 #include "image/catalog.h"
 #include "image/oci_layout.h"
 #include "store/batch.h"
+#include "upstream/push.h"
 
 #define INDEX_DEPTH_MAX 8 /* indexes within indexes */
 
@@ -35,6 +39,8 @@ struct chosen_image {
     struct digest config;       /* DIGEST_NONE for an index */
     struct archive_name *names; /* owned */
     size_t name_count;
+    struct push_referrer *referrers; /* owned; what belongs to it, see gateway/attachments.h */
+    size_t referrer_count;
 };
 
 /* Choose, verify, and put what is new (manifests, replaced layers) into the batch; blobs of the
