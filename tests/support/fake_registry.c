@@ -29,6 +29,8 @@ struct fake_registry {
     const char *wanted_scope;
     unsigned scoped_token; /* the first that was asked for with the wanted scope */
     const char *session_origin;
+    bool released;
+    pthread_cond_t release;
 };
 
 static const char *find(struct fake_registry *fake, const char *name)
@@ -201,6 +203,8 @@ static void apply(struct fake_registry *fake, struct fake_rule *rule,
     if (rule->body)
         snprintf(answer->body, sizeof answer->body, "%s", rule->body);
     answer->drop = rule->drop;
+    while (rule->hold && !fake->released)
+        pthread_cond_wait(&fake->release, &fake->lock);
 }
 
 static void handle(void *self, const struct double_request *request, struct double_answer *answer)
@@ -224,6 +228,7 @@ struct fake_registry *fake_registry_start(enum fake_auth auth)
     struct fake_registry *fake = xcalloc(1, sizeof *fake);
     fake->auth = auth;
     pthread_mutex_init(&fake->lock, NULL);
+    pthread_cond_init(&fake->release, NULL);
     fake->http = http_double_start(handle, fake);
     snprintf(fake->host, sizeof fake->host, "127.0.0.1:%u", http_double_port(fake->http));
     return fake;
@@ -231,11 +236,13 @@ struct fake_registry *fake_registry_start(enum fake_auth auth)
 
 void fake_registry_stop(struct fake_registry *fake)
 {
+    fake_registry_release(fake);
     http_double_stop(fake->http);
     for (size_t i = 0; i < fake->name_count; i++) {
         free(fake->names[i].name);
         free(fake->names[i].value);
     }
+    pthread_cond_destroy(&fake->release);
     pthread_mutex_destroy(&fake->lock);
     free(fake);
 }
@@ -246,6 +253,14 @@ void fake_registry_rule(struct fake_registry *fake, struct fake_rule rule)
     if (fake->rule_count == RULES_MAX)
         abort();
     fake->rules[fake->rule_count++] = rule;
+    pthread_mutex_unlock(&fake->lock);
+}
+
+void fake_registry_release(struct fake_registry *fake)
+{
+    pthread_mutex_lock(&fake->lock);
+    fake->released = true;
+    pthread_cond_broadcast(&fake->release);
     pthread_mutex_unlock(&fake->lock);
 }
 

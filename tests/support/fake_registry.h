@@ -23,6 +23,7 @@ struct fake_rule {
     const char *headers; /* "Name: value\r\n"; NULL: as usual */
     const char *body;
     bool drop; /* close without an answer */
+    bool hold; /* answer only after fake_registry_release(): what it asks for is done before */
 };
 
 struct fake_registry;
@@ -32,6 +33,9 @@ void fake_registry_stop(struct fake_registry *fake);
 
 /* Strings are borrowed. */
 void fake_registry_rule(struct fake_registry *fake, struct fake_rule rule);
+
+/* Held answers go out, and none is held any more. */
+void fake_registry_release(struct fake_registry *fake);
 
 /* Session URLs lead to this origin instead ("http://127.0.0.1:1"); borrowed. */
 void fake_registry_sessions_at(struct fake_registry *fake, const char *origin);
