@@ -45,6 +45,7 @@ struct registry_setting {
     bool plain_http;
     enum setting_upload upload;
     uint64_t chunk_bytes;
+    int64_t retry_wait_ms;
     enum setting_schema1 schema1;
 };
 

@@ -44,6 +44,10 @@ static void describe_limits(struct buf *out, const struct setting_row *row)
         buf_format(out, "%s to %s", setting_size_text(row->least, least),
                    setting_size_text(row->most, most));
         return;
+    case SETTING_DURATION:
+        buf_format(out, "%s to %s", setting_duration_text(row->least, least),
+                   setting_duration_text(row->most, most));
+        return;
     case SETTING_CHOICE:
         describe_choices(out, row->choices);
         return;

@@ -8,6 +8,8 @@
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 #define TIB (1024 * GIB)
+#define SECOND UINT64_C(1000)
+#define MINUTE (60 * SECOND)
 
 /* A choice is stored through an unsigned, see setting_set(). */
 static_assert(sizeof(enum setting_upload) == sizeof(unsigned) &&
@@ -103,6 +105,8 @@ static const char *const schema1[] = {
       "how blobs are sent")                                                                        \
     X("chunk", SETTING_SIZE, registry_setting, chunk_bytes, 64 * KIB, 5 * GIB, "95MiB", NULL,      \
       "size of one request when blobs are sent in pieces")                                         \
+    X("retry_wait", SETTING_DURATION, registry_setting, retry_wait_ms, 10, 10 * MINUTE, "5s", NULL, \
+      "wait after a first failed attempt; it grows by as much with each further one")              \
     X("schema1", SETTING_CHOICE, registry_setting, schema1, 0, 0, "fallback", schema1,             \
       "whether a registry that refuses newer manifests gets one of schema 1")
 /* clang-format on */

@@ -19,6 +19,7 @@ enum setting_type {
     SETTING_BOOL,        /* bool */
     SETTING_COUNT,       /* unsigned, `least` to `most` */
     SETTING_SIZE,        /* uint64_t, `least` to `most` bytes */
+    SETTING_DURATION,    /* int64_t, `least` to `most` milliseconds */
     SETTING_CHOICE,      /* an enum: the index into `choices` */
     SETTING_URLS,        /* endpoints and endpoint_count of a registry: `least` to `most` */
     SETTING_SECRET,      /* char *: the value itself */

@@ -33,8 +33,9 @@ static const struct unit size_units[] = {
     {NULL, 0},
 };
 
+/* From the largest, as above. */
 static const struct unit time_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {NULL, 0},
+    {"h", 3600 * KILO}, {"m", 60 * KILO}, {"s", KILO}, {"ms", 1}, {NULL, 0},
 };
 
 /* Digits, then one of the units; false when it is anything else or more than `most`. */
@@ -77,13 +78,23 @@ enum errc settings_duration(const char *text, int64_t *ms, struct error *err)
     return ERR_OK;
 }
 
+static const char *quantity_text(uint64_t number, const struct unit *units,
+                                 char out[SETTING_SIZE_TEXT_MAX])
+{
+    while (number % units->factor != 0)
+        units++;
+    snprintf(out, SETTING_SIZE_TEXT_MAX, "%" PRIu64 "%s", number / units->factor, units->name);
+    return out;
+}
+
 const char *setting_size_text(uint64_t bytes, char out[SETTING_SIZE_TEXT_MAX])
 {
-    const struct unit *unit = size_units;
-    while (bytes % unit->factor != 0)
-        unit++;
-    snprintf(out, SETTING_SIZE_TEXT_MAX, "%" PRIu64 "%s", bytes / unit->factor, unit->name);
-    return out;
+    return quantity_text(bytes, size_units, out);
+}
+
+const char *setting_duration_text(uint64_t ms, char out[SETTING_SIZE_TEXT_MAX])
+{
+    return quantity_text(ms, time_units, out);
 }
 
 static bool parse_port(const char *text, size_t size, uint16_t *port)

@@ -39,4 +39,7 @@ bool setting_host_is_loopback(const char *host);
 #define SETTING_SIZE_TEXT_MAX 32
 const char *setting_size_text(uint64_t bytes, char out[SETTING_SIZE_TEXT_MAX]);
 
+/* The same for settings_duration(): "5s", "1500ms". */
+const char *setting_duration_text(uint64_t ms, char out[SETTING_SIZE_TEXT_MAX]);
+
 #endif

@@ -121,6 +121,24 @@ static enum errc set_size(const struct setting_row *row, uint64_t *member, const
     return ERR_OK;
 }
 
+static enum errc set_duration(const struct setting_row *row, int64_t *member, const json_t *value,
+                              struct error *err)
+{
+    int64_t ms = 0;
+    if (!json_is_string(value))
+        return refuse(err, "a time, like \"30s\"");
+    if (settings_duration(json_string_value(value), &ms, err) != ERR_OK)
+        return err->code;
+    char least[SETTING_SIZE_TEXT_MAX];
+    char most[SETTING_SIZE_TEXT_MAX];
+    if ((uint64_t)ms < row->least || (uint64_t)ms > row->most)
+        return fail(err, ERR_SETTINGS, 0, "must be from %s to %s",
+                    setting_duration_text(row->least, least),
+                    setting_duration_text(row->most, most));
+    *member = ms;
+    return ERR_OK;
+}
+
 static enum errc set_choice(const struct setting_row *row, unsigned *member, const json_t *value,
                             struct error *err)
 {
@@ -249,6 +267,8 @@ enum errc setting_set(const struct setting_row *row, void *base, const json_t *v
         return set_count(row, member, value, err);
     case SETTING_SIZE:
         return set_size(row, member, value, err);
+    case SETTING_DURATION:
+        return set_duration(row, member, value, err);
     case SETTING_CHOICE:
         return set_choice(row, member, value, err);
     case SETTING_URLS:
@@ -329,6 +349,8 @@ json_t *setting_get(const struct setting_row *row, const void *base)
         return json_integer(*(const unsigned *)member);
     case SETTING_SIZE:
         return json_string(setting_size_text(*(const uint64_t *)member, size));
+    case SETTING_DURATION:
+        return json_string(setting_duration_text((uint64_t) * (const int64_t *)member, size));
     case SETTING_CHOICE:
         return json_string(row->choices[*(const unsigned *)member]);
     case SETTING_URLS:
@@ -362,6 +384,7 @@ void setting_clear(const struct setting_row *rows, size_t count, void *base)
         case SETTING_BOOL:
         case SETTING_COUNT:
         case SETTING_SIZE:
+        case SETTING_DURATION:
         case SETTING_CHOICE:
             break;
         }

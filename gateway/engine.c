@@ -61,6 +61,7 @@ static enum errc open_registries(const struct settings *settings, struct store *
                                              .upload = upload_way_of(setting->upload),
                                              .chunk_bytes = setting->chunk_bytes,
                                              .plain_http = setting->plain_http,
+                                             .retry_wait_ms = setting->retry_wait_ms,
                                              .schema1_never = setting->schema1 == SCHEMA1_NEVER};
     }
     struct registries_options options = {

@@ -32,7 +32,8 @@ static void every_key_is_read(void **state)
         "\"compression\":{\"codec\":\"zstd\",\"effort\":\"best\"},\"clients\":{\"anonymous\":true},"
         "\"registries\":{\"R.Example.com:5000\":{\"endpoints\":[\"https://a/x//\",\"http://b\"],"
         "\"username\":\"u\",\"password\":\"p\",\"ca\":\"/ca\",\"plain_http\":true,"
-        "\"upload\":\"chunked\",\"chunk\":1048576,\"schema1\":\"never\"}},"
+        "\"upload\":\"chunked\",\"chunk\":1048576,\"retry_wait\":\"1500ms\",\"schema1\":\"never\"}}"
+        ","
         "\"log\":{\"level\":\"debug\",\"format\":\"json\"}}");
     assert_string_equal(settings->listen, "[::1]:0");
     assert_string_equal(settings->data, "/d");
@@ -60,6 +61,7 @@ static void every_key_is_read(void **state)
     assert_true(entry->plain_http);
     assert_int_equal(entry->upload, UPLOAD_CHUNKED);
     assert_int_equal(entry->chunk_bytes, 1048576);
+    assert_int_equal(entry->retry_wait_ms, 1500);
     assert_int_equal(entry->schema1, SCHEMA1_NEVER);
     assert_null(settings_registry(settings, "r.example.com"));
     settings_free(settings);
@@ -188,6 +190,30 @@ static void numbers_have_limits(void **state)
     }
     expect_refusal("{\"limits\":{\"uploads\":-1}}", "limits.uploads", "from 1 to 1024");
     expect_refusal("{\"limits\":{\"uploads\":4294967297}}", "limits.uploads", "from 1 to 1024");
+}
+
+static void times_have_limits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool taken;
+    } cases[] = {
+        {"\"9ms\"", false},     {"\"10ms\"", true}, {"\"11ms\"", true},
+        {"\"599999ms\"", true}, {"\"600s\"", true}, {"\"600001ms\"", false},
+        {"\"10m\"", true},      {"\"11m\"", false}, {"\"0s\"", false},
+        {"5", false},           {"\"5\"", false},   {"\"5 s\"", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        autofree char *text =
+            xasprintf("{\"registries\":{\"r\":{\"retry_wait\":%s}}}", cases[i].text);
+        if (cases[i].taken)
+            settings_free(parsed(text));
+        else
+            expect_refusal(text, "registries.r.retry_wait", "must be ");
+    }
+    expect_refusal("{\"registries\":{\"r\":{\"retry_wait\":\"11m\"}}}", "registries.r.retry_wait",
+                   "from 10ms to 10m");
 }
 
 static void sizes_have_limits(void **state)
@@ -399,7 +425,7 @@ static void printing_hides_secrets(void **state)
               "\"gzip\",\"effort\":\"fast\"},\"clients\":{\"anonymous\":false},\"log\":{\"level\":"
               "\"info\",\"format\":\"text\"},\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],"
               "\"username\":\"u\",\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":"
-              "\"auto\",\"chunk\":\"1000000B\",\"schema1\":\"fallback\"}}}");
+              "\"auto\",\"chunk\":\"1000000B\",\"retry_wait\":\"5s\",\"schema1\":\"fallback\"}}}");
 }
 
 int main(void)
@@ -414,6 +440,7 @@ int main(void)
         cmocka_unit_test(no_settings_are_no_settings),
         cmocka_unit_test(numbers_have_limits),
         cmocka_unit_test(sizes_have_limits),
+        cmocka_unit_test(times_have_limits),
         cmocka_unit_test(paths_start_at_the_file),
         cmocka_unit_test(unreadable_files_are_refused),
         cmocka_unit_test(file_size_is_limited),
