@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "upstream/push_retry.h"
 #include "upstream/registry_manifest.h"
 
 #include <stdio.h>
@@ -118,17 +119,43 @@ static enum errc rewrite(struct push *push, struct registry_client *client, cons
     return ERR_OK;
 }
 
+struct note {
+    struct push *push;
+    struct registry_client *client;
+    const char *tag;
+    const char *turn; /* of the list, among all of the registry */
+    const struct referrer *referrer;
+};
+
+static enum errc attempt(void *self, struct error *err)
+{
+    const struct note *note = self;
+    struct registry_host *host = note->push->repository->endpoint->host;
+    if (gate_wait_open(&host->transfers, &note->push->stop, err) != ERR_OK ||
+        turns_take(&host->referrer_turns, note->turn, &note->push->stop, err) != ERR_OK)
+        return err->code;
+    enum errc code = rewrite(note->push, note->client, note->tag, note->referrer, err);
+    turns_give(&host->referrer_turns, note->turn);
+    return code;
+}
+
 enum errc referrers_note(struct push *push, struct registry_client *client,
                          const struct digest *subject, const struct referrer *referrer,
                          struct error *err)
 {
-    struct turns *turns = &push->repository->endpoint->host->referrer_turns;
     char tag[REFERRERS_TAG_MAX];
     referrers_tag(subject, tag);
-    autofree char *name = xasprintf("%s:%s", push->repository->path, tag);
-    if (turns_take(turns, name, &push->stop, err) != ERR_OK)
-        return err->code;
-    enum errc code = rewrite(push, client, tag, referrer, err);
-    turns_give(turns, name);
-    return code == ERR_OK ? ERR_OK : error_wrap(err, "list of referrers %s", tag);
+    autofree char *turn = xasprintf("%s:%s", push->repository->path, tag);
+    autofree char *what = xasprintf("%s list of referrers", push->target);
+    struct note note = {
+        .push = push,
+        .client = client,
+        .tag = tag,
+        .turn = turn,
+        .referrer = referrer,
+    };
+    const struct push_work work = {.what = what, .attempt = attempt, .self = &note};
+    if (push_retry(push, &work, err) != ERR_OK)
+        return error_wrap(err, "list of referrers %s", tag);
+    return ERR_OK;
 }

@@ -20,7 +20,7 @@ from support.archives import docker_save_old, oci_folder
 from support.curl import Reply
 from support.gateway import Gateway, failed
 from support.images import CREATED, Image, files_layer, make_small_image
-from support.nginx import RefusingProxy
+from support.nginx import Nginx
 from support.processes import must_run
 from support.pulled import sha256, uncompressed
 from support.registry import Answer, Registry
@@ -45,11 +45,11 @@ def old_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]
 @pytest.fixture(scope="module")
 def refusing(
     tmp_path_factory: pytest.TempPathFactory, old_registry: Registry
-) -> Iterator[RefusingProxy]:
+) -> Iterator[Nginx]:
     """The old registry as old registries answer to schema2 and OCI manifests."""
-    body = oci_error("MANIFEST_INVALID")
+    refusal = (400, oci_error("MANIFEST_INVALID"))
     folder = tmp_path_factory.mktemp("refusing")
-    with RefusingProxy(folder, old_registry.host, [SCHEMA2, OCI], 400, body) as running:
+    with Nginx(folder, old_registry.host, refused=[SCHEMA2, OCI], refusal=refusal) as running:
         yield running
 
 
@@ -113,7 +113,7 @@ def served(registry: Registry, repository: str, reference: str) -> Answer:
 
 
 def test_signed_schema1_is_served_as_reported(
-    gateway: Gateway, refusing: RefusingProxy, old_registry: Registry, tmp_path: Path, seed: str
+    gateway: Gateway, refusing: Nginx, old_registry: Registry, tmp_path: Path, seed: str
 ) -> None:
     image = stepwise_image(tmp_path / "files", seed)
     archive = docker_save_old([(image, ["m/old:1.0"])], tmp_path / "image.tar")
@@ -139,7 +139,7 @@ def test_signed_schema1_is_served_as_reported(
 
 
 def test_history_and_layers_newest_first(
-    gateway: Gateway, refusing: RefusingProxy, old_registry: Registry, tmp_path: Path, seed: str
+    gateway: Gateway, refusing: Nginx, old_registry: Registry, tmp_path: Path, seed: str
 ) -> None:
     image = stepwise_image(tmp_path / "files", seed)
     archive = docker_save_old([(image, ["m/steps:1.0"])], tmp_path / "image.tar")
@@ -170,7 +170,7 @@ def test_history_and_layers_newest_first(
 
 
 def test_other_tools_read_it(
-    gateway: Gateway, refusing: RefusingProxy, old_registry: Registry, tmp_path: Path, seed: str
+    gateway: Gateway, refusing: Nginx, old_registry: Registry, tmp_path: Path, seed: str
 ) -> None:
     image = make_small_image(tmp_path / "files", seed)
     archive = docker_save_old([(image, ["m/read:1.0"])], tmp_path / "image.tar")
@@ -192,7 +192,7 @@ def test_other_tools_read_it(
 
 
 def test_the_same_image_keeps_its_digest_and_its_signer(
-    refusing: RefusingProxy, old_registry: Registry, tmp_path: Path, archive: Path
+    refusing: Nginx, old_registry: Registry, tmp_path: Path, archive: Path
 ) -> None:
     """From push to push, and from data folder to data folder; the key stays in its folder."""
     seen = []
@@ -228,8 +228,11 @@ def test_refusals_of_the_kind_fall_back(
     gateway: Gateway, old_registry: Registry, tmp_path: Path, archive: Path, status: int, code: str
 ) -> None:
     name = f"m/kind-{status}-{code.lower().replace('_', '-')}"
-    with RefusingProxy(
-        tmp_path / "nginx", old_registry.host, [SCHEMA2], status, oci_error(code)
+    with Nginx(
+        tmp_path / "nginx",
+        old_registry.host,
+        refused=[SCHEMA2],
+        refusal=(status, oci_error(code)),
     ) as proxy:
         assert the_result(gateway.post(archive, f"{proxy.host}/{name}:1"))["media_type"] == SCHEMA1
 
@@ -239,7 +242,6 @@ def test_refusals_of_the_kind_fall_back(
     ((403, "DENIED", "DENIED"), (400, "TAG_INVALID", "MANIFEST_REFUSED")),
 )
 def test_other_refusals_do_not(
-    gateway: Gateway,
     old_registry: Registry,
     tmp_path: Path,
     archive: Path,
@@ -248,15 +250,20 @@ def test_other_refusals_do_not(
     expected: str,
 ) -> None:
     name = f"m/other-{status}"
-    with RefusingProxy(
-        tmp_path / "nginx", old_registry.host, [SCHEMA2], status, oci_error(code)
-    ) as proxy:
-        failed(gateway.post(archive, f"{proxy.host}/{name}:1"), expected, "registry")
+    with Nginx(
+        tmp_path / "nginx",
+        old_registry.host,
+        refused=[SCHEMA2],
+        refusal=(status, oci_error(code)),
+    ) as proxy, Gateway(
+        tmp_path / "gateway", {"registries": {proxy.host: {"retry_wait": "10ms"}}}
+    ) as running:
+        failed(running.post(archive, f"{proxy.host}/{name}:1"), expected, "registry")
     assert old_registry.tags(name) == []
 
 
 def test_never_means_never(
-    refusing: RefusingProxy, old_registry: Registry, tmp_path: Path, archive: Path
+    refusing: Nginx, old_registry: Registry, tmp_path: Path, archive: Path
 ) -> None:
     config = {"registries": {refusing.host: {"schema1": "never"}}}
     with Gateway(tmp_path / "gateway", config) as running:
@@ -269,7 +276,7 @@ def test_never_means_never(
 
 
 def test_oci_manifests_never_fall_back(
-    gateway: Gateway, refusing: RefusingProxy, old_registry: Registry, tmp_path: Path, seed: str
+    gateway: Gateway, refusing: Nginx, old_registry: Registry, tmp_path: Path, seed: str
 ) -> None:
     image = make_small_image(tmp_path / "files", seed)
     layout = oci_folder(image, tmp_path / "oci", "m/oci:1.0")
@@ -282,8 +289,11 @@ def test_when_schema1_is_refused_too_the_first_refusal_is_told(
     gateway: Gateway, tmp_path: Path, archive: Path
 ) -> None:
     """docker-registry without the compatibility switch takes no schema1."""
-    with Registry(tmp_path / "new") as registry, RefusingProxy(
-        tmp_path / "nginx", registry.host, [SCHEMA2], 415, oci_error("ANY", "the first refusal")
+    with Registry(tmp_path / "new") as registry, Nginx(
+        tmp_path / "nginx",
+        registry.host,
+        refused=[SCHEMA2],
+        refusal=(415, oci_error("ANY", "the first refusal")),
     ) as proxy:
         error = failed(
             gateway.post(archive, f"{proxy.host}/m/both:1"), "REGISTRY_UNSUPPORTED", "registry"

@@ -1,101 +1,137 @@
-"""nginx in front of a registry, as many registries have it: to refuse what a test wants refused.
+"""nginx in front of a registry, as the field has it: with a limit on the body of a request, or
+refusing kinds of manifests.
 
-nginx cannot choose its own port, so one that was free a moment ago is tried, and another one when
+It cannot choose a port itself: it is given one that was free a moment before, and another one when
 somebody was faster.
 """
 from __future__ import annotations
 
+import re
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from support.processes import Process
+from support.processes import Process, plain_environment
 from support.waiting import wait_until
 
-CONFIG = """\
+ATTEMPTS = 5
+
+CONFIG = """
 daemon off;
 master_process off;
 pid {folder}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 64; }}
+error_log stderr notice;
+events {{ worker_connections 256; }}
 http {{
-    access_log {folder}/access.log;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    map_hash_bucket_size 256;
-    map "$request_method $http_content_type" $refused {{
-        default 0;
-{rows}
+  log_format lines '$status $request_length $request';
+  access_log {folder}/access.log lines;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  client_max_body_size {body_limit};
+  map_hash_bucket_size 256;
+  map "$request_method $http_content_type" $refused {{
+    default 0;
+{refused}
+  }}
+  server {{
+    listen 127.0.0.1:{port};
+    error_page 418 = @refuse;
+    location @refuse {{
+      default_type application/json;
+      return {refusal_status} '{refusal_body}';
     }}
-    server {{
-        listen 127.0.0.1:{port};
-        client_max_body_size 0;
-        location / {{
-            if ($refused) {{ return 418; }}
-            proxy_pass http://{upstream};
-            proxy_set_header Host $http_host;
-            proxy_request_buffering off;
-            proxy_http_version 1.1;
-        }}
-        error_page 418 = @refuse;
-        location @refuse {{
-            default_type application/json;
-            return {status} '{body}';
-        }}
+    location / {{
+      if ($refused) {{ return 418; }}
+      proxy_pass http://{upstream};
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
     }}
+  }}
 }}
 """
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+@dataclass(frozen=True)
+class Passed:
+    """One line of the access log."""
+
+    status: int
+    size: int  # of the request, with its head
+    method: str
+    path: str
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+class Nginx:
+    """A running nginx; a context manager.
 
-
-class RefusingProxy:
-    """A context manager: PUTs of these media types get `status` and `body`, all else passes."""
+    A PUT of one of the media types `refused` is answered with `refusal`, a status and a body.
+    """
 
     def __init__(
-        self, folder: Path, upstream: str, media_types: list[str], status: int, body: str
+        self,
+        folder: Path,
+        upstream: str,
+        body_limit: str = "0",
+        *,
+        refused: Sequence[str] = (),
+        refusal: tuple[int, str] = (415, ""),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._rows = "\n".join(f'        "PUT {one}" 1;' for one in media_types)
-        self._values = {"upstream": upstream, "status": status, "body": body}
-
-    def _start(self) -> bool:
-        self.port = free_port()
-        config = self._folder / "nginx.conf"
-        config.write_text(
-            CONFIG.format(folder=self._folder, port=self.port, rows=self._rows, **self._values)
-        )
-        argv = ["nginx", "-c", config, "-p", self._folder, "-e", "stderr"]
-        self.process = Process(argv, self._folder, "nginx")
-        wait_until(lambda: listens(self.port) or not self.process.running(), "nginx")
-        return self.process.running()
-
-    def __enter__(self) -> RefusingProxy:
-        for _ in range(5):
-            if self._start():
-                return self
-            self.process.stop()
-        raise AssertionError(f"nginx does not start\n{self.process.stderr()}")
-
-    def __exit__(self, *_: object) -> None:
-        self.process.stop()
+        self._upstream = upstream
+        self._body_limit = body_limit
+        self._refused = "\n".join(f'    "PUT {one}" 1;' for one in refused)
+        self._refusal = refusal
+        self.port = 0
 
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def requests(self, method: str, part: str) -> list[str]:
-        lines = (self._folder / "access.log").read_text().splitlines()
-        return [line for line in lines if f'"{method} ' in line and part in line]
+    def _start(self) -> bool:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        config = self._folder / "nginx.conf"
+        config.write_text(
+            CONFIG.format(
+                folder=self._folder,
+                port=self.port,
+                upstream=self._upstream,
+                body_limit=self._body_limit,
+                refused=self._refused,
+                refusal_status=self._refusal[0],
+                refusal_body=self._refusal[1],
+            )
+        )
+        argv = ["nginx", "-p", self._folder, "-c", config, "-e", "stderr"]
+        self._process = Process(argv, self._folder, "nginx", env=plain_environment(self._folder))
+
+        def settled() -> bool:
+            return not self._process.running() or "getrlimit(" in self._process.stderr()
+
+        wait_until(settled, "nginx started or gave up")
+        return self._process.running()
+
+    def __enter__(self) -> Nginx:
+        if not any(self._start() for _ in range(ATTEMPTS)):
+            raise AssertionError(self._process.stderr())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stop()
+
+    def requests(self) -> list[Passed]:
+        """What was asked so far; a line is written when its answer is."""
+        found = []
+        for line in (self._folder / "access.log").read_text().splitlines():
+            if r"\x16\x03" in line:
+                continue  # TLS is tried first, on a port that does not speak it
+            match = re.fullmatch(r"(\d+) (\d+) (\S+) (\S+) HTTP/1\.1", line)
+            assert match, line
+            found.append(Passed(int(match[1]), int(match[2]), match[3], match[4]))
+        return found
