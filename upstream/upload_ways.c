@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Progress is told over the whole blob, whatever one request sends of it. */
 struct part {
@@ -45,6 +46,7 @@ static enum errc send_part(struct upload *upload, const char *method, struct url
         .content_range = ranged && size > 0 ? range : NULL,
         .body = &body,
         .once = true,
+        .stop_grace_ms = strcmp(method, "POST") == 0 ? UPLOAD_OPEN_GRACE_MS : 0,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .sent = blob->sent && size > 0 ? part_sent : NULL,
         .sent_arg = &part,

@@ -1,0 +1,121 @@
+"""How blobs are sent to registries that do not take them in the first way tried."""
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from support.archives import docker_save_old
+from support.command import slipway
+from support.gateway import Gateway, failed, pushed
+from support.images import Image, image_config, seal
+from support.nginx import Nginx, Passed
+from support.pulled import pull
+from support.registry import Registry
+from support.tars import TarBuilder
+from support.waiting import wait_until
+
+MIB = 1 << 20
+
+
+def random_archive(folder: Path, name: str, sizes: tuple[int, ...]) -> Path:
+    """An image whose layers do not get smaller by compression, new each time."""
+    folder = folder / name
+    folder.mkdir(parents=True)
+    layers = []
+    for number, size in enumerate(sizes):
+        with TarBuilder(folder / f"{number}.tar") as tar:
+            tar.file(f"data/{name}-{number}", os.urandom(size))
+        layers.append(seal(folder / f"{number}.tar"))
+    image = Image(image_config(layers, name), tuple(layers))
+    return docker_save_old([(image, ["m/source:1.0"])], folder / "image.tar")
+
+
+def refused(requests: list[Passed]) -> list[Passed]:
+    """What a push should not have tried; that a blob is not there yet is no attempt."""
+    return [
+        request
+        for request in requests
+        if request.status >= 400 and request.method not in ("HEAD", "GET")
+    ]
+
+
+def methods(registry: Registry, method: str, repository: str) -> int:
+    return len(registry.requests(method, f"/v2/{repository}/blobs/uploads/"))
+
+
+def test_a_body_limit_is_found_and_remembered(registry: Registry, tmp_path: Path) -> None:
+    sizes = (6 * MIB, 3 * MIB, 100_000)
+    with Nginx(tmp_path / "nginx", registry.host, "1m") as nginx:
+        gateway = Gateway(tmp_path / "gateway")
+        seen = 0
+
+        def push(name: str) -> list[Passed]:
+            nonlocal seen
+            target = f"{nginx.host}/ladder/{name}:1"
+            archive = random_archive(tmp_path, name, sizes)
+            (result,) = pushed(gateway.post(archive, target))
+            image = pull(f"{registry.host}/ladder/{name}:1", tmp_path / f"pulled-{name}")
+            assert image.digest == result["digest"]
+            assert result["layers"]["uploaded"] == 3
+            requests = nginx.requests()
+            fresh, seen = requests[seen:], len(requests)
+            return fresh
+
+        with gateway:
+            first = push("first")
+            found = refused(first)
+            assert found and {request.status for request in found} == {413}
+            assert len(found) <= 4, "two large layers, at most two refusals each"
+            assert not refused(push("second"))
+        with gateway:
+            third = push("third")
+        assert not refused(third)
+        # The largest layer went in chunks of the limit, the smallest in one body.
+        assert sum(request.method == "PATCH" for request in third) == 7 + 4
+        assert all(request.size < MIB + 8192 for request in third)
+        assert not registry.open_uploads()
+
+
+def test_the_command_remembers_too(registry: Registry, tmp_path: Path) -> None:
+    with Nginx(tmp_path / "nginx", registry.host, "1m") as nginx:
+        counts = []
+        for name in ("one", "two"):
+            archive = random_archive(tmp_path, name, (2 * MIB,))
+            words = (archive, f"{nginx.host}/ladder/command-{name}:1", "--data", tmp_path / "data")
+            done = slipway(tmp_path, "push", *words)
+            assert done.returncode == 0, done.stderr
+            counts.append(len(refused(nginx.requests())))
+        assert counts == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "way, patches, puts", [("put", 0, 3), ("patch", 3, 3), ("chunked", 4 + 2 + 1, 3)]
+)
+def test_a_configured_way(
+    registry: Registry, tmp_path: Path, way: str, patches: int, puts: int
+) -> None:
+    config = {"registries": {registry.host: {"upload": way, "chunk": "256KiB"}}}
+    archive = random_archive(tmp_path, way, (MIB - 4096, MIB // 4 + 10_000))
+    repository = f"ladder/way-{way}"
+    with Gateway(tmp_path / "gateway", config) as gateway:
+        (result,) = pushed(gateway.post(archive, f"{registry.host}/{repository}:1"))
+    assert pull(f"{registry.host}/{repository}:1", tmp_path / "out").digest == result["digest"]
+    assert methods(registry, "PATCH", repository) == patches
+    assert methods(registry, "PUT", repository) == puts
+
+
+def test_a_way_that_the_registry_does_not_know(registry: Registry, tmp_path: Path) -> None:
+    """docker-registry answers a single POST with a session, which is taken back."""
+    config = {"registries": {registry.host: {"upload": "post"}}}
+    archive = random_archive(tmp_path, "post", (50_000,))
+    with Gateway(tmp_path / "gateway", config) as gateway:
+        reply = gateway.post(archive, f"{registry.host}/ladder/way-post:1")
+    error = failed(reply, "REGISTRY_UNSUPPORTED", "registry")
+    assert re.search(r"does not take a blob in one POST", error["message"])
+    wait_until(
+        lambda: any('" 204 ' in line for line in registry.requests("DELETE", "ladder/way-post")),
+        "the session is taken back",
+    )
