@@ -114,6 +114,76 @@ char *answer_report(const struct push_report *report)
     return print_and_drop(root);
 }
 
+static char *line_and_drop(json_t *value)
+{
+    autofree char *text = print_and_drop(value);
+    return xasprintf("%s\n", text);
+}
+
+char *answer_begin(const struct push_report *report)
+{
+    char digest[DIGEST_TEXT_MAX];
+    autofree char *words =
+        xasprintf("Pushing %s to %zu target%s", digest_text(&report->manifest.digest, digest),
+                  report->count, report->count == 1 ? "" : "s");
+    json_t *push = json_object();
+    set_text(push, "id", report->id);
+    json_object_set_new(push, "image", image_value(report));
+    json_t *root = json_object();
+    set_text(root, "status", words);
+    json_object_set_new(root, "push", push);
+    return line_and_drop(root);
+}
+
+char *answer_event(const struct progress_event *event)
+{
+    json_t *root = json_object();
+    set_text(root, "status", event->status);
+    if (event->id) {
+        json_t *detail = json_object();
+        if (event->kind == PROGRESS_BYTES) {
+            set_number(detail, "current", event->current);
+            set_number(detail, "total", event->total);
+        }
+        set_text(root, "id", event->id);
+        json_object_set_new(root, "progressDetail", detail);
+    }
+    set_text(root, "target", event->target);
+    return line_and_drop(root);
+}
+
+static void set_aux(json_t *root, const struct push_result *result)
+{
+    json_t *aux = json_object();
+    set_text(aux, "Tag", result->target.tag);
+    set_digest(aux, "Digest", &result->digest);
+    set_number(aux, "Size", result->size);
+    json_object_set_new(root, "aux", aux);
+}
+
+/* Docker's clients decode `code` as a number. */
+static void set_error(json_t *root, const struct error *err)
+{
+    json_t *detail = json_object();
+    set_number(detail, "code", (uint64_t)error_http_status(err->code));
+    set_text(detail, "message", err->text);
+    json_object_set_new(root, "errorDetail", detail);
+    set_text(root, "error", err->text);
+}
+
+char *answer_outcome(const struct push_result *result)
+{
+    char target[REFERENCE_TEXT_MAX];
+    json_t *root = json_object();
+    if (result->state == PUSH_PUSHED)
+        set_aux(root, result);
+    else
+        set_error(root, &result->error);
+    set_text(root, "target", reference_text(&result->target, target));
+    json_object_set_new(root, "result", result_value(result));
+    return line_and_drop(root);
+}
+
 char *answer_version(void)
 {
     json_t *libraries = json_object();

@@ -13,6 +13,22 @@ char *answer_error(const struct error *err);
 /* The push object of a report that has results. */
 char *answer_report(const struct push_report *report);
 
+/*
+ * Lines of an event stream, in the form that Docker's API gives progress, each ended by a newline.
+ * What Docker has no member for stands beside it.
+ */
+
+/* {"status", "push":{"id","image"}}: the first. */
+char *answer_begin(const struct push_report *report);
+
+/* {"status", "id", "progressDetail":{"current","total"}, "target"}; a message has no id. */
+char *answer_event(const struct progress_event *event);
+
+/* The end of one target: {"aux":{"Tag","Digest","Size"}, "target", "result"} or
+ * {"errorDetail":{"code","message"}, "error", "target", "result"}; `result` is what the push object
+ * has for it. */
+char *answer_outcome(const struct push_result *result);
+
 /* {"version", "libraries":{...}} */
 char *answer_version(void);
 

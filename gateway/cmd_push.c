@@ -174,35 +174,37 @@ static enum errc pull_shown(void *self, const uint8_t **data, size_t *size, stru
     return ERR_OK;
 }
 
-static enum errc push_with(struct engine *engine, const struct push_options *options,
-                           struct archive_input *input, struct cancel *cancel, char **text,
+/* One push as it is shown: where its bytes come from, and who gets its events. */
+struct shown_push {
+    const struct push_options *options;
+    struct source archive;
+    uint64_t archive_bytes;
+    struct progress progress;
+    struct cancel *cancel;
+};
+
+static enum errc push_with(struct engine *engine, const struct shown_push *shown, char **text,
                            struct error *err)
 {
     struct push_report report;
     struct push_request *requests = NULL;
     push_report_init(&report);
-    struct push_print *print = push_print_new(isatty(STDERR_FILENO) == 1);
-    struct shown_source shown = {
-        .input = input, .inner = archive_input_source(input), .print = print};
-    struct progress progress = push_print_progress(print);
-    enum errc rc =
-        archive_take(engine, &options->order, (struct source){.pull = pull_shown, .self = &shown},
-                     cancel, &report, &requests, err);
+    enum errc rc = archive_take(engine, &shown->options->order, shown->archive, shown->cancel,
+                                &report, &requests, err);
     if (rc == ERR_OK) {
-        archive_send(engine, requests, &progress, cancel, &report);
+        archive_send(engine, requests, &shown->progress, shown->cancel, &report);
         *text = answer_report(&report);
     }
-    push_print_free(print);
     free(requests);
     push_report_deinit(&report);
     return rc;
 }
 
-static enum errc push_embedded(const struct push_options *options, struct archive_input *input,
-                               struct cancel *cancel, char **text, struct error *err)
+static enum errc push_embedded(const struct shown_push *shown, char **text, struct error *err)
 {
     struct settings *settings = NULL;
     struct engine *engine = NULL;
+    const struct push_options *options = shown->options;
     if (cli_settings(options->config, NULL, options->data, &settings, err) != ERR_OK)
         return err->code;
     /* Progress and results say what there is to say; the log is for what went wrong beside them. */
@@ -210,9 +212,42 @@ static enum errc push_embedded(const struct push_options *options, struct archiv
     log_setup(wordy ? LOG_DEBUG : LOG_WARN, settings->log.format);
     enum errc rc = engine_open(settings, true, &engine, err);
     if (rc == ERR_OK)
-        rc = push_with(engine, options, input, cancel, text, err);
+        rc = push_with(engine, shown, text, err);
     engine_close(engine);
     settings_free(settings);
+    return rc;
+}
+
+static enum errc push_by_gateway(const struct shown_push *shown, json_t **answer, struct error *err)
+{
+    const struct remote_push push = {.url = shown->options->gateway,
+                                     .order = &shown->options->order,
+                                     .archive = &shown->archive,
+                                     .archive_bytes = shown->archive_bytes,
+                                     .progress = &shown->progress,
+                                     .cancel = shown->cancel};
+    return push_remote(&push, answer, err);
+}
+
+/* The push object, as text and parsed; what is shown meanwhile is complete when this returns. */
+static enum errc push_shown(const struct push_options *options, struct archive_input *input,
+                            struct cancel *cancel, char **text, json_t **answer, struct error *err)
+{
+    struct push_print *print = push_print_new(isatty(STDERR_FILENO) == 1);
+    struct shown_source source = {
+        .input = input, .inner = archive_input_source(input), .print = print};
+    const struct shown_push shown = {.options = options,
+                                     .archive = {.pull = pull_shown, .self = &source},
+                                     .archive_bytes = input->size_bytes,
+                                     .progress = push_print_progress(print),
+                                     .cancel = cancel};
+    enum errc rc =
+        options->gateway ? push_by_gateway(&shown, answer, err) : push_embedded(&shown, text, err);
+    push_print_free(print);
+    if (options->gateway)
+        *text = *answer ? json_compact(*answer) : NULL;
+    else
+        *answer = *text ? json_loads(*text, 0, NULL) : NULL;
     return rc;
 }
 
@@ -226,14 +261,7 @@ static int run(const struct push_options *options, struct cancel *cancel)
     }
     autofree char *text = NULL;
     autojson json_t *answer = NULL;
-    enum errc rc;
-    if (options->gateway) {
-        rc = push_remote(options->gateway, &options->order, &input, cancel, &answer, &err);
-        text = answer ? json_compact(answer) : NULL;
-    } else {
-        rc = push_embedded(options, &input, cancel, &text, &err);
-        answer = text ? json_loads(text, 0, NULL) : NULL;
-    }
+    enum errc rc = push_shown(options, &input, cancel, &text, &answer, &err);
     archive_input_close(&input);
     if (rc == ERR_OK)
         return print_result(options, text, answer);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define RETRY_AFTER_S "5"
+#define MEDIA_NDJSON "application/x-ndjson"
 
 enum phase { PHASE_BODY, PHASE_WAIT, PHASE_ANSWERED };
 
@@ -29,6 +30,35 @@ static enum MHD_Result reply(struct MHD_Connection *connection, int status, char
     if (header)
         MHD_add_response_header(response, header, value);
     enum MHD_Result queued = MHD_queue_response(connection, (unsigned)status, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
+#define STREAM_BLOCK_BYTES ((size_t)16 * 1024)
+
+static ssize_t read_stream(void *stream, uint64_t position, char *out, size_t size)
+{
+    (void)position;
+    ssize_t got = event_stream_read(stream, out, size);
+    return got == EVENT_STREAM_END ? MHD_CONTENT_READER_END_OF_STREAM : got;
+}
+
+static void free_stream(void *stream)
+{
+    event_stream_abandon(stream);
+}
+
+/* `stream` is taken. */
+static enum MHD_Result reply_stream(struct MHD_Connection *connection, struct event_stream *stream)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, stream, free_stream);
+    if (response == NULL) {
+        event_stream_abandon(stream);
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, MEDIA_NDJSON);
+    enum MHD_Result queued = MHD_queue_response(connection, 200, response);
     MHD_destroy_response(response);
     return queued;
 }
@@ -143,6 +173,42 @@ static void resume_connection(void *connection)
     MHD_resume_connection(connection);
 }
 
+/* One element of Accept names the type and does not exclude it (RFC 9110, 12.5.1). */
+static bool element_names(const char *element, size_t size, const char *type)
+{
+    size_t length = strlen(type);
+    if (size < length || strncasecmp(element, type, length) != 0)
+        return false;
+    autofree char *rest = xstrndup(element + length, size - length);
+    if (strspn(rest, " \t;") == 0 && *rest != '\0')
+        return false;
+    const char *weight = strcasestr(rest, "q=");
+    return weight == NULL || strtod(weight + 2, NULL) > 0;
+}
+
+static enum MHD_Result on_accept(void *self, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
+{
+    (void)kind;
+    bool *named = self;
+    if (strcasecmp(key, MHD_HTTP_HEADER_ACCEPT) != 0 || value == NULL)
+        return MHD_YES;
+    for (const char *at = value; *at && !*named;) {
+        at += strspn(at, " \t,");
+        size_t size = strcspn(at, ",");
+        *named = element_names(at, size, MEDIA_NDJSON);
+        at += size;
+    }
+    return MHD_YES;
+}
+
+static bool wants_events(struct MHD_Connection *connection)
+{
+    bool named = false;
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, on_accept, &named);
+    return named;
+}
+
 static enum MHD_Result post_image(struct uploads *uploads, struct MHD_Connection *connection,
                                   void **out)
 {
@@ -152,7 +218,7 @@ static enum MHD_Result post_image(struct uploads *uploads, struct MHD_Connection
     struct feeder feeder = {
         .suspend = suspend_connection, .resume = resume_connection, .connection = connection};
     if (parse_order(uploads, connection, order, &err) != ERR_OK ||
-        upload_new(uploads, order, feeder, &upload, &err) != ERR_OK) {
+        upload_new(uploads, order, wants_events(connection), feeder, &upload, &err) != ERR_OK) {
         push_order_deinit(order);
         free(order);
         return reply_error(connection, &err);
@@ -217,12 +283,13 @@ enum MHD_Result route_continue(void *opaque, const char *data, size_t *size)
         upload_end(context->upload);
         context->phase = PHASE_WAIT;
     }
-    int status = 0;
-    char *body = NULL;
-    if (!upload_reply(context->upload, &status, &body))
+    struct upload_reply answer = {0};
+    if (!upload_reply(context->upload, &answer))
         return MHD_YES;
     context->phase = PHASE_ANSWERED;
-    return reply(context->connection, status, body, NULL, NULL);
+    if (answer.stream)
+        return reply_stream(context->connection, answer.stream);
+    return reply(context->connection, answer.status, answer.body, NULL, NULL);
 }
 
 void route_done(void *opaque, bool complete)

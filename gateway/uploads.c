@@ -29,10 +29,11 @@ struct upload {
     struct cancel cancel;
     pthread_mutex_t lock;
     unsigned references;
-    bool done;
-    bool waiting; /* the connection is suspended until done */
-    int status;
-    char *body;
+    bool ready;   /* the reply is */
+    bool waiting; /* the connection is suspended until ready */
+    bool gone;    /* the connection is over */
+    struct upload_reply reply;
+    bool wants_events;
 };
 
 struct uploads *uploads_new(struct engine *engine)
@@ -159,7 +160,6 @@ static void upload_free(struct upload *upload)
     ring_free(upload->ring);
     cancel_deinit(&upload->cancel);
     pthread_mutex_destroy(&upload->lock);
-    free(upload->body);
     free(upload);
 }
 
@@ -199,29 +199,88 @@ static void log_results(const struct push_report *report)
     }
 }
 
-/* The whole of an upload; fills status and body. */
-static void work(struct upload *upload, int *status, char **body)
+static void drop_reply(struct upload_reply *reply)
 {
-    struct engine *engine = upload->uploads->engine;
+    free(reply->body);
+    if (reply->stream)
+        event_stream_abandon(reply->stream);
+    *reply = (struct upload_reply){0};
+}
+
+/* The reply is taken. */
+static void make_ready(struct upload *upload, struct upload_reply reply)
+{
+    pthread_mutex_lock(&upload->lock);
+    bool gone = upload->gone;
+    bool resume = upload->waiting && !gone;
+    if (!gone)
+        upload->reply = reply;
+    upload->ready = true;
+    pthread_mutex_unlock(&upload->lock);
+    if (gone)
+        drop_reply(&reply);
+    if (resume)
+        resume_feeder(upload);
+}
+
+static int report_status(const struct push_report *report)
+{
+    const struct error *failure = push_report_failure(report);
+    return failure ? error_http_status(failure->code) : 200;
+}
+
+/* The push with its events as the reply. */
+static void send_with_events(struct upload *upload, const struct push_request *requests,
+                             struct push_report *report)
+{
+    struct event_stream *stream = event_stream_new();
+    const struct progress progress = event_stream_progress(stream);
+    event_stream_begin(stream, report);
+    event_stream_attach(stream, upload->feeder);
+    make_ready(upload, (struct upload_reply){.status = 200, .stream = stream});
+    archive_send(upload->uploads->engine, requests, &progress, &upload->cancel, report);
+    log_results(report);
+    for (size_t i = 0; i < report->count; i++)
+        event_stream_outcome(stream, &report->results[i]);
+    event_stream_end(stream);
+    event_stream_unref(stream);
+}
+
+static void send_quietly(struct upload *upload, const struct push_request *requests,
+                         struct push_report *report)
+{
+    archive_send(upload->uploads->engine, requests, NULL, &upload->cancel, report);
+    log_results(report);
+    make_ready(upload, (struct upload_reply){.status = report_status(report),
+                                             .body = answer_report(report)});
+}
+
+static void refuse(struct upload *upload, const struct push_report *report)
+{
+    log_info("push %s: archive refused after %llu bytes: %s: %s", report->id,
+             (unsigned long long)ring_total(upload->ring), error_name(report->error.code),
+             report->error.text);
+    make_ready(upload, (struct upload_reply){.status = report_status(report),
+                                             .body = answer_error(&report->error)});
+}
+
+/* The whole of an upload. */
+static void work(struct upload *upload)
+{
     struct source source = {.pull = pull_body, .self = upload->ring};
     struct push_report report;
     struct push_request *requests = NULL;
     push_report_init(&report);
-    enum errc rc = archive_take(engine, upload->order, source, &upload->cancel, &report, &requests,
-                                &report.error);
+    enum errc rc = archive_take(upload->uploads->engine, upload->order, source, &upload->cancel,
+                                &report, &requests, &report.error);
     ring_discard(upload->ring);
     received(upload->uploads);
-    if (rc == ERR_OK) {
-        archive_send(engine, requests, NULL, &upload->cancel, &report);
-        log_results(&report);
-        *body = answer_report(&report);
-    } else {
-        log_info("push %s: archive refused after %llu bytes: %s: %s", report.id,
-                 (unsigned long long)ring_total(upload->ring), error_name(rc), report.error.text);
-        *body = answer_error(&report.error);
-    }
-    const struct error *failure = push_report_failure(&report);
-    *status = failure ? error_http_status(failure->code) : 200;
+    if (rc != ERR_OK)
+        refuse(upload, &report);
+    else if (upload->wants_events)
+        send_with_events(upload, requests, &report);
+    else
+        send_quietly(upload, requests, &report);
     free(requests);
     push_report_deinit(&report);
 }
@@ -229,18 +288,7 @@ static void work(struct upload *upload, int *status, char **body)
 static void *upload_thread(void *arg)
 {
     struct upload *upload = arg;
-    int status = 500;
-    char *body = NULL;
-    work(upload, &status, &body);
-
-    pthread_mutex_lock(&upload->lock);
-    upload->status = status;
-    upload->body = body;
-    upload->done = true;
-    bool resume = upload->waiting;
-    pthread_mutex_unlock(&upload->lock);
-    if (resume)
-        resume_feeder(upload);
+    work(upload);
     leave(upload->uploads, upload);
     unref(upload);
     return NULL;
@@ -257,11 +305,12 @@ static enum errc start_thread(struct upload *upload, struct error *err)
     return rc == 0 ? ERR_OK : fail(err, ERR_IO, rc, "start a thread for the upload");
 }
 
-enum errc upload_new(struct uploads *uploads, struct push_order *order, struct feeder feeder,
-                     struct upload **out, struct error *err)
+enum errc upload_new(struct uploads *uploads, struct push_order *order, bool events,
+                     struct feeder feeder, struct upload **out, struct error *err)
 {
     struct upload *upload = xcalloc(1, sizeof *upload);
     upload->uploads = uploads;
+    upload->wants_events = events;
     upload->feeder = feeder;
     upload->references = 2;
     upload->ring = ring_new(UPLOAD_RING_BYTES, resume_feeder, upload);
@@ -307,24 +356,26 @@ void upload_end(struct upload *upload)
     ring_end(upload->ring);
 }
 
-bool upload_reply(struct upload *upload, int *status, char **body)
+bool upload_reply(struct upload *upload, struct upload_reply *out)
 {
     pthread_mutex_lock(&upload->lock);
-    bool done = upload->done;
+    bool ready = upload->ready;
     pthread_mutex_unlock(&upload->lock);
-    if (!done) {
+    if (!ready) {
         upload->feeder.suspend(upload->feeder.connection);
         pthread_mutex_lock(&upload->lock);
         upload->waiting = true;
-        done = upload->done;
+        ready = upload->ready;
         pthread_mutex_unlock(&upload->lock);
-        if (done)
+        if (ready)
             upload->feeder.resume(upload->feeder.connection);
         return false;
     }
-    *status = upload->status;
-    *body = mem_take(&upload->body);
-    return *body != NULL;
+    pthread_mutex_lock(&upload->lock);
+    *out = upload->reply;
+    upload->reply = (struct upload_reply){0};
+    pthread_mutex_unlock(&upload->lock);
+    return true;
 }
 
 void upload_drop(struct upload *upload, bool complete)
@@ -334,6 +385,12 @@ void upload_drop(struct upload *upload, bool complete)
         fail(&why, ERR_CLIENT_GONE, 0, "the client went away before the archive was complete");
         ring_fail(upload->ring, &why);
     }
+    pthread_mutex_lock(&upload->lock);
+    struct upload_reply unread = upload->reply;
+    upload->reply = (struct upload_reply){0};
+    upload->gone = true;
+    pthread_mutex_unlock(&upload->lock);
+    drop_reply(&unread);
     detach(upload->uploads);
     unref(upload);
 }

@@ -12,6 +12,10 @@
  * A failed ingest does not end the connection: what the client still sends is dropped, and after
  * its last byte it gets the answer.
  *
+ * A client may ask for the events of the push instead of one answer at its end: then the reply is a
+ * stream of them (gateway/event_stream.h), ready as soon as the push begins. What fails before that
+ * is a plain error as ever.
+ *
  * Ownership: an upload has two references, the connection's and the thread's; the last one frees
  * it. The lock of an upload guards `done` and the reply; that of the table guards counts and the
  * list. Suspended connections have no timeout: the thread owns the deadline (CLIENT_IDLE_MS) and
@@ -20,17 +24,10 @@
 #ifndef SLIPWAY_GATEWAY_UPLOADS_H
 #define SLIPWAY_GATEWAY_UPLOADS_H
 
-#include "gateway/archive_push.h"
+#include "gateway/event_stream.h"
 
 #define UPLOAD_RING_BYTES ((size_t)1 << 20)
 #define CLIENT_IDLE_MS 60000
-
-/* The connection's side: how an upload suspends and resumes whoever feeds it. */
-struct feeder {
-    void (*suspend)(void *connection);
-    void (*resume)(void *connection);
-    void *connection;
-};
 
 struct uploads; /* the table of all of them */
 struct upload;
@@ -48,10 +45,10 @@ bool uploads_closed(struct uploads *uploads);
 /* The most bytes that an archive may have. */
 uint64_t uploads_limit_bytes(const struct uploads *uploads);
 
-/* Begin one. `order` is taken on success. ERR_BUSY over limits.uploads bodies or limits.pushes
- * pushes at a time. */
-enum errc upload_new(struct uploads *uploads, struct push_order *order, struct feeder feeder,
-                     struct upload **out, struct error *err);
+/* Begin one. `order` is taken on success; `events`: the client wants them. ERR_BUSY over
+ * limits.uploads bodies or limits.pushes pushes at a time. */
+enum errc upload_new(struct uploads *uploads, struct push_order *order, bool events,
+                     struct feeder feeder, struct upload **out, struct error *err);
 
 /* HTTP thread: bytes of the body; returns how many were taken. When that is less than `size`, the
  * connection has been suspended and the rest must be offered again after it was resumed. */
@@ -60,9 +57,14 @@ size_t upload_put(struct upload *upload, const void *data, size_t size);
 /* HTTP thread: the body is complete. */
 void upload_end(struct upload *upload);
 
-/* HTTP thread: the reply (status and owned JSON text), true once; when it is not ready yet, false,
- * and the connection has been suspended until it is. */
-bool upload_reply(struct upload *upload, int *status, char **body);
+/* HTTP thread: the reply, true once; when it is not ready yet, false, and the connection has been
+ * suspended until it is. */
+struct upload_reply {
+    int status;
+    char *body;                  /* owned JSON text, or NULL: then the stream is the body */
+    struct event_stream *stream; /* the reader's reference, attached to the connection */
+};
+bool upload_reply(struct upload *upload, struct upload_reply *out);
 
 /* HTTP thread: the connection is over, for whatever reason; `complete` when its request was. Drops
  * the connection's reference. */

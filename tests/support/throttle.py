@@ -70,7 +70,7 @@ class ThrottledProxy:
         with self._lock:
             self._closed = True
             sockets = [self._listener, *self._sockets]
-        self._moving.set()
+        self.release()
         for sock in sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
