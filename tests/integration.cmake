@@ -16,7 +16,7 @@ foreach(source IN LISTS integration_tests)
 endforeach()
 
 # These look at time or memory: nothing else may run beside them.
-foreach(name memory server)
+foreach(name chaos memory server sharing)
   if(TEST integration.${name})
     set_tests_properties(integration.${name} PROPERTIES RUN_SERIAL ON)
   endif()
