@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "upstream/push_retry.h"
+#include "upstream/turns.h"
 
 #include <string.h>
 
@@ -96,13 +97,22 @@ struct put {
     struct manifest_answer *answer;
 };
 
+/* Pushes of one manifest to one repository take turns: docker-registry 2.8 answers DIGEST_INVALID
+ * when it is given the same manifest twice at once. */
 static enum errc attempt(void *self, struct error *err)
 {
     const struct put *put = self;
-    struct gate *gate = &put->push->repository->endpoint->host->transfers;
-    if (gate_wait_open(gate, &put->push->stop, err) != ERR_OK)
+    const struct repository *repository = put->push->repository;
+    struct registry_host *host = repository->endpoint->host;
+    char digest[DIGEST_TEXT_MAX];
+    autofree char *name =
+        xasprintf("%s@%s", repository->path, digest_text(&put->manifest->digest, digest));
+    if (gate_wait_open(&host->transfers, &put->push->stop, err) != ERR_OK ||
+        turns_take(&host->manifest_turns, name, &put->push->stop, err) != ERR_OK)
         return err->code;
-    return put_once(put->push, put->client, put->tag, put->manifest, put->answer, err);
+    enum errc code = put_once(put->push, put->client, put->tag, put->manifest, put->answer, err);
+    turns_give(&host->manifest_turns, name);
+    return code;
 }
 
 /* Other refusals of a manifest (a tag that must not move, say) stay refusals; a blob that the

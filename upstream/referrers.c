@@ -132,10 +132,10 @@ static enum errc attempt(void *self, struct error *err)
     const struct note *note = self;
     struct registry_host *host = note->push->repository->endpoint->host;
     if (gate_wait_open(&host->transfers, &note->push->stop, err) != ERR_OK ||
-        turns_take(&host->referrer_turns, note->turn, &note->push->stop, err) != ERR_OK)
+        turns_take(&host->manifest_turns, note->turn, &note->push->stop, err) != ERR_OK)
         return err->code;
     enum errc code = rewrite(note->push, note->client, note->tag, note->referrer, err);
-    turns_give(&host->referrer_turns, note->turn);
+    turns_give(&host->manifest_turns, note->turn);
     return code;
 }
 

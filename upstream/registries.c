@@ -135,7 +135,7 @@ static void host_free(struct registry_host *host)
         auth_free(host->endpoints[i].auth);
     }
     transport_free(host->transport);
-    turns_deinit(&host->referrer_turns);
+    turns_deinit(&host->manifest_turns);
     transfers_free(host->under_way);
     gate_deinit(&host->transfers);
     upload_ladder_deinit(&host->uploads);
@@ -200,7 +200,7 @@ static enum errc host_new(const struct registries *registries, const char *name,
     struct registry_host *host = xcalloc(1, sizeof *host);
     host->name = xstrdup(name);
     host->transfer_limit = registries->transfers;
-    turns_init(&host->referrer_turns);
+    turns_init(&host->manifest_turns);
     host->schema1_never = settings && settings->schema1_never;
     upload_ladder_init(&host->uploads, host->name, registries->store,
                        settings ? settings->upload : UPLOAD_WAY_AUTO,

@@ -37,7 +37,7 @@ struct registry_host {
     struct transport *transport;
     struct gate transfers;
     unsigned transfer_limit;
-    struct turns referrer_turns; /* by "repository:tag", see upstream/referrers.h */
+    struct turns manifest_turns; /* "repository:tag" of upstream/referrers.h, "repository@digest" */
     bool schema1_never;
     struct upload_ladder uploads; /* how it takes blobs */
     int64_t retry_wait_ms;        /* the base wait before another attempt */
