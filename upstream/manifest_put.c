@@ -39,13 +39,18 @@ static enum errc find_signed(struct registry_client *client, const char *referen
     return ERR_OK;
 }
 
+/* schema1: what is sent has signatures beside what its digest is over. */
+static bool is_signed(const struct outgoing_manifest *manifest)
+{
+    return manifest->canonical != manifest->bytes.data;
+}
+
 static enum errc find_stored(struct registry_client *client, const char *reference,
                              const struct outgoing_manifest *manifest, struct digest *stored,
                              struct error *err)
 {
-    bool is_signed = manifest->canonical != manifest->bytes.data;
-    enum errc code = is_signed ? find_signed(client, reference, manifest, stored, err)
-                               : registry_manifest_digest(client, reference, stored, err);
+    enum errc code = is_signed(manifest) ? find_signed(client, reference, manifest, stored, err)
+                                         : registry_manifest_digest(client, reference, stored, err);
     return code == ERR_OK ? ERR_OK : error_wrap(err, "verifying the manifest");
 }
 
@@ -116,12 +121,14 @@ static enum errc attempt(void *self, struct error *err)
 }
 
 /* Other refusals of a manifest (a tag that must not move, say) stay refusals; a blob that the
- * registry does not find right after its upload may turn up. */
+ * registry does not find right after its upload may turn up. docker-registry 2.8 says 500 to a
+ * schema1 manifest when it is not told to take them. */
 static bool another_may_help(void *self, const struct error *err)
 {
     const struct put *put = self;
-    return error_retriable(err->code) && err->code != ERR_REGISTRY_REFUSED &&
-           !put->answer->kind_refused;
+    bool refused = put->answer->kind_refused || err->code == ERR_REGISTRY_REFUSED ||
+                   (is_signed(put->manifest) && err->status == 500);
+    return error_retriable(err->code) && !refused;
 }
 
 enum errc manifest_put(struct push *push, struct registry_client *client, const char *tag,
