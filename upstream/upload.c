@@ -160,6 +160,20 @@ static enum next after_failure(struct attempt *attempt, const struct error *err)
     return GIVE_UP;
 }
 
+/* The first refusal says most. Trying it all again would not help. */
+static enum errc no_way_left(const struct attempt *attempt, struct error *err)
+{
+    const struct upload_ladder *ladder = attempt->ladder;
+    *err = attempt->first;
+    err->code = ERR_REGISTRY_UNSUPPORTED;
+    if (ladder->wish == UPLOAD_WAY_AUTO)
+        return error_wrap(err, "registry %s takes blobs in no known way", ladder->host);
+    return error_wrap(err,
+                      "registry %s does not take blobs by %s, which registries.\"%s\".upload "
+                      "asks for",
+                      ladder->host, upload_way_name(ladder->wish), ladder->host);
+}
+
 static enum errc run(struct attempt *attempt, struct error *err)
 {
     for (;;) {
@@ -177,10 +191,7 @@ static enum errc run(struct attempt *attempt, struct error *err)
         if (next == ARRIVED)
             return ERR_OK;
     }
-    /* When no way is left, the first refusal says most. */
-    if (attempt->exhausted)
-        *err = attempt->first;
-    return err->code;
+    return attempt->exhausted ? no_way_left(attempt, err) : err->code;
 }
 
 enum errc upload_blob(struct registry_client *client, struct upload_session *session,

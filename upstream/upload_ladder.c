@@ -59,7 +59,7 @@ struct upload_rung upload_ladder_first(struct upload_ladder *ladder, uint64_t bl
             rung.way = UPLOAD_WAY_CHUNKED;
         }
     }
-    rung.known = rung.way == learned.way || rung.by_size;
+    rung.known = ladder->wish != UPLOAD_WAY_AUTO || rung.way == learned.way || rung.by_size;
     return rung;
 }
 

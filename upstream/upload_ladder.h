@@ -44,7 +44,7 @@ void upload_ladder_deinit(struct upload_ladder *ladder);
 struct upload_rung {
     enum upload_way way;
     uint64_t chunk_bytes; /* of the chunked way */
-    bool known;           /* it has worked with this registry */
+    bool known;           /* it has worked with this registry, or is said to */
     bool by_size; /* chunked because of the blob's size, not because the others are refused */
     enum upload_way whole; /* by_size: the way for what is not too large, as far as is known */
     uint64_t body_limit;   /* learned by this upload; 0: nothing */

@@ -300,6 +300,16 @@ static void a_transient_error_changes_nothing(void **state)
     assert_int_equal(requests(fixture, "PATCH"), 0);
 }
 
+static void what_is_configured_is_known(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->wish = UPLOAD_WAY_PUT;
+    fixture->fake->faults[0] =
+        (struct upload_fault){.method = "PUT", .times = 1, .status = 404, .forget = true};
+    must_upload(fixture);
+    assert_int_equal(fixture->fake->sessions, 2);
+}
+
 /* A way that has worked is not given up for a single 404. */
 static void a_404_of_a_known_way_is_a_mood(void **state)
 {
@@ -360,7 +370,7 @@ static void a_limit_below_the_shortest_chunk_is_an_error(void **state)
     fixture->chunk_bytes = 50000;
     fixture->fake->body_limit = 55000;
     fixture->fake->chunk_least = "60000";
-    assert_int_equal(upload(fixture, &err), ERR_REGISTRY_REFUSED);
+    assert_int_equal(upload(fixture, &err), ERR_REGISTRY_UNSUPPORTED);
     assert_int_equal(err.status, 413);
     assert_int_equal(fixture->fake->state, 0);
 }
@@ -512,7 +522,8 @@ static void a_range_that_does_not_advance(void **state)
     restart(fixture);
     fixture->wish = UPLOAD_WAY_CHUNKED;
     fixture->chunk_bytes = 30000;
-    assert_int_equal(upload(fixture, &err), ERR_REGISTRY_ANSWER);
+    assert_int_equal(upload(fixture, &err), ERR_REGISTRY_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "nothing was added"));
     assert_int_equal(fixture->fake->received, 60000);
 
     /* Where the way is free, another one is found. */
@@ -520,7 +531,7 @@ static void a_range_that_does_not_advance(void **state)
     fixture->wish = UPLOAD_WAY_AUTO;
     fixture->fake->body_limit = 60000;
     error_clear(&err);
-    assert_int_equal(upload(fixture, &err), ERR_REGISTRY_REFUSED);
+    assert_int_equal(upload(fixture, &err), ERR_REGISTRY_UNSUPPORTED);
     assert_int_equal(err.status, 413);
 }
 
@@ -680,6 +691,7 @@ int main(void)
         TEST(no_way_is_left),
         TEST(a_configured_way_is_the_only_one),
         TEST(a_transient_error_changes_nothing),
+        TEST(what_is_configured_is_known),
         TEST(a_404_of_a_known_way_is_a_mood),
         TEST(the_body_limit_is_found_once),
         TEST(the_limit_is_inclusive),
