@@ -54,13 +54,18 @@ class RawConnection:
             headers[name.decode().lower()] = value.decode().strip()
         return int(line.split()[1]), headers
 
+    def read_chunk(self) -> bytes:
+        """The next chunk of a chunked body; b"" is its end."""
+        size = int(self._input.readline(), 16)
+        data = self._input.read(size)
+        self._input.readline()
+        return data
+
     def read_body(self, headers: Mapping[str, str]) -> bytes:
         if headers.get("transfer-encoding") == "chunked":
             parts = []
-            while size := int(self._input.readline(), 16):
-                parts.append(self._input.read(size))
-                self._input.readline()
-            self._input.readline()
+            while data := self.read_chunk():
+                parts.append(data)
             return b"".join(parts)
         return self._input.read(int(headers.get("content-length", "0")))
 
