@@ -15,6 +15,7 @@ from support.nginx import Nginx, Passed
 from support.pulled import pull
 from support.registry import Registry
 from support.tars import TarBuilder
+from support.throttle import ThrottledProxy
 from support.waiting import wait_until
 
 MIB = 1 << 20
@@ -105,6 +106,21 @@ def test_a_configured_way(
     assert pull(f"{registry.host}/{repository}:1", tmp_path / "out").digest == result["digest"]
     assert methods(registry, "PATCH", repository) == patches
     assert methods(registry, "PUT", repository) == puts
+
+
+@pytest.mark.parametrize("way", ["put", "patch", "chunked"])
+def test_a_connection_that_breaks(registry: Registry, tmp_path: Path, way: str) -> None:
+    """docker-registry forgets the session of a broken request: the upload begins anew, at once."""
+    archive = random_archive(tmp_path, way, (4 * MIB,))
+    with ThrottledProxy(registry.port, cut_after=2 * MIB) as proxy:
+        host = f"127.0.0.1:{proxy.port}"
+        config = {"registries": {host: {"upload": way, "chunk": "1MiB"}}}
+        with Gateway(tmp_path / "gateway", config) as gateway:
+            (result,) = pushed(gateway.post(archive, f"{host}/ladder/broken-{way}:1"))
+        assert proxy.was_cut
+    assert result["attempts"] == 1
+    image = pull(f"{registry.host}/ladder/broken-{way}:1", tmp_path / "out")
+    assert image.digest == result["digest"]
 
 
 def test_a_way_that_the_registry_does_not_know(registry: Registry, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Rates are per connection and direction, so that a small request on a second connection is not
 stuck behind a bulk transfer. hold() stops everything towards the server until release(): a push
-can be caught in its middle without any guess about speed.
+can be caught in its middle without any guess about speed. The connection that brings the bytes sent
+over `cut_after` is cut, once.
 """
 from __future__ import annotations
 
@@ -26,10 +27,13 @@ class ThrottledProxy:
         to_server: int = 0,
         from_server: int = 0,
         hold_after: int | None = None,
+        cut_after: int | None = None,
     ) -> None:
         self._server_port = server_port
         self._rates = {"up": to_server, "down": from_server}
         self._hold_after = hold_after
+        self._cut_after = cut_after
+        self.was_cut = False
         self._moving = threading.Event()
         self._moving.set()
         self._lock = threading.Lock()
@@ -104,11 +108,17 @@ class ThrottledProxy:
             self._spawn(self._pump, client, server, "up")
             self._spawn(self._pump, server, client, "down")
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int) -> bool:
+        """True when the connection is to be cut."""
         with self._lock:
             self.sent_up += size
             if self._hold_after is not None and self.sent_up > self._hold_after:
                 self._moving.clear()
+            cut = self._cut_after is not None and self.sent_up > self._cut_after
+            if cut:
+                self._cut_after = None
+                self.was_cut = True
+            return cut
 
     def _pump(self, source: socket.socket, sink: socket.socket, direction: str) -> None:
         rate = self._rates[direction]
@@ -117,7 +127,9 @@ class ThrottledProxy:
             while data := source.recv(CHUNK_BYTES):
                 if direction == "up":
                     self._moving.wait()
-                    self._count(len(data))
+                    if self._count(len(data)):
+                        source.shutdown(socket.SHUT_RDWR)
+                        break
                 if rate:
                     due = max(due, time.monotonic()) + len(data) / rate
                     time.sleep(max(0.0, due - time.monotonic()))
