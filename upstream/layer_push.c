@@ -198,7 +198,7 @@ static enum errc send_it(struct way *way, struct error *err)
 
 static enum errc find_or_send(struct way *way, struct error *err)
 {
-    enum errc (*const steps[])(struct way *, struct error *) = {
+    static enum errc (*const steps[])(struct way *, struct error *) = {
         ask_where_it_was_pushed,
         mount_from_elsewhere,
         ask_with_what_is_left,
