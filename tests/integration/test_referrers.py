@@ -14,7 +14,14 @@ from typing import Any
 
 import pytest
 
-from support.archives import OCI_INDEX, OCI_LAYER, OCI_MANIFEST, compact, docker_save_new, oci_folder
+from support.archives import (
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    compact,
+    docker_save_new,
+    oci_folder,
+)
 from support.gateway import Gateway, pushed
 from support.images import files_layer, make_small_image
 from support.processes import must_run

@@ -38,7 +38,8 @@ def oci_error(code: str, message: str = "no newer manifests here") -> str:
 
 @pytest.fixture(scope="module")
 def old_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with Registry(tmp_path_factory.mktemp("old"), schema1=True) as running:
+    more = {"compatibility": {"schema1": {"enabled": True}}}
+    with Registry(tmp_path_factory.mktemp("old"), more=more) as running:
         yield running
 
 

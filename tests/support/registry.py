@@ -63,11 +63,11 @@ class Registry:
         auth: Mapping[str, Any] | None = None,
         tls: ServerCertificate | None = None,
         ca: Path | None = None,
-        schema1: bool = False,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.storage = folder / "storage"
-        self._schema1 = schema1
+        self._more = dict(more or {})
         self._users = dict(users or {})
         self._ca = ca
         self._scheme = "https" if tls else "http"
@@ -92,8 +92,7 @@ class Registry:
         }
         if auth:
             config["auth"] = dict(auth)
-        if self._schema1:
-            config["compatibility"] = {"schema1": {"enabled": True}}
+        config.update(self._more)
         if tls:
             config["http"]["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
         path = folder / "registry.yml"
