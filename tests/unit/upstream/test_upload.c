@@ -584,6 +584,41 @@ static void every_location_is_followed(void **state)
     }
 }
 
+/* As the rules of url_follow() want it: https stays https, and a public registry leads to no
+ * private address. */
+static void a_location_that_must_not_be_followed(void **state)
+{
+    static const char *const locations[] = {
+        "https://127.0.0.1/v2/x", "https://localhost:5000/x",       "https://[::1]/x",
+        "https://192.168.1.1/x",  "https://169.254.169.254/latest", "http://r.example.com/v2",
+        "//10.0.0.1/x",
+    };
+    struct fixture *fixture = *state;
+    static const struct registry_credentials nobody;
+    struct error err = ERROR_INIT;
+    struct registry_host *host = NULL;
+    host_of(fixture);
+    assert_int_equal(registries_host(fixture->registries, "r.example.com", &host, &err), ERR_OK);
+    struct repository repository;
+    struct registry_client client;
+    repository_init(&repository, &host->endpoints[0], "team/app", &nobody);
+    registry_client_open(&client, &repository, NULL);
+    autourl struct url url = {0};
+    assert_int_equal(registry_client_url(&client, "blobs/uploads/", &url, &err), ERR_OK);
+    for (size_t i = 0; i < sizeof locations / sizeof locations[0]; i++) {
+        autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+        struct upload_session session = {0};
+        autofree char *line = xasprintf("Location: %s", locations[i]);
+        buf_append(&response.headers, line, strlen(line) + 1);
+        error_clear(&err);
+        assert_int_equal(upload_session_begin(&client, &url, &response, &session, &err),
+                         ERR_ADDRESS_REFUSED);
+        assert_false(upload_session_is_open(&session));
+    }
+    registry_client_close(&client);
+    repository_deinit(&repository);
+}
+
 static void bodies_sent_elsewhere_carry_no_authorization(void **state)
 {
     struct fixture *fixture = *state;
@@ -708,6 +743,7 @@ int main(void)
         TEST(a_range_that_does_not_advance),
         TEST(ranges_are_read),
         TEST(every_location_is_followed),
+        TEST(a_location_that_must_not_be_followed),
         TEST(bodies_sent_elsewhere_carry_no_authorization),
         TEST(a_redirect_to_a_stranger_is_refused),
         TEST(a_token_that_ends_in_the_middle_is_replaced),
