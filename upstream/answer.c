@@ -23,6 +23,8 @@ static const struct {
     {"MANIFEST_BLOB_UNKNOWN", ERR_BLOB_NOT_THERE},
     {"BLOB_UNKNOWN", ERR_BLOB_NOT_THERE},
     {"MANIFEST_UNKNOWN", ERR_MANIFEST_UNKNOWN},
+    /* Digests are computed from the very bytes that are sent: it mistook, or they suffered. */
+    {"DIGEST_INVALID", ERR_REGISTRY_FAULT},
     {"TAG_INVALID", ERR_MANIFEST_REFUSED},
 };
 
