@@ -89,6 +89,7 @@ static enum errc ask(struct way *way, const struct association *seen, struct err
         return err->code;
     bool of_target = seen && candidate_is_target(&way->rules, seen);
     if (!way->there) {
+        push_learn_missing(way->push, &blob->digest);
         if (of_target)
             forget(way, seen);
         return ERR_OK;
@@ -205,8 +206,11 @@ static enum errc find_or_send(struct way *way, struct error *err)
         ask_for_what_would_be_sent,
         send_it,
     };
+    const struct digest *digest = &way->layer->blob->digest;
     way->budget = push_budget(raw_size(way));
     recall(way);
+    if (push_knows_missing(way->push, digest))
+        digest_set_add(&way->asked, digest);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && !way->there; i++)
         if (steps[i](way, err) != ERR_OK)
             return err->code;

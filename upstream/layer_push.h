@@ -11,9 +11,9 @@
  *     7. the registry is asked for the blob that would be sent, if the layer is not small
  *     8. upload, in the session that a mount left open or in a new one
  *
- * No digest is asked for twice. The bytes of the manifest are fixed before its layers go, so only
- * the blob that it names counts: associations of other compressions of the layer are passed over,
- * and steps 4, 6 and 7 together ask at most once.
+ * No digest is asked for twice, nor by a further attempt once that was answered. The bytes of the
+ * manifest are fixed before its layers go, so only the blob that it names counts: associations of
+ * other compressions of the layer are passed over, and steps 4, 6 and 7 together ask at most once.
  *
  * Wherever the layer is found or put is remembered in the store for later pushes; a place that
  * turned out to be wrong is forgotten. A mount that fails never fails the push, nor does a memory

@@ -16,6 +16,7 @@ void push_init(struct push *push, struct store *store, struct repository *reposi
     memset(&result->layers, 0, sizeof result->layers); /* of an endpoint that failed */
     push->known_own = known_blobs_new();
     push->known = push->known_own;
+    push->missed = known_blobs_new();
     association_key_make(repository->credentials, &push->key);
     stop_init(&push->stop, cancel);
     pthread_mutex_init(&push->lock, NULL);
@@ -24,6 +25,7 @@ void push_init(struct push *push, struct store *store, struct repository *reposi
 void push_deinit(struct push *push)
 {
     known_blobs_free(push->known_own);
+    known_blobs_free(push->missed);
     explicit_bzero(&push->key, sizeof push->key);
     pthread_mutex_destroy(&push->lock);
 }
@@ -42,6 +44,16 @@ void push_learn(struct push *push, const struct digest *digest)
 bool push_knows(struct push *push, const struct digest *digest)
 {
     return known_blobs_has(push->known, push->repository->endpoint, digest);
+}
+
+void push_learn_missing(struct push *push, const struct digest *digest)
+{
+    known_blobs_add(push->missed, push->repository->endpoint, digest);
+}
+
+bool push_knows_missing(struct push *push, const struct digest *digest)
+{
+    return known_blobs_has(push->missed, push->repository->endpoint, digest);
 }
 
 void push_count_layer(struct push *push, enum layer_end end)

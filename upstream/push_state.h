@@ -33,6 +33,7 @@ struct push {
     struct stop stop;
     struct known_blobs *known;     /* in the target repository */
     struct known_blobs *known_own; /* owned: what `known` is unless it is shared */
+    struct known_blobs *missed;    /* owned: asked for and not there */
     pthread_mutex_t lock;          /* guards what follows */
     struct push_result *result;
     struct error failure; /* the first one of a layer */
@@ -50,6 +51,10 @@ void push_share(struct push *push, struct known_blobs *known);
 /* The blob is in the target repository: remember it; was it remembered? */
 void push_learn(struct push *push, const struct digest *digest);
 bool push_knows(struct push *push, const struct digest *digest);
+
+/* The registry answered that it does not have the blob: a further attempt need not ask again. */
+void push_learn_missing(struct push *push, const struct digest *digest);
+bool push_knows_missing(struct push *push, const struct digest *digest);
 
 void push_count_layer(struct push *push, enum layer_end end);
 void push_count_bytes(struct push *push, uint64_t bytes);

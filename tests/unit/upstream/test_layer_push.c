@@ -30,6 +30,7 @@ struct scene {
     pthread_mutex_t lock; /* guards what follows */
     struct buf log;
     int sessions;
+    int further_attempts; /* of the same push */
 };
 
 static void note(struct scene *scene, const char *what, const char *more)
@@ -155,7 +156,8 @@ static void handle(void *self, const struct double_request *request, struct doub
         refuse_token(scene, request, answer);
     else if (session) {
         note(scene, request->method, session + strlen("/v2/s/"));
-        answer->status = 201;
+        bool put = strcmp(request->method, "PUT") == 0;
+        answer->status = put && scene->script.put_status ? scene->script.put_status : 201;
     } else if (strcmp(request->method, "HEAD") == 0)
         answer_head(scene, request, answer);
     else if (strcmp(request->method, "POST") == 0)
@@ -278,6 +280,8 @@ static enum errc attempt(struct scene *scene, const char *user, struct error *er
     struct push_layer layer = {.blob = &scene->blob, .layer = scene->layer};
     digest_short(&layer.layer, layer.id);
     enum errc code = layer_attempt(&push, &layer, err);
+    for (int i = 0; i < scene->further_attempts; i++)
+        code = layer_attempt(&push, &layer, err);
     push_deinit(&push);
     repository_deinit(&repository);
     return code;
@@ -357,6 +361,32 @@ static void what_is_asked_and_in_which_order(void **state)
         expect_row(&rows[i]);
 }
 
+static void a_further_attempt_does_not_ask_again(void **state)
+{
+    (void)state;
+    const struct script script = {.put_status = 403};
+    struct scene *scene = scene_new(&script, BIG, "r/x/lib@2 r/x/app");
+    struct error err = ERROR_INIT;
+    scene->further_attempts = 1;
+    assert_int_equal(attempt(scene, "", &err), ERR_DENIED);
+    assert_string_equal(buf_cstr(&scene->log), "HEAD, MOUNT x/lib, PUT 1, DELETE 1, "
+                                               "MOUNT x/lib, PUT 2, DELETE 2");
+    scene_free(scene);
+}
+
+/* Without an answer nothing is known. */
+static void a_question_that_failed_is_asked_again(void **state)
+{
+    (void)state;
+    const struct script script = {.head_status = 500};
+    struct scene *scene = scene_new(&script, MIDDLE, "");
+    struct error err = ERROR_INIT;
+    scene->further_attempts = 1;
+    assert_int_equal(attempt(scene, "", &err), ERR_REGISTRY_FAULT);
+    assert_string_equal(buf_cstr(&scene->log), "HEAD, HEAD");
+    scene_free(scene);
+}
+
 /* libcurl asks once more on a fresh connection, so the double hears it twice. */
 static void a_mount_whose_connection_drops_is_an_upload(void **state)
 {
@@ -412,6 +442,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_asked_and_in_which_order),
+        cmocka_unit_test(a_further_attempt_does_not_ask_again),
+        cmocka_unit_test(a_question_that_failed_is_asked_again),
         cmocka_unit_test(a_mount_whose_connection_drops_is_an_upload),
         cmocka_unit_test(other_compressions_of_the_layer_are_passed_over),
         cmocka_unit_test(a_blob_that_is_no_layer_of_an_image),
