@@ -122,7 +122,7 @@ static enum errc add_step(struct conversion *conversion, const json_t *step, boo
     json_array_insert_new(conversion->fs_layers, 0,
                           json_pack("{s:s}", "blobSum", digest_text(&blob, text)));
     json_array_insert_new(conversion->history, 0, json_pack("{s:s}", "v1Compatibility", v1_text));
-    strcpy(conversion->parent, id);
+    memcpy(conversion->parent, id, strlen(id) + 1);
     return ERR_OK;
 }
 
