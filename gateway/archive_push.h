@@ -21,11 +21,15 @@ struct push_order {
     char *image; /* owned; NULL = the only one */
     bool has_platform;
     struct platform platform;
+    enum setting_codec compression; /* SETTING_CODEC_KEEP: as the configuration says */
 };
 
 /* Add a target: ERR_REFERENCE_INVALID, ERR_DIGEST_REFERENCE, ERR_BAD_REQUEST over TARGETS_MAX. A
  * target that is there already is not added again. */
 enum errc push_order_add(struct push_order *order, const char *text, struct error *err);
+/* "keep", "gzip", "zstd" or "none"; ERR_BAD_REQUEST for anything else. */
+enum errc push_order_set_compression(struct push_order *order, const char *text, struct error *err);
+const char *compression_name(enum setting_codec compression);
 void push_order_deinit(struct push_order *order);
 
 #define PUSH_ID_MAX 32

@@ -74,8 +74,10 @@ static enum errc check_diff_id(const struct catalog_entry *entry, const struct d
 
 static void note_layer(struct assembly *assembly, const struct layer_result *content)
 {
-    struct layer_form form = {.codec = CODEC_GZIP,
-                              .effort = EFFORT_FAST,
+    if (content->codec == CODEC_NONE)
+        return;
+    struct layer_form form = {.codec = assembly->codec,
+                              .effort = assembly->effort,
                               .digest = content->digest,
                               .size = content->size,
                               .raw_size = content->raw_size};
@@ -84,10 +86,29 @@ static void note_layer(struct assembly *assembly, const struct layer_result *con
 
 /* ---- manifest.json ---- */
 
-static const char *docker_layer_type(const struct layer_result *content)
+static enum codec codec_of(const struct layer_result *content)
 {
-    /* Docker has no media type of its own for zstd: such an image gets an OCI manifest. */
-    return content->content == CONTENT_ZSTD ? MEDIA_OCI_LAYER_ZSTD : MEDIA_DOCKER_LAYER_GZIP;
+    if (content->content == CONTENT_ZSTD)
+        return CODEC_ZSTD;
+    return content->content == CONTENT_GZIP ? CODEC_GZIP : content->codec;
+}
+
+static enum codec codec_of_type(const char *type)
+{
+    size_t size = strlen(type);
+    if (size > 4 && strcmp(type + size - 4, "zstd") == 0)
+        return CODEC_ZSTD;
+    return media_type_is_plain_layer(type) ? CODEC_NONE : CODEC_GZIP;
+}
+
+static void set_layer_type(struct descriptor *layer, enum codec codec, bool docker)
+{
+    static const char *const types[][2] = {
+        [CODEC_NONE] = {MEDIA_OCI_LAYER, MEDIA_DOCKER_LAYER},
+        [CODEC_GZIP] = {MEDIA_OCI_LAYER_GZIP, MEDIA_DOCKER_LAYER_GZIP},
+        [CODEC_ZSTD] = {MEDIA_OCI_LAYER_ZSTD, MEDIA_DOCKER_LAYER_ZSTD},
+    };
+    snprintf(layer->media_type, sizeof layer->media_type, "%s", types[codec][docker]);
 }
 
 static enum errc docker_layer(struct assembly *assembly, const char *name,
@@ -104,14 +125,15 @@ static enum errc docker_layer(struct assembly *assembly, const char *name,
     bool compressed = content.content == CONTENT_GZIP || content.content == CONTENT_ZSTD;
     if (!compressed && check_diff_id(entry, diff_id, err) != ERR_OK)
         return err->code;
-    if (!compressed && content.codec == CODEC_NONE &&
-        recode_compress(assembly->batch, &content, err) != ERR_OK)
+    if (!compressed && content.codec == CODEC_NONE && assembly->codec != CODEC_NONE &&
+        recode_compress(assembly->batch, assembly->codec, assembly->effort, &content, err) !=
+            ERR_OK)
         return error_wrap(err, "layer \"%.200s\"", name);
     if (!compressed)
         note_layer(assembly, &content);
     use_blob(assembly, &content.digest);
     *out = (struct descriptor){.digest = content.digest, .size = content.size};
-    snprintf(out->media_type, sizeof out->media_type, "%s", docker_layer_type(&content));
+    set_layer_type(out, codec_of(&content), true);
     return ERR_OK;
 }
 
@@ -126,8 +148,7 @@ static void build_image_manifest(const struct digest *config, uint64_t config_si
         return;
     }
     for (size_t i = 0; i < count; i++)
-        if (strcmp(layers[i].media_type, MEDIA_OCI_LAYER_ZSTD) != 0)
-            snprintf(layers[i].media_type, sizeof layers[i].media_type, "%s", MEDIA_OCI_LAYER_GZIP);
+        set_layer_type(&layers[i], codec_of_type(layers[i].media_type), false);
     manifest_build_oci(&descriptor, layers, count, out);
 }
 
@@ -187,7 +208,8 @@ static enum errc docker_layers(struct assembly *assembly, const struct docker_im
         if (docker_layer(assembly, image->layers[i], &config->diff_ids[i], &layers[i], err) !=
             ERR_OK)
             return err->code;
-        *oci = *oci || strcmp(layers[i].media_type, MEDIA_OCI_LAYER_ZSTD) == 0;
+        /* No registry need take zstd in a schema2 manifest: such an image gets an OCI one. */
+        *oci = *oci || codec_of_type(layers[i].media_type) == CODEC_ZSTD;
     }
     return ERR_OK;
 }
@@ -243,12 +265,6 @@ static enum errc find_blob(struct assembly *assembly, const struct descriptor *d
     return ERR_OK;
 }
 
-static const char *compressed_type(const char *type, bool schema2)
-{
-    bool docker = schema2 || strcmp(type, MEDIA_DOCKER_LAYER) == 0;
-    return docker ? MEDIA_DOCKER_LAYER_GZIP : MEDIA_OCI_LAYER_GZIP;
-}
-
 /* One layer of an OCI image, in place. *changed is set when it is not pushed as it came. */
 static enum errc oci_layer(struct assembly *assembly, struct descriptor *layer,
                            const struct digest *diff_id, bool *changed, struct error *err)
@@ -260,14 +276,14 @@ static enum errc oci_layer(struct assembly *assembly, struct descriptor *layer,
         return err->code;
     struct layer_result content = entry->content;
     bool plain = media_type_is_plain_layer(layer->media_type);
-    if (plain && content.content == CONTENT_TAR && !assembly->verbatim) {
-        if (check_diff_id(entry, diff_id, err) != ERR_OK)
-            return err->code;
+    if (plain && content.content == CONTENT_TAR && !assembly->verbatim &&
+        check_diff_id(entry, diff_id, err) != ERR_OK)
+        return err->code;
+    if (plain && content.codec != CODEC_NONE && !assembly->verbatim) {
         note_layer(assembly, &content);
         layer->digest = content.digest;
         layer->size = content.size;
-        snprintf(layer->media_type, sizeof layer->media_type, "%s",
-                 compressed_type(layer->media_type, false));
+        set_layer_type(layer, content.codec, strcmp(layer->media_type, MEDIA_DOCKER_LAYER) == 0);
         *changed = true;
     } else if (content.codec != CODEC_NONE) {
         /* It looked like a layer when it passed, but its manifest wants it as it was. */
@@ -326,11 +342,9 @@ static enum errc rebuild_image(struct assembly *assembly, const char *data, size
     }
     bool oci = false;
     for (size_t i = 0; i < manifest->layer_count; i++)
-        if (strcmp(manifest->layers[i].media_type, MEDIA_OCI_LAYER_ZSTD) == 0)
-            oci = true;
-        else
-            snprintf(manifest->layers[i].media_type, sizeof manifest->layers[i].media_type, "%s",
-                     MEDIA_DOCKER_LAYER_GZIP);
+        oci = oci || codec_of_type(manifest->layers[i].media_type) == CODEC_ZSTD;
+    for (size_t i = 0; !oci && i < manifest->layer_count; i++)
+        set_layer_type(&manifest->layers[i], codec_of_type(manifest->layers[i].media_type), true);
     build_image_manifest(&manifest->config.digest, manifest->config.size, manifest->layers,
                          manifest->layer_count, oci, &bytes);
     return put_manifest(assembly, &bytes, oci ? MEDIA_OCI_MANIFEST : MEDIA_DOCKER_MANIFEST, out,

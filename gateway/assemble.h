@@ -20,10 +20,12 @@ struct assembly {
     struct batch *batch;             /* borrowed */
     bool schema2;                    /* a new manifest for an image is schema2 */
     const struct platform *platform; /* the one wished for, until it was found; NULL = any */
-    unsigned enclosing;              /* indexes that are pushed around the manifest at hand */
-    bool verbatim;                   /* no layer is compressed: bytes as they came */
-    struct digest_list used;         /* blobs of the batch that the image needs */
-    struct digest_list replaced;     /* manifests that got new bytes, by their old digest */
+    enum codec codec;                /* of layers that came uncompressed */
+    enum effort effort;
+    unsigned enclosing;          /* indexes that are pushed around the manifest at hand */
+    bool verbatim;               /* no layer is compressed: bytes as they came */
+    struct digest_list used;     /* blobs of the batch that the image needs */
+    struct digest_list replaced; /* manifests that got new bytes, by their old digest */
 };
 
 void assembly_deinit(struct assembly *assembly);

@@ -16,7 +16,8 @@ const struct command commands[] = {
      "answered; a second signal ends what runs at once.\n"},
     {"push", cmd_push, "push an archive to registries",
      "slipway push ARCHIVE TARGET... [--gateway URL] [--json] [--digest-file FILE]\n"
-     "             [--platform OS/ARCH[/VARIANT]] [--image NAME] [--config FILE] [--data DIR]\n"
+     "             [--platform OS/ARCH[/VARIANT]] [--image NAME] [--compression CODEC]\n"
+     "             [--config FILE] [--data DIR]\n"
      "\n"
      "ARCHIVE is a docker save or OCI layout archive, plain or compressed, an OCI layout folder,\n"
      "or - for standard input. A TARGET without a tag gets every tag of the archive.\n"

@@ -25,11 +25,15 @@ struct push_options {
 
 static int parse_options(int argc, char **argv, struct push_options *out)
 {
-    static const struct option options[] = {
-        {"gateway", required_argument, NULL, 'g'},     {"json", no_argument, NULL, 'j'},
-        {"digest-file", required_argument, NULL, 'f'}, {"platform", required_argument, NULL, 'p'},
-        {"image", required_argument, NULL, 'i'},       {"config", required_argument, NULL, 'c'},
-        {"data", required_argument, NULL, 'd'},        {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"gateway", required_argument, NULL, 'g'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"digest-file", required_argument, NULL, 'f'},
+                                            {"platform", required_argument, NULL, 'p'},
+                                            {"image", required_argument, NULL, 'i'},
+                                            {"config", required_argument, NULL, 'c'},
+                                            {"data", required_argument, NULL, 'd'},
+                                            {"compression", required_argument, NULL, 'm'},
+                                            {NULL, 0, NULL, 0}};
     struct error err = ERROR_INIT;
     out->gateway = getenv("SLIPWAY_GATEWAY");
     opterr = 0;
@@ -58,6 +62,10 @@ static int parse_options(int argc, char **argv, struct push_options *out)
             out->order.has_platform = true;
             if (platform_parse(optarg, &out->order.platform, &err) != ERR_OK)
                 return cli_usage(argv[0], "--platform: %s", err.text);
+            break;
+        case 'm':
+            if (push_order_set_compression(&out->order, optarg, &err) != ERR_OK)
+                return cli_usage(argv[0], "--%s", err.text);
             break;
         default:
             return cli_usage(argv[0], "push: unknown option or missing value: %s",

@@ -263,7 +263,9 @@ static enum errc assemble(const struct catalog *catalog, struct batch *batch,
     struct assembly assembly = {.catalog = catalog,
                                 .batch = batch,
                                 .schema2 = listing->has_docker,
-                                .platform = wish->platform};
+                                .platform = wish->platform,
+                                .codec = wish->codec,
+                                .effort = wish->effort};
     struct chosen_image chosen = {0};
     enum errc rc = candidate->docker ? assemble_docker_image(&assembly, candidate->docker,
                                                              &chosen.manifest, &chosen.config, err)

@@ -31,6 +31,8 @@
 struct image_wish {
     const char *image;               /* name, name:tag or digest; NULL = the only one */
     const struct platform *platform; /* one member of an index; NULL = the index */
+    enum codec codec;                /* what layers that came uncompressed were given */
+    enum effort effort;
 };
 
 /* The image that was chosen. Names and the platform's text are the archive's. */

@@ -99,8 +99,8 @@ static enum errc take_file(struct ingest *ingest, const struct archive_entry_inf
     bool held = false;
     struct layer_form form;
     if (promised.algorithm != DIGEST_NONE &&
-        layer_find(ingest->options->store, &promised, CODEC_GZIP, EFFORT_FAST, &held, &form, err) !=
-            ERR_OK)
+        layer_find(ingest->options->store, &promised, ingest->options->codec,
+                   ingest->options->effort, &held, &form, err) != ERR_OK)
         return err->code;
     enum digest_algorithm algorithm =
         promised.algorithm == DIGEST_NONE ? DIGEST_SHA256 : promised.algorithm;
@@ -142,7 +142,7 @@ enum errc ingest_archive(const struct ingest_options *options, struct source sou
     if (archive_reader_open(source, options->limit_bytes, &ingest.reader, err) != ERR_OK)
         return err->code;
     ingest.catalog = catalog_new();
-    ingest.compress = layer_pipeline_new(options->codecs, CODEC_GZIP, EFFORT_FAST);
+    ingest.compress = layer_pipeline_new(options->codecs, options->codec, options->effort);
     ingest.hash = layer_pipeline_new(options->codecs, CODEC_NONE, EFFORT_FAST);
     enum errc rc = take_entries(&ingest, err);
     layer_pipeline_free(ingest.hash);

@@ -18,6 +18,8 @@ struct ingest_options {
     struct store *store;
     struct pool *codecs;
     uint64_t limit_bytes; /* of the unpacked archive */
+    enum codec codec;     /* what files that are a tar are given */
+    enum effort effort;
 };
 
 /* Everything goes into `batch`; on failure the caller aborts it. A file under `blobs/ALG/HEX` whose

@@ -34,6 +34,8 @@ static void append_url(struct buf *out, const char *url, const struct push_order
         buf_text(out, "&platform=");
         buf_query_escape(out, platform_text(&order->platform, text));
     }
+    if (order->compression != SETTING_CODEC_KEEP)
+        buf_format(out, "&compression=%s", compression_name(order->compression));
 }
 
 /* The gateway's own error form, back into an error. */

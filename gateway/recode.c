@@ -1,6 +1,9 @@
 #include "gateway/recode.h"
 
 #include "base/mem.h"
+#include "image/encoder.h"
+
+#include <string.h>
 
 /* Where recoded bytes go: into a new blob and its digest. */
 struct recoded {
@@ -17,37 +20,97 @@ static enum errc recoded_write(void *self, const void *data, size_t size, struct
     return blob_writer_write(recoded->writer, data, size, err);
 }
 
-static enum errc compress_stream(struct source source, struct sink sink, struct error *err)
+/* From the stored bytes to the wanted ones. */
+struct conversion {
+    enum errc (*run)(const struct conversion *self, struct source source, struct sink sink,
+                     struct error *err);
+    enum codec codec;
+    enum effort effort;
+};
+
+/* Blocks are cut where the layer pipeline cuts them, so that the bytes are the same. */
+static enum errc fill_block(struct source *source, uint8_t *block, size_t *filled,
+                            const uint8_t **left, size_t *left_size, struct error *err)
 {
-    struct gzip_encoder *encoder = gzip_encoder_new(EFFORT_FAST);
-    autofree uint8_t *out = xmalloc(gzip_block_bound(CODEC_BLOCK_BYTES));
-    uint32_t crc = 0;
-    uint64_t raw_size = 0;
-    enum errc rc = sink_write(&sink, gzip_header, GZIP_HEADER_BYTES, err);
-    for (bool last = false; rc == ERR_OK && !last;) {
-        const uint8_t *data = NULL;
-        size_t size = 0;
-        rc = source_pull(&source, &data, &size, err);
-        if (rc != ERR_OK)
-            break;
-        last = size == 0;
-        uint32_t block_crc = 0;
-        size_t n = gzip_encode_block(encoder, data, size, last, out, &block_crc);
-        crc = gzip_crc_combine(crc, block_crc, size);
-        raw_size += size;
-        rc = sink_write(&sink, out, n, err);
+    *filled = 0;
+    while (*filled < CODEC_BLOCK_BYTES) {
+        if (*left_size == 0 && source_pull(source, left, left_size, err) != ERR_OK)
+            return err->code;
+        if (*left_size == 0)
+            return ERR_OK;
+        size_t room = CODEC_BLOCK_BYTES - *filled;
+        size_t n = *left_size < room ? *left_size : room;
+        memcpy(block + *filled, *left, n);
+        *filled += n;
+        *left += n;
+        *left_size -= n;
     }
-    gzip_encoder_free(encoder);
-    if (rc != ERR_OK)
-        return rc;
-    uint8_t trailer[GZIP_TRAILER_BYTES];
-    gzip_trailer(crc, raw_size, trailer);
-    return sink_write(&sink, trailer, sizeof trailer, err);
+    return ERR_OK;
 }
 
-struct conversion {
-    enum errc (*run)(struct source source, struct sink sink, struct error *err);
+struct compression {
+    enum codec codec;
+    struct encoder *encoder;
+    uint8_t *block;
+    uint8_t *out;
+    uint32_t crc;
+    uint64_t raw_size;
 };
+
+static enum errc compress_block(struct compression *c, size_t size, bool last, struct sink *sink,
+                                struct error *err)
+{
+    uint32_t crc = 0;
+    size_t n = encoder_block(c->encoder, c->block, size, last, c->out, &crc);
+    if (c->codec == CODEC_GZIP)
+        c->crc = gzip_crc_combine(c->crc, crc, size);
+    c->raw_size += size;
+    return n > 0 ? sink_write(sink, c->out, n, err) : ERR_OK;
+}
+
+static enum errc compress_blocks(struct compression *c, struct source source, struct sink sink,
+                                 struct error *err)
+{
+    uint8_t frame[ENCODER_FRAME_MAX];
+    const uint8_t *left = NULL;
+    size_t left_size = 0;
+    size_t n = encoder_head(c->codec, frame);
+    if (n > 0 && sink_write(&sink, frame, n, err) != ERR_OK)
+        return err->code;
+    for (bool last = false; !last;) {
+        size_t size = 0;
+        if (fill_block(&source, c->block, &size, &left, &left_size, err) != ERR_OK)
+            return err->code;
+        if (size == CODEC_BLOCK_BYTES && left_size == 0 &&
+            source_pull(&source, &left, &left_size, err) != ERR_OK)
+            return err->code;
+        last = left_size == 0;
+        if (compress_block(c, size, last, &sink, err) != ERR_OK)
+            return err->code;
+    }
+    n = encoder_tail(c->codec, c->crc, c->raw_size, frame);
+    return n > 0 ? sink_write(&sink, frame, n, err) : ERR_OK;
+}
+
+static enum errc compress_stream(const struct conversion *self, struct source source,
+                                 struct sink sink, struct error *err)
+{
+    struct compression c = {.codec = self->codec,
+                            .encoder = encoder_new(self->codec, self->effort),
+                            .block = xmalloc(CODEC_BLOCK_BYTES),
+                            .out = xmalloc(encoder_bound(self->codec))};
+    enum errc rc = compress_blocks(&c, source, sink, err);
+    encoder_free(c.encoder);
+    free(c.block);
+    free(c.out);
+    return rc;
+}
+
+static enum errc restore_stream(const struct conversion *self, struct source source,
+                                struct sink sink, struct error *err)
+{
+    return encoder_restore(self->codec, source, sink, err);
+}
 
 static enum errc recode(struct batch *batch, const struct conversion *conversion,
                         enum digest_algorithm algorithm, struct layer_result *content,
@@ -61,7 +124,7 @@ static enum errc recode(struct batch *batch, const struct conversion *conversion
     recoded.digester = digester_new(algorithm);
     struct file_source reader;
     file_source_init(&reader, blob.fd, "blob");
-    enum errc rc = conversion->run(file_source(&reader),
+    enum errc rc = conversion->run(conversion, file_source(&reader),
                                    (struct sink){.write = recoded_write, .self = &recoded}, err);
     file_source_deinit(&reader);
     struct digest digest = {0};
@@ -79,19 +142,20 @@ static enum errc recode(struct batch *batch, const struct conversion *conversion
     return rc;
 }
 
-static const struct conversion compression = {.run = compress_stream};
-static const struct conversion restoration = {.run = gzip_inflate};
-
-enum errc recode_compress(struct batch *batch, struct layer_result *content, struct error *err)
+enum errc recode_compress(struct batch *batch, enum codec codec, enum effort effort,
+                          struct layer_result *content, struct error *err)
 {
+    const struct conversion compression = {
+        .run = compress_stream, .codec = codec, .effort = effort};
     if (recode(batch, &compression, DIGEST_SHA256, content, err) != ERR_OK)
         return err->code;
-    content->codec = CODEC_GZIP;
+    content->codec = codec;
     return ERR_OK;
 }
 
 enum errc recode_restore(struct batch *batch, struct layer_result *content, struct error *err)
 {
+    const struct conversion restoration = {.run = restore_stream, .codec = content->codec};
     if (recode(batch, &restoration, content->raw.algorithm, content, err) != ERR_OK)
         return err->code;
     content->codec = CODEC_NONE;

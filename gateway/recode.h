@@ -9,9 +9,11 @@
 #include "image/layer.h"
 #include "store/batch.h"
 
-/* A layer that is no tar was stored as it came: store it as block gzip. Changes content->codec,
+/* A layer was stored as it came, because it is no tar or was expected to be another one: store it
+ * as `codec` and `effort` would have given it, on the calling thread alone. Changes content->codec,
  * digest and size. */
-enum errc recode_compress(struct batch *batch, struct layer_result *content, struct error *err);
+enum errc recode_compress(struct batch *batch, enum codec codec, enum effort effort,
+                          struct layer_result *content, struct error *err);
 
 /* A tar that is no layer was compressed: store its own bytes. Changes content->codec, digest and
  * size; the result has the digest content->raw. */

@@ -103,30 +103,42 @@ static enum MHD_Result get_version(struct uploads *uploads, struct MHD_Connectio
 
 struct query {
     struct push_order *order;
+    bool has_compression;
     struct error *err;
 };
 
-static enum errc take_parameter(struct push_order *order, const char *key, const char *value,
+static enum errc take_once(bool *seen, const char *key, struct error *err)
+{
+    if (*seen)
+        return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%s\" is there twice", key);
+    *seen = true;
+    return ERR_OK;
+}
+
+static enum errc take_parameter(struct query *query, const char *key, const char *value,
                                 struct error *err)
 {
+    struct push_order *order = query->order;
+    bool has_image = order->image != NULL;
     if (value == NULL || *value == '\0')
         return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%.100s\" has no value", key);
     if (strcmp(key, "to") == 0)
         return push_order_add(order, value, err);
     if (strcmp(key, "image") == 0) {
-        if (order->image)
-            return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"image\" is there twice");
-        order->image = xstrdup(value);
-        return ERR_OK;
+        if (take_once(&has_image, key, err) == ERR_OK)
+            order->image = xstrdup(value);
+        return err->code;
     }
-    if (strcmp(key, "platform") == 0) {
-        if (order->has_platform)
-            return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"platform\" is there twice");
-        order->has_platform = true;
-        return platform_parse(value, &order->platform, err);
-    }
-    return fail(err, ERR_BAD_REQUEST, 0, "there is no parameter \"%.100s\": to, image, platform",
-                key);
+    if (strcmp(key, "platform") == 0)
+        return take_once(&order->has_platform, key, err) == ERR_OK
+                   ? platform_parse(value, &order->platform, err)
+                   : err->code;
+    if (strcmp(key, "compression") == 0)
+        return take_once(&query->has_compression, key, err) == ERR_OK
+                   ? push_order_set_compression(order, value, err)
+                   : err->code;
+    return fail(err, ERR_BAD_REQUEST, 0,
+                "there is no parameter \"%.100s\": to, image, platform, compression", key);
 }
 
 static enum MHD_Result on_parameter(void *self, enum MHD_ValueKind kind, const char *key,
@@ -134,7 +146,7 @@ static enum MHD_Result on_parameter(void *self, enum MHD_ValueKind kind, const c
 {
     (void)kind;
     struct query *query = self;
-    return take_parameter(query->order, key, value, query->err) == ERR_OK ? MHD_YES : MHD_NO;
+    return take_parameter(query, key, value, query->err) == ERR_OK ? MHD_YES : MHD_NO;
 }
 
 static enum errc check_length(struct MHD_Connection *connection, uint64_t limit, struct error *err)

@@ -1,15 +1,16 @@
 #include "image/layer.h"
 
 #include "base/mem.h"
+#include "image/encoder.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* One block on its way: filled by the writing thread, deflated by a worker, emitted by the writing
+/* One block on its way: filled by the writing thread, encoded by a worker, emitted by the writing
  * thread. Between submit and wait it belongs to the worker. */
 struct slot {
     struct job job; /* first member: the worker finds the slot by it */
-    struct gzip_encoder *encoder;
+    struct encoder *encoder;
     uint8_t *in;
     size_t in_size;
     uint8_t *out;
@@ -18,7 +19,7 @@ struct slot {
     bool last;
 };
 
-enum phase { PHASE_IDLE, PHASE_PEEK, PHASE_GZIP, PHASE_COPY };
+enum phase { PHASE_IDLE, PHASE_PEEK, PHASE_ENCODE, PHASE_COPY };
 
 struct layer_pipeline {
     struct pool *pool;
@@ -59,7 +60,7 @@ void layer_pipeline_free(struct layer_pipeline *pipeline)
         return;
     layer_pipeline_abort(pipeline);
     for (size_t i = 0; i < pipeline->slot_count; i++) {
-        gzip_encoder_free(pipeline->slots[i].encoder);
+        encoder_free(pipeline->slots[i].encoder);
         free(pipeline->slots[i].in);
         free(pipeline->slots[i].out);
     }
@@ -97,11 +98,11 @@ static struct slot *slot_at(struct layer_pipeline *pipeline, size_t nth)
     return &pipeline->slots[(pipeline->oldest + nth) % pipeline->slot_count];
 }
 
-static void deflate_slot(struct job *job)
+static void encode_slot(struct job *job)
 {
     struct slot *slot = (struct slot *)job;
-    slot->out_size = gzip_encode_block(slot->encoder, slot->in, slot->in_size, slot->last,
-                                       slot->out, &slot->crc);
+    slot->out_size =
+        encoder_block(slot->encoder, slot->in, slot->in_size, slot->last, slot->out, &slot->crc);
 }
 
 static enum errc emit_oldest(struct layer_pipeline *pipeline, struct error *err)
@@ -110,7 +111,8 @@ static enum errc emit_oldest(struct layer_pipeline *pipeline, struct error *err)
     pool_wait(pipeline->pool, &slot->job);
     pipeline->oldest = (pipeline->oldest + 1) % pipeline->slot_count;
     pipeline->flying--;
-    pipeline->crc = gzip_crc_combine(pipeline->crc, slot->crc, slot->in_size);
+    if (pipeline->codec == CODEC_GZIP)
+        pipeline->crc = gzip_crc_combine(pipeline->crc, slot->crc, slot->in_size);
     slot->in_size = 0;
     return emit(pipeline, slot->out, slot->out_size, err);
 }
@@ -123,8 +125,8 @@ static enum errc filling_slot(struct layer_pipeline *pipeline, struct slot **out
     struct slot *slot = slot_at(pipeline, pipeline->flying);
     if (slot->in == NULL) {
         slot->in = xmalloc(CODEC_BLOCK_BYTES);
-        slot->out = xmalloc(gzip_block_bound(CODEC_BLOCK_BYTES));
-        slot->encoder = gzip_encoder_new(pipeline->effort);
+        slot->out = xmalloc(encoder_bound(pipeline->codec));
+        slot->encoder = encoder_new(pipeline->codec, pipeline->effort);
     }
     *out = slot;
     return ERR_OK;
@@ -133,14 +135,14 @@ static enum errc filling_slot(struct layer_pipeline *pipeline, struct slot **out
 static void send_slot(struct layer_pipeline *pipeline, struct slot *slot, bool last)
 {
     slot->last = last;
-    slot->job.run = deflate_slot;
+    slot->job.run = encode_slot;
     pipeline->flying++;
     pool_submit(pipeline->pool, &slot->job);
 }
 
 /* A full block is sent only when more bytes come: the last block must know that it is the last. */
-static enum errc gzip_bytes(struct layer_pipeline *pipeline, const uint8_t *data, size_t size,
-                            struct error *err)
+static enum errc encode_bytes(struct layer_pipeline *pipeline, const uint8_t *data, size_t size,
+                              struct error *err)
 {
     while (size > 0) {
         struct slot *slot = NULL;
@@ -163,8 +165,8 @@ static enum errc gzip_bytes(struct layer_pipeline *pipeline, const uint8_t *data
 static enum errc pass_on(struct layer_pipeline *pipeline, const uint8_t *data, size_t size,
                          struct error *err)
 {
-    if (pipeline->phase == PHASE_GZIP)
-        return gzip_bytes(pipeline, data, size, err);
+    if (pipeline->phase == PHASE_ENCODE)
+        return encode_bytes(pipeline, data, size, err);
     return emit(pipeline, data, size, err);
 }
 
@@ -172,13 +174,15 @@ static enum errc pass_on(struct layer_pipeline *pipeline, const uint8_t *data, s
 static enum errc settle(struct layer_pipeline *pipeline, struct error *err)
 {
     pipeline->content = content_of(pipeline->peek, pipeline->peeked);
-    bool compress = pipeline->content == CONTENT_TAR && pipeline->codec == CODEC_GZIP;
-    pipeline->phase = compress ? PHASE_GZIP : PHASE_COPY;
+    bool compress = pipeline->content == CONTENT_TAR && pipeline->codec != CODEC_NONE;
+    pipeline->phase = compress ? PHASE_ENCODE : PHASE_COPY;
     if (compress) {
         pipeline->stored = digester_new(DIGEST_SHA256);
         for (size_t i = 0; i < pipeline->slot_count; i++)
             pipeline->slots[i].in_size = 0;
-        if (emit(pipeline, gzip_header, sizeof gzip_header, err) != ERR_OK)
+        uint8_t head[ENCODER_FRAME_MAX];
+        size_t head_size = encoder_head(pipeline->codec, head);
+        if (head_size > 0 && emit(pipeline, head, head_size, err) != ERR_OK)
             return err->code;
     }
     return pass_on(pipeline, pipeline->peek, pipeline->peeked, err);
@@ -208,7 +212,7 @@ enum errc layer_pipeline_write(struct layer_pipeline *pipeline, const void *data
     return size > 0 ? pass_on(pipeline, at, size, err) : ERR_OK;
 }
 
-static enum errc finish_gzip(struct layer_pipeline *pipeline, struct error *err)
+static enum errc finish_encoding(struct layer_pipeline *pipeline, struct error *err)
 {
     struct slot *slot = NULL;
     if (filling_slot(pipeline, &slot, err) != ERR_OK)
@@ -217,9 +221,9 @@ static enum errc finish_gzip(struct layer_pipeline *pipeline, struct error *err)
     while (pipeline->flying > 0)
         if (emit_oldest(pipeline, err) != ERR_OK)
             return err->code;
-    uint8_t trailer[GZIP_TRAILER_BYTES];
-    gzip_trailer(pipeline->crc, pipeline->raw_size, trailer);
-    return emit(pipeline, trailer, sizeof trailer, err);
+    uint8_t tail[ENCODER_FRAME_MAX];
+    size_t tail_size = encoder_tail(pipeline->codec, pipeline->crc, pipeline->raw_size, tail);
+    return tail_size > 0 ? emit(pipeline, tail, tail_size, err) : ERR_OK;
 }
 
 static void end_file(struct layer_pipeline *pipeline)
@@ -238,11 +242,11 @@ enum errc layer_pipeline_finish(struct layer_pipeline *pipeline, struct layer_re
 {
     if (pipeline->phase == PHASE_PEEK && settle(pipeline, err) != ERR_OK)
         return err->code;
-    bool compressed = pipeline->phase == PHASE_GZIP;
-    if (compressed && finish_gzip(pipeline, err) != ERR_OK)
+    bool compressed = pipeline->phase == PHASE_ENCODE;
+    if (compressed && finish_encoding(pipeline, err) != ERR_OK)
         return err->code;
     out->content = pipeline->content;
-    out->codec = compressed ? CODEC_GZIP : CODEC_NONE;
+    out->codec = compressed ? pipeline->codec : CODEC_NONE;
     out->raw = digester_finish(pipeline->raw);
     out->diff_id = pipeline->diff_id ? digester_finish(pipeline->diff_id) : out->raw;
     out->raw_size = pipeline->raw_size;

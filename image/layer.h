@@ -2,7 +2,8 @@
  * The layer pipeline: the bytes of one file in, a stored blob out, all digests known at the end, in
  * one pass.
  *
- *     bytes -> [ what is it? ] -- tar ------> SHA-256 (diffID) || block gzip on the pool -> SHA-256
+ *     bytes -> [ what is it? ] -- tar ---> SHA-256 (diffID) || blocks encoded on the pool ->
+ * SHA-256
  * -> sink
  *                              \- anything else --------------------------------> SHA-256 -> sink
  *
@@ -13,8 +14,8 @@
  * each), allocated when the first block is filled and kept for the next layer. When all are in
  * flight, the writing thread waits for the oldest: that is the back pressure.
  *
- * Threads: one thread writes; blocks are deflated on the pool; blocks leave in order on the writing
- * thread. A pipeline is reused for one file after another.
+ * Threads: one thread writes; blocks are encoded on the pool (image/encoder.h); blocks leave in
+ * order on the writing thread. A pipeline is reused for one file after another.
  */
 #ifndef SLIPWAY_IMAGE_LAYER_H
 #define SLIPWAY_IMAGE_LAYER_H
@@ -31,14 +32,14 @@ struct layer_result {
     struct digest raw;     /* of the bytes as they came, by the algorithm of the file's name */
     struct digest diff_id; /* the same bytes by SHA-256: of a tar, the layer's diffID */
     uint64_t raw_size;     /* bytes as they came */
-    enum codec codec;      /* what slipway did: CODEC_GZIP for a tar, else CODEC_NONE */
+    enum codec codec;      /* what slipway did: the pipeline's for a tar, else CODEC_NONE */
     struct digest digest;  /* of the bytes given to the sink */
     uint64_t size;         /* bytes given to the sink */
 };
 
 struct layer_pipeline;
 
-/* `pool` is borrowed. `codec` is what tars are given: CODEC_GZIP, or CODEC_NONE to keep them. */
+/* `pool` is borrowed. `codec` is what tars are given; CODEC_NONE keeps them. */
 struct layer_pipeline *layer_pipeline_new(struct pool *pool, enum codec codec, enum effort effort);
 void layer_pipeline_free(struct layer_pipeline *pipeline);
 

@@ -106,11 +106,16 @@ static ssize_t read_all(struct fixture *fixture, size_t piece)
     return got;
 }
 
+/* Line by line: the sanitizers' strstr looks at all of a text each time. */
 static size_t count(const struct fixture *fixture, const char *part)
 {
     size_t found = 0;
-    for (const char *at = buf_cstr(&fixture->text); (at = strstr(at, part)); at++)
-        found++;
+    const char *end = fixture->text.data + fixture->text.size;
+    for (const char *at = fixture->text.data, *next; at < end; at = next) {
+        next = (const char *)memchr(at, '\n', (size_t)(end - at)) + 1;
+        autofree char *line = xstrndup(at, (size_t)(next - at));
+        found += strstr(line, part) != NULL;
+    }
     return found;
 }
 

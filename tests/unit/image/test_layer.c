@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "image/encoder.h"
 #include "image/layer.h"
 
 #include <stdio.h>
@@ -83,23 +84,23 @@ static enum errc pull_memory(void *self, const uint8_t **data, size_t *size, str
     return ERR_OK;
 }
 
-static void assert_inflates_to(const struct buf *gzip, const uint8_t *data, size_t size)
+static void assert_restores_to(enum codec codec, const struct buf *stored, const uint8_t *data,
+                               size_t size)
 {
     struct error err = ERROR_INIT;
     struct collected raw = collected_new();
-    struct memory memory = {(const uint8_t *)gzip->data, gzip->size, 100000};
+    struct memory memory = {(const uint8_t *)stored->data, stored->size, 100000};
     struct source source = {.pull = pull_memory, .self = &memory};
     struct sink sink = {.write = collect, .self = &raw};
-    assert_int_equal(gzip_inflate(source, sink, &err), ERR_OK);
+    assert_int_equal(encoder_restore(codec, source, sink, &err), ERR_OK);
     assert_int_equal(raw.bytes.size, size);
     assert_memory_equal(raw.bytes.data, data, size);
     buf_deinit(&raw.bytes);
 }
 
 /* Block boundaries, in pieces that do not divide them, with one thread and with several. */
-static void test_tar_is_compressed(void **state)
+static void check_compression(enum codec codec)
 {
-    (void)state;
     static const size_t sizes[] = {512,
                                    1024,
                                    CODEC_BLOCK_BYTES - 1,
@@ -116,18 +117,18 @@ static void test_tar_is_compressed(void **state)
             for (unsigned threads = 1; threads <= 9; threads += 4) {
                 struct pool *pool = NULL;
                 assert_int_equal(pool_new(threads, &pool, &err), ERR_OK);
-                struct layer_pipeline *pipeline = layer_pipeline_new(pool, CODEC_GZIP, effort);
+                struct layer_pipeline *pipeline = layer_pipeline_new(pool, codec, effort);
                 struct collected out = collected_new();
                 struct layer_result result = pass(pipeline, data, sizes[i], 70001, &out);
                 assert_int_equal(result.content, CONTENT_TAR);
-                assert_int_equal(result.codec, CODEC_GZIP);
+                assert_int_equal(result.codec, codec);
                 assert_int_equal(result.raw_size, sizes[i]);
                 assert_int_equal(result.size, out.bytes.size);
                 assert_true(digest_equal(&result.raw, &expected));
                 assert_true(digest_equal(&result.diff_id, &expected));
                 struct digest stored = digest_of(DIGEST_SHA256, out.bytes.data, out.bytes.size);
                 assert_true(digest_equal(&result.digest, &stored));
-                assert_inflates_to(&out.bytes, data, sizes[i]);
+                assert_restores_to(codec, &out.bytes, data, sizes[i]);
                 if (threads == 1)
                     first = stored;
                 assert_true(digest_equal(&first, &stored));
@@ -136,6 +137,51 @@ static void test_tar_is_compressed(void **state)
                 pool_free(pool);
             }
         }
+}
+
+static void test_tar_is_compressed(void **state)
+{
+    (void)state;
+    check_compression(CODEC_GZIP);
+    check_compression(CODEC_ZSTD);
+}
+
+/* Damage anywhere and every length but the whole is noticed. */
+static void test_zstd_that_is_damaged(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct pool *pool = NULL;
+    assert_int_equal(pool_new(2, &pool, &err), ERR_OK);
+    struct layer_pipeline *pipeline = layer_pipeline_new(pool, CODEC_ZSTD, EFFORT_FAST);
+    struct collected out = collected_new();
+    const size_t size = CODEC_BLOCK_BYTES + 5000;
+    autofree uint8_t *data = make_tar(size, 1);
+    pass(pipeline, data, size, 70001, &out);
+    for (size_t i = 0; i < 40; i++) {
+        size_t at = out.bytes.size * i / 40;
+        struct collected raw = collected_new();
+        struct sink sink = {.write = collect, .self = &raw};
+        struct memory cut = {(const uint8_t *)out.bytes.data, at, 777};
+        struct source source = {.pull = pull_memory, .self = &cut};
+        /* A cut between two frames leaves a stream that is whole in itself: digests tell. */
+        if (encoder_restore(CODEC_ZSTD, source, sink, &err) == ERR_OK)
+            assert_int_equal(raw.bytes.size, CODEC_BLOCK_BYTES);
+        else
+            assert_int_equal(err.code, ERR_BLOB_CORRUPT);
+        error_clear(&err);
+        buf_clear(&raw.bytes);
+        out.bytes.data[at] = (char)(out.bytes.data[at] ^ 0x40);
+        struct memory bent = {(const uint8_t *)out.bytes.data, out.bytes.size, 777};
+        source.self = &bent;
+        assert_int_equal(encoder_restore(CODEC_ZSTD, source, sink, &err), ERR_BLOB_CORRUPT);
+        error_clear(&err);
+        out.bytes.data[at] = (char)(out.bytes.data[at] ^ 0x40);
+        buf_deinit(&raw.bytes);
+    }
+    buf_deinit(&out.bytes);
+    layer_pipeline_free(pipeline);
+    pool_free(pool);
 }
 
 static void test_incompressible_fits_the_bound(void **state)
@@ -244,7 +290,7 @@ static void test_failing_sink(void **state)
     buf_clear(&out.bytes);
     struct layer_result result = pass(pipeline, data, size, size, &out);
     assert_int_equal(result.raw_size, size);
-    assert_inflates_to(&out.bytes, data, size);
+    assert_restores_to(CODEC_GZIP, &out.bytes, data, size);
     buf_deinit(&out.bytes);
     layer_pipeline_free(pipeline);
     pool_free(pool);
@@ -279,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tar_is_compressed),
+        cmocka_unit_test(test_zstd_that_is_damaged),
         cmocka_unit_test(test_incompressible_fits_the_bound),
         cmocka_unit_test(test_other_bytes_are_kept),
         cmocka_unit_test(test_content_of_tars),
