@@ -82,6 +82,8 @@ static void note_layer(struct assembly *assembly, const struct layer_result *con
                               .size = content->size,
                               .raw_size = content->raw_size};
     batch_put_layer(assembly->batch, &content->diff_id, &form);
+    if (content->start.algorithm != DIGEST_NONE)
+        batch_put_start(assembly->batch, &content->start, &content->diff_id);
 }
 
 /* ---- manifest.json ---- */

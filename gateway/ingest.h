@@ -24,7 +24,8 @@ struct ingest_options {
 
 /* Everything goes into `batch`; on failure the caller aborts it. A file under `blobs/ALG/HEX` whose
  * bytes have another digest is ERR_DIGEST_MISMATCH. A layer that the store holds already in the
- * form it would be given is hashed, not compressed again. *out is owned: catalog_free. */
+ * form it would be given is hashed, not compressed again: it is known by the name of its file, or
+ * by what it begins with. *out is owned: catalog_free. */
 enum errc ingest_archive(const struct ingest_options *options, struct source source,
                          struct cancel *cancel, struct batch *batch, struct catalog **out,
                          struct error *err);

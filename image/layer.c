@@ -43,6 +43,19 @@ struct layer_pipeline {
     struct slot slots[LAYER_SLOTS_MAX];
 };
 
+struct digest layer_start(const void *data, size_t size, uint64_t file_size)
+{
+    uint8_t number[8];
+    for (unsigned i = 0; i < sizeof number; i++)
+        number[i] = (uint8_t)(file_size >> (8 * (sizeof number - 1 - i)));
+    struct digester *digester = digester_new(DIGEST_SHA256);
+    digester_update(digester, number, sizeof number);
+    digester_update(digester, data, size < LAYER_START_BYTES ? size : LAYER_START_BYTES);
+    struct digest start = digester_finish(digester);
+    digester_free(digester);
+    return start;
+}
+
 struct layer_pipeline *layer_pipeline_new(struct pool *pool, enum codec codec, enum effort effort)
 {
     struct layer_pipeline *pipeline = xcalloc(1, sizeof *pipeline);
@@ -245,6 +258,7 @@ enum errc layer_pipeline_finish(struct layer_pipeline *pipeline, struct layer_re
     bool compressed = pipeline->phase == PHASE_ENCODE;
     if (compressed && finish_encoding(pipeline, err) != ERR_OK)
         return err->code;
+    out->start = (struct digest){0};
     out->content = pipeline->content;
     out->codec = compressed ? pipeline->codec : CODEC_NONE;
     out->raw = digester_finish(pipeline->raw);

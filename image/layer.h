@@ -27,7 +27,14 @@
 
 #define LAYER_SLOTS_MAX 8
 
+/* By what a file begins with, and its size, a layer that was seen before may be known again before
+ * its end: SHA-256 of the size (u64, big-endian) and the first LAYER_START_BYTES, or all there are.
+ */
+#define LAYER_START_BYTES CODEC_BLOCK_BYTES
+struct digest layer_start(const void *data, size_t size, uint64_t file_size);
+
 struct layer_result {
+    struct digest start; /* layer_start() of the file where it was looked at, else DIGEST_NONE */
     enum content content;
     struct digest raw;     /* of the bytes as they came, by the algorithm of the file's name */
     struct digest diff_id; /* the same bytes by SHA-256: of a tar, the layer's diffID */

@@ -45,6 +45,7 @@ void batch_abort(struct batch *batch)
         free(batch->references[i].media_type);
     free(batch->references);
     free(batch->layers);
+    free(batch->starts);
     free(batch->held);
     free(batch->blobs);
     free(batch);
@@ -179,6 +180,17 @@ void batch_put_layer(struct batch *batch, const struct digest *diff_id,
         return;
     batch->layers = grown;
     batch->layers[batch->layer_count++] = (struct batch_layer){.diff_id = *diff_id, .form = *form};
+}
+
+void batch_put_start(struct batch *batch, const struct digest *start, const struct digest *diff_id)
+{
+    void *grown = grow(batch->starts, batch->start_count, &batch->start_capacity,
+                       sizeof *batch->starts, &batch->error);
+    if (grown == NULL)
+        return;
+    batch->starts = grown;
+    batch->starts[batch->start_count++] =
+        (struct batch_start){.start = *start, .diff_id = *diff_id};
 }
 
 void batch_put_reference(struct batch *batch, const struct reference *ref,

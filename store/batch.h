@@ -79,6 +79,8 @@ enum errc batch_read_all(struct batch *batch, const struct digest *digest, size_
  * are copied; what is wrong with them is the commit's failure. */
 void batch_put_layer(struct batch *batch, const struct digest *diff_id,
                      const struct layer_form *form);
+/* A layer's tar begins so (image/layer.h, layer_start). */
+void batch_put_start(struct batch *batch, const struct digest *start, const struct digest *diff_id);
 void batch_put_reference(struct batch *batch, const struct reference *ref,
                          const struct digest *manifest, const char *media_type);
 

@@ -230,6 +230,11 @@ static void record_metadata(const struct batch *batch, uint64_t now_s, struct ch
         struct record_value value = layer_value(form);
         change_put(change, KV_LAYERS, record_key_slice(&key), record_value_slice(&value));
     }
+    for (size_t i = 0; i < batch->start_count; i++) {
+        struct record_key key = start_key(&batch->starts[i].start);
+        struct record_value value = start_value(&batch->starts[i].diff_id);
+        change_put(change, KV_STARTS, record_key_slice(&key), record_value_slice(&value));
+    }
     for (size_t i = 0; i < batch->reference_count; i++) {
         const struct batch_reference *named = &batch->references[i];
         struct record_key key = reference_key(&named->reference);

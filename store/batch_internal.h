@@ -21,6 +21,11 @@ struct batch_layer {
     struct layer_form form;
 };
 
+struct batch_start {
+    struct digest start;
+    struct digest diff_id;
+};
+
 struct batch_reference {
     struct reference reference;
     struct digest manifest;
@@ -40,6 +45,8 @@ struct batch {
     size_t held_count, held_capacity;
     struct batch_layer *layers;
     size_t layer_count, layer_capacity;
+    struct batch_start *starts;
+    size_t start_count, start_capacity;
     struct batch_reference *references;
     size_t reference_count, reference_capacity;
     struct error error; /* of a call that could not report it: the commit's failure */

@@ -16,6 +16,7 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_ASSOCIATIONS] = "associations",
     [KV_ASSOCIATED] = "associated",
     [KV_LEARNED] = "learned",
+    [KV_STARTS] = "starts",
 };
 
 _Static_assert((int)KV_TABLE_COUNT <= KV_TABLES_MAX, "raise KV_TABLES_MAX");

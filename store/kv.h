@@ -41,6 +41,7 @@ enum kv_table {
     KV_ASSOCIATIONS,
     KV_ASSOCIATED,
     KV_LEARNED,
+    KV_STARTS,
     KV_TABLE_COUNT
 };
 

@@ -34,6 +34,32 @@ enum errc layer_find(struct store *store, const struct digest *diff_id, enum cod
     return find_in(&txn, &key, found, out, err);
 }
 
+enum errc layer_find_by_start(struct store *store, const struct digest *start, enum codec codec,
+                              enum effort effort, bool *found, struct digest *diff_id,
+                              struct layer_form *out, struct error *err)
+{
+    struct record_key key = start_key(start);
+    struct kv_slice value;
+    struct digest layer;
+    bool known = false;
+    bool held = false;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_get(&txn, KV_STARTS, record_key_slice(&key), &value, &known, err) != ERR_OK)
+        return err->code;
+    if (known) {
+        if (start_decode(value, &layer, err) != ERR_OK)
+            return err->code;
+        key = layer_key(&layer, codec, effort);
+        if (find_in(&txn, &key, &held, out, err) != ERR_OK)
+            return err->code;
+    }
+    if (held)
+        *diff_id = layer;
+    *found = held;
+    return ERR_OK;
+}
+
 enum errc layer_raw_size(struct store *store, const struct digest *diff_id, uint64_t *out,
                          struct error *err)
 {

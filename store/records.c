@@ -173,6 +173,11 @@ struct record_key layer_key(const struct digest *diff_id, enum codec codec, enum
     return key;
 }
 
+struct record_key start_key(const struct digest *start)
+{
+    return blob_key(start);
+}
+
 struct record_key reference_prefix(const struct reference *ref)
 {
     char name[REFERENCE_NAME_MAX + 1];
@@ -243,6 +248,15 @@ struct record_value layer_value(const struct layer_form *form)
     return value;
 }
 
+struct record_value start_value(const struct digest *diff_id)
+{
+    struct record_value value;
+    struct out out = value_begin(&value);
+    put_digest(&out, diff_id);
+    value.size = (size_t)(out.at - value.bytes);
+    return value;
+}
+
 struct record_value reference_value(const struct digest *manifest, uint64_t put_s,
                                     const char *media_type)
 {
@@ -300,6 +314,16 @@ enum errc blob_decode(struct kv_slice value, struct blob_record *out, struct err
     if (finish(&in, "blobs", err) != ERR_OK)
         return err->code;
     *out = record;
+    return ERR_OK;
+}
+
+enum errc start_decode(struct kv_slice value, struct digest *diff_id, struct error *err)
+{
+    struct in in = in_value(value);
+    struct digest found = get_digest(&in);
+    if (finish(&in, "starts", err) != ERR_OK)
+        return err->code;
+    *diff_id = found;
     return ERR_OK;
 }
 

@@ -19,6 +19,7 @@
  *                                                     HMAC size u8 (0 or 64), HMAC (hex)
  *     associated  digest                              layer digest
  *     learned     host, text                          way of uploading u8, body limit u64
+ *     starts      digest of a file's start            diffID digest
  *
  * Times are seconds since the epoch. A value's version says how to read the rest; a value of a
  * version that is not known, or that is too short or too long, is ERR_STORE and never guessed at.
@@ -77,6 +78,7 @@ struct record_key blob_key(const struct digest *digest);
 /* All forms of a layer have this prefix. */
 struct record_key layer_prefix(const struct digest *diff_id);
 struct record_key layer_key(const struct digest *diff_id, enum codec codec, enum effort effort);
+struct record_key start_key(const struct digest *start);
 /* All references of ref's name have this prefix. */
 struct record_key reference_prefix(const struct reference *ref);
 /* A digest goes before a tag; the reference must have one of them. */
@@ -86,6 +88,7 @@ struct record_value schema_value(uint32_t schema);
 struct record_value state_value(const struct state_record *record);
 struct record_value blob_value(const struct blob_record *record);
 struct record_value layer_value(const struct layer_form *form);
+struct record_value start_value(const struct digest *diff_id);
 /* `media_type` is shorter than MEDIA_TYPE_MAX. */
 struct record_value reference_value(const struct digest *manifest, uint64_t put_s,
                                     const char *media_type);
@@ -98,6 +101,7 @@ enum errc blob_decode(struct kv_slice value, struct blob_record *out, struct err
 /* Codec and effort are in the key. */
 enum errc layer_decode(struct kv_slice key, struct kv_slice value, struct layer_form *out,
                        struct error *err);
+enum errc start_decode(struct kv_slice value, struct digest *diff_id, struct error *err);
 enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct named_manifest *out,
                            struct error *err);
 

@@ -2,16 +2,32 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from support.archives import FORMS, compressed_docker, docker_save_new, docker_save_old
+from support.archives import (
+    FORMS,
+    compressed_docker,
+    docker_save_new,
+    docker_save_old,
+    skopeo_docker_archive,
+)
 from support.command import slipway
 from support.gateway import Gateway, pushed
-from support.images import make_image
+from support.images import (
+    Image,
+    Layer,
+    image_config,
+    make_image,
+    readable_files,
+    seal,
+    take_bytes,
+)
 from support.pulled import GZIP_MAGIC, ZSTD_MAGIC, PulledImage, pull
 from support.registry import Registry
+from support.tars import TarBuilder
 
 SCHEMA2 = "application/vnd.docker.distribution.manifest.v2+json"
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -150,6 +166,71 @@ def test_every_form_as_zstd(gateway: Gateway, registry: Registry, tmp_path: Path
         assert first.config_digest == second.config_digest
     else:
         assert one["digest"] == two["digest"]
+
+
+# At most once in the life of the store
+
+
+def cpu_seconds(gateway: Gateway) -> float:
+    """What the gateway's own code has used so far."""
+    fields = Path(f"/proc/{gateway.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) / os.sysconf("SC_CLK_TCK")
+
+
+def large_layer(path: Path, seed: str, end: bytes) -> Layer:
+    """Twenty megabytes, `end` being all that is its own."""
+    with TarBuilder(path) as tar:
+        tar.file("etc/seed", seed.encode())
+        for source in take_bytes(readable_files("/usr/lib", 100_000, 9_000_000), 20_000_000):
+            tar.file(str(source).lstrip("/"), source)
+        tar.file("etc/end", end)
+    return seal(path)
+
+
+def large_archive(folder: Path, seed: str, end: bytes, form: str) -> Path:
+    folder.mkdir()
+    layers = [large_layer(folder / "layer.tar", seed, end)]
+    image = Image(image_config(layers, seed), tuple(layers))
+    if form == "skopeo":
+        return skopeo_docker_archive(image, folder, "m/source:1.0")
+    return docker_save_old([(image, ["m/source:1.0"])], folder / "image.tar")
+
+
+@pytest.mark.parametrize("codec", ("gzip", "zstd"))
+@pytest.mark.parametrize("form", ("docker", "skopeo"))
+def test_a_layer_is_compressed_once(
+    registry: Registry, tmp_path: Path, seed: str, form: str, codec: str
+) -> None:
+    """Also when nothing in the archive says beforehand which layer a file is."""
+    archive = large_archive(tmp_path / "files", seed, b"end", form)
+    config = {"compression": {"codec": codec, "effort": "best"}}
+    with Gateway(tmp_path / "gateway", config) as gateway:
+        spent = [cpu_seconds(gateway)]
+        digests = set()
+        for number in range(2):
+            (result,) = pushed(gateway.post(archive, f"{registry.host}/once/{form}{codec}:{number}"))
+            digests.add(result["digest"])
+            spent.append(cpu_seconds(gateway))
+    assert len(digests) == 1
+    first, second = spent[1] - spent[0], spent[2] - spent[1]
+    assert second < first / 4, (first, second)
+
+
+@pytest.mark.parametrize("codec", ("gzip", "zstd"))
+def test_a_layer_that_begins_like_another(
+    own_gateway: Gateway, gateway: Gateway, registry: Registry, tmp_path: Path, seed: str, codec: str
+) -> None:
+    """Taken for one that is held until its end shows that it is not: the bytes are the same."""
+    one = large_archive(tmp_path / "one", seed, b"one", "docker")
+    two = large_archive(tmp_path / "two", seed, b"two", "docker")
+    assert one.stat().st_size == two.stat().st_size
+    send(own_gateway, registry, one, f"like/one-{codec}", codec)
+    guessed = send(own_gateway, registry, two, f"like/two-{codec}", codec)
+    fresh = send(gateway, registry, two, f"like/fresh-{codec}", codec)
+    assert guessed.manifest == fresh.manifest
+    assert own_gateway.staged() == []
+    # What was put aside meanwhile is gone: two layers, two configs, two manifests.
+    assert len(own_gateway.blobs()) == 6
 
 
 @pytest.mark.parametrize("value", ("", "lz4", "GZIP", "gzip,zstd"))

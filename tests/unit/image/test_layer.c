@@ -139,6 +139,22 @@ static void check_compression(enum codec codec)
         }
 }
 
+static void test_start_of_a_layer(void **state)
+{
+    (void)state;
+    autofree uint8_t *data = make_tar(LAYER_START_BYTES + 1, 1);
+    struct digest start = layer_start(data, LAYER_START_BYTES, 5000000);
+    struct digest same = layer_start(data, LAYER_START_BYTES + 1, 5000000);
+    struct digest larger = layer_start(data, LAYER_START_BYTES, 5000001);
+    struct digest shorter = layer_start(data, LAYER_START_BYTES - 1, 5000000);
+    assert_true(digest_equal(&start, &same));
+    assert_false(digest_equal(&start, &larger));
+    assert_false(digest_equal(&start, &shorter));
+    data[LAYER_START_BYTES - 1] ^= 1;
+    struct digest other = layer_start(data, LAYER_START_BYTES, 5000000);
+    assert_false(digest_equal(&start, &other));
+}
+
 static void test_tar_is_compressed(void **state)
 {
     (void)state;
@@ -325,6 +341,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tar_is_compressed),
+        cmocka_unit_test(test_start_of_a_layer),
         cmocka_unit_test(test_zstd_that_is_damaged),
         cmocka_unit_test(test_incompressible_fits_the_bound),
         cmocka_unit_test(test_other_bytes_are_kept),

@@ -72,6 +72,44 @@ static void a_layer_has_many_forms(void **state)
     store_close(store);
 }
 
+static void a_layer_is_found_by_its_start(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct digest start = digest_of_text("start");
+    struct digest other = digest_of_text("other start");
+    struct digest gone = digest_of_text("start of a layer that is not held");
+    struct error err = ERROR_INIT;
+    struct batch *batch = NULL;
+    put(store, &diff_id, CODEC_GZIP, EFFORT_FAST, "gzip fast");
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    batch_put_start(batch, &start, &diff_id);
+    batch_put_start(batch, &gone, &other);
+    assert_ok(batch_commit(batch, &err), &err);
+
+    struct digest found_layer = {0};
+    struct layer_form form = {0};
+    bool found = false;
+    assert_ok(layer_find_by_start(store, &start, CODEC_GZIP, EFFORT_FAST, &found, &found_layer,
+                                  &form, &err),
+              &err);
+    assert_true(found);
+    assert_true(digest_equal(&found_layer, &diff_id));
+    assert_int_equal(form.size, strlen("gzip fast"));
+    const struct {
+        const struct digest *start;
+        enum effort effort;
+    } not_found[] = {{&start, EFFORT_BEST}, {&other, EFFORT_FAST}, {&gone, EFFORT_FAST}};
+    for (size_t i = 0; i < sizeof not_found / sizeof not_found[0]; i++) {
+        found = true;
+        assert_ok(layer_find_by_start(store, not_found[i].start, CODEC_GZIP, not_found[i].effort,
+                                      &found, &found_layer, &form, &err),
+                  &err);
+        assert_false(found);
+    }
+    store_close(store);
+}
+
 static void the_latest_form_wins(void **state)
 {
     struct store *store = open_store(*state);
@@ -154,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         folder_test(a_form_is_found_by_layer_codec_and_effort),
         folder_test(a_layer_has_many_forms),
+        folder_test(a_layer_is_found_by_its_start),
         folder_test(the_latest_form_wins),
         folder_test(any_form_that_knows_tells_the_raw_size),
         folder_test(a_form_whose_blob_is_nowhere_is_left_out),
