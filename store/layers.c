@@ -40,7 +40,7 @@ enum errc layer_find_by_start(struct store *store, const struct digest *start, e
 {
     struct record_key key = start_key(start);
     struct kv_slice value;
-    struct digest layer;
+    struct digest layer = {0};
     bool known = false;
     bool held = false;
     autotxn struct kv_txn txn = KV_TXN_INIT;
