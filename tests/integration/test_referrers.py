@@ -185,6 +185,9 @@ def test_index_signature_and_attestation_arrive_as_they_came(
 
     raw = must_run(["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{target}"])
     assert sha256(raw.encode()) == signed.index["digest"]
+    url = f"http://{registry.host}/v2/r/signed/manifests/{list_tag(signed.index['digest'])}"
+    by_curl = json.loads(must_run(["curl", "-fsS", "-H", f"Accept: {OCI_INDEX}", url]))
+    assert [one["digest"] for one in by_curl["manifests"]] == [signed.signature["digest"]]
     # skopeo fetches the signature with its blobs, and checks their digests while it does.
     source = f"docker://{registry.host}/r/signed@{signed.signature['digest']}"
     must_run(
