@@ -67,6 +67,16 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_MANIFEST_INVALID,      "MANIFEST_INVALID",       422, false, PARTY_CLIENT)               \
     X(ERR_JSON_INVALID,          "JSON_INVALID",           422, false, PARTY_CLIENT)               \
     X(ERR_JSON_TOO_LARGE,        "JSON_TOO_LARGE",         413, false, PARTY_CLIENT)               \
+    X(ERR_LAYER_UNKNOWN,         "LAYER_UNKNOWN",          409, false, PARTY_CLIENT)               \
+    /* what a registry client asked for: distribution-spec, "Error Codes" */                       \
+    X(ERR_NAME_INVALID,          "NAME_INVALID",           400, false, PARTY_CLIENT)               \
+    X(ERR_TAG_INVALID,           "TAG_INVALID",            400, false, PARTY_CLIENT)               \
+    X(ERR_SIZE_INVALID,          "SIZE_INVALID",           400, false, PARTY_CLIENT)               \
+    X(ERR_MANIFEST_BLOB_UNKNOWN, "MANIFEST_BLOB_UNKNOWN",  404, false, PARTY_CLIENT)               \
+    X(ERR_UPLOAD_INVALID,        "BLOB_UPLOAD_INVALID",    400, false, PARTY_CLIENT)               \
+    X(ERR_UPLOAD_RANGE,          "BLOB_UPLOAD_INVALID",    416, true,  PARTY_CLIENT)               \
+    X(ERR_UPLOAD_BUSY,           "BLOB_UPLOAD_INVALID",    409, true,  PARTY_CLIENT)               \
+    X(ERR_NO_UPLOAD,             "BLOB_UPLOAD_UNKNOWN",    404, false, PARTY_CLIENT)               \
     /* slipway itself and the machine it runs on */                                                \
     X(ERR_SETTINGS,              "SETTINGS_INVALID",       500, false, PARTY_GATEWAY)              \
     X(ERR_CREDENTIALS,           "CREDENTIALS_UNREADABLE", 500, false, PARTY_GATEWAY)              \
@@ -98,6 +108,9 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_BLOB_NOT_THERE,        "BLOB_NOT_THERE",         502, true,  PARTY_REGISTRY)             \
     X(ERR_UPLOAD_UNKNOWN,        "UPLOAD_UNKNOWN",         502, true,  PARTY_REGISTRY)             \
     X(ERR_PUSHED_DIGEST,         "PUSHED_DIGEST_MISMATCH", 502, false, PARTY_REGISTRY)             \
+    /* what the gateway itself does not have, where a registry may lack it, too */                 \
+    X(ERR_REPOSITORY_NOT_HELD,   "NAME_UNKNOWN",           404, false, PARTY_CLIENT)               \
+    X(ERR_MANIFEST_NOT_HELD,     "MANIFEST_UNKNOWN",       404, false, PARTY_CLIENT)               \
     /* the way there */                                                                            \
     X(ERR_HOST_UNKNOWN,          "HOST_UNKNOWN",           502, true,  PARTY_NETWORK)              \
     X(ERR_CONNECT,               "CONNECT_FAILED",         502, true,  PARTY_NETWORK)              \
@@ -142,7 +155,8 @@ enum errc error_wrap(struct error *err, const char *format, ...)
 void error_clear(struct error *err);
 
 const char *error_name(enum errc code);
-/* The code of a name on the wire; ERR_INTERNAL for a name that is none of ours. */
+/* The code of a name on the wire, the first where several share it; ERR_INTERNAL for a name that is
+ * none of ours. */
 enum errc error_by_name(const char *name);
 int error_http_status(enum errc code);
 bool error_retriable(enum errc code);

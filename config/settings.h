@@ -20,6 +20,8 @@
 
 #define SETTINGS_FILE_LIMIT ((size_t)1 << 20)
 #define SETTINGS_REGISTRIES_MAX 1024
+#define SETTINGS_MIRRORS_MAX 1024
+#define SETTINGS_TARGETS_MAX 64 /* of one mirror */
 
 enum setting_upload { UPLOAD_AUTO, UPLOAD_PUT, UPLOAD_PATCH, UPLOAD_CHUNKED, UPLOAD_POST };
 enum setting_schema1 { SCHEMA1_FALLBACK, SCHEMA1_NEVER };
@@ -49,6 +51,21 @@ struct registry_setting {
     enum setting_schema1 schema1;
 };
 
+/* One entry of "mirrors": gateway/mirrors.h says what patterns mean. */
+enum setting_acknowledge { SETTING_ACKNOWLEDGE_PUSHED, SETTING_ACKNOWLEDGE_STORED };
+
+struct mirror_target_setting {
+    char *target;  /* HOST/PATTERN, without tag and digest */
+    bool optional; /* "required": false */
+};
+
+struct mirror_setting {
+    char *match;
+    struct mirror_target_setting *targets; /* one to SETTINGS_TARGETS_MAX */
+    size_t target_count;
+    enum setting_acknowledge acknowledge;
+};
+
 struct settings {
     char *listen; /* ADDR:PORT, [ADDR6]:PORT; port 0 = any free one */
     char *data;   /* NULL only when nothing says where: settings_check() refuses that */
@@ -59,8 +76,10 @@ struct settings {
     struct {
         uint64_t archive_bytes;
         unsigned uploads;
+        unsigned blobs; /* bodies of registry clients that are received at the same time */
         unsigned pushes_per_registry;
         unsigned pushes;
+        int64_t upload_idle_ms; /* how long an upload session waits for its client */
     } limits;
     struct {
         enum setting_codec codec;
@@ -68,6 +87,9 @@ struct settings {
     } compression;
     struct registry_setting *registries;
     size_t registry_count;
+    struct mirror_setting
+        *mirrors; /* in the order of the file, which is that of their precedence */
+    size_t mirror_count;
     struct {
         bool anonymous; /* listening beyond loopback without client authentication is wanted */
     } clients;

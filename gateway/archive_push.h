@@ -10,6 +10,7 @@
 #include "base/cancel.h"
 #include "gateway/engine.h"
 #include "gateway/image_choice.h"
+#include "store/pushes.h"
 #include "upstream/push.h"
 
 #define TARGETS_MAX 64
@@ -31,8 +32,6 @@ enum errc push_order_add(struct push_order *order, const char *text, struct erro
 enum errc push_order_set_compression(struct push_order *order, const char *text, struct error *err);
 const char *compression_name(enum setting_codec compression);
 void push_order_deinit(struct push_order *order);
-
-#define PUSH_ID_MAX 32
 
 /* What came of it. A plain value but for `results`: push_report_deinit. */
 struct push_report {

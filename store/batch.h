@@ -45,6 +45,14 @@ enum errc batch_commit(struct batch *batch, struct error *err);
 /* NULL is a no-op. */
 void batch_abort(struct batch *batch);
 
+/* What is promised of it turned out to be more: from now on it is BATCH_DURABLE. */
+void batch_make_durable(struct batch *batch);
+
+/* The complete file `name` of the folder `folder_fd`, on the store's file system, becomes a blob of
+ * the batch: it is moved. `digest` is of its `size` bytes. On failure it is where it was. */
+enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, uint64_t size,
+                          const struct digest *digest, struct error *err);
+
 /* One blob being written. Errors are sticky: after a failed write, commit fails with it. */
 struct blob_writer;
 enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct error *err);

@@ -2,8 +2,8 @@
  * The push of one image to one target: the way an image leaves.
  *
  * What is pushed is a value: the descriptor of a manifest or index that the store holds, with
- * everything it refers to, and a target reference with a tag. Nothing else lives longer than the
- * call, so a push can be recorded, dropped and started again.
+ * everything it refers to, and a target reference with a tag, or with the manifest's digest.
+ * Nothing else lives longer than the call, so a push can be recorded, dropped and started again.
  *
  * The order: children before their index, referrers after their subject, blobs before their
  * manifest, the tag last. A push ends when the registry has confirmed the manifest under its
@@ -29,11 +29,13 @@ struct push_referrer {
 struct known_blobs;
 
 struct push_request {
-    struct reference target;               /* with a tag, without a digest */
+    struct reference target;               /* with a tag, or with the manifest's own digest */
     struct descriptor manifest;            /* held by the store */
     const struct push_referrer *referrers; /* subjects before what refers to them; borrowed */
     size_t referrer_count;
-    struct known_blobs *known; /* what pushes to this repository share; push_all() sees to it */
+    struct known_blobs *known; /* what pushes to this repository share, borrowed; NULL: push_all()
+                                  sees to it */
+    bool optional;             /* told by whoever asks; goes into the result as it is */
 };
 
 enum push_state { PUSH_RUNNING, PUSH_PUSHED, PUSH_FAILED };
@@ -41,6 +43,7 @@ enum push_state { PUSH_RUNNING, PUSH_PUSHED, PUSH_FAILED };
 struct push_result {
     enum push_state state;
     struct reference target;
+    bool optional;
     /* the PushResult, when PUSH_PUSHED */
     struct digest digest;
     uint64_t size; /* of the manifest, bytes */

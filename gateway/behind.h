@@ -1,0 +1,37 @@
+/*
+ * Pushes that were promised and are made behind the answer: those of store/pushes.h. Each runs
+ * until all its targets have ended; then its record goes. When slipway starts, all records that are
+ * there start again.
+ *
+ * Order. Pushes to one repository of a registry run one after another, oldest first, so that of two
+ * images pushed to one tag the younger one stays; those to different repositories run at once, at
+ * most limits.pushes. A target that a younger waiting push will overwrite (same tag) is left out.
+ *
+ * A target that fails for good (the registry refuses) is logged and has ended; one that fails
+ * because its registry is away keeps the record, and is tried again at the next start.
+ *
+ * Lifecycle: behind_new, behind_restart once, behind_start from any thread, behind_close (takes no
+ * more, cancels what runs, keeps the records), behind_free.
+ */
+#ifndef SLIPWAY_GATEWAY_BEHIND_H
+#define SLIPWAY_GATEWAY_BEHIND_H
+
+#include "gateway/engine.h"
+#include "store/pushes.h"
+#include "upstream/ahead.h"
+
+struct behind;
+
+struct behind *behind_new(struct engine *engine, struct ahead *ahead);
+void behind_close(struct behind *behind);
+/* After behind_close(). True when nothing runs any more; waits for it at most `ms`. */
+bool behind_wait(struct behind *behind, int64_t ms);
+void behind_free(struct behind *behind);
+
+/* Start every record of the store. */
+enum errc behind_restart(struct behind *behind, struct error *err);
+
+/* Start one whose record is in the store; copied. */
+void behind_start(struct behind *behind, const struct push_record *record);
+
+#endif

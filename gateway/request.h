@@ -1,0 +1,35 @@
+/*
+ * The head of a request as the routes see it. Path and query are the bytes that the client sent,
+ * not decoded by the server, so that an encoded slash can be told from a slash.
+ *
+ * Valid during the call it is given to.
+ */
+#ifndef SLIPWAY_GATEWAY_REQUEST_H
+#define SLIPWAY_GATEWAY_REQUEST_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+struct MHD_Connection;
+
+struct request {
+    struct MHD_Connection *connection;
+    const char *method;
+    const char *path;  /* without the query */
+    const char *query; /* without "?"; "" when there is none */
+};
+
+/* The first header of this name, NULL when there is none. Borrowed as the request is. */
+const char *request_header(const struct request *request, const char *name);
+
+/* Content-Length: *known false when there is none. ERR_BAD_REQUEST for what is no number. */
+enum errc request_length(const struct request *request, bool *known, uint64_t *length,
+                         struct error *err);
+
+/* The client would take this media type (Accept names it and does not exclude it; RFC
+ * 9110, 12.5.1).
+ * */
+bool request_accepts(const struct request *request, const char *media_type);
+
+#endif

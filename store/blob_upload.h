@@ -1,0 +1,81 @@
+/*
+ * Blobs that clients send in pieces: upload sessions, OCI distribution-spec, "Pushing a blob in
+ * chunks". A session has an id that cannot be guessed, belongs to one repository, and collects
+ * bytes in DATA/uploads/ID. It outlives the connection, the process, and its killing: what was
+ * written is there, and the file's length is the offset at which its client goes on. (A crash of
+ * the machine may cost bytes; then the blob's digest, which is checked over all of them, does not
+ * come out.)
+ *
+ *     blob_upload_begin -> id
+ *     { blob_upload_open, blob_upload_write..., blob_upload_close }...      each request a client
+ * makes blob_upload_open, [write...,] blob_upload_finish                      the last one: into a
+ * batch blob_upload_cancel, or blob_uploads_expire
+ *
+ * The SHA-256 of what came so far is kept in memory between requests; after a restart, or for
+ * another algorithm, the file is read again.
+ *
+ * One request at a time writes to a session. A client whose connection broke may be back before the
+ * old connection is known to be dead, so the younger request wins: blob_upload_open() calls the
+ * older one's `overtaken`, whose write or wait must end soon, and waits BLOB_UPLOAD_OVERTAKE_MS at
+ * most for its close.
+ *
+ * Threads: any; an open blob_upload belongs to one thread at a time. One lock guards the table of
+ * sessions; no I/O under it. Beside the errors named: ERR_STORE, ERR_STORE_FULL, ERR_BUSY, ERR_IO,
+ * ERR_NO_SPACE.
+ */
+#ifndef SLIPWAY_STORE_BLOB_UPLOAD_H
+#define SLIPWAY_STORE_BLOB_UPLOAD_H
+
+#include "store/batch.h"
+
+#define BLOB_UPLOAD_ID_SIZE 32 /* lower-case hex of 128 random bits */
+#define BLOB_UPLOAD_OVERTAKE_MS 5000
+
+struct blob_upload;
+
+/* Begin a session. Its record survives the process; returns when it is committed. */
+enum errc blob_upload_begin(struct store *store, const char *repository,
+                            char id[BLOB_UPLOAD_ID_SIZE + 1], struct error *err);
+
+/* How many bytes a session has. ERR_NO_UPLOAD when there is none of this id in this repository;
+ * `id` may be any text. */
+enum errc blob_upload_offset(struct store *store, const char *repository, const char *id,
+                             uint64_t *offset, struct error *err);
+
+/* Take the session for one request. `overtaken` (may be NULL) is called, without a lock and from
+ * another thread, when a younger request wants it; not after blob_upload_close() returned.
+ * ERR_NO_UPLOAD; ERR_UPLOAD_BUSY when the older request did not let go. */
+struct overtaken {
+    void (*call)(void *self);
+    void *self;
+};
+enum errc blob_upload_open(struct store *store, const char *repository, const char *id,
+                           const struct overtaken *overtaken, struct blob_upload **out,
+                           struct error *err);
+
+/* Bytes the session has. */
+uint64_t blob_upload_size(const struct blob_upload *upload);
+
+/* Add bytes at the end. A failed write leaves what was written before it, and fails again. */
+enum errc blob_upload_write(struct blob_upload *upload, const void *data, size_t size,
+                            struct error *err);
+
+/* Let go of the session; it stays, and its time to expire begins anew. NULL is a no-op. */
+void blob_upload_close(struct blob_upload *upload);
+
+/* The session is complete: its file becomes a blob of `batch`, if its bytes have this digest; else
+ * ERR_DIGEST_INVALID, which names both. Frees the upload: on success and after ERR_DIGEST_INVALID
+ * the session is over, after any other error it stays. */
+enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
+                             const struct digest *digest, struct error *err);
+
+/* End the session and remove its bytes. ERR_NO_UPLOAD. A request that writes to it is overtaken. */
+enum errc blob_upload_cancel(struct store *store, const char *repository, const char *id,
+                             struct error *err);
+
+/* End all sessions that got no byte for `idle_s` seconds and are not in use, and remove files
+ * without a session; *count of them. Called at start and now and then. */
+enum errc blob_uploads_expire(struct store *store, uint64_t idle_s, size_t *count,
+                              struct error *err);
+
+#endif
