@@ -9,8 +9,8 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t work; /* a job was queued, or stopping */
     pthread_cond_t done; /* a job has run */
-    struct job *head;
-    struct job **tail;
+    struct pool_job *head;
+    struct pool_job **tail;
     bool stopping;
     unsigned count;
     pthread_t threads[];
@@ -23,7 +23,7 @@ static void *worker(void *arg)
     for (;;) {
         while (pool->head == NULL && !pool->stopping)
             pthread_cond_wait(&pool->work, &pool->lock);
-        struct job *job = pool->head;
+        struct pool_job *job = pool->head;
         if (job == NULL)
             break;
         pool->head = job->next;
@@ -82,7 +82,7 @@ unsigned pool_threads(const struct pool *pool)
     return pool->count;
 }
 
-void pool_submit(struct pool *pool, struct job *job)
+void pool_submit(struct pool *pool, struct pool_job *job)
 {
     pthread_mutex_lock(&pool->lock);
     assert(!job->pending);
@@ -94,7 +94,7 @@ void pool_submit(struct pool *pool, struct job *job)
     pthread_mutex_unlock(&pool->lock);
 }
 
-void pool_wait(struct pool *pool, struct job *job)
+void pool_wait(struct pool *pool, struct pool_job *job)
 {
     pthread_mutex_lock(&pool->lock);
     while (job->pending)

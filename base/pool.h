@@ -16,10 +16,10 @@
 
 struct pool;
 
-struct job {
-    void (*run)(struct job *job);
-    struct job *next; /* the pool's */
-    bool pending;     /* the pool's, under its lock */
+struct pool_job {
+    void (*run)(struct pool_job *job);
+    struct pool_job *next; /* the pool's */
+    bool pending;          /* the pool's, under its lock */
 };
 
 /* `threads` workers, at least 1. */
@@ -30,9 +30,9 @@ void pool_free(struct pool *pool);
 
 unsigned pool_threads(const struct pool *pool);
 
-void pool_submit(struct pool *pool, struct job *job);
+void pool_submit(struct pool *pool, struct pool_job *job);
 
 /* Returns when the job has run; at once when it is not pending. */
-void pool_wait(struct pool *pool, struct job *job);
+void pool_wait(struct pool *pool, struct pool_job *job);
 
 #endif

@@ -9,7 +9,7 @@
 /* One block on its way: filled by the writing thread, encoded by a worker, emitted by the writing
  * thread. Between submit and wait it belongs to the worker. */
 struct slot {
-    struct job job; /* first member: the worker finds the slot by it */
+    struct pool_job job; /* first member: the worker finds the slot by it */
     struct encoder *encoder;
     uint8_t *in;
     size_t in_size;
@@ -111,7 +111,7 @@ static struct slot *slot_at(struct layer_pipeline *pipeline, size_t nth)
     return &pipeline->slots[(pipeline->oldest + nth) % pipeline->slot_count];
 }
 
-static void encode_slot(struct job *job)
+static void encode_slot(struct pool_job *job)
 {
     struct slot *slot = (struct slot *)job;
     slot->out_size =

@@ -12,12 +12,12 @@
 #define JOBS 200
 
 struct sum {
-    struct job job;
+    struct pool_job job;
     int input;
     int output;
 };
 
-static void square(struct job *job)
+static void square(struct pool_job *job)
 {
     struct sum *sum = (struct sum *)job;
     sum->output = sum->input * sum->input;
@@ -49,12 +49,12 @@ static void every_job_runs_once_and_can_be_waited_for(void **state)
 }
 
 struct ordered {
-    struct job job;
+    struct pool_job job;
     atomic_int *clock;
     int at;
 };
 
-static void note_order(struct job *job)
+static void note_order(struct pool_job *job)
 {
     struct ordered *ordered = (struct ordered *)job;
     ordered->at = atomic_fetch_add(ordered->clock, 1);
@@ -81,11 +81,11 @@ static void one_thread_runs_jobs_in_order(void **state)
 }
 
 struct meeting {
-    struct job job;
+    struct pool_job job;
     pthread_barrier_t *barrier;
 };
 
-static void meet(struct job *job)
+static void meet(struct pool_job *job)
 {
     pthread_barrier_wait(((struct meeting *)job)->barrier);
 }
