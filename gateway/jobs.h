@@ -39,6 +39,7 @@ enum job_class {
 struct jobs; /* the table of all of them */
 struct job;
 
+/* Of each at least one. */
 struct jobs_limits {
     unsigned uploads;
     unsigned blobs;

@@ -1,179 +1,135 @@
 #include "gateway/routes.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "gateway/answer.h"
+#include "gateway/images.h"
 
 #include <string.h>
 
-#define RETRY_AFTER_S "5"
-#define MEDIA_NDJSON "application/x-ndjson"
+/* A refused body up to this size is read to its end: then the client gets its answer for sure, and
+ * keeps its connection. */
+#define DRAINED_BODY_BYTES ((uint64_t)64 << 10)
 
-enum phase { PHASE_BODY, PHASE_WAIT, PHASE_ANSWERED };
+enum phase {
+    PHASE_OPEN,  /* the headers are not there yet */
+    PHASE_BODY,  /* the job gets the body */
+    PHASE_WAIT,  /* the job has all of it */
+    PHASE_DRAIN, /* the reply is there, the rest of the request is not */
+    PHASE_ANSWERED,
+};
 
-/* A request whose body is being received. */
-struct context {
-    struct MHD_Connection *connection;
-    struct upload *upload;
+struct exchange_state {
     enum phase phase;
+    struct MHD_Connection *connection;
+    char *target; /* path, NUL, query */
+    const char *query;
+    struct job *job;
+    struct reply reply; /* PHASE_DRAIN */
 };
 
-static enum MHD_Result reply(struct MHD_Connection *connection, int status, char *body,
-                             const char *header, const char *value)
+/* ---- handlers of a few lines ---- */
+
+static struct job *get_health(struct gateway *gateway, const struct request *request,
+                              struct reply *reply)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(strlen(body), body, MHD_RESPMEM_MUST_FREE);
-    if (response == NULL) {
-        free(body);
-        return MHD_NO;
+    (void)gateway;
+    (void)request;
+    reply->status = 200;
+    reply_json(reply, xstrdup("{\"status\":\"alive\"}"));
+    return NULL;
+}
+
+static struct job *get_ready(struct gateway *gateway, const struct request *request,
+                             struct reply *reply)
+{
+    (void)request;
+    if (jobs_closed(gateway->jobs)) {
+        struct error err = ERROR_INIT;
+        fail(&err, ERR_STOPPING, 0, "the gateway is stopping");
+        reply_error(reply, &err);
+        return NULL;
     }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-    if (header)
-        MHD_add_response_header(response, header, value);
-    enum MHD_Result queued = MHD_queue_response(connection, (unsigned)status, response);
-    MHD_destroy_response(response);
-    return queued;
+    reply->status = 200;
+    reply_json(reply, xstrdup("{\"status\":\"ready\"}"));
+    return NULL;
 }
 
-#define STREAM_BLOCK_BYTES ((size_t)16 * 1024)
-
-static ssize_t read_stream(void *stream, uint64_t position, char *out, size_t size)
+static struct job *get_version(struct gateway *gateway, const struct request *request,
+                               struct reply *reply)
 {
-    (void)position;
-    ssize_t got = event_stream_read(stream, out, size);
-    return got == EVENT_STREAM_END ? MHD_CONTENT_READER_END_OF_STREAM : got;
+    (void)gateway;
+    (void)request;
+    reply->status = 200;
+    reply_json(reply, answer_version());
+    return NULL;
 }
 
-static void free_stream(void *stream)
+/* ---- the table ---- */
+
+/* The first row for a path and method counts. */
+static const struct route {
+    const char *path;    /* ending in a slash and a star: whatever begins so */
+    const char *methods; /* as in an Allow header; NULL: the handler decides */
+    route_handler *handler;
+} routes[] = {
+    {"/v1/images", "POST, PUT", images_post},
+    {"/healthz", "GET, HEAD", get_health},
+    {"/readyz", "GET, HEAD", get_ready},
+    {"/v1/version", "GET, HEAD", get_version},
+};
+
+static bool matches(const struct route *route, const char *path)
 {
-    event_stream_abandon(stream);
+    size_t size = strlen(route->path);
+    if (route->path[size - 1] == '*')
+        return strncmp(route->path, path, size - 1) == 0;
+    return strcmp(route->path, path) == 0;
 }
 
-/* `stream` is taken. */
-static enum MHD_Result reply_stream(struct MHD_Connection *connection, struct event_stream *stream)
+static bool allows(const struct route *route, const char *method)
 {
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, stream, free_stream);
-    if (response == NULL) {
-        event_stream_abandon(stream);
-        return MHD_NO;
-    }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, MEDIA_NDJSON);
-    enum MHD_Result queued = MHD_queue_response(connection, 200, response);
-    MHD_destroy_response(response);
-    return queued;
+    size_t size = strlen(method);
+    if (route->methods == NULL)
+        return true;
+    for (const char *at = route->methods; (at = strstr(at, method)) != NULL; at += size)
+        if ((at == route->methods || at[-1] == ' ') && (at[size] == ',' || at[size] == '\0'))
+            return size > 0;
+    return false;
 }
 
-static enum MHD_Result reply_error(struct MHD_Connection *connection, const struct error *err)
+static void refuse_method(const struct request *request, const char *allowed, struct reply *reply)
 {
-    bool later = err->code == ERR_BUSY || err->code == ERR_STOPPING;
-    return reply(connection, error_http_status(err->code), answer_error(err),
-                 later ? MHD_HTTP_HEADER_RETRY_AFTER : NULL, RETRY_AFTER_S);
-}
-
-/* ---- GET /healthz, /readyz, /v1/version ---- */
-
-static enum MHD_Result get_health(struct uploads *uploads, struct MHD_Connection *connection,
-                                  void **context)
-{
-    (void)uploads;
-    (void)context;
-    return reply(connection, 200, xstrdup("{\"status\":\"alive\"}"), NULL, NULL);
-}
-
-static enum MHD_Result get_ready(struct uploads *uploads, struct MHD_Connection *connection,
-                                 void **context)
-{
-    (void)context;
-    if (!uploads_closed(uploads))
-        return reply(connection, 200, xstrdup("{\"status\":\"ready\"}"), NULL, NULL);
     struct error err = ERROR_INIT;
-    fail(&err, ERR_STOPPING, 0, "the gateway is stopping");
-    return reply_error(connection, &err);
+    fail(&err, ERR_METHOD, 0, "%.200s takes %s, not %.20s", request->path, allowed,
+         request->method);
+    reply_error(reply, &err);
+    reply_header(reply, MHD_HTTP_HEADER_ALLOW, "%s", allowed);
 }
 
-static enum MHD_Result get_version(struct uploads *uploads, struct MHD_Connection *connection,
-                                   void **context)
+static struct job *dispatch(struct gateway *gateway, const struct request *request,
+                            struct reply *reply)
 {
-    (void)uploads;
-    (void)context;
-    return reply(connection, 200, answer_version(), NULL, NULL);
-}
-
-/* ---- POST, PUT /v1/images ---- */
-
-struct query {
-    struct push_order *order;
-    bool has_compression;
-    struct error *err;
-};
-
-static enum errc take_once(bool *seen, const char *key, struct error *err)
-{
-    if (*seen)
-        return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%s\" is there twice", key);
-    *seen = true;
-    return ERR_OK;
-}
-
-static enum errc take_parameter(struct query *query, const char *key, const char *value,
-                                struct error *err)
-{
-    struct push_order *order = query->order;
-    bool has_image = order->image != NULL;
-    if (value == NULL || *value == '\0')
-        return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%.100s\" has no value", key);
-    if (strcmp(key, "to") == 0)
-        return push_order_add(order, value, err);
-    if (strcmp(key, "image") == 0) {
-        if (take_once(&has_image, key, err) == ERR_OK)
-            order->image = xstrdup(value);
-        return err->code;
+    autobuf struct buf allowed = BUF_INIT(200);
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        const struct route *route = &routes[i];
+        if (!matches(route, request->path))
+            continue;
+        if (allows(route, request->method))
+            return route->handler(gateway, request, reply);
+        buf_format(&allowed, "%s%s", allowed.size > 0 ? ", " : "", route->methods);
     }
-    if (strcmp(key, "platform") == 0)
-        return take_once(&order->has_platform, key, err) == ERR_OK
-                   ? platform_parse(value, &order->platform, err)
-                   : err->code;
-    if (strcmp(key, "compression") == 0)
-        return take_once(&query->has_compression, key, err) == ERR_OK
-                   ? push_order_set_compression(order, value, err)
-                   : err->code;
-    return fail(err, ERR_BAD_REQUEST, 0,
-                "there is no parameter \"%.100s\": to, image, platform, compression", key);
+    if (allowed.size > 0) {
+        refuse_method(request, buf_cstr(&allowed), reply);
+        return NULL;
+    }
+    struct error err = ERROR_INIT;
+    fail(&err, ERR_NOT_FOUND, 0, "there is nothing at %.200s", request->path);
+    reply_error(reply, &err);
+    return NULL;
 }
 
-static enum MHD_Result on_parameter(void *self, enum MHD_ValueKind kind, const char *key,
-                                    const char *value)
-{
-    (void)kind;
-    struct query *query = self;
-    return take_parameter(query, key, value, query->err) == ERR_OK ? MHD_YES : MHD_NO;
-}
-
-static enum errc check_length(struct MHD_Connection *connection, uint64_t limit, struct error *err)
-{
-    const char *text =
-        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    if (text == NULL)
-        return ERR_OK;
-    unsigned long long length = strtoull(text, NULL, 10);
-    if (length > limit)
-        return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
-                    "the archive has %llu bytes, the limit is %llu (limits.archive)", length,
-                    (unsigned long long)limit);
-    return ERR_OK;
-}
-
-static enum errc parse_order(struct uploads *uploads, struct MHD_Connection *connection,
-                             struct push_order *order, struct error *err)
-{
-    struct query query = {.order = order, .err = err};
-    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, on_parameter, &query);
-    if (err->code != ERR_OK)
-        return err->code;
-    if (order->to_count == 0)
-        return fail(err, ERR_NO_TARGET, 0, "no target: say where to with to=HOST/REPOSITORY[:TAG]");
-    return check_length(connection, uploads_limit_bytes(uploads), err);
-}
+/* ---- one request ---- */
 
 static void suspend_connection(void *connection)
 {
@@ -185,130 +141,110 @@ static void resume_connection(void *connection)
     MHD_resume_connection(connection);
 }
 
-/* One element of Accept names the type and does not exclude it (RFC 9110, 12.5.1). */
-static bool element_names(const char *element, size_t size, const char *type)
+struct feeder request_feeder(const struct request *request)
 {
-    size_t length = strlen(type);
-    if (size < length || strncasecmp(element, type, length) != 0)
-        return false;
-    autofree char *rest = xstrndup(element + length, size - length);
-    if (strspn(rest, " \t;") == 0 && *rest != '\0')
-        return false;
-    const char *weight = strcasestr(rest, "q=");
-    return weight == NULL || strtod(weight + 2, NULL) > 0;
+    return (struct feeder){.suspend = suspend_connection,
+                           .resume = resume_connection,
+                           .connection = request->connection};
 }
 
-static enum MHD_Result on_accept(void *self, enum MHD_ValueKind kind, const char *key,
-                                 const char *value)
+/* The absolute form of a target is as good as its path (RFC 9112, 3.2.2). */
+static const char *origin_form(const char *uri)
 {
-    (void)kind;
-    bool *named = self;
-    if (strcasecmp(key, MHD_HTTP_HEADER_ACCEPT) != 0 || value == NULL)
-        return MHD_YES;
-    for (const char *at = value; *at && !*named;) {
-        at += strspn(at, " \t,");
-        size_t size = strcspn(at, ",");
-        *named = element_names(at, size, MEDIA_NDJSON);
-        at += size;
-    }
-    return MHD_YES;
+    if (strncasecmp(uri, "http://", 7) != 0 && strncasecmp(uri, "https://", 8) != 0)
+        return uri;
+    const char *authority = strstr(uri, "//") + 2;
+    const char *path = authority + strcspn(authority, "/?");
+    return *path == '/' ? path : "/";
 }
 
-static bool wants_events(struct MHD_Connection *connection)
+struct exchange_state *route_open(const char *uri)
 {
-    bool named = false;
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, on_accept, &named);
-    return named;
+    struct exchange_state *state = xcalloc(1, sizeof *state);
+    state->target = xstrdup(origin_form(uri ? uri : ""));
+    state->reply = (struct reply)REPLY_INIT(0);
+    char *query = state->target + strcspn(state->target, "?");
+    state->query = query + (*query == '?');
+    *query = '\0';
+    return state;
 }
 
-static enum MHD_Result post_image(struct uploads *uploads, struct MHD_Connection *connection,
-                                  void **out)
+bool route_begun(const struct exchange_state *state)
+{
+    return state->phase != PHASE_OPEN;
+}
+
+/* libmicrohttpd ends a connection whose answer is queued before the end of the request, so the
+ * answer waits for it when that is near. */
+static bool ends_soon(const struct request *request)
 {
     struct error err = ERROR_INIT;
-    struct upload *upload = NULL;
-    struct push_order *order = xcalloc(1, sizeof *order);
-    struct feeder feeder = {
-        .suspend = suspend_connection, .resume = resume_connection, .connection = connection};
-    if (parse_order(uploads, connection, order, &err) != ERR_OK ||
-        upload_new(uploads, order, wants_events(connection), feeder, &upload, &err) != ERR_OK) {
-        push_order_deinit(order);
-        free(order);
-        return reply_error(connection, &err);
-    }
-    struct context *context = xcalloc(1, sizeof *context);
-    context->connection = connection;
-    context->upload = upload;
-    *out = context;
-    return MHD_YES;
+    bool known = false;
+    uint64_t length = 0;
+    if (request_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING))
+        return false;
+    if (request_length(request, &known, &length, &err) != ERR_OK)
+        return false;
+    if (!known || length == 0)
+        return true;
+    return length <= DRAINED_BODY_BYTES && request_header(request, MHD_HTTP_HEADER_EXPECT) == NULL;
 }
 
-/* ---- the table ---- */
-
-static const struct route {
-    const char *path;
-    const char *methods; /* as in an Allow header */
-    enum MHD_Result (*begin)(struct uploads *uploads, struct MHD_Connection *connection,
-                             void **context);
-} routes[] = {
-    {"/v1/images", "POST, PUT", post_image},
-    {"/healthz", "GET, HEAD", get_health},
-    {"/readyz", "GET, HEAD", get_ready},
-    {"/v1/version", "GET, HEAD", get_version},
-};
-
-static bool allows(const struct route *route, const char *method)
+enum MHD_Result route_begin(struct gateway *gateway, struct MHD_Connection *connection,
+                            const char *method, struct exchange_state *state)
 {
-    size_t size = strlen(method);
-    for (const char *at = route->methods; (at = strstr(at, method)) != NULL; at += size)
-        if ((at == route->methods || at[-1] == ' ') && (at[size] == ',' || at[size] == '\0'))
-            return size > 0;
-    return false;
-}
-
-enum MHD_Result route_begin(struct uploads *uploads, struct MHD_Connection *connection,
-                            const char *method, const char *path, void **context)
-{
-    struct error err = ERROR_INIT;
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (strcmp(routes[i].path, path) != 0)
-            continue;
-        if (allows(&routes[i], method))
-            return routes[i].begin(uploads, connection, context);
-        fail(&err, ERR_METHOD, 0, "%s takes %s, not %.20s", path, routes[i].methods, method);
-        return reply(connection, error_http_status(err.code), answer_error(&err),
-                     MHD_HTTP_HEADER_ALLOW, routes[i].methods);
-    }
-    fail(&err, ERR_NOT_FOUND, 0, "there is nothing at %.200s", path);
-    return reply_error(connection, &err);
-}
-
-enum MHD_Result route_continue(void *opaque, const char *data, size_t *size)
-{
-    struct context *context = opaque;
-    if (context->phase == PHASE_ANSWERED)
+    const struct request request = {
+        .connection = connection, .method = method, .path = state->target, .query = state->query};
+    state->connection = connection;
+    state->job = dispatch(gateway, &request, &state->reply);
+    if (state->job) {
+        state->phase = PHASE_BODY;
         return MHD_YES;
+    }
+    if (ends_soon(&request)) {
+        state->phase = PHASE_DRAIN;
+        return MHD_YES;
+    }
+    state->phase = PHASE_ANSWERED;
+    return reply_send(&state->reply, connection);
+}
+
+static enum MHD_Result feed(struct exchange_state *state, const char *data, size_t *size)
+{
     if (*size > 0) {
-        *size -= upload_put(context->upload, data, *size);
+        *size -= job_put(state->job, data, *size);
         return MHD_YES;
     }
-    if (context->phase == PHASE_BODY) {
-        upload_end(context->upload);
-        context->phase = PHASE_WAIT;
+    if (state->phase == PHASE_BODY) {
+        job_end(state->job);
+        state->phase = PHASE_WAIT;
     }
-    struct upload_reply answer = {0};
-    if (!upload_reply(context->upload, &answer))
+    struct reply reply;
+    if (!job_reply(state->job, &reply))
         return MHD_YES;
-    context->phase = PHASE_ANSWERED;
-    if (answer.stream)
-        return reply_stream(context->connection, answer.stream);
-    return reply(context->connection, answer.status, answer.body, NULL, NULL);
+    state->phase = PHASE_ANSWERED;
+    return reply_send(&reply, state->connection);
 }
 
-void route_done(void *opaque, bool complete)
+enum MHD_Result route_continue(struct exchange_state *state, const char *data, size_t *size)
 {
-    struct context *context = opaque;
-    if (context == NULL)
+    if (state->phase == PHASE_BODY || state->phase == PHASE_WAIT)
+        return feed(state, data, size);
+    if (state->phase == PHASE_DRAIN && *size == 0) {
+        state->phase = PHASE_ANSWERED;
+        return reply_send(&state->reply, state->connection);
+    }
+    *size = 0;
+    return MHD_YES;
+}
+
+void route_done(struct exchange_state *state, bool complete)
+{
+    if (state == NULL)
         return;
-    upload_drop(context->upload, complete || context->phase != PHASE_BODY);
-    free(context);
+    if (state->job)
+        job_drop(state->job, complete || state->phase != PHASE_BODY);
+    reply_deinit(&state->reply);
+    free(state->target);
+    free(state);
 }

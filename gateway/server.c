@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "gateway/answer.h"
 #include "gateway/routes.h"
-#include "gateway/uploads.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -19,7 +18,7 @@
 
 struct server {
     struct MHD_Daemon *daemon;
-    struct uploads *uploads;
+    struct gateway gateway;
     char *certificate; /* PEM texts; NULL without TLS */
     char *key;
 };
@@ -33,14 +32,22 @@ static void on_complete(void *self, struct MHD_Connection *connection, void **co
     *context = NULL;
 }
 
+static void *on_uri(void *self, const char *uri, struct MHD_Connection *connection)
+{
+    (void)self;
+    (void)connection;
+    return route_open(uri);
+}
+
 static enum MHD_Result on_request(void *self, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *size, void **context)
 {
     (void)version;
-    const struct server *server = self;
-    if (*context == NULL)
-        return route_begin(server->uploads, connection, method, url, context);
+    (void)url;
+    struct server *server = self;
+    if (!route_begun(*context))
+        return route_begin(&server->gateway, connection, method, *context);
     return route_continue(*context, data, size);
 }
 
@@ -85,8 +92,9 @@ static void start_daemon(struct server *server, const struct sockaddr_storage *a
         MHD_OPTION_SOCK_ADDR, address, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_NOTIFY_COMPLETED, on_complete, NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
-        MHD_OPTION_ARRAY, server->certificate ? tls : none, MHD_OPTION_END);
+        MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_complete, NULL,
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_ARRAY, server->certificate ? tls : none,
+        MHD_OPTION_END);
 }
 
 static void log_address(const struct server *server, const char *listen)
@@ -97,13 +105,23 @@ static void log_address(const struct server *server, const char *listen)
     log_info("listening on %.*s:%u", host_size, listen, info ? info->port : 0u);
 }
 
+static void open_gateway(struct engine *engine, struct gateway *gateway)
+{
+    const struct settings *settings = engine->settings;
+    const struct jobs_limits limits = {.uploads = settings->limits.uploads,
+                                       .blobs = settings->limits.blobs,
+                                       .pushes = settings->limits.pushes};
+    gateway->engine = engine;
+    gateway->jobs = jobs_new(&limits);
+}
+
 enum errc server_start(struct engine *engine, struct server **out, struct error *err)
 {
     const struct settings *settings = engine->settings;
     struct sockaddr_storage address = {0};
     socklen_t address_size = 0;
     struct server *server = xcalloc(1, sizeof *server);
-    server->uploads = uploads_new(engine);
+    open_gateway(engine, &server->gateway);
     if (settings_address(settings->listen, &address, &address_size, err) != ERR_OK ||
         read_tls(server, settings, err) != ERR_OK) {
         server_stop(server);
@@ -124,7 +142,7 @@ enum errc server_start(struct engine *engine, struct server **out, struct error 
 
 void server_drain(struct server *server)
 {
-    uploads_close(server->uploads);
+    jobs_close(server->gateway.jobs);
     /* Quiescing gives the listening socket back; open connections live on. */
     MHD_socket listener = MHD_quiesce_daemon(server->daemon);
     if (listener != MHD_INVALID_SOCKET)
@@ -133,19 +151,19 @@ void server_drain(struct server *server)
 
 void server_cancel(struct server *server)
 {
-    uploads_cancel(server->uploads);
+    jobs_cancel(server->gateway.jobs);
 }
 
 bool server_wait(struct server *server, int64_t ms)
 {
-    return uploads_wait(server->uploads, ms);
+    return jobs_wait(server->gateway.jobs, ms);
 }
 
 void server_stop(struct server *server)
 {
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
-    uploads_free(server->uploads);
+    jobs_free(server->gateway.jobs);
     free(server->certificate);
     free(server->key);
     free(server);

@@ -5,8 +5,9 @@
  * turns 503), server_wait until what runs has ended, server_stop. server_cancel ends what runs
  * early; every client still gets its answer.
  *
- * Threads: the HTTP threads only move bytes into rings and answer; each upload has a thread of its
- * own (gateway/upload.h). The functions here are called by one thread, the one that started it.
+ * Threads: the HTTP threads only move bytes into rings and answer; what takes longer is a job
+ * with a thread of its own (gateway/jobs.h). The functions here are called by one thread, the one
+ * that started it.
  */
 #ifndef SLIPWAY_GATEWAY_SERVER_H
 #define SLIPWAY_GATEWAY_SERVER_H

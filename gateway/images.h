@@ -1,0 +1,22 @@
+/*
+ * Archives coming in over HTTP: POST and PUT /v1/images.
+ *
+ * The request is a job (gateway/jobs.h) that ingests the archive, lets the sender go, then pushes
+ * and answers. A failed ingest does not end the connection: what the client still sends is dropped,
+ * and after its last byte it gets the answer.
+ *
+ * A client may ask for the events of the push instead of one answer at its end: then the reply is a
+ * stream of them (gateway/event_stream.h), ready as soon as the push begins. What fails before that
+ * is a plain error as ever.
+ */
+#ifndef SLIPWAY_GATEWAY_IMAGES_H
+#define SLIPWAY_GATEWAY_IMAGES_H
+
+#include "gateway/routes.h"
+
+/* A route_handler. Refuses wrong parameters and an archive over limits.archive before the client
+ * has sent it; ERR_BUSY as job_start(). */
+struct job *images_post(struct gateway *gateway, const struct request *request,
+                        struct reply *reply);
+
+#endif

@@ -1,0 +1,528 @@
+#include "gateway/jobs.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/ring.h"
+
+#include <assert.h>
+
+#define ARCHIVE_RING_BYTES ((size_t)1 << 20)
+#define RING_BYTES ((size_t)256 << 10)
+
+struct class_state {
+    unsigned limit;   /* threads */
+    unsigned running; /* threads */
+    struct job *head; /* jobs that wait for one, oldest first */
+    struct job **tail;
+};
+
+struct jobs {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    struct class_state classes[JOB_CLASSES];
+    struct job *first;  /* all that have not ended */
+    unsigned uploads;   /* the limit on receiving */
+    unsigned receiving; /* archives */
+    unsigned unended;
+    unsigned attached; /* connections that were not answered yet */
+    bool closed;
+};
+
+struct job {
+    struct jobs *jobs;
+    struct job_work work;
+    struct feeder feeder;
+    struct ring *ring;
+    struct cancel cancel;
+
+    struct job *next; /* the table's, under its lock */
+    struct job *previous;
+    struct job *behind; /* in the queue */
+    bool queued;
+    bool receiving; /* it counts as such */
+
+    pthread_mutex_t lock;
+    unsigned references;
+    bool answered;
+    bool waiting; /* the connection is suspended until it is answered */
+    bool gone;    /* the connection is over */
+    struct reply reply;
+    struct error interrupted;
+};
+
+/* ---- the table ---- */
+
+static unsigned at_least_one(unsigned limit)
+{
+    return limit > 0 ? limit : 1;
+}
+
+struct jobs *jobs_new(const struct jobs_limits *limits)
+{
+    struct jobs *jobs = xcalloc(1, sizeof *jobs);
+    pthread_mutex_init(&jobs->lock, NULL);
+    clock_cond_init(&jobs->ended);
+    jobs->uploads = limits->uploads;
+    jobs->classes[JOB_ARCHIVE].limit = at_least_one(limits->pushes);
+    jobs->classes[JOB_BLOB].limit = at_least_one(limits->blobs);
+    jobs->classes[JOB_PUSH].limit = at_least_one(limits->pushes);
+    for (int i = 0; i < JOB_CLASSES; i++)
+        jobs->classes[i].tail = &jobs->classes[i].head;
+    return jobs;
+}
+
+void jobs_free(struct jobs *jobs)
+{
+    if (jobs == NULL)
+        return;
+    assert(jobs->unended == 0);
+    pthread_cond_destroy(&jobs->ended);
+    pthread_mutex_destroy(&jobs->lock);
+    free(jobs);
+}
+
+void jobs_close(struct jobs *jobs)
+{
+    pthread_mutex_lock(&jobs->lock);
+    jobs->closed = true;
+    pthread_mutex_unlock(&jobs->lock);
+}
+
+bool jobs_closed(struct jobs *jobs)
+{
+    pthread_mutex_lock(&jobs->lock);
+    bool closed = jobs->closed;
+    pthread_mutex_unlock(&jobs->lock);
+    return closed;
+}
+
+bool jobs_wait(struct jobs *jobs, int64_t ms)
+{
+    struct timespec until = clock_deadline(ms);
+    int rc = 0;
+    pthread_mutex_lock(&jobs->lock);
+    while (jobs->unended + jobs->attached > 0 && rc == 0)
+        rc = pthread_cond_timedwait(&jobs->ended, &jobs->lock, &until);
+    bool none = jobs->unended + jobs->attached == 0;
+    pthread_mutex_unlock(&jobs->lock);
+    return none;
+}
+
+static void detach(struct jobs *jobs)
+{
+    pthread_mutex_lock(&jobs->lock);
+    jobs->attached--;
+    pthread_cond_broadcast(&jobs->ended);
+    pthread_mutex_unlock(&jobs->lock);
+}
+
+/* The functions named ..._locked are called with the table's lock. */
+
+static void list_locked(struct jobs *jobs, struct job *job)
+{
+    job->next = jobs->first;
+    if (job->next)
+        job->next->previous = job;
+    jobs->first = job;
+    jobs->unended++;
+    jobs->attached++;
+}
+
+static void unlist_locked(struct jobs *jobs, struct job *job)
+{
+    if (job->previous)
+        job->previous->next = job->next;
+    else
+        jobs->first = job->next;
+    if (job->next)
+        job->next->previous = job->previous;
+    jobs->unended--;
+    pthread_cond_broadcast(&jobs->ended);
+}
+
+static void queue_locked(struct class_state *class, struct job *job)
+{
+    job->queued = true;
+    job->behind = NULL;
+    *class->tail = job;
+    class->tail = &job->behind;
+}
+
+static struct job *unqueue_locked(struct class_state *class, struct job **at)
+{
+    struct job *job = *at;
+    *at = job->behind;
+    if (*at == NULL)
+        class->tail = at;
+    job->behind = NULL;
+    job->queued = false;
+    return job;
+}
+
+static bool unqueue_this_locked(struct class_state *class, struct job *job)
+{
+    if (!job->queued)
+        return false;
+    struct job **at = &class->head;
+    while (*at != job)
+        at = &(*at)->behind;
+    unqueue_locked(class, at);
+    return true;
+}
+
+/* ---- one job ---- */
+
+static void resume_feeder(void *arg)
+{
+    struct job *job = arg;
+    job->feeder.resume(job->feeder.connection);
+}
+
+static struct job *job_new(struct jobs *jobs, const struct job_work *work, struct feeder feeder)
+{
+    struct job *job = xcalloc(1, sizeof *job);
+    job->jobs = jobs;
+    job->work = *work;
+    job->feeder = feeder;
+    job->references = 2;
+    job->reply = (struct reply)REPLY_INIT(0);
+    job->ring =
+        ring_new(work->class == JOB_ARCHIVE ? ARCHIVE_RING_BYTES : RING_BYTES, resume_feeder, job);
+    cancel_init(&job->cancel);
+    pthread_mutex_init(&job->lock, NULL);
+    return job;
+}
+
+static void job_free(struct job *job)
+{
+    ring_free(job->ring);
+    cancel_deinit(&job->cancel);
+    pthread_mutex_destroy(&job->lock);
+    free(job);
+}
+
+static void unref(struct job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    bool last = --job->references == 0;
+    pthread_mutex_unlock(&job->lock);
+    if (last)
+        job_free(job);
+}
+
+static bool answered(struct job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    bool answered = job->answered;
+    pthread_mutex_unlock(&job->lock);
+    return answered;
+}
+
+static void answer_error_reply(struct job *job, const struct error *err)
+{
+    struct reply reply = REPLY_INIT(0);
+    reply_error(&reply, err);
+    job_answer(job, &reply);
+}
+
+static struct class_state *class_of(const struct job *job)
+{
+    return &job->jobs->classes[job->work.class];
+}
+
+/* The work is over; the caller unlists the job next. */
+static void finish(struct job *job)
+{
+    if (!answered(job)) {
+        struct error err = ERROR_INIT;
+        fail(&err, ERR_INTERNAL, 0, "the request was not answered");
+        answer_error_reply(job, &err);
+    }
+    job_received(job);
+    job->work.free(job->work.self);
+}
+
+static void *job_thread(void *arg)
+{
+    struct job *job = arg;
+    struct jobs *jobs = job->jobs;
+    struct class_state *class = class_of(job);
+    while (job) {
+        job->work.run(job, job->work.self);
+        finish(job);
+
+        pthread_mutex_lock(&jobs->lock);
+        struct job *next = class->head ? unqueue_locked(class, &class->head) : NULL;
+        if (next == NULL)
+            class->running--;
+        unlist_locked(jobs, job);
+        pthread_mutex_unlock(&jobs->lock);
+        unref(job);
+        job = next;
+    }
+    return NULL;
+}
+
+/* Jobs that were taken out of their queue and will never run. */
+static void refuse_all(struct job *jobs, const struct error *why)
+{
+    for (struct job *job = jobs, *next; job; job = next) {
+        next = job->behind;
+        answer_error_reply(job, why);
+        finish(job);
+        pthread_mutex_lock(&job->jobs->lock);
+        unlist_locked(job->jobs, job);
+        pthread_mutex_unlock(&job->jobs->lock);
+        unref(job);
+    }
+}
+
+static struct job *take_queue_locked(struct class_state *class)
+{
+    struct job *all = class->head;
+    for (struct job *job = all; job; job = job->behind)
+        job->queued = false;
+    class->head = NULL;
+    class->tail = &class->head;
+    return all;
+}
+
+void jobs_cancel(struct jobs *jobs)
+{
+    struct job *waiting[JOB_CLASSES];
+    struct error why = ERROR_INIT;
+    fail(&why, ERR_STOPPING, 0, "the gateway is stopping");
+    pthread_mutex_lock(&jobs->lock);
+    for (int i = 0; i < JOB_CLASSES; i++)
+        waiting[i] = take_queue_locked(&jobs->classes[i]);
+    for (struct job *job = jobs->first; job; job = job->next) {
+        job_interrupt(job, &why);
+        cancel_request(&job->cancel);
+    }
+    pthread_mutex_unlock(&jobs->lock);
+    for (int i = 0; i < JOB_CLASSES; i++)
+        refuse_all(waiting[i], &why);
+}
+
+/* ---- beginning one ---- */
+
+/* *run: a thread has to be made for it; else it waits for one. */
+static enum errc admit(struct jobs *jobs, struct job *job, bool *run, struct error *err)
+{
+    struct class_state *class = class_of(job);
+    bool archive = job->work.class == JOB_ARCHIVE;
+    enum errc rc = ERR_OK;
+    pthread_mutex_lock(&jobs->lock);
+    bool room = class->running < class->limit;
+    if (jobs->closed) {
+        rc = fail(err, ERR_STOPPING, 0, "the gateway is stopping");
+    } else if (archive && (!room || jobs->receiving >= jobs->uploads)) {
+        rc = fail(err, ERR_BUSY, 0, "%u uploads and %u pushes are running, no more are taken now",
+                  jobs->receiving, class->running - jobs->receiving);
+    } else {
+        list_locked(jobs, job);
+        job->receiving = archive;
+        jobs->receiving += archive;
+        class->running += room;
+        if (!room)
+            queue_locked(class, job);
+        *run = room;
+    }
+    pthread_mutex_unlock(&jobs->lock);
+    return rc;
+}
+
+static int start_thread(struct job *job)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int rc = pthread_create(&thread, &attr, job_thread, job);
+    pthread_attr_destroy(&attr);
+    return rc;
+}
+
+/* There is no thread for it, and those that began to wait meanwhile may have counted on that. */
+static enum errc give_up(struct jobs *jobs, struct job *job, int sys, struct error *err)
+{
+    struct class_state *class = class_of(job);
+    struct job *waiting = NULL;
+    fail(err, ERR_IO, sys, "start a thread for the request");
+    job_received(job);
+    pthread_mutex_lock(&jobs->lock);
+    if (--class->running == 0)
+        waiting = take_queue_locked(class);
+    unlist_locked(jobs, job);
+    jobs->attached--;
+    pthread_mutex_unlock(&jobs->lock);
+    job_free(job);
+    refuse_all(waiting, err);
+    return err->code;
+}
+
+enum errc job_start(struct jobs *jobs, const struct job_work *work, struct feeder feeder,
+                    struct job **out, struct error *err)
+{
+    struct job *job = job_new(jobs, work, feeder);
+    bool run = false;
+    if (admit(jobs, job, &run, err) != ERR_OK) {
+        job_free(job);
+        return err->code;
+    }
+    int rc = run ? start_thread(job) : 0;
+    if (rc != 0)
+        return give_up(jobs, job, rc, err);
+    *out = job;
+    return ERR_OK;
+}
+
+/* ---- the connection's side ---- */
+
+size_t job_put(struct job *job, const void *data, size_t size)
+{
+    size_t taken = 0;
+    while (taken < size) {
+        size_t n = ring_put(job->ring, (const uint8_t *)data + taken, size - taken);
+        taken += n;
+        if (n > 0)
+            continue;
+        /* Suspended first: a resume that comes before the suspend would be lost. */
+        job->feeder.suspend(job->feeder.connection);
+        if (ring_park(job->ring))
+            break;
+        job->feeder.resume(job->feeder.connection);
+        break;
+    }
+    return taken;
+}
+
+void job_end(struct job *job)
+{
+    ring_end(job->ring);
+}
+
+bool job_reply(struct job *job, struct reply *out)
+{
+    if (!answered(job)) {
+        job->feeder.suspend(job->feeder.connection);
+        pthread_mutex_lock(&job->lock);
+        job->waiting = !job->answered;
+        bool resume = job->answered;
+        pthread_mutex_unlock(&job->lock);
+        if (resume)
+            job->feeder.resume(job->feeder.connection);
+        return false;
+    }
+    pthread_mutex_lock(&job->lock);
+    *out = job->reply;
+    job->reply = (struct reply)REPLY_INIT(0);
+    pthread_mutex_unlock(&job->lock);
+    return true;
+}
+
+/* A request that nobody waits for and that has not begun is not begun. */
+static void forget_if_queued(struct job *job)
+{
+    struct jobs *jobs = job->jobs;
+    pthread_mutex_lock(&jobs->lock);
+    bool queued = unqueue_this_locked(class_of(job), job);
+    pthread_mutex_unlock(&jobs->lock);
+    if (!queued)
+        return;
+    struct error why = ERROR_INIT;
+    fail(&why, ERR_CLIENT_GONE, 0, "the client went away");
+    refuse_all(job, &why);
+}
+
+void job_drop(struct job *job, bool complete)
+{
+    struct jobs *jobs = job->jobs;
+    if (!complete) {
+        struct error why = ERROR_INIT;
+        fail(&why, ERR_CLIENT_GONE, 0, "the client went away before the request was complete");
+        ring_fail(job->ring, &why);
+    }
+    pthread_mutex_lock(&job->lock);
+    struct reply unread = job->reply;
+    job->reply = (struct reply)REPLY_INIT(0);
+    job->gone = true;
+    pthread_mutex_unlock(&job->lock);
+    reply_deinit(&unread);
+    if (!complete)
+        forget_if_queued(job);
+    detach(jobs);
+    unref(job);
+}
+
+/* ---- the work's side ---- */
+
+static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struct error *err)
+{
+    struct job *job = self;
+    pthread_mutex_lock(&job->lock);
+    struct error why = job->interrupted;
+    pthread_mutex_unlock(&job->lock);
+    if (why.code != ERR_OK) {
+        *err = why;
+        return err->code;
+    }
+    return ring_pull(job->ring, data, size, CLIENT_IDLE_MS, err);
+}
+
+struct source job_body(struct job *job)
+{
+    return (struct source){.pull = pull_body, .self = job};
+}
+
+uint64_t job_body_bytes(struct job *job)
+{
+    return ring_total(job->ring);
+}
+
+void job_received(struct job *job)
+{
+    struct jobs *jobs = job->jobs;
+    ring_discard(job->ring);
+    pthread_mutex_lock(&jobs->lock);
+    jobs->receiving -= job->receiving;
+    job->receiving = false;
+    pthread_mutex_unlock(&jobs->lock);
+}
+
+struct cancel *job_cancelled(struct job *job)
+{
+    return &job->cancel;
+}
+
+struct feeder job_feeder(const struct job *job)
+{
+    return job->feeder;
+}
+
+void job_answer(struct job *job, struct reply *reply)
+{
+    struct reply unread = REPLY_INIT(0);
+    pthread_mutex_lock(&job->lock);
+    assert(!job->answered);
+    bool resume = job->waiting && !job->gone;
+    if (job->gone)
+        unread = *reply;
+    else
+        job->reply = *reply;
+    job->answered = true;
+    pthread_mutex_unlock(&job->lock);
+    *reply = (struct reply)REPLY_INIT(0);
+    reply_deinit(&unread);
+    if (resume)
+        resume_feeder(job);
+}
+
+void job_interrupt(struct job *job, const struct error *why)
+{
+    pthread_mutex_lock(&job->lock);
+    if (job->interrupted.code == ERR_OK)
+        job->interrupted = *why;
+    pthread_mutex_unlock(&job->lock);
+    ring_fail(job->ring, why);
+}
