@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "config/settings_mirrors.h"
 #include "config/settings_table.h"
 #include "config/settings_text.h"
 
@@ -12,38 +13,10 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#define KEY_PATH_MAX 400 /* of a key in messages; longer ones are cut */
-
 static enum errc as_settings(struct error *err)
 {
     err->code = ERR_SETTINGS;
     return ERR_SETTINGS;
-}
-
-/* "prefix.key" for messages and for the table; a key that is no word must not garble the line. */
-static const char *join(char out[KEY_PATH_MAX], const char *prefix, const char *key)
-{
-    int n = snprintf(out, KEY_PATH_MAX, "%s%s%s", prefix, prefix[0] ? "." : "", key);
-    for (int i = 0; i < n && i < KEY_PATH_MAX - 1; i++)
-        if (iscntrl((unsigned char)out[i]))
-            out[i] = '?';
-    return out;
-}
-
-static enum errc refuse(const struct setting_origin *origin, const char *path, const char *what,
-                        struct error *err)
-{
-    return fail(err, ERR_SETTINGS, 0, "%s: %s: %s", origin->name, path, what);
-}
-
-static enum errc set_row(const struct setting_row *row, void *base, const json_t *value,
-                         const char *path, const struct setting_origin *origin, struct error *err)
-{
-    if (row == NULL)
-        return refuse(origin, path, "unknown key", err);
-    if (setting_set(row, base, value, origin, err) != ERR_OK)
-        return error_wrap(err, "%s: %s", origin->name, path);
-    return ERR_OK;
 }
 
 /* The host of a registry as references have it, owned. */
@@ -66,21 +39,24 @@ static enum errc registry_host(const char *key, char **host, struct error *err)
 static enum errc check_registry(const struct registry_setting *entry, const char *path,
                                 const struct setting_origin *origin, struct error *err)
 {
-    char key[KEY_PATH_MAX];
+    char key[SETTING_PATH_MAX];
     if (entry->username != NULL && entry->password == NULL)
-        return refuse(origin, join(key, path, "username"),
-                      "needs a password, password_file or password_env beside it", err);
+        return setting_refuse(origin, setting_path(key, path, "username"),
+                              "needs a password, password_file or password_env beside it", err);
     if (entry->password != NULL && entry->username == NULL)
-        return refuse(origin, join(key, path, "password"), "needs a username beside it", err);
+        return setting_refuse(origin, setting_path(key, path, "password"),
+                              "needs a username beside it", err);
     if (entry->username != NULL && strchr(entry->username, ':') != NULL)
-        return refuse(origin, join(key, path, "username"), "must not hold a colon", err);
+        return setting_refuse(origin, setting_path(key, path, "username"), "must not hold a colon",
+                              err);
     for (size_t i = 0; i < entry->endpoint_count; i++) {
         struct setting_url url;
         if (setting_url(entry->endpoints[i], &url, err) != ERR_OK)
             return err->code;
         if (!url.https && !entry->plain_http && !setting_host_is_loopback(url.authority.host))
-            return refuse(origin, join(key, path, "endpoints"),
-                          "an http:// URL beyond loopback needs plain_http to be true", err);
+            return setting_refuse(origin, setting_path(key, path, "endpoints"),
+                                  "an http:// URL beyond loopback needs plain_http to be true",
+                                  err);
     }
     return ERR_OK;
 }
@@ -90,14 +66,14 @@ static enum errc read_registry(struct registry_setting *entry, const json_t *obj
                                struct error *err)
 {
     if (!json_is_object(object))
-        return refuse(origin, path, "must be an object", err);
+        return setting_refuse(origin, path, "must be an object", err);
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)object, key, value)
     {
-        char at[KEY_PATH_MAX];
+        char at[SETTING_PATH_MAX];
         const struct setting_row *row = setting_find(registry_rows, registry_row_count, key);
-        if (set_row(row, entry, value, join(at, path, key), origin, err) != ERR_OK)
+        if (setting_read(row, entry, value, setting_path(at, path, key), origin, err) != ERR_OK)
             return err->code;
     }
     return check_registry(entry, path, origin, err);
@@ -108,7 +84,7 @@ static enum errc read_registries(struct settings *settings, const json_t *object
 {
     size_t count = json_object_size(object);
     if (!json_is_object(object))
-        return refuse(origin, "registries", "must be an object", err);
+        return setting_refuse(origin, "registries", "must be an object", err);
     if (count > SETTINGS_REGISTRIES_MAX)
         return fail(err, ERR_SETTINGS, 0, "%s: registries: must have at most %d hosts",
                     origin->name, SETTINGS_REGISTRIES_MAX);
@@ -117,13 +93,13 @@ static enum errc read_registries(struct settings *settings, const json_t *object
     json_t *value;
     json_object_foreach((json_t *)object, key, value)
     {
-        char path[KEY_PATH_MAX];
-        join(path, "registries", key);
+        char path[SETTING_PATH_MAX];
+        setting_path(path, "registries", key);
         autofree char *host = NULL;
         if (registry_host(key, &host, err) != ERR_OK)
             return error_wrap(err, "%s: %s", origin->name, path);
         if (settings_registry(settings, host) != NULL)
-            return refuse(origin, path, "names the same host as an earlier key", err);
+            return setting_refuse(origin, path, "names the same host as an earlier key", err);
         struct registry_setting *entry = &settings->registries[settings->registry_count++];
         setting_defaults(registry_rows, registry_row_count, entry);
         entry->host = mem_take(&host);
@@ -150,8 +126,8 @@ static enum errc read_section(struct settings *settings, const json_t *object, c
     json_t *value;
     json_object_foreach((json_t *)object, key, value)
     {
-        char path[KEY_PATH_MAX];
-        join(path, prefix, key);
+        char path[SETTING_PATH_MAX];
+        setting_path(path, prefix, key);
         /* A key with a dot is no way into a section: each key is one step of the path. */
         const struct setting_row *row =
             strchr(key, '.') ? NULL : setting_find(settings_rows, settings_row_count, path);
@@ -159,12 +135,14 @@ static enum errc read_section(struct settings *settings, const json_t *object, c
         enum errc rc;
         if (prefix[0] == '\0' && strcmp(key, "registries") == 0)
             rc = read_registries(settings, value, origin, err);
+        else if (prefix[0] == '\0' && strcmp(key, "mirrors") == 0)
+            rc = setting_mirrors_read(settings, value, origin, err);
         else if (section && !json_is_object(value))
-            rc = refuse(origin, path, "must be an object", err);
+            rc = setting_refuse(origin, path, "must be an object", err);
         else if (section)
             rc = read_section(settings, value, path, origin, err);
         else
-            rc = set_row(row, settings, value, path, origin, err);
+            rc = setting_read(row, settings, value, path, origin, err);
         if (rc != ERR_OK)
             return rc;
     }
@@ -246,6 +224,7 @@ void settings_free(struct settings *settings)
         free(settings->registries[i].host);
     }
     free(settings->registries);
+    setting_mirrors_clear(settings);
     setting_clear(settings_rows, settings_row_count, settings);
     free(settings);
 }
@@ -256,7 +235,7 @@ enum errc settings_override(struct settings *settings, const char *path, const c
     const struct setting_origin origin = {.name = origin_name};
     const struct setting_row *row = setting_find(settings_rows, settings_row_count, path);
     if (row == NULL)
-        return refuse(&origin, path, "unknown key", err);
+        return setting_refuse(&origin, path, "unknown key", err);
     if (setting_set_text(row, settings, value, &origin, err) != ERR_OK)
         return error_wrap(err, "%s: %s", origin_name, path);
     return ERR_OK;
@@ -279,15 +258,15 @@ static enum errc check_files(const struct setting_row *rows, size_t count, const
         const char *path = *(char *const *)((const char *)base + rows[i].offset);
         if (path == NULL)
             continue;
-        char key[KEY_PATH_MAX];
+        char key[SETTING_PATH_MAX];
         autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         struct stat about;
         if (fd < 0 || fstat(fd, &about) != 0)
-            return fail(err, ERR_SETTINGS, errno, "%s: open %s", join(key, prefix, rows[i].path),
-                        path);
+            return fail(err, ERR_SETTINGS, errno, "%s: open %s",
+                        setting_path(key, prefix, rows[i].path), path);
         if (!S_ISREG(about.st_mode))
             return fail(err, ERR_SETTINGS, 0, "%s: %s is not a file",
-                        join(key, prefix, rows[i].path), path);
+                        setting_path(key, prefix, rows[i].path), path);
     }
     return ERR_OK;
 }
@@ -325,48 +304,26 @@ enum errc settings_check(const struct settings *settings, struct error *err)
     if (check_files(settings_rows, settings_row_count, settings, "", err) != ERR_OK)
         return err->code;
     for (size_t i = 0; i < settings->registry_count; i++) {
-        char prefix[KEY_PATH_MAX];
+        char prefix[SETTING_PATH_MAX];
         const struct registry_setting *entry = &settings->registries[i];
-        join(prefix, "registries", entry->host);
+        setting_path(prefix, "registries", entry->host);
         if (check_files(registry_rows, registry_row_count, entry, prefix, err) != ERR_OK)
             return err->code;
     }
     return ERR_OK;
 }
 
-/* The rows into `object`, "a.b" as member b of an object a. */
-static void print_rows(const struct setting_row *rows, size_t count, const void *base,
-                       json_t *object)
-{
-    for (size_t i = 0; i < count; i++) {
-        json_t *value = setting_get(&rows[i], base);
-        const char *dot = strchr(rows[i].path, '.');
-        if (value == NULL)
-            continue;
-        if (dot == NULL) {
-            json_object_set_new(object, rows[i].path, value);
-            continue;
-        }
-        autofree char *name = xstrndup(rows[i].path, (size_t)(dot - rows[i].path));
-        json_t *section = json_object_get(object, name);
-        if (section == NULL) {
-            section = json_object();
-            json_object_set_new(object, name, section);
-        }
-        json_object_set_new(section, dot + 1, value);
-    }
-}
-
 json_t *settings_print(const struct settings *settings)
 {
     json_t *root = json_object();
-    print_rows(settings_rows, settings_row_count, settings, root);
+    setting_print(settings_rows, settings_row_count, settings, root);
     json_t *registries = json_object();
     for (size_t i = 0; i < settings->registry_count; i++) {
         json_t *entry = json_object();
-        print_rows(registry_rows, registry_row_count, &settings->registries[i], entry);
+        setting_print(registry_rows, registry_row_count, &settings->registries[i], entry);
         json_object_set_new(registries, settings->registries[i].host, entry);
     }
     json_object_set_new(root, "registries", registries);
+    json_object_set_new(root, "mirrors", setting_mirrors_print(settings));
     return root;
 }

@@ -51,12 +51,14 @@ struct registry_setting {
     enum setting_schema1 schema1;
 };
 
+#define SETTING_PATTERN_MAX 255 /* bytes of a pattern; no name is longer */
+
 /* One entry of "mirrors": gateway/mirrors.h says what patterns mean. */
 enum setting_acknowledge { SETTING_ACKNOWLEDGE_PUSHED, SETTING_ACKNOWLEDGE_STORED };
 
 struct mirror_target_setting {
-    char *target;  /* HOST/PATTERN, without tag and digest */
-    bool optional; /* "required": false */
+    char *target; /* HOST/PATTERN, without tag and digest; no more wildcards of a kind than match */
+    bool required;
 };
 
 struct mirror_setting {
@@ -116,7 +118,7 @@ enum errc settings_check(const struct settings *settings, struct error *err);
 
 /* Set one value from the command line, e.g. ("listen", "127.0.0.1:0", "--listen"): parsed and
  * checked as the file's would be; `origin` stands in messages. Relative paths are relative to the
- * working folder. Keys of "registries" cannot be set so. */
+ * working folder. Keys of "registries" and "mirrors" cannot be set so. */
 enum errc settings_override(struct settings *settings, const char *path, const char *value,
                             const char *origin, struct error *err);
 

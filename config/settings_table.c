@@ -1,6 +1,9 @@
 #include "config/settings_table.h"
 
+#include "base/mem.h"
+
 #include <assert.h>
+#include <ctype.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -10,12 +13,14 @@
 #define TIB (1024 * GIB)
 #define SECOND UINT64_C(1000)
 #define MINUTE (60 * SECOND)
+#define DAY (24 * 60 * MINUTE)
 
 /* A choice is stored through an unsigned, see setting_set(). */
 static_assert(sizeof(enum setting_upload) == sizeof(unsigned) &&
                   sizeof(enum setting_schema1) == sizeof(unsigned) &&
                   sizeof(enum setting_codec) == sizeof(unsigned) &&
                   sizeof(enum setting_effort) == sizeof(unsigned) &&
+                  sizeof(enum setting_acknowledge) == sizeof(unsigned) &&
                   sizeof(enum log_level) == sizeof(unsigned) &&
                   sizeof(enum log_format) == sizeof(unsigned),
               "enums of settings are as wide as unsigned");
@@ -45,6 +50,11 @@ static const char *const schema1[] = {
     [SCHEMA1_NEVER] = "never",
     NULL,
 };
+static const char *const acknowledgements[] = {
+    [SETTING_ACKNOWLEDGE_PUSHED] = "pushed",
+    [SETTING_ACKNOWLEDGE_STORED] = "stored",
+    NULL,
+};
 
 #define ROW(PATH, TYPE, OF, MEMBER, LEAST, MOST, INITIAL, CHOICES, PROSE)                          \
     {.path = (PATH),                                                                               \
@@ -71,10 +81,14 @@ static const char *const schema1[] = {
       "200GiB", NULL, "largest archive or layer that a client may send")                           \
     X("limits.uploads", SETTING_COUNT, settings, limits.uploads, 1, 1024, "16", NULL,              \
       "archives and layers that are received at the same time")                                    \
+    X("limits.blobs", SETTING_COUNT, settings, limits.blobs, 1, 1024, "64", NULL,                  \
+      "blobs of registry clients that are received at the same time")                              \
     X("limits.pushes_per_registry", SETTING_COUNT, settings, limits.pushes_per_registry,           \
       1, 256, "5", NULL, "transfers at the same time to one registry")                             \
     X("limits.pushes", SETTING_COUNT, settings, limits.pushes, 1, 1024, "64", NULL,                \
       "pushes that run at the same time")                                                          \
+    X("limits.upload_session", SETTING_DURATION, settings, limits.upload_idle_ms, SECOND,          \
+      30 * DAY, "1h", NULL, "how long an unfinished blob waits for its client")                    \
     X("compression.codec", SETTING_CHOICE, settings, compression.codec, 0, 0, "gzip", codecs,      \
       "how layers that arrive uncompressed are compressed")                                        \
     X("compression.effort", SETTING_CHOICE, settings, compression.effort, 0, 0, "fast", efforts,   \
@@ -109,12 +123,28 @@ static const char *const schema1[] = {
       "wait after a first failed attempt; it grows by as much with each further one")              \
     X("schema1", SETTING_CHOICE, registry_setting, schema1, 0, 0, "fallback", schema1,             \
       "whether a registry that refuses newer manifests gets one of schema 1")
+
+#define MIRROR_TABLE(X)                                                                            \
+    X("match", SETTING_TEXT, mirror_setting, match, 1, SETTING_PATTERN_MAX, NULL, NULL,            \
+      "pattern of the repositories that go to these targets")                                      \
+    X("acknowledge", SETTING_CHOICE, mirror_setting, acknowledge, 0, 0, "pushed",                  \
+      acknowledgements, "whether a client waits until all targets have its image")
+
+#define MIRROR_TARGET_TABLE(X)                                                                     \
+    X("target", SETTING_TEXT, mirror_target_setting, target, 1, SETTING_PATTERN_MAX, NULL, NULL,   \
+      "host and repository, with the wildcards of match")                                          \
+    X("required", SETTING_BOOL, mirror_target_setting, required, 0, 0, "true", NULL,               \
+      "whether a push fails when this target does")
 /* clang-format on */
 
 const struct setting_row settings_rows[] = {SETTINGS_TABLE(ROW)};
 const size_t settings_row_count = sizeof settings_rows / sizeof settings_rows[0];
 const struct setting_row registry_rows[] = {REGISTRY_TABLE(ROW)};
 const size_t registry_row_count = sizeof registry_rows / sizeof registry_rows[0];
+const struct setting_row mirror_rows[] = {MIRROR_TABLE(ROW)};
+const size_t mirror_row_count = sizeof mirror_rows / sizeof mirror_rows[0];
+const struct setting_row mirror_target_rows[] = {MIRROR_TARGET_TABLE(ROW)};
+const size_t mirror_target_row_count = sizeof mirror_target_rows / sizeof mirror_target_rows[0];
 
 const struct setting_row *setting_find(const struct setting_row *rows, size_t count,
                                        const char *path)
@@ -123,4 +153,50 @@ const struct setting_row *setting_find(const struct setting_row *rows, size_t co
         if (strcmp(rows[i].path, path) == 0)
             return &rows[i];
     return NULL;
+}
+
+const char *setting_path(char out[SETTING_PATH_MAX], const char *prefix, const char *key)
+{
+    int n = snprintf(out, SETTING_PATH_MAX, "%s%s%s", prefix, prefix[0] ? "." : "", key);
+    for (int i = 0; i < n && i < SETTING_PATH_MAX - 1; i++)
+        if (iscntrl((unsigned char)out[i]))
+            out[i] = '?';
+    return out;
+}
+
+enum errc setting_refuse(const struct setting_origin *origin, const char *path, const char *what,
+                         struct error *err)
+{
+    return fail(err, ERR_SETTINGS, 0, "%s: %s: %s", origin->name, path, what);
+}
+
+enum errc setting_read(const struct setting_row *row, void *base, const json_t *value,
+                       const char *path, const struct setting_origin *origin, struct error *err)
+{
+    if (row == NULL)
+        return setting_refuse(origin, path, "unknown key", err);
+    if (setting_set(row, base, value, origin, err) != ERR_OK)
+        return error_wrap(err, "%s: %s", origin->name, path);
+    return ERR_OK;
+}
+
+void setting_print(const struct setting_row *rows, size_t count, const void *base, json_t *object)
+{
+    for (size_t i = 0; i < count; i++) {
+        json_t *value = setting_get(&rows[i], base);
+        const char *dot = strchr(rows[i].path, '.');
+        if (value == NULL)
+            continue;
+        if (dot == NULL) {
+            json_object_set_new(object, rows[i].path, value);
+            continue;
+        }
+        autofree char *name = xstrndup(rows[i].path, (size_t)(dot - rows[i].path));
+        json_t *section = json_object_get(object, name);
+        if (section == NULL) {
+            section = json_object();
+            json_object_set_new(object, name, section);
+        }
+        json_object_set_new(section, dot + 1, value);
+    }
 }

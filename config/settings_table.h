@@ -28,9 +28,9 @@ enum setting_type {
 };
 
 struct setting_row {
-    const char *path; /* "limits.archive"; in a registry's entry relative to it: "chunk" */
+    const char *path; /* "limits.archive"; in the entry of a list relative to it: "chunk" */
     enum setting_type type;
-    size_t offset; /* of the member in struct settings or struct registry_setting */
+    size_t offset; /* of the member in the struct that the row is of */
     uint64_t least;
     uint64_t most;
     const char *initial; /* the default as text; NULL = none, or computed (data) */
@@ -38,11 +38,16 @@ struct setting_row {
     const char *prose; /* one line */
 };
 
-/* The rows of struct settings and of struct registry_setting. */
+/* The rows of struct settings, struct registry_setting, struct mirror_setting and struct
+ * mirror_target_setting. */
 extern const struct setting_row settings_rows[];
 extern const size_t settings_row_count;
 extern const struct setting_row registry_rows[];
 extern const size_t registry_row_count;
+extern const struct setting_row mirror_rows[];
+extern const size_t mirror_row_count;
+extern const struct setting_row mirror_target_rows[];
+extern const size_t mirror_target_row_count;
 
 /* NULL when there is no such key. */
 const struct setting_row *setting_find(const struct setting_row *rows, size_t count,
@@ -54,9 +59,22 @@ struct setting_origin {
     const char *folder; /* of relative paths; NULL = the working folder */
 };
 
-/* Check `value` and store a copy in `base`, a struct settings or struct registry_setting, in place
- * of what was there; only a secret must not be there already. ERR_SETTINGS says what is wrong with
- * the value, not where it stands. */
+/* "prefix.key" for messages and for the table, without control characters, cut to fit; returns
+ * `out`. */
+#define SETTING_PATH_MAX 400
+const char *setting_path(char out[SETTING_PATH_MAX], const char *prefix, const char *key);
+
+/* ERR_SETTINGS: "FILE: PATH: WHAT". */
+enum errc setting_refuse(const struct setting_origin *origin, const char *path, const char *what,
+                         struct error *err);
+
+/* setting_set() whose errors say where the value stands; `row` NULL is an unknown key. */
+enum errc setting_read(const struct setting_row *row, void *base, const json_t *value,
+                       const char *path, const struct setting_origin *origin, struct error *err);
+
+/* Check `value` and store a copy in `base`, the struct that the row is of, in place of what was
+ * there; only a secret must not be there already. ERR_SETTINGS says what is wrong with the value,
+ * not where it stands. */
 enum errc setting_set(const struct setting_row *row, void *base, const json_t *value,
                       const struct setting_origin *origin, struct error *err);
 
@@ -70,6 +88,9 @@ void setting_defaults(const struct setting_row *rows, size_t count, void *base);
 /* The value as it would stand in the file, owned; NULL when there is none, or when another row
  * shows it (the secret of password_file is shown by password). Secrets are "(redacted)". */
 json_t *setting_get(const struct setting_row *row, const void *base);
+
+/* The values of all rows into `object`, "a.b" as member b of an object a. */
+void setting_print(const struct setting_row *rows, size_t count, const void *base, json_t *object);
 
 /* Free what all rows hold, secrets wiped. */
 void setting_clear(const struct setting_row *rows, size_t count, void *base);

@@ -92,7 +92,7 @@ static void choices_are_their_enums(void **state)
 static void unknown_keys_are_refused(void **state)
 {
     (void)state;
-    expect_refusal("{\"mirrors\":[]}", "mirrors", "unknown key");
+    expect_refusal("{\"mirror\":[]}", "mirror", "unknown key");
     expect_refusal("{\"Listen\":\"127.0.0.1:1\"}", "Listen", "unknown key");
     expect_refusal("{\"limits\":{\"upload\":1}}", "limits.upload", "unknown key");
     expect_refusal("{\"limits.uploads\":1}", "limits.uploads", "unknown key");
@@ -421,11 +421,13 @@ static void printing_hides_secrets(void **state)
     settings_free(settings);
     assert_string_equal(
         text, "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
-              "\"uploads\":16,\"pushes_per_registry\":5,\"pushes\":64},\"compression\":{\"codec\":"
+              "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"pushes\":64,\"upload_"
+              "session\":\"1h\"},\"compression\":{\"codec\":"
               "\"gzip\",\"effort\":\"fast\"},\"clients\":{\"anonymous\":false},\"log\":{\"level\":"
               "\"info\",\"format\":\"text\"},\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],"
               "\"username\":\"u\",\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":"
-              "\"auto\",\"chunk\":\"1000000B\",\"retry_wait\":\"5s\",\"schema1\":\"fallback\"}}}");
+              "\"auto\",\"chunk\":\"1000000B\",\"retry_wait\":\"5s\",\"schema1\":\"fallback\"}},"
+              "\"mirrors\":[]}");
 }
 
 int main(void)

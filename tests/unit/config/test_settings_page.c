@@ -55,6 +55,21 @@ static void every_key_is_described(void **state)
         expect_described(page, "", &settings_rows[i]);
     for (size_t i = 0; i < registry_row_count; i++)
         expect_described(page, "registries.HOST.", &registry_rows[i]);
+    for (size_t i = 0; i < mirror_row_count; i++)
+        expect_described(page, "mirrors[].", &mirror_rows[i]);
+    for (size_t i = 0; i < mirror_target_row_count; i++)
+        expect_described(page, "mirrors[].to[].", &mirror_target_rows[i]);
+}
+
+static bool is_key(const char *key)
+{
+    if (strncmp(key, "registries.HOST.", 16) == 0)
+        return setting_find(registry_rows, registry_row_count, key + 16);
+    if (strncmp(key, "mirrors[].to[].", 15) == 0)
+        return setting_find(mirror_target_rows, mirror_target_row_count, key + 15);
+    if (strncmp(key, "mirrors[].", 10) == 0)
+        return setting_find(mirror_rows, mirror_row_count, key + 10);
+    return setting_find(settings_rows, settings_row_count, key);
 }
 
 /* ... and no other. */
@@ -65,13 +80,12 @@ static void every_described_key_is_one(void **state)
     size_t described = 0;
     for (const char *at = documentation(&page); (at = strstr(at, "\n| `")) != NULL; at++) {
         autofree char *key = xstrndup(at + 4, strcspn(at + 4, "`"));
-        bool registry = strncmp(key, "registries.HOST.", 16) == 0;
-        if (registry ? !setting_find(registry_rows, registry_row_count, key + 16)
-                     : !setting_find(settings_rows, settings_row_count, key))
+        if (!is_key(key))
             fail_msg("docs/configuration.md describes %s, which is no key", key);
         described++;
     }
-    assert_int_equal(described, settings_row_count + registry_row_count);
+    assert_int_equal(described, settings_row_count + registry_row_count + mirror_row_count +
+                                    mirror_target_row_count);
 }
 
 /* The example of the page is a configuration. */
@@ -92,6 +106,7 @@ static void the_example_is_taken(void **state)
     if (settings_load(path, &settings, &err) != ERR_OK)
         fail_msg("%s", err.text);
     assert_int_equal(settings->registry_count, 3);
+    assert_int_equal(settings->mirror_count, 2);
     assert_int_equal(settings_check(settings, &err), ERR_OK);
     settings_free(settings);
     unsetenv("DOCKER_HUB_TOKEN");
@@ -109,6 +124,8 @@ static void the_help_has_every_key(void **state)
     assert_non_null(strstr(help, "\nlog.format (text, json; default text)\n    "));
     assert_non_null(strstr(help, "\nregistries.HOST.chunk (64KiB to 5GiB; default 95MiB)\n    "));
     assert_non_null(strstr(help, "\nregistries.HOST.endpoints (list of 1 to 16 URLs)\n    "));
+    assert_non_null(strstr(help, "\nmirrors[].acknowledge (pushed, stored; default pushed)\n    "));
+    assert_non_null(strstr(help, "\nmirrors[].to[].required (true, false; default true)\n    "));
 }
 
 int main(void)

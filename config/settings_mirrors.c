@@ -1,0 +1,241 @@
+#include "config/settings_mirrors.h"
+
+#include "base/mem.h"
+#include "config/settings_text.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/* How many wildcards of each kind a pattern has. */
+struct wildcards {
+    size_t single; /* * */
+    size_t deep;   /* ** */
+};
+
+static bool is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || isdigit((unsigned char)c) || strchr("._-*", c) != NULL;
+}
+
+/* One component: a name's begins and ends with a letter or digit. */
+static enum errc check_component(const char *at, size_t size, const char *also, struct error *err)
+{
+    if (size == 0)
+        return fail(err, ERR_SETTINGS, 0, "must not have an empty component");
+    for (size_t i = 0; i < size; i++)
+        if (!is_name_char(at[i]) && strchr(also, at[i]) == NULL)
+            return fail(err, ERR_SETTINGS, 0,
+                        "must not hold \"%c\": names have lower-case letters, digits, \".\", "
+                        "\"_\", \"-\" and \"/\"",
+                        isprint((unsigned char)at[i]) ? at[i] : '?');
+    if (strchr("._-:", at[0]) != NULL || strchr("._-:", at[size - 1]) != NULL)
+        return fail(err, ERR_SETTINGS, 0,
+                    "must not have a component that begins or ends with \".\", \"_\", \"-\" or "
+                    "\":\"");
+    return ERR_OK;
+}
+
+static enum errc count_wildcards(const char *pattern, struct wildcards *out, struct error *err)
+{
+    struct wildcards found = {0};
+    for (const char *at = pattern; (at = strchr(at, '*')) != NULL;) {
+        size_t stars = strspn(at, "*");
+        if (stars > 2)
+            return fail(err, ERR_SETTINGS, 0, "must not have more than two stars in a row");
+        if (stars == 2)
+            found.deep++;
+        else
+            found.single++;
+        at += stars;
+    }
+    *out = found;
+    return ERR_OK;
+}
+
+/* `first_also`: what the first component may have beside a name's characters. */
+static enum errc check_pattern(const char *pattern, const char *first_also, struct wildcards *out,
+                               struct error *err)
+{
+    const char *also = first_also;
+    for (const char *at = pattern;; at++) {
+        size_t size = strcspn(at, "/");
+        if (check_component(at, size, also, err) != ERR_OK)
+            return err->code;
+        at += size;
+        if (*at == '\0')
+            break;
+        also = "";
+    }
+    return count_wildcards(pattern, out, err);
+}
+
+/* A first component that references take for a host (image/reference.h). */
+static bool looks_like_host(const char *text, size_t size)
+{
+    return memchr(text, '.', size) != NULL || memchr(text, ':', size) != NULL ||
+           (size == 9 && strncmp(text, "localhost", 9) == 0);
+}
+
+static enum errc check_target(const char *target, const struct wildcards *match, struct error *err)
+{
+    size_t host = strcspn(target, "/");
+    struct setting_authority authority;
+    struct wildcards own;
+    if (memchr(target, '*', host) != NULL)
+        return fail(err, ERR_SETTINGS, 0, "must not have a wildcard in its host");
+    if (target[host] == '\0' || !looks_like_host(target, host) ||
+        setting_authority(target, host, &authority, err) != ERR_OK ||
+        (authority.has_port && authority.port == 0))
+        return fail(err, ERR_SETTINGS, 0,
+                    "must be HOST/REPOSITORY, with a host that has a \".\" or \":\" or is "
+                    "localhost");
+    const char *path = target + host + 1;
+    if (strpbrk(path, ":@") != NULL)
+        return fail(err, ERR_SETTINGS, 0, "must not have a tag or digest: those are kept");
+    if (check_pattern(path, "", &own, err) != ERR_OK)
+        return err->code;
+    if (own.single > match->single || own.deep > match->deep)
+        return fail(err, ERR_SETTINGS, 0, "has more wildcards %s than match",
+                    own.deep > match->deep ? "**" : "*");
+    return ERR_OK;
+}
+
+/* The rows of an object whose keys are all in the table, but for `beside`. */
+static enum errc read_rows(const struct setting_row *rows, size_t count, void *base,
+                           const json_t *object, const char *path, const char *beside,
+                           const struct setting_origin *origin, struct error *err)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        char at[SETTING_PATH_MAX];
+        if (strcmp(key, beside) != 0 &&
+            setting_read(setting_find(rows, count, key), base, value, setting_path(at, path, key),
+                         origin, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
+}
+
+static enum errc read_target(struct mirror_target_setting *target, const json_t *value,
+                             const char *path, const struct wildcards *match,
+                             const struct setting_origin *origin, struct error *err)
+{
+    char at[SETTING_PATH_MAX];
+    enum errc rc;
+    snprintf(at, sizeof at, "%s%s", path, json_is_object(value) ? ".target" : "");
+    if (json_is_object(value))
+        rc = read_rows(mirror_target_rows, mirror_target_row_count, target, value, path, "", origin,
+                       err);
+    else if (json_is_string(value))
+        rc = setting_read(setting_find(mirror_target_rows, mirror_target_row_count, "target"),
+                          target, value, path, origin, err);
+    else
+        rc = setting_refuse(origin, path, "must be a string or an object", err);
+    if (rc != ERR_OK)
+        return rc;
+    if (target->target == NULL)
+        return setting_refuse(origin, at, "must be given", err);
+    if (check_target(target->target, match, err) != ERR_OK)
+        return error_wrap(err, "%s: %s", origin->name, at);
+    return ERR_OK;
+}
+
+static enum errc read_targets(struct mirror_setting *mirror, const json_t *list, const char *path,
+                              const struct wildcards *match, const struct setting_origin *origin,
+                              struct error *err)
+{
+    char at[SETTING_PATH_MAX];
+    size_t count = json_array_size(list);
+    setting_path(at, path, "to");
+    if (list == NULL)
+        return setting_refuse(origin, at, "must be given", err);
+    if (!json_is_array(list) || count == 0 || count > SETTINGS_TARGETS_MAX)
+        return fail(err, ERR_SETTINGS, 0, "%s: %s: must be a list of 1 to %d targets", origin->name,
+                    at, SETTINGS_TARGETS_MAX);
+    mirror->targets = xcalloc(count, sizeof *mirror->targets);
+    for (size_t i = 0; i < count; i++) {
+        struct mirror_target_setting *target = &mirror->targets[mirror->target_count++];
+        snprintf(at, sizeof at, "%s.to[%zu]", path, i);
+        setting_defaults(mirror_target_rows, mirror_target_row_count, target);
+        if (read_target(target, json_array_get(list, i), at, match, origin, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
+}
+
+static enum errc read_mirror(struct mirror_setting *mirror, const json_t *object, const char *path,
+                             const struct setting_origin *origin, struct error *err)
+{
+    char at[SETTING_PATH_MAX];
+    struct wildcards match;
+    if (!json_is_object(object))
+        return setting_refuse(origin, path, "must be an object", err);
+    if (read_rows(mirror_rows, mirror_row_count, mirror, object, path, "to", origin, err) != ERR_OK)
+        return err->code;
+    setting_path(at, path, "match");
+    if (mirror->match == NULL)
+        return setting_refuse(origin, at, "must be given", err);
+    if (check_pattern(mirror->match, ":[]", &match, err) != ERR_OK)
+        return error_wrap(err, "%s: %s", origin->name, at);
+    return read_targets(mirror, json_object_get(object, "to"), path, &match, origin, err);
+}
+
+enum errc setting_mirrors_read(struct settings *settings, const json_t *value,
+                               const struct setting_origin *origin, struct error *err)
+{
+    size_t count = json_array_size(value);
+    if (!json_is_array(value))
+        return setting_refuse(origin, "mirrors", "must be a list", err);
+    if (count > SETTINGS_MIRRORS_MAX)
+        return fail(err, ERR_SETTINGS, 0, "%s: mirrors: must have at most %d entries", origin->name,
+                    SETTINGS_MIRRORS_MAX);
+    settings->mirrors = xcalloc(count, sizeof *settings->mirrors);
+    for (size_t i = 0; i < count; i++) {
+        char path[SETTING_PATH_MAX];
+        struct mirror_setting *mirror = &settings->mirrors[settings->mirror_count++];
+        snprintf(path, sizeof path, "mirrors[%zu]", i);
+        setting_defaults(mirror_rows, mirror_row_count, mirror);
+        if (read_mirror(mirror, json_array_get(value, i), path, origin, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
+}
+
+static json_t *print_target(const struct mirror_target_setting *target)
+{
+    if (target->required)
+        return json_string(target->target);
+    json_t *object = json_object();
+    setting_print(mirror_target_rows, mirror_target_row_count, target, object);
+    return object;
+}
+
+json_t *setting_mirrors_print(const struct settings *settings)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < settings->mirror_count; i++) {
+        const struct mirror_setting *mirror = &settings->mirrors[i];
+        json_t *object = json_object();
+        json_t *targets = json_array();
+        for (size_t j = 0; j < mirror->target_count; j++)
+            json_array_append_new(targets, print_target(&mirror->targets[j]));
+        setting_print(mirror_rows, mirror_row_count, mirror, object);
+        json_object_set_new(object, "to", targets);
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
+void setting_mirrors_clear(struct settings *settings)
+{
+    for (size_t i = 0; i < settings->mirror_count; i++) {
+        struct mirror_setting *mirror = &settings->mirrors[i];
+        for (size_t j = 0; j < mirror->target_count; j++)
+            setting_clear(mirror_target_rows, mirror_target_row_count, &mirror->targets[j]);
+        free(mirror->targets);
+        setting_clear(mirror_rows, mirror_row_count, mirror);
+    }
+    free(settings->mirrors);
+}
