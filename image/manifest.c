@@ -58,8 +58,35 @@ static const char *type_of_shape(const json_t *root)
     return docker ? MEDIA_DOCKER_MANIFEST : MEDIA_OCI_MANIFEST;
 }
 
-static enum errc find_type(const json_t *root, const char *given, const char *what,
-                           struct manifest *out, struct error *err)
+/* What a document may be besides an image or index of a known media type. */
+enum strictness { KNOWN_TYPES, ANY_TYPE };
+
+static bool has_shape(const json_t *root)
+{
+    return present(root, "config") || present(root, "layers") || present(root, "manifests") ||
+           present(root, "fsLayers");
+}
+
+static enum errc find_kind(const json_t *root, const char *type, enum strictness strictness,
+                           const char *what, enum manifest_kind *out, struct error *err)
+{
+    bool known = media_type_is_manifest(type) || media_type_is_index(type);
+    if (!known && strictness == KNOWN_TYPES)
+        return fail(err, ERR_MANIFEST_INVALID, 0,
+                    "%s: \"%.160s\" is not the media type of a manifest or index", what, type);
+    if (!media_type_valid(type))
+        return fail(err, ERR_MANIFEST_INVALID, 0, "%s: \"%.160s\" is not a media type", what, type);
+    if (!known && !has_shape(root))
+        *out = MANIFEST_OPAQUE;
+    else if (known ? media_type_is_index(type) : present(root, "manifests"))
+        *out = MANIFEST_INDEX;
+    else
+        *out = MANIFEST_IMAGE;
+    return ERR_OK;
+}
+
+static enum errc find_type(const json_t *root, const char *given, enum strictness strictness,
+                           const char *what, struct manifest *out, struct error *err)
 {
     char said[MEDIA_TYPE_MAX] = "";
     if (given)
@@ -68,13 +95,11 @@ static enum errc find_type(const json_t *root, const char *given, const char *wh
     if (own && !json_is_string(own))
         return fail(err, ERR_MANIFEST_INVALID, 0, "%s: \"mediaType\" is not a string", what);
     const char *type = own ? json_string_value(own) : given ? said : type_of_shape(root);
-    if (!media_type_is_manifest(type) && !media_type_is_index(type))
-        return fail(err, ERR_MANIFEST_INVALID, 0,
-                    "%s: \"%.160s\" is not the media type of a manifest or index", what, type);
+    if (find_kind(root, type, strictness, what, &out->kind, err) != ERR_OK)
+        return err->code;
     if (given && strcmp(type, said) != 0)
         return fail(err, ERR_MANIFEST_INVALID, 0, "%s says of itself that it is \"%s\", not \"%s\"",
                     what, type, said);
-    out->kind = media_type_is_index(type) ? MANIFEST_INDEX : MANIFEST_IMAGE;
     memcpy(out->media_type, type, strlen(type) + 1);
     return ERR_OK;
 }
@@ -143,18 +168,40 @@ static enum errc load(const void *data, size_t size, const char *what, json_t **
     return ERR_OK;
 }
 
-enum errc manifest_parse(const void *data, size_t size, const char *media_type, const char *what,
-                         struct manifest *out, struct error *err)
+/* The shape of what has one; nothing is known of the rest. */
+static enum errc check_shape(const json_t *root, const char *what, struct error *err)
+{
+    return check_version(root, what, err) == ERR_OK ? check_unambiguous(root, what, err)
+                                                    : err->code;
+}
+
+static enum errc parse(const void *data, size_t size, const char *media_type,
+                       enum strictness strictness, const char *what, struct manifest *out,
+                       struct error *err)
 {
     autojson json_t *root = NULL;
     struct manifest got = {.kind = MANIFEST_IMAGE};
-    if (load(data, size, what, &root, err) != ERR_OK || check_version(root, what, err) != ERR_OK ||
-        check_unambiguous(root, what, err) != ERR_OK ||
-        find_type(root, media_type, what, &got, err) != ERR_OK ||
-        parse_content(root, what, &got, err) != ERR_OK)
+    if (load(data, size, what, &root, err) != ERR_OK ||
+        ((strictness == KNOWN_TYPES || has_shape(root)) &&
+         check_shape(root, what, err) != ERR_OK) ||
+        find_type(root, media_type, strictness, what, &got, err) != ERR_OK)
+        return err->code;
+    if (got.kind != MANIFEST_OPAQUE && parse_content(root, what, &got, err) != ERR_OK)
         return err->code;
     *out = got;
     return ERR_OK;
+}
+
+enum errc manifest_parse(const void *data, size_t size, const char *media_type, const char *what,
+                         struct manifest *out, struct error *err)
+{
+    return parse(data, size, media_type, KNOWN_TYPES, what, out, err);
+}
+
+enum errc manifest_parse_any(const void *data, size_t size, const char *media_type,
+                             const char *what, struct manifest *out, struct error *err)
+{
+    return parse(data, size, media_type, ANY_TYPE, what, out, err);
 }
 
 void manifest_deinit(struct manifest *manifest)

@@ -16,7 +16,8 @@
 #define MANIFEST_LIMIT_BYTES ((size_t)4 << 20) /* distribution-spec, "Pushing Manifests" */
 #define MANIFEST_CHILDREN_MAX 1000
 
-enum manifest_kind { MANIFEST_IMAGE, MANIFEST_INDEX };
+/* MANIFEST_OPAQUE only comes from manifest_parse_any(). */
+enum manifest_kind { MANIFEST_IMAGE, MANIFEST_INDEX, MANIFEST_OPAQUE };
 
 struct manifest {
     enum manifest_kind kind;
@@ -39,6 +40,16 @@ struct manifest {
  * ERR_JSON_TOO_LARGE name `what`. On success the manifest is owned: manifest_deinit(). */
 enum errc manifest_parse(const void *data, size_t size, const char *media_type, const char *what,
                          struct manifest *out, struct error *err);
+
+/*
+ * The same for what a registry keeps, which may be of any media type. A type that is none of the
+ * above goes by the document's shape: with any member of an image or an index (config, layers,
+ * manifests, fsLayers) it is read as one, as strictly as by manifest_parse(), and keeps its type.
+ * With none of them it is MANIFEST_OPAQUE: a JSON object that refers to nothing, of the type that
+ * it or the caller names. ERR_MANIFEST_INVALID also for what is no media type (RFC 6838).
+ */
+enum errc manifest_parse_any(const void *data, size_t size, const char *media_type,
+                             const char *what, struct manifest *out, struct error *err);
 void manifest_deinit(struct manifest *manifest);
 
 /* The bytes of a new schema2 manifest, as Docker writes it: indented by three spaces, members in

@@ -94,6 +94,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (manifest_parse(data, size, MEDIA_DOCKER_LIST, "fuzz", &manifest, &err) == ERR_OK)
         manifest_deinit(&manifest);
+    if (manifest_parse_any(data, size, NULL, "fuzz", &manifest, &err) == ERR_OK) {
+        assert(media_type_valid(manifest.media_type));
+        assert(manifest.kind != MANIFEST_OPAQUE ||
+               (manifest.layer_count + manifest.child_count == 0 && !manifest.has_subject));
+        manifest_deinit(&manifest);
+    }
     if (image_config_parse(data, size, "fuzz", &config, &err) == ERR_OK) {
         assert(config.diff_id_count <= IMAGE_LAYERS_MAX);
         image_config_deinit(&config);

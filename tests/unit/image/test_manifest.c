@@ -189,6 +189,85 @@ static void malformed_manifests_are_refused(void **state)
     }
 }
 
+#define FOREIGN_TYPE "application/vnd.example.thing.v1+json"
+
+static enum errc parse_any(const char *text, const char *type, struct manifest *out,
+                           struct error *err)
+{
+    return manifest_parse_any(text, strlen(text), type, "index.json", out, err);
+}
+
+static void what_a_registry_keeps_goes_by_its_shape(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *given, *type;
+        enum manifest_kind kind;
+        bool strict; /* manifest_parse() takes it, too */
+    } table[] = {
+        {"{" V2 "," CONFIG "," LAYERS "}", NULL, MEDIA_OCI_MANIFEST, MANIFEST_IMAGE, true},
+        {"{" V2 "," CHILDREN "}", MEDIA_DOCKER_LIST, MEDIA_DOCKER_LIST, MANIFEST_INDEX, true},
+        {"{" V2 "," CONFIG "," LAYERS "}", FOREIGN_TYPE "; charset=utf-8", FOREIGN_TYPE,
+         MANIFEST_IMAGE, false},
+        {"{" V2 "," OWN(FOREIGN_TYPE) "," CHILDREN "}", NULL, FOREIGN_TYPE, MANIFEST_INDEX, false},
+        {"{" V2 "," OWN(FOREIGN_TYPE) ",\"blobs\":[]}", FOREIGN_TYPE, FOREIGN_TYPE, MANIFEST_OPAQUE,
+         false},
+        {"{\"history\":1,\"subject\":2}", FOREIGN_TYPE, FOREIGN_TYPE, MANIFEST_OPAQUE, false},
+        {"{}", "a/b", "a/b", MANIFEST_OPAQUE, false},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct error err = ERROR_INIT;
+        struct manifest got;
+        if (parse_any(table[i].text, table[i].given, &got, &err) != ERR_OK)
+            fail_msg("%zu: %s", i, err.text);
+        assert_int_equal(got.kind, table[i].kind);
+        assert_string_equal(got.media_type, table[i].type);
+        assert_int_equal(got.layer_count, table[i].kind == MANIFEST_IMAGE);
+        assert_int_equal(got.child_count, table[i].kind == MANIFEST_INDEX);
+        assert_false(got.has_subject);
+        manifest_deinit(&got);
+        enum errc strict = parse(table[i].text, table[i].given, &got, &err);
+        assert_int_equal(strict, table[i].strict ? ERR_OK : ERR_MANIFEST_INVALID);
+        if (strict == ERR_OK)
+            manifest_deinit(&got);
+    }
+}
+
+static void what_no_registry_keeps_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *given;
+        enum errc code;
+        const char *says;
+    } table[] = {
+        {"[]", FOREIGN_TYPE, ERR_MANIFEST_INVALID, "object"},
+        {"", FOREIGN_TYPE, ERR_JSON_INVALID, "JSON"},
+        {"{}", NULL, ERR_MANIFEST_INVALID, "config"},
+        {"{}", MEDIA_OCI_INDEX, ERR_MANIFEST_INVALID, "manifests"},
+        {"{}", "", ERR_MANIFEST_INVALID, "not a media type"},
+        {"{}", "json", ERR_MANIFEST_INVALID, "not a media type"},
+        {"{\"mediaType\":\"a b\"}", NULL, ERR_MANIFEST_INVALID, "not a media type"},
+        {"{\"mediaType\":1}", FOREIGN_TYPE, ERR_MANIFEST_INVALID, "string"},
+        {"{" OWN("a/b") "}", FOREIGN_TYPE, ERR_MANIFEST_INVALID, "says of itself"},
+        {"{" V2 "," CONFIG "," LAYERS "," CHILDREN "}", FOREIGN_TYPE, ERR_MANIFEST_INVALID,
+         "ambiguous"},
+        {"{" V2 "," LAYERS "}", FOREIGN_TYPE, ERR_MANIFEST_INVALID, "config"},
+        {"{" V2 "," CONFIG "}", FOREIGN_TYPE, ERR_MANIFEST_INVALID, "layers"},
+        {"{" V2 ",\"manifests\":[1]}", FOREIGN_TYPE, ERR_MANIFEST_INVALID, "manifests[0]"},
+        {"{" CHILDREN "}", FOREIGN_TYPE, ERR_MANIFEST_INVALID, "schemaVersion"},
+        {"{\"schemaVersion\":1,\"fsLayers\":[]}", FOREIGN_TYPE, ERR_MANIFEST_INVALID, "schema1"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct error err = ERROR_INIT;
+        struct manifest got = {.layer_count = 99};
+        enum errc rc = parse_any(table[i].text, table[i].given, &got, &err);
+        if (rc != table[i].code || strstr(err.text, table[i].says) == NULL)
+            fail_msg("%s: %s", table[i].text, rc ? err.text : "taken");
+        assert_int_equal(got.layer_count, 99);
+    }
+}
+
 static enum errc parse_many(const char *start, const char *entry, size_t count, struct error *err)
 {
     struct buf text autobuf = BUF_INIT((size_t)1 << 20);
@@ -395,6 +474,8 @@ int main(void)
         cmocka_unit_test(the_type_comes_from_the_document_the_caller_or_the_shape),
         cmocka_unit_test(null_lists_are_empty),
         cmocka_unit_test(malformed_manifests_are_refused),
+        cmocka_unit_test(what_a_registry_keeps_goes_by_its_shape),
+        cmocka_unit_test(what_no_registry_keeps_is_refused),
         cmocka_unit_test(there_are_1000_entries_at_most),
         cmocka_unit_test(there_are_4_mebibytes_at_most),
         cmocka_unit_test(schema2_is_written_as_docker_writes_it),
