@@ -4,10 +4,12 @@
  *
  * Patterns. `*` matches within one component of a name, `**` across components; both match nothing,
  * too. In a target, the first `*` stands for what the first `*` matched, and so on, the same for
- * `**`. The first mirror whose pattern matches the whole name counts; those after it are not looked
- * at. With no mirror configured at all, a name whose first component looks like a host
- * (`localhost`, or has a "." or ":") names its upstream. A name that leads nowhere is held here and
- * goes nowhere.
+ * `**`. Where a name can be divided in several ways, each wildcard takes as much as it can, from
+ * left to right. A match costs at most the product of both lengths.
+ *
+ * The first mirror whose pattern matches the whole name counts; those after it are not looked at.
+ * With no mirror configured at all, a name whose first component looks like a host (`localhost`, or
+ * has a "." or ":") names its upstream. A name that leads nowhere is held here and goes nowhere.
  *
  * Names are as clients of the front write them: "team/app". Names from archives are brought to that
  * form first: docker.io and library/ are left out.
