@@ -1,8 +1,7 @@
 #include "gateway/images.h"
 
-#include "base/log.h"
 #include "base/mem.h"
-#include "gateway/answer.h"
+#include "gateway/push_job.h"
 #include "gateway/query.h"
 
 #include <string.h>
@@ -76,62 +75,6 @@ static enum errc check_length(const struct request *request, uint64_t limit, str
 
 /* ---- the job ---- */
 
-static void log_results(const struct push_report *report)
-{
-    char target[REFERENCE_TEXT_MAX];
-    char digest[DIGEST_TEXT_MAX];
-    for (size_t i = 0; i < report->count; i++) {
-        const struct push_result *result = &report->results[i];
-        reference_text(&result->target, target);
-        if (result->state == PUSH_PUSHED)
-            log_info("push %s: %s has %s, %llu bytes sent", report->id, target,
-                     digest_text(&result->digest, digest),
-                     (unsigned long long)result->bytes_uploaded);
-        else
-            log_warn("push %s: %s failed: %s", report->id, target, result->error.text);
-    }
-}
-
-/* The push with its events as the reply. */
-static void send_with_events(struct job *job, struct engine *engine,
-                             const struct push_request *requests, struct push_report *report)
-{
-    struct event_stream *stream = event_stream_new();
-    const struct progress progress = event_stream_progress(stream);
-    struct reply reply = REPLY_INIT(200);
-    event_stream_begin(stream, report);
-    event_stream_attach(stream, job_feeder(job));
-    reply_events(&reply, stream);
-    job_answer(job, &reply);
-    archive_send(engine, requests, &progress, job_cancelled(job), report);
-    log_results(report);
-    for (size_t i = 0; i < report->count; i++)
-        event_stream_outcome(stream, &report->results[i]);
-    event_stream_end(stream);
-    event_stream_unref(stream);
-}
-
-static void send_quietly(struct job *job, struct engine *engine,
-                         const struct push_request *requests, struct push_report *report)
-{
-    archive_send(engine, requests, NULL, job_cancelled(job), report);
-    log_results(report);
-    const struct error *failure = push_report_failure(report);
-    struct reply reply = REPLY_INIT(failure ? error_http_status(failure->code) : 200);
-    reply_json(&reply, answer_report(report));
-    job_answer(job, &reply);
-}
-
-static void refuse(struct job *job, const struct push_report *report)
-{
-    struct reply reply = REPLY_INIT(0);
-    log_info("push %s: archive refused after %llu bytes: %s: %s", report->id,
-             (unsigned long long)job_body_bytes(job), error_name(report->error.code),
-             report->error.text);
-    reply_error(&reply, &report->error);
-    job_answer(job, &reply);
-}
-
 static void run(struct job *job, void *arg)
 {
     const struct image_job *self = arg;
@@ -141,12 +84,10 @@ static void run(struct job *job, void *arg)
     enum errc rc = archive_take(self->engine, &self->order, job_body(job), job_cancelled(job),
                                 &report, &requests, &report.error);
     job_received(job);
-    if (rc != ERR_OK)
-        refuse(job, &report);
-    else if (self->wants_events)
-        send_with_events(job, self->engine, requests, &report);
+    if (rc == ERR_OK)
+        push_job_send(job, self->engine, requests, self->wants_events, &report);
     else
-        send_quietly(job, self->engine, requests, &report);
+        push_job_refuse(job, "archive", &report);
     free(requests);
     push_report_deinit(&report);
 }
