@@ -1,6 +1,7 @@
 #include "image/codec.h"
 
 #include "base/mem.h"
+#include "image/tar_check.h"
 
 #include <assert.h>
 #include <string.h>
@@ -15,16 +16,10 @@
 #define ZLIB_LEVEL_FAST 1
 #define ZLIB_LEVEL_BEST 6
 #define ZLIB_RAW_WINDOW (-15)
-#define ZLIB_GZIP_WINDOW (15 + 16) /* the window's bits, and "with a gzip header" */
 #define ZLIB_MEM_LEVEL 8
-#define INFLATE_PIECE ((size_t)256 * 1024)
 
 /* RFC 1952, 2.3: magic, CM deflate, no flags, no time, no extra flags, OS unknown. */
 const uint8_t gzip_header[GZIP_HEADER_BYTES] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255};
-
-#define TAR_BLOCK 512
-#define TAR_CHECKSUM_AT 148
-#define TAR_CHECKSUM_SIZE 8
 
 static bool all_zero(const uint8_t *data, size_t size)
 {
@@ -32,31 +27,6 @@ static bool all_zero(const uint8_t *data, size_t size)
         if (data[i] != 0)
             return false;
     return true;
-}
-
-/* The header checksum is what every tar has in common, from v7 to pax: the sum of the header's
- * bytes with the checksum field taken as spaces, in octal. */
-static bool tar_checksum_fits(const uint8_t *header)
-{
-    uint32_t want = 0;
-    size_t i = 0;
-    const uint8_t *field = header + TAR_CHECKSUM_AT;
-    while (i < TAR_CHECKSUM_SIZE && field[i] == ' ')
-        i++;
-    size_t digits = i;
-    for (; i < TAR_CHECKSUM_SIZE && field[i] >= '0' && field[i] <= '7'; i++)
-        want = want * 8 + (uint32_t)(field[i] - '0');
-    if (i == digits)
-        return false;
-    uint32_t sum = 0;
-    int32_t signed_sum = 0; /* some old tars summed signed characters */
-    for (size_t at = 0; at < TAR_BLOCK; at++) {
-        bool in_field = at >= TAR_CHECKSUM_AT && at < TAR_CHECKSUM_AT + TAR_CHECKSUM_SIZE;
-        uint8_t byte = in_field ? ' ' : header[at];
-        sum += byte;
-        signed_sum += (int8_t)byte;
-    }
-    return want == sum || (int32_t)want == signed_sum;
 }
 
 enum content content_of(const uint8_t *data, size_t size)
@@ -68,7 +38,7 @@ enum content content_of(const uint8_t *data, size_t size)
         return CONTENT_GZIP;
     if (size >= sizeof zstd_magic && memcmp(data, zstd_magic, sizeof zstd_magic) == 0)
         return CONTENT_ZSTD;
-    if (size >= TAR_BLOCK && (all_zero(data, TAR_BLOCK) || tar_checksum_fits(data)))
+    if (size >= TAR_BLOCK_BYTES && (all_zero(data, TAR_BLOCK_BYTES) || tar_checksum_fits(data)))
         return CONTENT_TAR;
     return CONTENT_OTHER;
 }
@@ -183,45 +153,6 @@ void gzip_trailer(uint32_t crc, uint64_t raw_size, uint8_t out[GZIP_TRAILER_BYTE
 {
     put_le32(out, crc);
     put_le32(out + 4, (uint32_t)raw_size);
-}
-
-static enum errc inflate_some(z_stream *stream, uint8_t *out, struct sink *sink, bool *end,
-                              struct error *err)
-{
-    do {
-        stream->next_out = out;
-        stream->avail_out = INFLATE_PIECE;
-        int rc = inflate(stream, Z_NO_FLUSH);
-        if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
-            return fail(err, ERR_BLOB_CORRUPT, 0, "gzip data is damaged: %s",
-                        stream->msg ? stream->msg : "no reason given");
-        if (sink_write(sink, out, INFLATE_PIECE - stream->avail_out, err) != ERR_OK)
-            return err->code;
-        *end = rc == Z_STREAM_END;
-    } while (!*end && stream->avail_out == 0);
-    return ERR_OK;
-}
-
-enum errc gzip_inflate(struct source source, struct sink sink, struct error *err)
-{
-    z_stream stream = {0};
-    autofree uint8_t *out = xmalloc(INFLATE_PIECE);
-    if (inflateInit2(&stream, ZLIB_GZIP_WINDOW) != Z_OK)
-        return fail(err, ERR_MEMORY, 0, "no memory to inflate");
-    enum errc rc = ERR_OK;
-    for (bool end = false; rc == ERR_OK && !end;) {
-        const uint8_t *data = NULL;
-        size_t size = 0;
-        rc = source_pull(&source, &data, &size, err);
-        if (rc == ERR_OK && size == 0)
-            rc = fail(err, ERR_BLOB_CORRUPT, 0, "gzip data ends early");
-        stream.next_in = (uint8_t *)(uintptr_t)data;
-        stream.avail_in = (uInt)size;
-        if (rc == ERR_OK)
-            rc = inflate_some(&stream, out, &sink, &end, err);
-    }
-    inflateEnd(&stream);
-    return rc;
 }
 
 const char *gzip_library(void)

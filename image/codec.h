@@ -51,10 +51,6 @@ uint32_t gzip_crc_combine(uint32_t crc_a, uint32_t crc_b, uint64_t size_b);
 
 void gzip_trailer(uint32_t crc, uint64_t raw_size, uint8_t out[GZIP_TRAILER_BYTES]);
 
-/* Inflate a gzip member from `source` into `sink`, whole and checked against its trailer.
- * ERR_BLOB_CORRUPT when it is no gzip or ends early; the streams' own errors. */
-enum errc gzip_inflate(struct source source, struct sink sink, struct error *err);
-
 /* "ISA-L" or "zlib 1.2.13": for `slipway version`. */
 const char *gzip_library(void);
 

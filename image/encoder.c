@@ -1,6 +1,7 @@
 #include "image/encoder.h"
 
 #include "base/mem.h"
+#include "image/decoder.h"
 #include "image/zstd_codec.h"
 
 #include <assert.h>
@@ -65,8 +66,28 @@ size_t encoder_tail(enum codec codec, uint32_t crc, uint64_t raw_size,
     return GZIP_TRAILER_BYTES;
 }
 
+static enum errc decode_all(struct decoder *decoder, struct source *source, struct error *err)
+{
+    for (;;) {
+        const uint8_t *data = NULL;
+        size_t size = 0;
+        if (source_pull(source, &data, &size, err) != ERR_OK)
+            return err->code;
+        if (size == 0)
+            return decoder_finish(decoder, err);
+        if (decoder_write(decoder, data, size, err) != ERR_OK)
+            return err->code;
+    }
+}
+
 enum errc encoder_restore(enum codec codec, struct source source, struct sink sink,
                           struct error *err)
 {
-    return codec == CODEC_ZSTD ? zstd_restore(source, sink, err) : gzip_inflate(source, sink, err);
+    struct decoder *decoder = decoder_new(codec, sink);
+    enum errc rc = decode_all(decoder, &source, err);
+    decoder_free(decoder);
+    /* What slipway made itself and kept is at fault, not a client's archive. */
+    if (rc == ERR_ARCHIVE_CORRUPT || rc == ERR_ARCHIVE_TRUNCATED)
+        err->code = ERR_BLOB_CORRUPT;
+    return rc == ERR_OK ? ERR_OK : err->code;
 }

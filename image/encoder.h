@@ -28,7 +28,8 @@ size_t encoder_head(enum codec codec, uint8_t out[ENCODER_FRAME_MAX]);
 size_t encoder_tail(enum codec codec, uint32_t crc, uint64_t raw_size,
                     uint8_t out[ENCODER_FRAME_MAX]);
 
-/* Decompress what encoders of this codec made. Errors: those of gzip_inflate(), zstd_restore(). */
+/* Decompress what encoders of this codec made: all of `source`. ERR_BLOB_CORRUPT when it is damaged
+ * or ends early; the streams' own errors. */
 enum errc encoder_restore(enum codec codec, struct source source, struct sink sink,
                           struct error *err);
 

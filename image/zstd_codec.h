@@ -22,8 +22,4 @@ void zstd_encoder_free(struct zstd_encoder *encoder);
 size_t zstd_encode_block(struct zstd_encoder *encoder, const uint8_t *in, size_t size,
                          uint8_t *out);
 
-/* Decompress all frames of `source` into `sink`, checksums verified. ERR_BLOB_CORRUPT when it is no
- * zstd or ends early; the streams' own errors. */
-enum errc zstd_restore(struct source source, struct sink sink, struct error *err);
-
 #endif
