@@ -210,6 +210,16 @@ static struct span cut_host(struct span *rest)
     return first;
 }
 
+bool reference_component_valid(const char *text, size_t size)
+{
+    return path_component_valid((struct span){text, size});
+}
+
+bool reference_host_valid(const char *text, size_t size)
+{
+    return host_valid((struct span){text, size});
+}
+
 static enum errc invalid(struct error *err, const char *text, const char *why)
 {
     return fail(err, ERR_REFERENCE_INVALID, 0, "reference \"%.*s\"%s: %s", SHOWN_BYTES, text,

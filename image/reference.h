@@ -45,6 +45,11 @@ const char *reference_text(const struct reference *ref, char text[REFERENCE_TEXT
 /* Replace the tag after checking it: ERR_REFERENCE_INVALID. */
 enum errc reference_set_tag(struct reference *ref, const char *tag, struct error *err);
 
+/* One component of a path, or a host with or without a port, by the grammar above; `text` of `size`
+ * bytes. */
+bool reference_component_valid(const char *text, size_t size);
+bool reference_host_valid(const char *text, size_t size);
+
 /* Same host and path. */
 bool reference_same_name(const struct reference *a, const struct reference *b);
 
