@@ -2,7 +2,6 @@
 
 #include "store/blob.h"
 #include "upstream/registry.h"
-#include "upstream/upload.h"
 
 #define TELL_EVERY_MS 200
 
@@ -34,9 +33,9 @@ static void meter_sent(void *arg, uint64_t bytes)
     push_tell_bytes(meter->push, meter->id, bytes, meter->total);
 }
 
-enum errc blob_send_in(struct push *push, struct registry_client *client,
-                       struct upload_session *session, const struct descriptor *blob,
-                       const char *id, struct error *err)
+enum errc blob_send(struct push *push, struct registry_client *client,
+                    struct unfinished_upload *upload, const struct descriptor *blob, const char *id,
+                    struct error *err)
 {
     autoblob struct blob file = BLOB_INIT;
     if (blob_open(push->store, &blob->digest, &file, err) != ERR_OK)
@@ -47,23 +46,17 @@ enum errc blob_send_in(struct push *push, struct registry_client *client,
 
     struct meter meter = {.push = push, .id = id, .total = blob->size};
     const struct http_body body = {.fd = file.fd, .size = file.size};
-    const struct upload_blob upload = {
+    const struct upload_blob what = {
         .digest = &blob->digest,
         .body = &body,
         .sent = id ? meter_sent : NULL,
         .sent_arg = &meter,
     };
-    if (upload_blob(client, session, &upload, err) != ERR_OK)
+    if (upload_blob(client, upload, &what, err) != ERR_OK)
         return err->code;
     if (id)
         push_tell_bytes(push, id, blob->size, blob->size);
     push_learn(push, &blob->digest);
     push_count_bytes(push, blob->size);
     return ERR_OK;
-}
-
-enum errc blob_send(struct push *push, struct registry_client *client,
-                    const struct descriptor *blob, const char *id, struct error *err)
-{
-    return blob_send_in(push, client, NULL, blob, id, err);
 }

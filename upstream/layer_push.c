@@ -19,8 +19,8 @@ struct way {
     struct association_list known; /* where the layer was seen */
     struct candidate_rules rules;
     struct digest_set asked;
-    struct upload_session session; /* left open by a mount */
-    bool there;                    /* the layer has arrived: no further step */
+    struct unfinished_upload *upload; /* its session: left open by a mount */
+    bool there;                       /* the layer has arrived: no further step */
 };
 
 static enum errc ended(struct push *push, const struct push_layer *layer, enum layer_end end,
@@ -148,8 +148,8 @@ static void keep_session(struct way *way, struct upload_session *opened)
 {
     if (!upload_session_is_open(opened))
         return;
-    upload_session_cancel(&way->client, &way->session);
-    way->session = *opened;
+    upload_session_cancel(way->push->repository, &way->upload->session);
+    way->upload->session = *opened;
 }
 
 static enum errc mount_from(struct way *way, const struct association *source, struct error *err)
@@ -188,7 +188,7 @@ static enum errc mount_from_elsewhere(struct way *way, struct error *err)
 static enum errc send_it(struct way *way, struct error *err)
 {
     const struct push_layer *layer = way->layer;
-    if (blob_send_in(way->push, &way->client, &way->session, layer->blob, layer->id, err) != ERR_OK)
+    if (blob_send(way->push, &way->client, way->upload, layer->blob, layer->id, err) != ERR_OK)
         return err->code;
     way->there = true;
     remember(way);
@@ -207,6 +207,8 @@ static enum errc find_or_send(struct way *way, struct error *err)
         send_it,
     };
     const struct digest *digest = &way->layer->blob->digest;
+    if (way->upload->begun)
+        return send_it(way, err);
     way->budget = push_budget(raw_size(way));
     recall(way);
     if (push_knows_missing(way->push, digest))
@@ -217,7 +219,8 @@ static enum errc find_or_send(struct way *way, struct error *err)
     return ERR_OK;
 }
 
-enum errc layer_attempt(struct push *push, const struct push_layer *layer, struct error *err)
+enum errc layer_attempt(struct push *push, const struct push_layer *layer,
+                        struct unfinished_upload *upload, struct error *err)
 {
     if (layer->blob->foreign)
         return ended(push, layer, LAYER_SKIPPED, "Skipped foreign layer");
@@ -228,6 +231,7 @@ enum errc layer_attempt(struct push *push, const struct push_layer *layer, struc
     struct way way = {
         .push = push,
         .layer = layer,
+        .upload = upload,
         .rules = {.host = repository->endpoint->host->name,
                   .path = repository->path,
                   .key = &push->key,
@@ -235,7 +239,6 @@ enum errc layer_attempt(struct push *push, const struct push_layer *layer, struc
     };
     registry_client_open(&way.client, repository, &push->stop);
     enum errc code = find_or_send(&way, err);
-    upload_session_cancel(&way.client, &way.session);
     registry_client_close(&way.client);
     return code;
 }

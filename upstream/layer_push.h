@@ -11,6 +11,9 @@
  *     7. the registry is asked for the blob that would be sent, if the layer is not small
  *     8. upload, in the session that a mount left open or in a new one
  *
+ * An attempt whose upload broke off is followed by one that goes straight to step 8 and takes the
+ * upload up where the registry says it ended (upstream/upload.h).
+ *
  * No digest is asked for twice, nor by a further attempt once that was answered. The bytes of the
  * manifest are fixed before its layers go, so only the blob that it names counts: associations of
  * other compressions of the layer are passed over, and steps 4, 6 and 7 together ask at most once.
@@ -25,6 +28,7 @@
 #define SLIPWAY_UPSTREAM_LAYER_PUSH_H
 
 #include "upstream/push_state.h"
+#include "upstream/upload.h"
 
 struct push_layer {
     const struct descriptor *blob; /* borrowed */
@@ -32,7 +36,11 @@ struct push_layer {
     char id[DIGEST_SHORT_MAX];     /* in events: of `layer` */
 };
 
-/* Blocks. Counts the layer in the result, then tells its last words. Errors: those of the steps. */
-enum errc layer_attempt(struct push *push, const struct push_layer *layer, struct error *err);
+/* Blocks. Counts the layer in the result, then tells its last words. `upload` belongs to the
+ * caller, who makes all attempts at the layer with the same one and ends it after the last: a
+ * session that a mount opened may be left in it, also when the layer was found after all. Errors:
+ * those of the steps. */
+enum errc layer_attempt(struct push *push, const struct push_layer *layer,
+                        struct unfinished_upload *upload, struct error *err);
 
 #endif

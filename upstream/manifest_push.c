@@ -62,8 +62,9 @@ static void list_layers(const struct manifest *manifest, const struct image_conf
 /* What needs no registry is not worth a transfer. */
 static enum errc push_layer(struct push *push, const struct push_layer *layer, struct error *err)
 {
+    struct unfinished_upload none = {.begun = false};
     if (layer->blob->foreign || push_knows(push, &layer->blob->digest))
-        return layer_attempt(push, layer, err);
+        return layer_attempt(push, layer, &none, err);
     return transfers_push(push, layer, layer_attempt, err);
 }
 
@@ -123,14 +124,14 @@ static enum errc push_layers(struct push *push, const struct manifest *manifest,
 }
 
 static enum errc config_attempt(struct push *push, const struct push_layer *config,
-                                struct error *err)
+                                struct unfinished_upload *upload, struct error *err)
 {
     autoclient struct registry_client client = {0};
     registry_client_open(&client, push->repository, &push->stop);
     bool exists = false;
-    if (blob_check(push, &client, config->blob, &exists, err) != ERR_OK || exists)
+    if (!upload->begun && blob_check(push, &client, config->blob, &exists, err) != ERR_OK)
         return err->code;
-    return blob_send(push, &client, config->blob, NULL, err);
+    return exists ? ERR_OK : blob_send(push, &client, upload, config->blob, NULL, err);
 }
 
 static enum errc push_config(struct push *push, const struct descriptor *config, struct error *err)

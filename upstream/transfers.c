@@ -44,6 +44,7 @@ struct transfer {
     /* its thread's until `done` */
     struct push push;
     struct push_result result;
+    struct unfinished_upload upload;
 
     /* under the table's lock */
     pthread_cond_t changed;
@@ -135,7 +136,7 @@ static enum errc attempt_in_turn(void *self, struct error *err)
         if (gate_enter(gate, &transfer->push.stop, err) != ERR_OK)
             return err->code;
     }
-    enum errc code = transfer->attempt(&transfer->push, &transfer->layer, err);
+    enum errc code = transfer->attempt(&transfer->push, &transfer->layer, &transfer->upload, err);
     if (code == ERR_OK)
         gate_succeeded(gate);
     gate_leave(gate);
@@ -183,6 +184,7 @@ static void *run(void *arg)
         .self = transfer,
     };
     push_retry(&transfer->push, &work, &err);
+    upload_give_up(&transfer->repository, &transfer->upload);
     end(transfer, &err);
     return NULL;
 }

@@ -11,14 +11,16 @@
  * looks may be left out, the last ones are not.
  *
  * A watcher that is stopped leaves at once (within STOP_POLL_MS). The last one to leave asks the
- * transfer to stop, waits until it has (it takes its upload session back meanwhile, see
- * upstream/upload.h), joins its thread and frees it. So a transfer never outlives the pushes it is
- * for, and while a watcher is there the store and the registries are.
+ * transfer to stop, waits until it has (it takes its upload session back meanwhile), joins its
+ * thread and frees it. So a transfer never outlives the pushes it is for, and while a watcher is
+ * there the store and the registries are.
  *
  * A transfer leaves the table when it ended or was given up: who comes then begins a new one.
  *
  * Within a transfer: up to RETRY_ATTEMPTS attempts with waits between them (upstream/retry.h), each
- * in its turn at the registry's gate ("Waiting" meanwhile).
+ * in its turn at the registry's gate ("Waiting" meanwhile). The transfer owns the unfinished upload
+ * that they share, so that each goes on where the last one ended, and ends it (upload_give_up()) on
+ * its own thread before anybody hears how it went: whatever the end, no session stays open.
  *
  * Locks: one for the table and all its transfers. Nothing is called under it.
  */
@@ -34,9 +36,9 @@ struct transfers *transfers_new(void);
 void transfers_free(struct transfers *transfers);
 
 /* One attempt to bring a blob into the repository of `push`; it counts a layer before it tells its
- * last words. Called on the transfer's thread with the transfer's push. */
+ * last words. Called on the transfer's thread with the transfer's push and upload. */
 typedef enum errc transfer_attempt(struct push *push, const struct push_layer *layer,
-                                   struct error *err);
+                                   struct unfinished_upload *upload, struct error *err);
 
 /*
  * Bring the blob of `layer` into the repository of `push`, or wait for the transfer that does so

@@ -7,7 +7,7 @@
 /* A session that gets lost means beginning anew; an hour's session of a large blob may. */
 #define SESSIONS_MAX 3
 
-/* One blob on its way, with what was tried so far. */
+/* One attempt at a blob, with what was tried so far. */
 struct attempt {
     struct upload upload;
     struct upload_rung rung;
@@ -19,7 +19,12 @@ struct attempt {
     bool exhausted;      /* no way is left */
 };
 
-enum next { GIVE_UP, ARRIVED, AGAIN };
+enum next {
+    GIVE_UP,
+    LATER, /* another attempt may take it up where this one ends */
+    ARRIVED,
+    AGAIN,
+};
 
 static bool was_lost(const struct error *err)
 {
@@ -30,6 +35,12 @@ static bool was_lost(const struct error *err)
 static bool end_is_doubtful(const struct error *err)
 {
     return err->status >= 500 || err->status == 404 || was_lost(err);
+}
+
+/* What says nothing against the session or the bytes in it. */
+static bool may_pass(const struct error *err)
+{
+    return err->status == 408 || err->status == 429 || error_party(err->code) == PARTY_NETWORK;
 }
 
 /* ERR_OK when the registry answered, whatever it has. */
@@ -87,7 +98,7 @@ static enum next next_rung(struct attempt *attempt, const struct error *err)
                  (unsigned long long)rung->chunk_bytes);
         return AGAIN;
     }
-    upload_session_cancel(upload->client, upload->session);
+    upload_session_cancel(upload->client->repository, upload->session);
     upload->stuck = false;
     attempt->exhausted = !upload_ladder_refused(attempt->ladder, upload->blob->body->size, rung);
     if (attempt->exhausted)
@@ -101,7 +112,6 @@ static enum next next_rung(struct attempt *attempt, const struct error *err)
 
 static enum next begin_anew(struct attempt *attempt)
 {
-    upload_session_drop(attempt->upload.session);
     attempt->resumed_at = 0;
     return ++attempt->sessions < SESSIONS_MAX ? AGAIN : GIVE_UP;
 }
@@ -111,7 +121,7 @@ static enum next begin_anew(struct attempt *attempt)
 static enum next send_again(struct attempt *attempt, const struct error *err)
 {
     if (err->code != ERR_CONNECTION_LOST || attempt->sent_again)
-        return GIVE_UP;
+        return LATER;
     attempt->sent_again = true;
     return AGAIN;
 }
@@ -127,9 +137,9 @@ static enum next resume(struct attempt *attempt, const struct error *err)
         return send_again(attempt, err);
     if (upload_session_ask(upload->client, upload->blob->body->size, session, &known, &ignored) !=
         ERR_OK)
-        return GIVE_UP;
+        return LATER;
     if (!known) {
-        upload_session_cancel(upload->client, session);
+        upload_session_cancel(upload->client->repository, session);
         return begin_anew(attempt);
     }
     if (session->offset <= attempt->resumed_at && err->status == 416)
@@ -148,16 +158,18 @@ static enum next after_failure(struct attempt *attempt, const struct error *err)
     if (attempt->upload.stage == UPLOAD_OPENING || err->code == ERR_CANCELLED)
         return GIVE_UP;
     if (end_is_doubtful(err) && ask(attempt, &arrived, &ignored) != ERR_OK)
-        return GIVE_UP;
+        return LATER;
     if (arrived)
         return ARRIVED;
     if (way_is_refused(attempt, err))
         return next_rung(attempt, err);
-    if (err->status == 404 && err->code != ERR_NAME_UNKNOWN)
+    if (err->status == 404 && err->code != ERR_NAME_UNKNOWN) {
+        upload_session_drop(attempt->upload.session);
         return begin_anew(attempt);
+    }
     if (was_lost(err) || err->status == 416 || err->status >= 500)
         return resume(attempt, err);
-    return GIVE_UP;
+    return may_pass(err) ? LATER : GIVE_UP;
 }
 
 /* The first refusal says most. Trying it all again would not help. */
@@ -174,7 +186,10 @@ static enum errc no_way_left(const struct attempt *attempt, struct error *err)
                       ladder->host, upload_way_name(ladder->wish), ladder->host);
 }
 
-static enum errc run(struct attempt *attempt, struct error *err)
+/* --- one attempt --- */
+
+/* Until the blob arrived, or nothing more can be done now: then *next is GIVE_UP or LATER. */
+static enum errc send(struct attempt *attempt, enum next *next, struct error *err)
 {
     for (;;) {
         const struct upload_rung *rung = &attempt->rung;
@@ -182,31 +197,78 @@ static enum errc run(struct attempt *attempt, struct error *err)
             upload_ladder_worked(attempt->ladder, rung);
             return ERR_OK;
         }
-        enum next next = after_failure(attempt, err);
-        if (next == ARRIVED)
+        *next = after_failure(attempt, err);
+        if (*next == ARRIVED)
             log_info("the blob arrived although its upload ended with: %s", err->text);
-        if (next == GIVE_UP)
+        if (*next == GIVE_UP || *next == LATER)
             break;
         error_clear(err);
-        if (next == ARRIVED)
+        if (*next == ARRIVED)
             return ERR_OK;
     }
     return attempt->exhausted ? no_way_left(attempt, err) : err->code;
 }
 
-enum errc upload_blob(struct registry_client *client, struct upload_session *session,
+/* What an earlier attempt began: is it there by now, and if not, how much of it? */
+static enum errc take_up(struct attempt *attempt, bool *arrived, struct error *err)
+{
+    const struct upload *upload = &attempt->upload;
+    struct upload_session *session = upload->session;
+    bool known = false;
+    if (ask(attempt, arrived, err) != ERR_OK)
+        return err->code;
+    if (*arrived || !upload_session_is_open(session))
+        return ERR_OK;
+    if (upload_session_ask(upload->client, upload->blob->body->size, session, &known, err) !=
+        ERR_OK)
+        return err->code;
+    if (!known) {
+        upload_session_cancel(upload->client->repository, session);
+        return ERR_OK;
+    }
+    attempt->resumed_at = session->offset;
+    log_info("another attempt goes on at %llu", (unsigned long long)session->offset);
+    return ERR_OK;
+}
+
+static enum errc run(struct attempt *attempt, bool begun, enum next *next, struct error *err)
+{
+    bool arrived = false;
+    *next = LATER;
+    if (begun && take_up(attempt, &arrived, err) != ERR_OK)
+        return err->code;
+    if (!arrived)
+        return send(attempt, next, err);
+    upload_session_cancel(attempt->upload.client->repository, attempt->upload.session);
+    return ERR_OK;
+}
+
+enum errc upload_blob(struct registry_client *client, struct unfinished_upload *unfinished,
                       const struct upload_blob *blob, struct error *err)
 {
-    struct upload_session own = {0};
+    struct unfinished_upload own = {.begun = false};
+    struct unfinished_upload *at = unfinished ? unfinished : &own;
     struct upload_ladder *ladder = &client->repository->endpoint->host->uploads;
     struct attempt attempt = {
-        .upload = {.client = client, .blob = blob, .session = session ? session : &own},
-        .rung = upload_ladder_first(ladder, blob->body->size),
+        .upload = {.client = client, .blob = blob, .session = &at->session},
+        .rung = at->begun ? at->rung : upload_ladder_first(ladder, blob->body->size),
         .ladder = ladder,
     };
-    enum errc code = run(&attempt, err);
-    if (code != ERR_OK)
-        upload_session_cancel(client, attempt.upload.session);
-    upload_session_drop(attempt.upload.session);
+    enum next next = GIVE_UP;
+    enum errc code = run(&attempt, at->begun, &next, err);
+    if (code != ERR_OK && next == LATER && unfinished) {
+        at->begun = true;
+        at->rung = attempt.rung;
+        return code;
+    }
+    if (code == ERR_OK)
+        upload_session_drop(&at->session);
+    upload_give_up(client->repository, at);
     return code;
+}
+
+void upload_give_up(struct repository *repository, struct unfinished_upload *unfinished)
+{
+    upload_session_cancel(repository, &unfinished->session);
+    *unfinished = (struct unfinished_upload){.begun = false};
 }

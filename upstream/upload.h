@@ -6,13 +6,26 @@
  * the registry is known to take or, where nothing is known, in the first of the ladder's ways that
  * it does not refuse (upstream/upload_ladder.h); after any doubtful end the registry is asked
  * whether it has the digest before a byte is sent again; and what it has of a session is not sent
- * again. Only what can be mended at once is mended here: waiting and trying again are the caller's.
+ * again. Only what can be mended at once is mended here: waiting and trying again are the caller's,
+ * and a further attempt goes on where the registry says that the last one ended.
+ *
+ * What lives over the attempts is a struct unfinished_upload. It belongs to whoever makes the
+ * attempts, in a push to the transfer (upstream/transfers.h): zeroed before the first one, lent to
+ * each, and ended by upload_give_up() after the last one, however that went.
  */
 #ifndef SLIPWAY_UPSTREAM_UPLOAD_H
 #define SLIPWAY_UPSTREAM_UPLOAD_H
 
 #include "image/digest.h"
+#include "upstream/upload_ladder.h"
 #include "upstream/upload_session.h"
+
+/* One upload over the attempts at it; zeroed: nothing of it exists. One thread at a time. */
+struct unfinished_upload {
+    struct upload_session session; /* kept from a mount that failed, or from an attempt; or none */
+    bool begun;                    /* an attempt broke off: bytes or the blob may have arrived */
+    struct upload_rung rung;       /* begun: the way it was being sent */
+};
 
 struct upload_blob {
     const struct digest *digest;
@@ -22,15 +35,23 @@ struct upload_blob {
 };
 
 /*
- * Returns when the registry acknowledged the blob. `session` is one that is open already (kept from
- * a mount that failed), or NULL, or none: then one is opened where the way to send needs one. It is
- * none afterwards, whatever happens. On failure and cancellation the session in use is taken back
- * (DELETE, best effort, at most 2 s). Errors: ERR_PUSHED_DIGEST when the registry names another
- * digest; ERR_REGISTRY_UNSUPPORTED when it takes blobs in none of the ways that may be tried, with
- * the first refusal's text and status; ERR_UPLOAD_UNKNOWN, ERR_REGISTRY_*, ERR_UNAUTHORIZED,
- * ERR_DENIED, ERR_NAME_UNKNOWN; those of exchange().
+ * One attempt; returns when the registry acknowledged the blob. A session that `unfinished` holds
+ * is used, else one is opened where the way to send needs one. What an earlier attempt began is
+ * taken up: the blob may be there by now; if not, the registry says how much of the session it has
+ * and the rest follows; a session that it does not know, or gives no word on, is replaced.
+ *
+ * `unfinished` is zeroed on success. On failure it is begun when trouble that may pass ended the
+ * attempt (of the network, 5xx, 408, 429), else zeroed: its session has been taken back then.
+ * NULL: no attempt follows, nothing is kept. Errors: ERR_PUSHED_DIGEST when the registry names
+ * another digest; ERR_REGISTRY_UNSUPPORTED when it takes blobs in none of the ways that may be
+ * tried, with the first refusal's text and status; ERR_UPLOAD_UNKNOWN, ERR_REGISTRY_*,
+ * ERR_UNAUTHORIZED, ERR_DENIED, ERR_NAME_UNKNOWN; those of exchange().
  */
-enum errc upload_blob(struct registry_client *client, struct upload_session *session,
+enum errc upload_blob(struct registry_client *client, struct unfinished_upload *unfinished,
                       const struct upload_blob *blob, struct error *err);
+
+/* No attempt follows: an open session is taken back as upload_session_cancel() does, and
+ * `unfinished` is zeroed. */
+void upload_give_up(struct repository *repository, struct unfinished_upload *unfinished);
 
 #endif

@@ -134,36 +134,27 @@ enum errc upload_session_ask(struct registry_client *client, uint64_t size,
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
     uint64_t there = 0;
-    switch (response.status) {
-    case 200:
-    case 202:
-    case 204:
-        *known = upload_range_parse(http_header(&response, "Range"), &there) && there <= size;
-        break;
-    case 400:
-    case 404:
-    case 405:
-    case 410:
-    case 416:
-        *known = false;
-        return ERR_OK;
-    default:
+    int status = response.status;
+    if (status == 408 || status == 429 || status >= 500)
         return exchange_refused(client, "GET", &url, &response, err);
-    }
+    bool told = status == 200 || status == 202 || status == 204;
+    *known = told && upload_range_parse(http_header(&response, "Range"), &there) && there <= size;
+    if (!*known)
+        return ERR_OK;
     const char *location = http_header(&response, "Location");
-    if (*known && location && follow(client, &url, location, session, err) != ERR_OK)
+    if (location && follow(client, &url, location, session, err) != ERR_OK)
         return err->code;
     session->offset = there;
     return ERR_OK;
 }
 
-/* The client's stop may be why this is called, so it does not apply here; a time limit does. */
-void upload_session_cancel(const struct registry_client *client, struct upload_session *session)
+/* A stop may be why this is called, so none applies; a time limit does. */
+void upload_session_cancel(struct repository *repository, struct upload_session *session)
 {
     if (!upload_session_is_open(session))
         return;
-    autoclient struct registry_client last = {0};
-    registry_client_open(&last, client->repository, NULL);
+    autoclient struct registry_client client = {0};
+    registry_client_open(&client, repository, NULL);
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
     struct error ignored = ERROR_INIT;
     struct http_request request = {
@@ -171,7 +162,7 @@ void upload_session_cancel(const struct registry_client *client, struct upload_s
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .timeout_ms = CANCEL_TIMEOUT_MS,
     };
-    exchange(&last, &session->url, &request, &response, &ignored);
+    exchange(&client, &session->url, &request, &response, &ignored);
     upload_session_drop(session);
 }
 

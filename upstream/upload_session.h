@@ -4,8 +4,9 @@
  * the last one counts. It is followed under the rules of url_follow(); its query is kept as it
  * came.
  *
- * A session is opened by a POST, or by a mount that the registry answered with 202. Whoever holds
- * one gives it to upload_blob() or cancels it.
+ * A session is opened by a POST, or by a mount that the registry answered with 202. It outlives the
+ * connection and the attempt that opened it; it is part of an unfinished upload
+ * (upstream/upload.h), whose owner ends it.
  *
  * One thread at a time; a zeroed value is "none is open".
  */
@@ -51,15 +52,16 @@ enum errc upload_session_sent(struct registry_client *client, const struct url *
 
 /*
  * GET, end-13: ask how much of it the registry has; at most `size` can be. *known is false when the
- * registry does not know the session any more or does not say; then it is of no more use. Errors:
- * those of exchange(), and what a status says that is neither.
+ * registry does not know the session any more, refuses the question or does not say; then it is of
+ * no more use. Errors, which leave the session as it was: those of exchange(), and what 408, 429
+ * and 5xx say.
  */
 enum errc upload_session_ask(struct registry_client *client, uint64_t size,
                              struct upload_session *session, bool *known, struct error *err);
 
-/* Take it back: DELETE, whose answer is ignored; at most 2 s, and also when the client is stopped.
- * The session is none afterwards; a no-op when it was none. */
-void upload_session_cancel(const struct registry_client *client, struct upload_session *session);
+/* Take it back: DELETE, whose answer is ignored; at most 2 s, and no stop applies. The session is
+ * none afterwards; a no-op when it was none. */
+void upload_session_cancel(struct repository *repository, struct upload_session *session);
 
 /* Forget it without a word to the registry. */
 void upload_session_drop(struct upload_session *session);

@@ -172,7 +172,7 @@ enum errc upload_by(struct upload *upload, enum upload_way way, uint64_t chunk_b
                     struct error *err)
 {
     if (way == UPLOAD_WAY_POST) {
-        upload_session_cancel(upload->client, upload->session);
+        upload_session_cancel(upload->client->repository, upload->session);
         return post(upload, err);
     }
     if (open_session(upload, err) != ERR_OK)

@@ -85,24 +85,22 @@ static void on_sent(void *arg, uint64_t bytes)
     fixture->sent = bytes;
 }
 
-enum errc upload_test_run(struct upload_fixture *fixture, bool kept, const struct cancel *cancel,
-                          struct error *err)
+enum errc upload_test_run(struct upload_fixture *fixture, struct unfinished_upload *unfinished,
+                          const struct cancel *cancel, struct error *err)
 {
     static const struct registry_credentials nobody;
     struct repository repository;
     struct registry_client client;
-    struct upload_session session = {0};
     struct stop stop;
     stop_init(&stop, cancel);
     repository_init(&repository, &upload_test_host(fixture)->endpoints[0], "team/app", &nobody);
     registry_client_open(&client, &repository, &stop);
-    if (kept)
-        assert_int_equal(upload_session_open(&client, &session, err), ERR_OK);
     const struct http_body body = {.data = fixture->data, .fd = -1, .size = SIZE};
     const struct upload_blob blob = {
         .digest = &fixture->digest, .body = &body, .sent = on_sent, .sent_arg = fixture};
-    enum errc code = upload_blob(&client, kept ? &session : NULL, &blob, err);
-    assert_false(upload_session_is_open(&session));
+    enum errc code = upload_blob(&client, unfinished, &blob, err);
+    if (unfinished && !unfinished->begun)
+        assert_false(upload_session_is_open(&unfinished->session));
     registry_client_close(&client);
     repository_deinit(&repository);
     return code;
@@ -110,7 +108,7 @@ enum errc upload_test_run(struct upload_fixture *fixture, bool kept, const struc
 
 enum errc upload_test(struct upload_fixture *fixture, struct error *err)
 {
-    return upload_test_run(fixture, false, NULL, err);
+    return upload_test_run(fixture, NULL, NULL, err);
 }
 
 void upload_test_must(struct upload_fixture *fixture)
@@ -118,6 +116,34 @@ void upload_test_must(struct upload_fixture *fixture)
     struct error err = ERROR_INIT;
     if (upload_test(fixture, &err) != ERR_OK)
         fail_msg("%s: %s", error_name(err.code), err.text);
+    upload_test_arrived(fixture);
+}
+
+void upload_test_open(struct upload_fixture *fixture, struct unfinished_upload *unfinished)
+{
+    static const struct registry_credentials nobody;
+    struct error err = ERROR_INIT;
+    struct repository repository;
+    struct registry_client client;
+    repository_init(&repository, &upload_test_host(fixture)->endpoints[0], "team/app", &nobody);
+    registry_client_open(&client, &repository, NULL);
+    assert_int_equal(upload_session_open(&client, &unfinished->session, &err), ERR_OK);
+    registry_client_close(&client);
+    repository_deinit(&repository);
+}
+
+void upload_test_give_up(struct upload_fixture *fixture, struct unfinished_upload *unfinished)
+{
+    static const struct registry_credentials nobody;
+    struct repository repository;
+    repository_init(&repository, &upload_test_host(fixture)->endpoints[0], "team/app", &nobody);
+    upload_give_up(&repository, unfinished);
+    assert_false(upload_session_is_open(&unfinished->session) || unfinished->begun);
+    repository_deinit(&repository);
+}
+
+void upload_test_arrived(struct upload_fixture *fixture)
+{
     struct upload_double *fake = fixture->fake;
     assert_int_equal(fake->blob_size, SIZE);
     assert_memory_equal(fake->blob, fixture->data, SIZE);

@@ -29,13 +29,18 @@ int upload_test_teardown(void **state);
 /* The double's, as `wish` and `chunk_bytes` say at the first call. */
 struct registry_host *upload_test_host(struct upload_fixture *fixture);
 
-/* Upload the blob. `kept`: into a session that was opened beforehand. `cancel` may be NULL. */
-enum errc upload_test_run(struct upload_fixture *fixture, bool kept, const struct cancel *cancel,
-                          struct error *err);
+/* One attempt to upload the blob. `unfinished` and `cancel` may be NULL. */
+enum errc upload_test_run(struct upload_fixture *fixture, struct unfinished_upload *unfinished,
+                          const struct cancel *cancel, struct error *err);
 enum errc upload_test(struct upload_fixture *fixture, struct error *err);
 
 /* The same, and the double has the blob afterwards. */
 void upload_test_must(struct upload_fixture *fixture);
+void upload_test_arrived(struct upload_fixture *fixture);
+
+/* A session as a mount leaves one; and the end of what was not finished. */
+void upload_test_open(struct upload_fixture *fixture, struct unfinished_upload *unfinished);
+void upload_test_give_up(struct upload_fixture *fixture, struct unfinished_upload *unfinished);
 
 /* How many requests with this method came. */
 size_t upload_test_requests(struct upload_fixture *fixture, const char *method);

@@ -28,6 +28,7 @@ struct script {
     bool mount_leads_away; /* 202 without a Location */
     int head_status;       /* instead of 200 and 404 */
     int put_status;        /* instead of 201 */
+    int puts_fail;         /* so many of them, by 503 and at their half */
     bool bearer;           /* tokens are wanted */
     const char *no_token;  /* none when this repository is asked for, too */
     bool token_is_narrow;  /* one without it, which the registry refuses for a mount */

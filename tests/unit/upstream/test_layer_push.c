@@ -131,6 +131,22 @@ static void answer_upload(struct scene *scene, const struct double_request *requ
     }
 }
 
+/* Half of the layer arrives before a PUT goes wrong. */
+static void answer_session(struct scene *scene, const char *method, struct double_answer *answer)
+{
+    struct script *script = &scene->script;
+    answer->status = 201;
+    if (strcmp(method, "GET") == 0) {
+        answer->status = 204;
+        snprintf(answer->headers, sizeof answer->headers, "Range: 0-9\r\n");
+    } else if (strcmp(method, "PUT") == 0 && script->puts_fail > 0) {
+        script->puts_fail--;
+        answer->status = 503;
+    } else if (strcmp(method, "PUT") == 0 && script->put_status) {
+        answer->status = script->put_status;
+    }
+}
+
 static void answer_head(struct scene *scene, const struct double_request *request,
                         struct double_answer *answer)
 {
@@ -156,8 +172,7 @@ static void handle(void *self, const struct double_request *request, struct doub
         refuse_token(scene, request, answer);
     else if (session) {
         note(scene, request->method, session + strlen("/v2/s/"));
-        bool put = strcmp(request->method, "PUT") == 0;
-        answer->status = put && scene->script.put_status ? scene->script.put_status : 201;
+        answer_session(scene, request->method, answer);
     } else if (strcmp(request->method, "HEAD") == 0)
         answer_head(scene, request, answer);
     else if (strcmp(request->method, "POST") == 0)
@@ -279,9 +294,11 @@ static enum errc attempt(struct scene *scene, const char *user, struct error *er
               &scene->result);
     struct push_layer layer = {.blob = &scene->blob, .layer = scene->layer};
     digest_short(&layer.layer, layer.id);
-    enum errc code = layer_attempt(&push, &layer, err);
+    struct unfinished_upload upload = {.begun = false};
+    enum errc code = layer_attempt(&push, &layer, &upload, err);
     for (int i = 0; i < scene->further_attempts; i++)
-        code = layer_attempt(&push, &layer, err);
+        code = layer_attempt(&push, &layer, &upload, err);
+    upload_give_up(&repository, &upload);
     push_deinit(&push);
     repository_deinit(&repository);
     return code;
@@ -374,6 +391,24 @@ static void a_further_attempt_does_not_ask_again(void **state)
     scene_free(scene);
 }
 
+/* What was begun is asked for and goes on: no check, no mount, no other session. */
+static void an_upload_that_broke_off_goes_on(void **state)
+{
+    (void)state;
+    const struct script script = {.puts_fail = 2};
+    struct scene *scene = scene_new(&script, BIG, "r/x/other@2 r/x/lib@2");
+    struct error err = ERROR_INIT;
+    scene->further_attempts = 1;
+    assert_int_equal(attempt(scene, "", &err), ERR_OK);
+    assert_string_equal(buf_cstr(&scene->log),
+                        "MOUNT x/lib, MOUNT x/other, DELETE 1, HEAD, "
+                        "PUT 2, HEAD, GET 2, PUT 2, HEAD, GET 2, " /* and no further */
+                        "HEAD, GET 2, PUT 2");
+    assert_int_equal(scene->result.layers.uploaded, 1);
+    assert_string_equal(scene->words, "Pushed");
+    scene_free(scene);
+}
+
 /* Without an answer nothing is known. */
 static void a_question_that_failed_is_asked_again(void **state)
 {
@@ -443,6 +478,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_asked_and_in_which_order),
         cmocka_unit_test(a_further_attempt_does_not_ask_again),
+        cmocka_unit_test(an_upload_that_broke_off_goes_on),
         cmocka_unit_test(a_question_that_failed_is_asked_again),
         cmocka_unit_test(a_mount_whose_connection_drops_is_an_upload),
         cmocka_unit_test(other_compressions_of_the_layer_are_passed_over),

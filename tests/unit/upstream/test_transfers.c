@@ -52,8 +52,10 @@ static void box_wait_calls(unsigned calls)
     pthread_mutex_unlock(&box.lock);
 }
 
-static enum errc attempt(struct push *push, const struct push_layer *layer, struct error *err)
+static enum errc attempt(struct push *push, const struct push_layer *layer,
+                         struct unfinished_upload *upload, struct error *err)
 {
+    (void)upload;
     push_tell_bytes(push, layer->id, 1, BYTES);
     pthread_mutex_lock(&box.lock);
     unsigned call = ++box.calls;
@@ -76,9 +78,10 @@ static enum errc attempt(struct push *push, const struct push_layer *layer, stru
     return ERR_OK;
 }
 
-static enum errc other_attempt(struct push *push, const struct push_layer *layer, struct error *err)
+static enum errc other_attempt(struct push *push, const struct push_layer *layer,
+                               struct unfinished_upload *upload, struct error *err)
 {
-    return attempt(push, layer, err);
+    return attempt(push, layer, upload, err);
 }
 
 /* --- pushes --- */

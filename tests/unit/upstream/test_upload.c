@@ -28,7 +28,9 @@ static void a_kept_session_is_used(void **state)
 {
     struct upload_fixture *fixture = *state;
     struct error err = ERROR_INIT;
-    assert_int_equal(upload_test_run(fixture, true, NULL, &err), ERR_OK);
+    struct unfinished_upload kept = {.begun = false};
+    upload_test_open(fixture, &kept);
+    assert_int_equal(upload_test_run(fixture, &kept, NULL, &err), ERR_OK);
     assert_int_equal(fixture->fake->sessions, 1);
     assert_int_equal(fixture->fake->commits, 1);
 }

@@ -289,7 +289,7 @@ static void a_cancelled_upload_is_taken_back(void **state)
     struct cancel cancel;
     cancel_init(&cancel);
     cancel_request(&cancel);
-    assert_int_equal(upload_test_run(fixture, false, &cancel, &err), ERR_CANCELLED);
+    assert_int_equal(upload_test_run(fixture, NULL, &cancel, &err), ERR_CANCELLED);
     assert_int_equal(fixture->fake->commits, 0);
     assert_int_equal(fixture->fake->state, 0);
     cancel_deinit(&cancel);
