@@ -34,12 +34,12 @@ static char *print_and_drop(json_t *value)
     return text;
 }
 
-char *answer_error(const struct error *err)
+char *answer_error_as(const char *code, const struct error *err)
 {
     json_t *detail = json_object();
     set_text(detail, "party", party_name(error_party(err->code)));
     json_t *item = json_object();
-    set_text(item, "code", error_name(err->code));
+    set_text(item, "code", code);
     set_text(item, "message", err->text);
     json_object_set_new(item, "detail", detail);
     json_t *items = json_array();
@@ -47,6 +47,11 @@ char *answer_error(const struct error *err)
     json_t *root = json_object();
     json_object_set_new(root, "errors", items);
     return print_and_drop(root);
+}
+
+char *answer_error(const struct error *err)
+{
+    return answer_error_as(error_name(err->code), err);
 }
 
 static json_t *failure_value(const struct error *err)

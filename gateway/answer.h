@@ -9,6 +9,8 @@
 
 /* {"errors":[{"code","message","detail":{"party"}}]} */
 char *answer_error(const struct error *err);
+/* The same with another code than the error's own. */
+char *answer_error_as(const char *code, const struct error *err);
 
 /* The push object of a report that has results. */
 char *answer_report(const struct push_report *report);

@@ -1,0 +1,287 @@
+#include "gateway/front.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/delivery.h"
+#include "gateway/front_document.h"
+#include "gateway/front_layers.h"
+
+#include <string.h>
+
+#define CONTENT_TYPE_MAX 1024
+
+struct manifest_job {
+    struct gateway *gateway;
+    char repository[REPOSITORY_NAME_MAX + 1];
+    char tag[REFERENCE_TAG_MAX + 1]; /* "": put under its digest */
+    struct digest digest;            /* DIGEST_NONE until the bytes are there, by tag */
+    char *content_type;              /* owned; NULL when there is none */
+
+    struct buf body;
+    struct front_document document;
+    char *referrer; /* owned; with a subject: the descriptor in its list of referrers */
+};
+
+static struct store *store_of(const struct manifest_job *self)
+{
+    return self->gateway->engine->store;
+}
+
+static void drop(void *arg)
+{
+    struct manifest_job *self = arg;
+    free(self->content_type);
+    free(self->referrer);
+    buf_deinit(&self->body);
+    front_document_deinit(&self->document);
+    free(self);
+}
+
+/* ---- what came ---- */
+
+static enum errc too_large(struct error *err)
+{
+    return fail(err, ERR_JSON_TOO_LARGE, 0, "the manifest has more than %zu bytes",
+                MANIFEST_LIMIT_BYTES);
+}
+
+static enum errc read_body(struct job *job, struct manifest_job *self, struct error *err)
+{
+    const struct source body = job_body(job);
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    while (source_pull(&body, &data, &size, err) == ERR_OK && size > 0) {
+        buf_append(&self->body, data, size);
+        if (self->body.overflowed)
+            return too_large(err);
+    }
+    return err->code;
+}
+
+static enum errc find_digest(struct manifest_job *self, struct error *err)
+{
+    char wanted[DIGEST_TEXT_MAX], came[DIGEST_TEXT_MAX];
+    const struct digest expected = self->digest;
+    bool by_tag = expected.algorithm == DIGEST_NONE;
+    self->digest = digest_of(by_tag ? DIGEST_SHA256 : expected.algorithm, buf_cstr(&self->body),
+                             self->body.size);
+    if (by_tag || digest_equal(&self->digest, &expected))
+        return ERR_OK;
+    return fail(err, ERR_DIGEST_INVALID, 0, "the manifest that came has the digest %s, not %s",
+                digest_text(&self->digest, came), digest_text(&expected, wanted));
+}
+
+/* distribution-spec, "Push": what a manifest refers to has to be there before it, but for its
+ * subject. */
+static enum errc holds(const struct manifest_job *self, const struct front_reference *reference,
+                       bool *held, struct error *err)
+{
+    const struct digest *digest = &reference->descriptor->digest;
+    struct repository_manifest manifest;
+    *held = false;
+    if (reference->manifest && repository_manifest(store_of(self), self->repository, digest, held,
+                                                   &manifest, err) != ERR_OK)
+        return err->code;
+    if (*held)
+        return ERR_OK;
+    return repository_has_blob(store_of(self), self->repository, digest, held, err);
+}
+
+static enum errc check_references(const struct manifest_job *self, struct error *err)
+{
+    const struct front_document *document = &self->document;
+    const struct front_reference *missing = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < document->reference_count; i++) {
+        bool held = false;
+        if (holds(self, &document->references[i], &held, err) != ERR_OK)
+            return err->code;
+        count += !held;
+        if (!held && missing == NULL)
+            missing = &document->references[i];
+    }
+    if (missing == NULL)
+        return ERR_OK;
+    char text[DIGEST_TEXT_MAX];
+    return fail(err, ERR_MANIFEST_BLOB_UNKNOWN, 0,
+                "%s does not have %zu of what the manifest refers to, the first is %s[%zu]: %s",
+                self->repository, count, missing->member, missing->position,
+                digest_text(&missing->descriptor->digest, text));
+}
+
+static enum errc take_manifest(struct job *job, struct manifest_job *self, struct error *err)
+{
+    if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK ||
+        front_document_parse(buf_cstr(&self->body), self->body.size, self->content_type,
+                             &self->document, err) != ERR_OK ||
+        check_references(self, err) != ERR_OK)
+        return err->code;
+    if (!self->document.manifest.has_subject)
+        return ERR_OK;
+    return front_document_descriptor(&self->document, &self->digest, self->body.size,
+                                     &self->referrer, err);
+}
+
+/* ---- into the store and to its targets ---- */
+
+static enum errc put_blob(const struct manifest_job *self, struct batch *batch, struct error *err)
+{
+    struct blob_writer *writer = NULL;
+    if (blob_writer_open(batch, &writer, err) != ERR_OK)
+        return err->code;
+    if (blob_writer_write(writer, buf_cstr(&self->body), self->body.size, err) != ERR_OK) {
+        blob_writer_abort(writer);
+        return err->code;
+    }
+    return blob_writer_commit(writer, &self->digest, err);
+}
+
+static void put_name(const struct manifest_job *self, struct batch *batch)
+{
+    const struct manifest *manifest = &self->document.manifest;
+    struct manifest_entry entry = {
+        .repository = self->repository,
+        .tag = self->tag[0] ? self->tag : NULL,
+        .manifest = {.digest = self->digest, .size = self->body.size},
+        .subject = manifest->has_subject ? &manifest->subject.digest : NULL,
+        .descriptor = self->referrer,
+    };
+    memcpy(entry.manifest.media_type, manifest->media_type, MEDIA_TYPE_MAX);
+    batch_put_manifest(batch, &entry);
+    front_put_layers(store_of(self), manifest, batch);
+}
+
+/* With its name, and the promise to deliver it if there is one. */
+static enum errc commit_whole(const struct manifest_job *self, const struct delivery *promise,
+                              struct error *err)
+{
+    struct batch *batch = NULL;
+    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
+        return err->code;
+    if (put_blob(self, batch, err) != ERR_OK) {
+        batch_abort(batch);
+        return err->code;
+    }
+    put_name(self, batch);
+    if (promise)
+        delivery_record(promise, batch);
+    return batch_commit(batch, err);
+}
+
+/* The bytes alone, for the push to read: nothing is promised yet. */
+static enum errc commit_bytes(const struct manifest_job *self, struct error *err)
+{
+    struct batch *batch = NULL;
+    if (batch_begin(store_of(self), BATCH_VOLATILE, &batch, err) != ERR_OK)
+        return err->code;
+    if (put_blob(self, batch, err) == ERR_OK)
+        return batch_commit(batch, err);
+    batch_abort(batch);
+    return err->code;
+}
+
+static enum errc commit_name(const struct manifest_job *self, struct error *err)
+{
+    struct batch *batch = NULL;
+    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
+        return err->code;
+    if (batch_hold_blob(batch, &self->digest, err) != ERR_OK) {
+        batch_abort(batch);
+        return err->code;
+    }
+    put_name(self, batch);
+    return batch_commit(batch, err);
+}
+
+static enum errc keep_and_deliver(struct job *job, const struct manifest_job *self,
+                                  struct error *err)
+{
+    struct delivery delivery;
+    struct descriptor descriptor = {.digest = self->digest, .size = self->body.size};
+    memcpy(descriptor.media_type, self->document.manifest.media_type, MEDIA_TYPE_MAX);
+    if (delivery_plan(self->gateway, self->repository, self->tag, &descriptor, &delivery, err) !=
+        ERR_OK)
+        return err->code;
+    if (delivery_goes_nowhere(&delivery))
+        return commit_whole(self, NULL, err);
+    if (delivery_waits(&delivery)) {
+        if (commit_bytes(self, err) != ERR_OK ||
+            delivery_run(&delivery, job_cancelled(job), err) != ERR_OK)
+            return err->code;
+        return commit_name(self, err);
+    }
+    if (commit_whole(self, &delivery, err) == ERR_OK)
+        delivery_start(&delivery);
+    return err->code;
+}
+
+/* ---- the request ---- */
+
+static void answer(struct job *job, const struct manifest_job *self)
+{
+    const struct manifest *manifest = &self->document.manifest;
+    struct reply reply = REPLY_INIT(201);
+    front_location(&reply, self->repository, "manifests", &self->digest);
+    front_digest_header(&reply, "Docker-Content-Digest", &self->digest);
+    if (manifest->has_subject)
+        front_digest_header(&reply, "OCI-Subject", &manifest->subject.digest);
+    front_answer(job, &reply);
+}
+
+static void tell(const struct manifest_job *self, const struct error *err)
+{
+    char text[DIGEST_TEXT_MAX] = "a manifest";
+    const char *tag = self->tag[0] ? self->tag : "(no tag)";
+    if (self->digest.algorithm != DIGEST_NONE)
+        digest_text(&self->digest, text);
+    if (err->code == ERR_OK)
+        log_info("%s %s: %s", self->repository, tag, text);
+    else
+        log_info("%s %s: %s is refused: %s: %s", self->repository, tag, text, error_name(err->code),
+                 err->text);
+}
+
+/* distribution-spec, "Pushing Manifests" */
+static void run(struct job *job, void *arg)
+{
+    struct manifest_job *self = arg;
+    struct error err = ERROR_INIT;
+    if (take_manifest(job, self, &err) == ERR_OK) {
+        job_received(job);
+        keep_and_deliver(job, self, &err);
+    }
+    tell(self, &err);
+    if (err.code == ERR_OK)
+        answer(job, self);
+    else
+        front_answer_error(job, &err);
+}
+
+static enum errc check_length(const struct request *request, struct error *err)
+{
+    bool known = false;
+    uint64_t length = 0;
+    if (request_length(request, &known, &length, err) != ERR_OK)
+        return err->code;
+    return known && length > MANIFEST_LIMIT_BYTES ? too_large(err) : ERR_OK;
+}
+
+struct job *front_put_manifest(struct front_request *front, struct reply *reply)
+{
+    const char *content_type = request_header(front->request, "Content-Type");
+    struct error err = ERROR_INIT;
+    if (check_length(front->request, &err) != ERR_OK) {
+        front_refuse(reply, &err);
+        return NULL;
+    }
+    struct manifest_job *self = xcalloc(1, sizeof *self);
+    *self = (struct manifest_job){.gateway = front->gateway,
+                                  .digest = front->path.digest,
+                                  .body = BUF_INIT(MANIFEST_LIMIT_BYTES)};
+    memcpy(self->repository, front->path.repository, sizeof self->repository);
+    memcpy(self->tag, front->path.tag, sizeof self->tag);
+    if (content_type)
+        self->content_type = xstrndup(content_type, CONTENT_TYPE_MAX);
+    return front_start(front, JOB_PUSH, run, drop, self, reply);
+}
