@@ -75,13 +75,30 @@ static json_t *layers_value(const struct push_result *result)
     return layers;
 }
 
+static const char *state_name(enum push_state state)
+{
+    switch (state) {
+    case PUSH_PUSHED:
+        return "pushed";
+    case PUSH_RUNNING:
+        return "waiting";
+    case PUSH_FAILED:
+        break;
+    }
+    return "failed";
+}
+
 static json_t *result_value(const struct push_result *result)
 {
     char target[REFERENCE_TEXT_MAX];
     bool pushed = result->state == PUSH_PUSHED;
     json_t *value = json_object();
     set_text(value, "target", reference_text(&result->target, target));
-    set_text(value, "state", pushed ? "pushed" : "failed");
+    set_text(value, "state", state_name(result->state));
+    if (result->optional)
+        json_object_set_new(value, "optional", json_true());
+    if (result->state == PUSH_RUNNING)
+        return value;
     if (pushed) {
         set_text(value, "tag", result->target.tag);
         set_digest(value, "digest", &result->digest);
@@ -106,11 +123,18 @@ static json_t *image_value(const struct push_report *report)
     return image;
 }
 
+static const char *report_state(const struct push_report *report)
+{
+    if (push_report_failure(report))
+        return "failed";
+    return push_report_is_promise(report) ? "stored" : "pushed";
+}
+
 char *answer_report(const struct push_report *report)
 {
     json_t *root = json_object();
     set_text(root, "id", report->id);
-    set_text(root, "state", push_report_failure(report) ? "failed" : "pushed");
+    set_text(root, "state", report_state(report));
     json_object_set_new(root, "image", image_value(report));
     json_t *results = json_array();
     for (size_t i = 0; i < report->count; i++)
@@ -182,6 +206,8 @@ char *answer_outcome(const struct push_result *result)
     json_t *root = json_object();
     if (result->state == PUSH_PUSHED)
         set_aux(root, result);
+    else if (result->state == PUSH_RUNNING)
+        set_text(root, "status", "Stored, is pushed from here");
     else
         set_error(root, &result->error);
     set_text(root, "target", reference_text(&result->target, target));

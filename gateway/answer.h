@@ -27,8 +27,9 @@ char *answer_begin(const struct push_report *report);
 char *answer_event(const struct progress_event *event);
 
 /* The end of one target: {"aux":{"Tag","Digest","Size"}, "target", "result"} or
- * {"errorDetail":{"code","message"}, "error", "target", "result"}; `result` is what the push object
- * has for it. */
+ * {"errorDetail":{"code","message"}, "error", "target", "result"}, and {"status", "target",
+ * "result"} for one that is pushed behind the answer; `result` is what the push object has for it.
+ */
 char *answer_outcome(const struct push_result *result);
 
 /* {"version", "libraries":{...}} */

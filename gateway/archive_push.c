@@ -56,19 +56,24 @@ void push_order_deinit(struct push_order *order)
     order->image = NULL;
 }
 
-/* Sorts by the time of its making: 12 hex of milliseconds, 12 of chance. */
-void push_report_init(struct push_report *report)
+/* 12 hex of milliseconds, 12 of chance. */
+void push_id_make(char id[PUSH_ID_MAX])
 {
     uint8_t chance[6] = {0};
-    *report = (struct push_report){0};
     if (getrandom(chance, sizeof chance, 0) != sizeof chance)
         log_warn("no random bytes for a push id");
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     unsigned long long ms =
         (unsigned long long)now.tv_sec * 1000u + (unsigned long long)now.tv_nsec / 1000000u;
-    snprintf(report->id, sizeof report->id, "%012llx%02x%02x%02x%02x%02x%02x", ms, chance[0],
-             chance[1], chance[2], chance[3], chance[4], chance[5]);
+    snprintf(id, PUSH_ID_MAX, "%012llx%02x%02x%02x%02x%02x%02x", ms, chance[0], chance[1],
+             chance[2], chance[3], chance[4], chance[5]);
+}
+
+void push_report_init(struct push_report *report)
+{
+    *report = (struct push_report){0};
+    push_id_make(report->id);
 }
 
 void push_report_deinit(struct push_report *report)
@@ -222,9 +227,18 @@ void archive_send(struct engine *engine, const struct push_request *requests,
                   const struct progress *progress, struct cancel *cancel,
                   struct push_report *report)
 {
+    size_t now = report->count - report->behind;
     report->results = xcalloc(report->count, sizeof *report->results);
-    push_all(engine->store, engine->registries, requests, report->count,
-             engine->settings->limits.pushes, progress, cancel, report->results);
+    push_all(engine->store, engine->registries, requests, now, engine->settings->limits.pushes,
+             progress, cancel, report->results);
+    for (size_t i = now; i < report->count; i++)
+        report->results[i] = (struct push_result){
+            .state = PUSH_RUNNING, .target = requests[i].target, .optional = requests[i].optional};
+}
+
+bool push_report_is_promise(const struct push_report *report)
+{
+    return report->behind > 0 && report->behind == report->count;
 }
 
 const struct error *push_report_failure(const struct push_report *report)
@@ -232,7 +246,19 @@ const struct error *push_report_failure(const struct push_report *report)
     if (report->error.code != ERR_OK)
         return &report->error;
     for (size_t i = 0; i < report->count; i++)
-        if (report->results[i].state != PUSH_PUSHED)
+        if (report->results[i].state == PUSH_FAILED && !report->results[i].optional)
             return &report->results[i].error;
     return NULL;
+}
+
+void push_result_log(const char *id, const struct push_result *result)
+{
+    char target[REFERENCE_TEXT_MAX];
+    char digest[DIGEST_TEXT_MAX];
+    reference_text(&result->target, target);
+    if (result->state == PUSH_PUSHED)
+        log_info("push %s: %s has %s, %llu bytes sent", id, target,
+                 digest_text(&result->digest, digest), (unsigned long long)result->bytes_uploaded);
+    else
+        log_warn("push %s: %s failed: %s", id, target, result->error.text);
 }

@@ -33,7 +33,7 @@ enum errc push_order_set_compression(struct push_order *order, const char *text,
 const char *compression_name(enum setting_codec compression);
 void push_order_deinit(struct push_order *order);
 
-/* What came of it. A plain value but for `results`: push_report_deinit. */
+/* What came of it. A plain value but for what is owned: push_report_deinit. */
 struct push_report {
     char id[PUSH_ID_MAX];
     struct error error; /* why nothing was pushed at all; ERR_OK when there are results */
@@ -43,25 +43,38 @@ struct push_report {
     struct push_referrer *referrers; /* owned; the requests point to them */
     struct push_result *results;     /* owned */
     size_t count;
+    size_t behind; /* the last so many targets are pushed behind the answer: they are in `record` */
+    struct push_record record; /* owned; without targets when behind is 0 */
 };
+
+/* Sorts by the time of its making. */
+void push_id_make(char id[PUSH_ID_MAX]);
 
 void push_report_init(struct push_report *report);
 void push_report_deinit(struct push_report *report);
 
 /* Read `source`, choose the image, and expand the targets (one without a tag becomes one for each
- * tag that the archive gives the image: ERR_NO_TAG when it gives none; no target at all:
- * ERR_NO_TARGET). *requests is owned (free()). On failure nothing of the archive is left in the
- * store. */
+ * tag that the archive gives the image: ERR_NO_TAG when it gives none). Without any target the
+ * mirrors of the configuration decide (gateway/archive_route.h); if some of them acknowledge what
+ * is stored, the image and report->record are on the disk when it returns. *requests is owned
+ * (free()). On failure nothing of the archive is left in the store. */
 enum errc archive_take(struct engine *engine, const struct push_order *order, struct source source,
                        struct cancel *cancel, struct push_report *report,
                        struct push_request **requests, struct error *err);
 
-/* Push to all of report->count targets and fill report->results. */
+/* Push to the targets that are not behind the answer, and fill report->results: for those that are,
+ * with PUSH_RUNNING. */
 void archive_send(struct engine *engine, const struct push_request *requests,
                   const struct progress *progress, struct cancel *cancel,
                   struct push_report *report);
 
-/* The first failure of the report, or NULL when everything was pushed. */
+/* All of its targets are pushed behind the answer. */
+bool push_report_is_promise(const struct push_report *report);
+
+/* The first failure of the report that counts (not of an optional target), or NULL. */
 const struct error *push_report_failure(const struct push_report *report);
+
+/* One line in the log: what the target has now, or why not. */
+void push_result_log(const char *id, const struct push_result *result);
 
 #endif

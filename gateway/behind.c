@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/archive_push.h"
 #include "gateway/behind_lanes.h"
 #include "gateway/push_known.h"
 

@@ -5,18 +5,14 @@
 
 static void log_results(const struct push_report *report)
 {
-    char target[REFERENCE_TEXT_MAX];
-    char digest[DIGEST_TEXT_MAX];
-    for (size_t i = 0; i < report->count; i++) {
-        const struct push_result *result = &report->results[i];
-        reference_text(&result->target, target);
-        if (result->state == PUSH_PUSHED)
-            log_info("push %s: %s has %s, %llu bytes sent", report->id, target,
-                     digest_text(&result->digest, digest),
-                     (unsigned long long)result->bytes_uploaded);
-        else
-            log_warn("push %s: %s failed: %s", report->id, target, result->error.text);
-    }
+    for (size_t i = 0; i < report->count - report->behind; i++)
+        push_result_log(report->id, &report->results[i]);
+}
+
+/* When nothing has failed. */
+static int good_status(const struct push_report *report)
+{
+    return push_report_is_promise(report) ? 202 : 200;
 }
 
 /* The push with its events as the reply. */
@@ -25,7 +21,7 @@ static void send_with_events(struct job *job, struct engine *engine,
 {
     struct event_stream *stream = event_stream_new();
     const struct progress progress = event_stream_progress(stream);
-    struct reply reply = REPLY_INIT(200);
+    struct reply reply = REPLY_INIT(good_status(report));
     event_stream_begin(stream, report);
     event_stream_attach(stream, job_feeder(job));
     reply_events(&reply, stream);
@@ -44,7 +40,8 @@ static void send_quietly(struct job *job, struct engine *engine,
     archive_send(engine, requests, NULL, job_cancelled(job), report);
     log_results(report);
     const struct error *failure = push_report_failure(report);
-    struct reply reply = REPLY_INIT(failure ? error_http_status(failure->code) : 200);
+    struct reply reply =
+        REPLY_INIT(failure ? error_http_status(failure->code) : good_status(report));
     reply_json(&reply, answer_report(report));
     job_answer(job, &reply);
 }

@@ -1,7 +1,5 @@
 #include "gateway/push_known.h"
 
-#include "base/log.h"
-
 static void push_as_they_are(struct engine *engine, const struct push_request *requests,
                              size_t count, struct cancel *cancel, struct push_result *results)
 {
@@ -38,16 +36,4 @@ void push_known(struct engine *engine, struct ahead *ahead, struct push_request 
         push_as_they_are(engine, &again, 1, cancel, &results[i]);
     }
     release(ahead, requests, count);
-}
-
-void push_result_log(const char *id, const struct push_result *result)
-{
-    char target[REFERENCE_TEXT_MAX];
-    char digest[DIGEST_TEXT_MAX];
-    reference_text(&result->target, target);
-    if (result->state == PUSH_PUSHED)
-        log_info("push %s: %s has %s, %llu bytes sent", id, target,
-                 digest_text(&result->digest, digest), (unsigned long long)result->bytes_uploaded);
-    else
-        log_warn("push %s: %s failed: %s", id, target, result->error.text);
 }

@@ -1,6 +1,6 @@
 /*
  * Pushes of what the store holds, with what is known of their targets because blobs were sent ahead
- * of their manifest (upstream/ahead.h), and how pushes are told in the log.
+ * of their manifest (upstream/ahead.h).
  */
 #ifndef SLIPWAY_GATEWAY_PUSH_KNOWN_H
 #define SLIPWAY_GATEWAY_PUSH_KNOWN_H
@@ -14,8 +14,5 @@
  * nothing was sent ahead. Blocks; results[i] belongs to requests[i]. */
 void push_known(struct engine *engine, struct ahead *ahead, struct push_request *requests,
                 size_t count, struct cancel *cancel, struct push_result *results);
-
-/* One line: what the target has now, or why not. */
-void push_result_log(const char *id, const struct push_result *result);
 
 #endif
