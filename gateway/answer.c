@@ -143,6 +143,16 @@ char *answer_report(const struct push_report *report)
     return print_and_drop(root);
 }
 
+char *answer_layer(const struct digest *diff_id, const struct layer_form *form)
+{
+    json_t *root = json_object();
+    set_digest(root, "diff_id", diff_id);
+    set_digest(root, "digest", &form->digest);
+    set_number(root, "size", form->size);
+    set_text(root, "media_type", media_type_of_layer(form->codec, false));
+    return print_and_drop(root);
+}
+
 static char *line_and_drop(json_t *value)
 {
     autofree char *text = print_and_drop(value);

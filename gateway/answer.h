@@ -15,6 +15,10 @@ char *answer_error_as(const char *code, const struct error *err);
 /* The push object of a report that has results. */
 char *answer_report(const struct push_report *report);
 
+/* {"diff_id","digest","size","media_type"}: a layer in the form that is held. The media type is
+ * OCI's: it names the same bytes as Docker's, and for zstd Docker has none that registries know. */
+char *answer_layer(const struct digest *diff_id, const struct layer_form *form);
+
 /*
  * Lines of an event stream, in the form that Docker's API gives progress, each ended by a newline.
  * What Docker has no member for stands beside it.

@@ -34,11 +34,11 @@ static const char *const compressions[] = {
     [SETTING_CODEC_NONE] = "none",
 };
 
-enum errc push_order_set_compression(struct push_order *order, const char *text, struct error *err)
+enum errc compression_parse(const char *text, enum setting_codec *out, struct error *err)
 {
     for (unsigned i = 0; i < sizeof compressions / sizeof compressions[0]; i++)
         if (strcmp(compressions[i], text) == 0) {
-            order->compression = (enum setting_codec)i;
+            *out = (enum setting_codec)i;
             return ERR_OK;
         }
     return fail(err, ERR_BAD_REQUEST, 0, "compression is keep, gzip, zstd or none, not \"%.40s\"",
@@ -140,24 +140,6 @@ static enum errc expand_targets(const struct push_order *order, const struct cho
     return ERR_OK;
 }
 
-/* The order's choice, else the configuration's; layers are only ever kept compressed as they came,
- * so "keep" leaves what comes uncompressed to the default. */
-static enum codec chosen_codec(const struct settings *settings, const struct push_order *order)
-{
-    enum setting_codec wanted =
-        order->compression == SETTING_CODEC_KEEP ? settings->compression.codec : order->compression;
-    switch (wanted) {
-    case SETTING_CODEC_ZSTD:
-        return CODEC_ZSTD;
-    case SETTING_CODEC_NONE:
-        return CODEC_NONE;
-    case SETTING_CODEC_KEEP:
-    case SETTING_CODEC_GZIP:
-        break;
-    }
-    return CODEC_GZIP;
-}
-
 static void put_names(struct batch *batch, const struct chosen_image *chosen)
 {
     for (size_t i = 0; i < chosen->name_count; i++)
@@ -171,19 +153,12 @@ static enum errc take_into(struct engine *engine, const struct push_order *order
                            struct push_report *report, struct push_request **requests,
                            struct error *err)
 {
-    const struct settings *settings = engine->settings;
-    enum codec codec = chosen_codec(settings, order);
-    enum effort effort =
-        settings->compression.effort == SETTING_EFFORT_BEST ? EFFORT_BEST : EFFORT_FAST;
-    struct ingest_options options = {.store = engine->store,
-                                     .codecs = engine->codecs,
-                                     .limit_bytes = settings->limits.archive_bytes,
-                                     .codec = codec,
-                                     .effort = effort};
+    struct ingest_options options = {.files = engine_file_options(engine, order->compression),
+                                     .limit_bytes = engine->settings->limits.archive_bytes};
     struct image_wish wish = {.image = order->image,
                               .platform = order->has_platform ? &order->platform : NULL,
-                              .codec = codec,
-                              .effort = effort};
+                              .codec = options.files.codec,
+                              .effort = options.files.effort};
     struct catalog *catalog = NULL;
     struct chosen_image chosen = {0};
     if (ingest_archive(&options, source, cancel, batch, &catalog, err) != ERR_OK)

@@ -29,7 +29,7 @@ struct push_order {
  * target that is there already is not added again. */
 enum errc push_order_add(struct push_order *order, const char *text, struct error *err);
 /* "keep", "gzip", "zstd" or "none"; ERR_BAD_REQUEST for anything else. */
-enum errc push_order_set_compression(struct push_order *order, const char *text, struct error *err);
+enum errc compression_parse(const char *text, enum setting_codec *out, struct error *err);
 const char *compression_name(enum setting_codec compression);
 void push_order_deinit(struct push_order *order);
 

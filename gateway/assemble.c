@@ -105,12 +105,7 @@ static enum codec codec_of_type(const char *type)
 
 static void set_layer_type(struct descriptor *layer, enum codec codec, bool docker)
 {
-    static const char *const types[][2] = {
-        [CODEC_NONE] = {MEDIA_OCI_LAYER, MEDIA_DOCKER_LAYER},
-        [CODEC_GZIP] = {MEDIA_OCI_LAYER_GZIP, MEDIA_DOCKER_LAYER_GZIP},
-        [CODEC_ZSTD] = {MEDIA_OCI_LAYER_ZSTD, MEDIA_DOCKER_LAYER_ZSTD},
-    };
-    snprintf(layer->media_type, sizeof layer->media_type, "%s", types[codec][docker]);
+    snprintf(layer->media_type, sizeof layer->media_type, "%s", media_type_of_layer(codec, docker));
 }
 
 static enum errc docker_layer(struct assembly *assembly, const char *name,

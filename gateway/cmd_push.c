@@ -64,7 +64,7 @@ static int parse_options(int argc, char **argv, struct push_options *out)
                 return cli_usage(argv[0], "--platform: %s", err.text);
             break;
         case 'm':
-            if (push_order_set_compression(&out->order, optarg, &err) != ERR_OK)
+            if (compression_parse(optarg, &out->order.compression, &err) != ERR_OK)
                 return cli_usage(argv[0], "--%s", err.text);
             break;
         default:

@@ -101,3 +101,22 @@ void engine_close(struct engine *engine)
         store_close(engine->store);
     free(engine);
 }
+
+struct file_intake_options engine_file_options(const struct engine *engine,
+                                               enum setting_codec compression)
+{
+    static const enum codec codecs[] = {
+        [SETTING_CODEC_KEEP] = CODEC_GZIP,
+        [SETTING_CODEC_GZIP] = CODEC_GZIP,
+        [SETTING_CODEC_ZSTD] = CODEC_ZSTD,
+        [SETTING_CODEC_NONE] = CODEC_NONE,
+    };
+    const struct settings *settings = engine->settings;
+    if (compression == SETTING_CODEC_KEEP)
+        compression = settings->compression.codec;
+    return (struct file_intake_options){
+        .store = engine->store,
+        .codecs = engine->codecs,
+        .codec = codecs[compression],
+        .effort = settings->compression.effort == SETTING_EFFORT_BEST ? EFFORT_BEST : EFFORT_FAST};
+}

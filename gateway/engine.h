@@ -10,6 +10,7 @@
 
 #include "base/pool.h"
 #include "config/settings.h"
+#include "gateway/file_intake.h"
 #include "store/store.h"
 #include "upstream/registries.h"
 
@@ -25,5 +26,11 @@ struct engine {
 enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
                       struct error *err);
 void engine_close(struct engine *engine);
+
+/* How files are taken in. `compression` is what a request asked for, else the configuration's
+ * counts: layers are only ever kept compressed as they came, so SETTING_CODEC_KEEP leaves what
+ * comes uncompressed to that, and there it is gzip. */
+struct file_intake_options engine_file_options(const struct engine *engine,
+                                               enum setting_codec compression);
 
 #endif

@@ -43,7 +43,7 @@ static enum errc take_parameter(struct image_job *self, const char *key, const c
                    : err->code;
     if (strcmp(key, "compression") == 0)
         return take_once(&self->has_compression, key, err) == ERR_OK
-                   ? push_order_set_compression(order, value, err)
+                   ? compression_parse(value, &order->compression, err)
                    : err->code;
     return fail(err, ERR_BAD_REQUEST, 0,
                 "there is no parameter \"%.100s\": to, image, platform, compression", key);

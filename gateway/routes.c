@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/answer.h"
 #include "gateway/images.h"
+#include "gateway/layers.h"
 
 #include <string.h>
 
@@ -73,10 +74,9 @@ static const struct route {
     const char *methods; /* as in an Allow header; NULL: the handler decides */
     route_handler *handler;
 } routes[] = {
-    {"/v1/images", "POST, PUT", images_post},
-    {"/healthz", "GET, HEAD", get_health},
-    {"/readyz", "GET, HEAD", get_ready},
-    {"/v1/version", "GET, HEAD", get_version},
+    {"/v1/images", "POST, PUT", images_post},  {"/v1/layers", "POST, PUT", layers_post},
+    {"/v1/layers/*", "GET, HEAD", layers_get}, {"/healthz", "GET, HEAD", get_health},
+    {"/readyz", "GET, HEAD", get_ready},       {"/v1/version", "GET, HEAD", get_version},
 };
 
 static bool matches(const struct route *route, const char *path)

@@ -38,6 +38,16 @@ static bool one_of(const char *type, const char *a, const char *b)
     return type && (strcmp(type, a) == 0 || strcmp(type, b) == 0);
 }
 
+const char *media_type_of_layer(enum codec codec, bool docker)
+{
+    static const char *const types[][2] = {
+        [CODEC_NONE] = {MEDIA_OCI_LAYER, MEDIA_DOCKER_LAYER},
+        [CODEC_GZIP] = {MEDIA_OCI_LAYER_GZIP, MEDIA_DOCKER_LAYER_GZIP},
+        [CODEC_ZSTD] = {MEDIA_OCI_LAYER_ZSTD, MEDIA_DOCKER_LAYER_ZSTD},
+    };
+    return types[codec][docker];
+}
+
 bool media_type_is_manifest(const char *type)
 {
     return one_of(type, MEDIA_DOCKER_MANIFEST, MEDIA_OCI_MANIFEST);

@@ -5,6 +5,8 @@
 #ifndef SLIPWAY_IMAGE_MEDIA_TYPE_H
 #define SLIPWAY_IMAGE_MEDIA_TYPE_H
 
+#include "image/codec.h"
+
 #include <stdbool.h>
 
 #define MEDIA_TYPE_MAX 256 /* RFC 6838: 127 + "/" + 127, NUL */
@@ -28,6 +30,9 @@
  * without parameters. Such a text fits MEDIA_TYPE_MAX and needs no escaping in JSON. NULL is
  * invalid. */
 bool media_type_valid(const char *type);
+
+/* The type of a layer that is a tar in this form, Docker's or OCI's. */
+const char *media_type_of_layer(enum codec codec, bool docker);
 
 /* The predicates take NULL and answer false. */
 

@@ -30,6 +30,11 @@ enum errc layer_find_by_start(struct store *store, const struct digest *start, e
                               enum effort effort, bool *found, struct digest *diff_id,
                               struct layer_form *out, struct error *err);
 
+/* All forms whose blob is held, in the order of codec and effort; *count 0 when there is none. */
+#define LAYER_FORMS_MAX 9
+enum errc layer_forms(struct store *store, const struct digest *diff_id,
+                      struct layer_form out[LAYER_FORMS_MAX], size_t *count, struct error *err);
+
 /* How large the layer is uncompressed, bytes, as any of its forms says; 0 when none knows. */
 enum errc layer_raw_size(struct store *store, const struct digest *diff_id, uint64_t *out,
                          struct error *err);

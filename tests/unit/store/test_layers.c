@@ -72,6 +72,38 @@ static void a_layer_has_many_forms(void **state)
     store_close(store);
 }
 
+static void all_held_forms_are_listed(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct digest other = digest_of_text("other layer");
+    struct layer_form forms[LAYER_FORMS_MAX];
+    size_t count = 99;
+    assert_ok(layer_forms(store, &diff_id, forms, &count, &err), &err);
+    assert_int_equal(count, 0);
+    put(store, &other, CODEC_ZSTD, EFFORT_FAST, "of the other");
+    put(store, &diff_id, CODEC_ZSTD, EFFORT_AS_CAME, "zstd");
+    put(store, &diff_id, CODEC_NONE, EFFORT_AS_CAME, "tar");
+    put(store, &diff_id, CODEC_GZIP, EFFORT_BEST, "gzip best");
+    put(store, &diff_id, CODEC_GZIP, EFFORT_FAST, "gzip fast");
+    assert_ok(layer_forms(store, &diff_id, forms, &count, &err), &err);
+    static const char *const expected[] = {"tar", "gzip fast", "gzip best", "zstd"};
+    assert_int_equal(count, 4);
+    for (size_t i = 0; i < count; i++) {
+        struct digest blob = digest_of_text(expected[i]);
+        assert_true(digest_equal(&forms[i].digest, &blob));
+    }
+    /* as many as there can be */
+    static const enum effort efforts[] = {EFFORT_FAST, EFFORT_BEST, EFFORT_AS_CAME};
+    for (enum codec codec = CODEC_NONE; codec <= CODEC_ZSTD; codec++)
+        for (size_t i = 0; i < 3; i++)
+            put(store, &diff_id, codec, efforts[i], "any");
+    assert_ok(layer_forms(store, &diff_id, forms, &count, &err), &err);
+    assert_int_equal(count, LAYER_FORMS_MAX);
+    store_close(store);
+}
+
 static void a_layer_is_found_by_its_start(void **state)
 {
     struct store *store = open_store(*state);
@@ -192,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         folder_test(a_form_is_found_by_layer_codec_and_effort),
         folder_test(a_layer_has_many_forms),
+        folder_test(all_held_forms_are_listed),
         folder_test(a_layer_is_found_by_its_start),
         folder_test(the_latest_form_wins),
         folder_test(any_form_that_knows_tells_the_raw_size),
