@@ -100,7 +100,8 @@ static json_t *result_value(const struct push_result *result)
     if (result->state == PUSH_RUNNING)
         return value;
     if (pushed) {
-        set_text(value, "tag", result->target.tag);
+        if (result->target.tag[0]) /* else it was pushed under its digest */
+            set_text(value, "tag", result->target.tag);
         set_digest(value, "digest", &result->digest);
         set_number(value, "size", result->size);
         set_text(value, "media_type", result->media_type);

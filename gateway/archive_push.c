@@ -204,8 +204,8 @@ void archive_send(struct engine *engine, const struct push_request *requests,
 {
     size_t now = report->count - report->behind;
     report->results = xcalloc(report->count, sizeof *report->results);
-    push_all(engine->store, engine->registries, requests, now, engine->settings->limits.pushes,
-             progress, cancel, report->results);
+    push_all(engine->store, engine->registries, requests, now, (unsigned)now, progress, cancel,
+             report->results);
     for (size_t i = now; i < report->count; i++)
         report->results[i] = (struct push_result){
             .state = PUSH_RUNNING, .target = requests[i].target, .optional = requests[i].optional};

@@ -3,8 +3,8 @@
 static void push_as_they_are(struct engine *engine, const struct push_request *requests,
                              size_t count, struct cancel *cancel, struct push_result *results)
 {
-    push_all(engine->store, engine->registries, requests, count, engine->settings->limits.pushes,
-             NULL, cancel, results);
+    push_all(engine->store, engine->registries, requests, count, (unsigned)count, NULL, cancel,
+             results);
 }
 
 static void ask(struct ahead *ahead, struct push_request *requests, size_t count)

@@ -33,15 +33,16 @@ static void push_repository(void *self, size_t first)
     const struct fanout *fanout = self;
     if (repository_seen_before(fanout, first))
         return;
-    struct known_blobs *known = known_blobs_new();
+    struct known_blobs *own = known_blobs_new();
     for (size_t i = first; i < fanout->count; i++) {
         struct push_request request = fanout->requests[i];
-        request.known = known;
+        if (request.known == NULL)
+            request.known = own;
         if (same_repository(fanout, first, i))
             push_image(fanout->store, fanout->registries, &request, fanout->progress,
                        fanout->cancel, &fanout->results[i]);
     }
-    known_blobs_free(known);
+    known_blobs_free(own);
 }
 
 void push_all(struct store *store, struct registries *registries,

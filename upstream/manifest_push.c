@@ -241,40 +241,59 @@ static void report(struct push *push, const struct parsed *parsed)
     memcpy(push->result->media_type, parsed->manifest.media_type, MEDIA_TYPE_MAX);
 }
 
+static bool may_fall_back(const struct push *push, const struct node *node,
+                          const struct manifest *manifest)
+{
+    return node->request && node->tag && schema1_push_applies(push, manifest);
+}
+
 static enum errc put_parsed(struct push *push, struct registry_client *client,
                             const struct node *node, const struct parsed *parsed, struct error *err)
 {
     bool top = node->request != NULL;
+    bool with_referrers = top && node->request->referrer_count > 0;
     bool refused = false;
     struct manifest_answer answer = {0};
     enum errc code = ERR_OK;
-    if (top && node->request->referrer_count > 0)
+    if (with_referrers && node->tag)
         code = put_below_tag(push, client, node, parsed, &refused, err);
     if (code == ERR_OK) {
         code = manifest_put(push, client, node->tag, &parsed->outgoing, &answer, err);
         refused = answer.kind_refused;
     }
-    if (code != ERR_OK && refused && top && schema1_push_applies(push, &parsed->manifest))
+    if (code != ERR_OK && refused && may_fall_back(push, node, &parsed->manifest))
         return fall_back(push, client, node, parsed, err);
     if (code == ERR_OK && parsed->manifest.has_subject && !answer.subject_noted)
         code = note_referrer(push, client, node, parsed, err);
+    if (code == ERR_OK && with_referrers && node->tag == NULL)
+        code = push_referrers(push, node->request, err);
     if (code == ERR_OK && top)
         report(push, parsed);
     return code;
+}
+
+static enum errc push_content(struct push *push, const struct manifest *manifest, int depth,
+                              struct error *err)
+{
+    switch (manifest->kind) {
+    case MANIFEST_INDEX:
+        return push_children(push, manifest, depth, err);
+    case MANIFEST_IMAGE:
+        if (push_layers(push, manifest, err) != ERR_OK)
+            return err->code;
+        return push_config(push, &manifest->config, err);
+    case MANIFEST_OPAQUE:
+        break;
+    }
+    return ERR_OK;
 }
 
 /* A connection is leased for the manifest only: transfers lease their own. */
 static enum errc push_parsed(struct push *push, const struct node *node,
                              const struct parsed *parsed, struct error *err)
 {
-    const struct manifest *manifest = &parsed->manifest;
-    bool index = manifest->kind == MANIFEST_INDEX;
-    enum errc code =
-        index ? push_children(push, manifest, node->depth, err) : push_layers(push, manifest, err);
-    if (code == ERR_OK && !index)
-        code = push_config(push, &manifest->config, err);
-    if (code != ERR_OK)
-        return code;
+    if (push_content(push, &parsed->manifest, node->depth, err) != ERR_OK)
+        return err->code;
     autoclient struct registry_client client = {0};
     registry_client_open(&client, push->repository, &push->stop);
     return put_parsed(push, &client, node, parsed, err);
@@ -293,7 +312,7 @@ static enum errc read_node(struct push *push, const struct node *node, struct pa
     if (stop_check(&push->stop, err) != ERR_OK ||
         blob_read_all(push->store, &descriptor->digest, MANIFEST_LIMIT_BYTES, "manifest", &data,
                       &size, err) != ERR_OK ||
-        manifest_parse(data, size, type, "manifest", &out->manifest, err) != ERR_OK)
+        manifest_parse_any(data, size, type, "manifest", &out->manifest, err) != ERR_OK)
         return err->code;
     out->data = mem_take(&data);
     out->outgoing = (struct outgoing_manifest){
@@ -319,6 +338,9 @@ static enum errc push_node(struct push *push, const struct node *node, struct er
 enum errc manifest_push(struct push *push, const struct push_request *request, struct error *err)
 {
     const struct node top = {
-        .manifest = &request->manifest, .tag = request->target.tag, .request = request};
+        .manifest = &request->manifest,
+        .tag = request->target.tag[0] ? request->target.tag : NULL,
+        .request = request,
+    };
     return push_node(push, &top, err);
 }

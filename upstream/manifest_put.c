@@ -7,9 +7,19 @@
 
 #include <string.h>
 
+/* Registries name what they hold by the algorithm they like. */
+static bool is_of(const struct digest *digest, const struct outgoing_manifest *manifest)
+{
+    if (digest->algorithm == DIGEST_NONE)
+        return false;
+    struct digest sent =
+        digest_of(digest->algorithm, manifest->canonical, manifest->canonical_size);
+    return digest_equal(digest, &sent);
+}
+
 /* An answer that got lost, or a tag that may not be moved: what counts is what is there now. */
 static bool stands_there_anyway(struct registry_client *client, const char *reference,
-                                const struct digest *digest, const struct error *why)
+                                const struct outgoing_manifest *manifest, const struct error *why)
 {
     bool doubtful =
         why->status >= 400 || why->code == ERR_TIMEOUT || why->code == ERR_CONNECTION_LOST;
@@ -18,7 +28,7 @@ static bool stands_there_anyway(struct registry_client *client, const char *refe
     struct digest there = {0};
     struct error ignored = ERROR_INIT;
     return registry_manifest_digest(client, reference, &there, &ignored) == ERR_OK &&
-           digest_equal(&there, digest);
+           is_of(&there, manifest);
 }
 
 /* A registry may sign a manifest anew each time it serves it; before the signatures its bytes are
@@ -60,14 +70,12 @@ static enum errc check_stored(const struct push *push, const struct outgoing_man
     if (stored->algorithm == DIGEST_NONE)
         return fail(err, ERR_PUSHED_DIGEST, 0,
                     "%s: the registry accepted the manifest but does not serve it", push->target);
-    struct digest sent =
-        digest_of(stored->algorithm, manifest->canonical, manifest->canonical_size);
-    if (digest_equal(&sent, stored))
+    if (is_of(stored, manifest))
         return ERR_OK;
     char ours[DIGEST_TEXT_MAX];
     char theirs[DIGEST_TEXT_MAX];
     return fail(err, ERR_PUSHED_DIGEST, 0, "%s: the registry holds %s, sent was %s", push->target,
-                digest_text(stored, theirs), digest_text(&sent, ours));
+                digest_text(stored, theirs), digest_text(&manifest->digest, ours));
 }
 
 static enum errc put_once(struct push *push, struct registry_client *client, const char *tag,
@@ -77,7 +85,7 @@ static enum errc put_once(struct push *push, struct registry_client *client, con
     char digest_as_text[DIGEST_TEXT_MAX];
     const char *reference = tag ? tag : digest_text(&manifest->digest, digest_as_text);
     if (registry_manifest_put(client, reference, &manifest->bytes, answer, err) != ERR_OK) {
-        if (!stands_there_anyway(client, reference, &manifest->digest, err))
+        if (!stands_there_anyway(client, reference, manifest, err))
             return error_wrap(err, "manifest");
         log_info("%s: the manifest is there although its push ended with: %s", push->target,
                  err->text);
@@ -86,8 +94,6 @@ static enum errc put_once(struct push *push, struct registry_client *client, con
         answer->stored = manifest->digest;
     }
     struct digest stored = answer->stored;
-    if (stored.algorithm == DIGEST_NONE && tag == NULL)
-        return ERR_OK;
     if (stored.algorithm == DIGEST_NONE &&
         find_stored(client, reference, manifest, &stored, err) != ERR_OK)
         return err->code;

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "store/references.h"
+#include "upstream/endpoints.h"
 #include "upstream/manifest_push.h"
 #include "upstream/push_retry.h"
 #include "upstream/registry.h"
@@ -29,11 +30,6 @@ static enum errc greet_once(void *self, struct error *err)
     autoclient struct registry_client client = {0};
     registry_client_open(&client, greeting->push->repository, &greeting->push->stop);
     return registry_ping(&client, err);
-}
-
-static bool is_transport_error(enum errc code)
-{
-    return error_party(code) == PARTY_NETWORK;
 }
 
 /* A registry that says "later" is waited for. Where nobody answers, there may never have been one:
@@ -74,9 +70,10 @@ static enum errc push_connected(struct push *push, const struct push_request *re
     return manifest_push(push, request, err);
 }
 
-static enum errc push_to_endpoint(const struct attempt *attempt, struct endpoint *endpoint,
-                                  bool last, struct error *err)
+static enum errc push_to_endpoint(void *self, struct endpoint *endpoint, bool last,
+                                  struct error *err)
 {
+    const struct attempt *attempt = self;
     struct repository repository;
     struct push push;
     repository_init(&repository, endpoint, attempt->request->target.path, &attempt->credentials);
@@ -89,63 +86,16 @@ static enum errc push_to_endpoint(const struct attempt *attempt, struct endpoint
     return code;
 }
 
-static bool next_endpoint_may_help(const struct error *err)
+/* By digest only what has that digest can be pushed, and not under a tag at the same time. */
+static enum errc check_target(const struct push_request *request, struct error *err)
 {
-    switch (err->code) {
-    case ERR_UNAUTHORIZED:
-    case ERR_MANIFEST_UNKNOWN:
-    case ERR_NAME_UNKNOWN:
-    case ERR_NOT_A_REGISTRY:
-        return true;
-    default:
-        return is_transport_error(err->code);
-    }
-}
-
-/* The last error that says something about the image; else the last one from where a registry is
- * known to be; else the last one. */
-struct kept_error {
-    struct error error;
-    int worth;
-};
-
-static void keep_worth_telling(struct kept_error *kept, struct endpoint *endpoint,
-                               const struct error *now)
-{
-    int worth = 2;
-    if (is_transport_error(now->code) || now->code == ERR_NOT_A_REGISTRY)
-        worth = atomic_load(&endpoint->answered) ? 1 : 0;
-    if (worth >= kept->worth)
-        *kept = (struct kept_error){.error = *now, .worth = worth};
-}
-
-static enum errc push_by_endpoints(const struct attempt *attempt, struct registry_host *host,
-                                   struct error *err)
-{
-    struct endpoint *order[ENDPOINTS_MAX];
-    size_t count = registry_host_order(host, order);
-    struct kept_error kept = {.error = ERROR_INIT};
-    for (size_t i = 0; i < count; i++) {
-        if (!registry_host_allows(host, order[i]))
-            continue;
-        struct error now = ERROR_INIT;
-        if (push_to_endpoint(attempt, order[i], i + 1 == count, &now) == ERR_OK)
-            return ERR_OK;
-        keep_worth_telling(&kept, order[i], &now);
-        if (!next_endpoint_may_help(&now))
-            break;
-    }
-    *err = kept.error;
-    return err->code;
-}
-
-static enum errc check_target(const struct reference *target, struct error *err)
-{
+    const struct reference *target = &request->target;
     char text[REFERENCE_TEXT_MAX];
-    if (target->digest.algorithm != DIGEST_NONE)
+    bool by_digest = target->digest.algorithm != DIGEST_NONE;
+    if (by_digest && (target->tag[0] || !digest_equal(&target->digest, &request->manifest.digest)))
         return fail(err, ERR_DIGEST_REFERENCE, 0, "cannot push a digest reference: %s",
                     reference_text(target, text));
-    if (target->tag[0] == '\0')
+    if (!by_digest && target->tag[0] == '\0')
         return fail(err, ERR_NO_TAG, 0, "%s has no tag to push", reference_text(target, text));
     return ERR_OK;
 }
@@ -172,9 +122,10 @@ static void tell_start(const struct attempt *attempt)
 static void tell_end(const struct attempt *attempt)
 {
     char digest[DIGEST_TEXT_MAX];
+    const char *tag = attempt->request->target.tag;
     autobuf struct buf words = BUF_INIT(REFERENCE_TEXT_MAX + 64);
-    buf_format(&words, "%s: digest: %s size: %llu", attempt->request->target.tag,
-               digest_text(&attempt->result->digest, digest),
+    digest_text(&attempt->result->digest, digest);
+    buf_format(&words, "%s: digest: %s size: %llu", tag[0] ? tag : digest, digest,
                (unsigned long long)attempt->result->size);
     tell(attempt, buf_cstr(&words));
 }
@@ -197,13 +148,13 @@ static enum errc push_target(struct registries *registries, struct attempt *atte
 {
     const struct reference *target = &attempt->request->target;
     struct registry_host *host = NULL;
-    if (check_target(target, err) != ERR_OK ||
+    if (check_target(attempt->request, err) != ERR_OK ||
         registries_host(registries, target->host, &host, err) != ERR_OK ||
         registries_credentials(registries, target->host, target->path, &attempt->credentials,
                                err) != ERR_OK)
         return err->code;
     tell_start(attempt);
-    enum errc code = push_by_endpoints(attempt, host, err);
+    enum errc code = endpoints_try(host, push_to_endpoint, attempt, err);
     registry_credentials_clear(&attempt->credentials);
     if (code != ERR_OK)
         return code;
@@ -220,6 +171,7 @@ enum errc push_image(struct store *store, struct registries *registries,
     *result = (struct push_result){
         .state = PUSH_RUNNING,
         .target = request->target,
+        .optional = request->optional,
         .attempts = 1,
     };
     struct attempt attempt = {

@@ -63,8 +63,8 @@ enum errc push_image(struct store *store, struct registries *registries,
                      struct cancel *cancel, struct push_result *result);
 
 /* Push to `count` targets, each at its own pace; results[i] belongs to requests[i]. Tags of one
- * repository are pushed one after another, repositories at once, at most `concurrency` of them.
- * Returns when all have ended. */
+ * repository are pushed one after another, repositories at once, at most `concurrency` of them:
+ * with fewer than there are, a slow one may keep others waiting. Returns when all have ended. */
 void push_all(struct store *store, struct registries *registries,
               const struct push_request *requests, size_t count, unsigned concurrency,
               const struct progress *progress, struct cancel *cancel, struct push_result *results);

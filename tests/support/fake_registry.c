@@ -71,13 +71,18 @@ static void digest_of_query(const char *query, char out[DIGEST_TEXT_MAX])
     out[used] = '\0';
 }
 
+static enum digest_algorithm algorithm_of(const char *name)
+{
+    return strncmp(name, "sha512:", 7) == 0 ? DIGEST_SHA512 : DIGEST_SHA256;
+}
+
 static void put_blob(struct fake_registry *fake, const struct double_request *request,
                      struct double_answer *answer)
 {
     char named[DIGEST_TEXT_MAX];
     char real[DIGEST_TEXT_MAX];
     digest_of_query(request->query, named);
-    struct digest digest = digest_of(DIGEST_SHA256, request->body, request->body_size);
+    struct digest digest = digest_of(algorithm_of(named), request->body, request->body_size);
     if (strcmp(digest_text(&digest, real), named) != 0) {
         answer->status = 400;
         snprintf(answer->body, sizeof answer->body, "{\"errors\":[{\"code\":\"DIGEST_INVALID\"}]}");
@@ -94,7 +99,8 @@ static void put_manifest(struct fake_registry *fake, const struct double_request
                          const char *name, struct double_answer *answer)
 {
     char text[DIGEST_TEXT_MAX];
-    struct digest digest = digest_of(DIGEST_SHA256, request->body, request->body_size);
+    enum digest_algorithm algorithm = algorithm_of(name + strlen("manifests/"));
+    struct digest digest = digest_of(algorithm, request->body, request->body_size);
     put(fake, name, digest_text(&digest, text));
     add_header(answer, "Docker-Content-Digest", text);
     answer->status = 201;
@@ -114,7 +120,7 @@ static void open_session(struct fake_registry *fake, const struct double_request
 static void behave(struct fake_registry *fake, const struct double_request *request,
                    struct double_answer *answer)
 {
-    const char *blob = strstr(request->path, "/blobs/sha256:");
+    const char *blob = strstr(request->path, "/blobs/sha");
     const char *manifest = strstr(request->path, "/manifests/");
     bool upload = strstr(request->path, "/blobs/uploads/") != NULL;
     add_header(answer, "Docker-Distribution-Api-Version", "registry/2.0");

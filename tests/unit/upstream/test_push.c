@@ -197,7 +197,7 @@ static void test_refused_targets(void **state)
     assert_int_equal(push_image(test->store, push_test_registries(test, "127.0.0.1:1"), &request,
                                 NULL, &test->cancel, &test->result),
                      ERR_NO_TAG);
-    request.target.digest = image.manifest.digest;
+    request.target.digest = image.config;
     assert_int_equal(push_image(test->store, push_test_registries(test, "127.0.0.1:1"), &request,
                                 NULL, &test->cancel, &test->result),
                      ERR_DIGEST_REFERENCE);
