@@ -136,8 +136,8 @@ enum errc associations_add(struct store *store, const struct digest *layer,
     return rewrite(store, layer, association, true, err);
 }
 
-static enum errc layer_of(struct store *store, const struct digest *digest, bool *found,
-                          struct digest *layer, struct error *err)
+enum errc associations_layer(struct store *store, const struct digest *digest, bool *found,
+                             struct digest *layer, struct error *err)
 {
     struct record_key key = blob_key(digest);
     autotxn struct kv_txn txn = KV_TXN_INIT;
@@ -153,7 +153,7 @@ enum errc associations_remove(struct store *store, const struct association *ass
 {
     bool found = false;
     struct digest layer;
-    if (layer_of(store, &association->digest, &found, &layer, err) != ERR_OK ||
+    if (associations_layer(store, &association->digest, &found, &layer, err) != ERR_OK ||
         (found && rewrite(store, &layer, association, false, err) != ERR_OK))
         return err->code;
     return rewrite(store, &association->digest, association, false, err);

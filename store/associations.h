@@ -44,6 +44,11 @@ enum errc associations_get(struct store *store, const struct digest *layer,
 enum errc associations_add(struct store *store, const struct digest *layer,
                            const struct association *association, struct error *err);
 
+/* The layer that this blob is known to be; *found false when it is none, or kept under its own
+ * digest. */
+enum errc associations_layer(struct store *store, const struct digest *digest, bool *found,
+                             struct digest *layer, struct error *err);
+
 /* Forget it, whichever layer it is of. One that is not there is success. */
 enum errc associations_remove(struct store *store, const struct association *association,
                               struct error *err);

@@ -11,7 +11,14 @@
  *
  * Work is queued for each registry host by itself, so that a slow one delays no other; threads are
  * made as needed, at most the host's limit on transfers, and end when their queue is empty. At most
- * AHEAD_QUEUE_MAX blobs wait for one host; more are not sent ahead, which costs only time.
+ * AHEAD_QUEUE_MAX blobs wait for one host; more are not sent ahead, which costs only time. A
+ * registry that is not known yet is greeted once; where none can be reached, what waits for it is
+ * not sent ahead either.
+ *
+ * A blob has no diffID here, unless one is known from earlier pushes; else it is remembered as seen
+ * under its own digest (store/associations.h), and a push that needs it adds its diffID.
+ *
+ * Threads: any. One lock guards queues and counts; nothing is called under it.
  *
  * Lifecycle: ahead_new, ahead_send from any thread, ahead_close (cancels and waits), ahead_free.
  */
