@@ -12,7 +12,7 @@
 
 #include <microhttpd.h>
 
-#define REPLY_HEADERS_MAX 12
+#define REPLY_HEADERS_MAX 16
 
 struct reply {
     int status;

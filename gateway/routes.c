@@ -22,6 +22,7 @@ enum phase {
 
 struct exchange_state {
     enum phase phase;
+    struct gateway *gateway;
     struct MHD_Connection *connection;
     char *target; /* path, NUL, query */
     const char *query;
@@ -190,11 +191,21 @@ static bool ends_soon(const struct request *request)
     return length <= DRAINED_BODY_BYTES && request_header(request, MHD_HTTP_HEADER_EXPECT) == NULL;
 }
 
+/* When the gateway stops, a client gets what it asked for, and then no more. */
+static enum MHD_Result answer(struct exchange_state *state, struct reply *reply)
+{
+    state->phase = PHASE_ANSWERED;
+    if (jobs_closed(state->gateway->jobs))
+        reply_header(reply, MHD_HTTP_HEADER_CONNECTION, "close");
+    return reply_send(reply, state->connection);
+}
+
 enum MHD_Result route_begin(struct gateway *gateway, struct MHD_Connection *connection,
                             const char *method, struct exchange_state *state)
 {
     const struct request request = {
         .connection = connection, .method = method, .path = state->target, .query = state->query};
+    state->gateway = gateway;
     state->connection = connection;
     state->job = dispatch(gateway, &request, &state->reply);
     if (state->job) {
@@ -205,8 +216,7 @@ enum MHD_Result route_begin(struct gateway *gateway, struct MHD_Connection *conn
         state->phase = PHASE_DRAIN;
         return MHD_YES;
     }
-    state->phase = PHASE_ANSWERED;
-    return reply_send(&state->reply, connection);
+    return answer(state, &state->reply);
 }
 
 static enum MHD_Result feed(struct exchange_state *state, const char *data, size_t *size)
@@ -222,18 +232,15 @@ static enum MHD_Result feed(struct exchange_state *state, const char *data, size
     struct reply reply;
     if (!job_reply(state->job, &reply))
         return MHD_YES;
-    state->phase = PHASE_ANSWERED;
-    return reply_send(&reply, state->connection);
+    return answer(state, &reply);
 }
 
 enum MHD_Result route_continue(struct exchange_state *state, const char *data, size_t *size)
 {
     if (state->phase == PHASE_BODY || state->phase == PHASE_WAIT)
         return feed(state, data, size);
-    if (state->phase == PHASE_DRAIN && *size == 0) {
-        state->phase = PHASE_ANSWERED;
-        return reply_send(&state->reply, state->connection);
-    }
+    if (state->phase == PHASE_DRAIN && *size == 0)
+        return answer(state, &state->reply);
     *size = 0;
     return MHD_YES;
 }

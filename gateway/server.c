@@ -1,15 +1,17 @@
 #include "gateway/server.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "gateway/answer.h"
+#include "gateway/listener.h"
 #include "gateway/routes.h"
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
-#include <unistd.h>
 
 #define HTTP_THREADS 2
 #define CONNECTIONS_MAX 1024
@@ -19,17 +21,42 @@
 struct server {
     struct MHD_Daemon *daemon;
     struct gateway gateway;
+    struct listener *listener; /* NULL once drained */
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    unsigned exchanges; /* requests that were begun and not answered to their end */
+    bool cancelled;
+    char *tls_answer;  /* to who speaks TLS to a plain port */
     char *certificate; /* PEM texts; NULL without TLS */
     char *key;
 };
 
+static void count_exchange(struct server *server, int change)
+{
+    pthread_mutex_lock(&server->lock);
+    server->exchanges += (unsigned)change;
+    if (server->exchanges == 0)
+        pthread_cond_broadcast(&server->ended);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* `socket` is taken, also when there are too many. */
+static void on_connection(void *self, int socket, const struct sockaddr *address, socklen_t size)
+{
+    const struct server *server = self;
+    MHD_add_connection(server->daemon, socket, address, size);
+}
+
 static void on_complete(void *self, struct MHD_Connection *connection, void **context,
                         enum MHD_RequestTerminationCode why)
 {
-    (void)self;
     (void)connection;
+    struct server *server = self;
+    bool begun = *context && route_begun(*context);
     route_done(*context, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     *context = NULL;
+    if (begun)
+        count_exchange(server, -1);
 }
 
 static void *on_uri(void *self, const char *uri, struct MHD_Connection *connection)
@@ -46,8 +73,10 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *connection,
     (void)version;
     (void)url;
     struct server *server = self;
-    if (!route_begun(*context))
+    if (!route_begun(*context)) {
+        count_exchange(server, 1);
         return route_begin(&server->gateway, connection, method, *context);
+    }
     return route_continue(*context, data, size);
 }
 
@@ -74,35 +103,58 @@ static enum errc read_tls(struct server *server, const struct settings *settings
 }
 
 /* poll, not epoll: in libmicrohttpd 0.9.75 a connection that is closed together with its last bytes
- * is noticed by epoll's edge only after its timeout, and holds its upload until then. */
-static void start_daemon(struct server *server, const struct sockaddr_storage *address)
+ * is noticed by epoll's edge only after its timeout, and holds its job until then. */
+static enum errc start_daemon(struct server *server, struct error *err)
 {
-    unsigned flags =
-        MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
+                     MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, server->certificate},
                                    {MHD_OPTION_HTTPS_MEM_KEY, 0, server->key},
                                    {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
-    if (server->certificate)
-        flags |= MHD_USE_TLS;
-    if (address->ss_family == AF_INET6)
-        flags |= MHD_USE_IPv6;
+    bool plain = server->certificate == NULL;
+    errno = 0;
     server->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_SOCK_ADDR, address, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_complete, NULL,
-        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_ARRAY, server->certificate ? tls : none,
-        MHD_OPTION_END);
+        plain ? flags : flags | MHD_USE_TLS, 0, NULL, NULL, on_request, server,
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_THREAD_POOL_SIZE,
+        (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_URI_LOG_CALLBACK,
+        on_uri, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_complete, server, MHD_OPTION_ARRAY,
+        plain ? none : tls, MHD_OPTION_END);
+    if (server->daemon == NULL)
+        return fail(err, ERR_SETTINGS, errno, "cannot start the HTTP server%s",
+                    plain ? "" : " with the certificate and key of the configuration");
+    return ERR_OK;
 }
 
-static void log_address(const struct server *server, const char *listen)
+static char *make_tls_answer(void)
 {
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    struct error err = ERROR_INIT;
+    fail(&err, ERR_BAD_REQUEST, 0, "this port speaks plain HTTP, not TLS");
+    autofree char *body = answer_error(&err);
+    return xasprintf("HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+                     "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                     strlen(body), body);
+}
+
+static enum errc start_listener(struct server *server, const char *listen, struct error *err)
+{
+    struct sockaddr_storage address = {0};
+    struct listener_options options = {.address = &address,
+                                       .waiting_max = CONNECTIONS_MAX,
+                                       .timeout_ms = CONNECTION_TIMEOUT_S * 1000,
+                                       .connected = on_connection,
+                                       .self = server};
+    if (server->certificate == NULL)
+        options.tls_answer = server->tls_answer = make_tls_answer();
+    if (settings_address(listen, &address, &options.address_size, err) != ERR_OK)
+        return err->code;
+    if (listener_open(&options, &server->listener, err) != ERR_OK)
+        return error_wrap(err, "cannot listen on %s", listen);
     int host_size = (int)(strrchr(listen, ':') - listen);
-    log_info("listening on %.*s:%u", host_size, listen, info ? info->port : 0u);
+    log_info("listening on %.*s:%u", host_size, listen, listener_port(server->listener));
+    return ERR_OK;
 }
 
 static void open_gateway(struct engine *engine, struct gateway *gateway)
@@ -118,24 +170,15 @@ static void open_gateway(struct engine *engine, struct gateway *gateway)
 enum errc server_start(struct engine *engine, struct server **out, struct error *err)
 {
     const struct settings *settings = engine->settings;
-    struct sockaddr_storage address = {0};
-    socklen_t address_size = 0;
     struct server *server = xcalloc(1, sizeof *server);
+    pthread_mutex_init(&server->lock, NULL);
+    clock_cond_init(&server->ended);
     open_gateway(engine, &server->gateway);
-    if (settings_address(settings->listen, &address, &address_size, err) != ERR_OK ||
-        read_tls(server, settings, err) != ERR_OK) {
+    if (read_tls(server, settings, err) != ERR_OK || start_daemon(server, err) != ERR_OK ||
+        start_listener(server, settings->listen, err) != ERR_OK) {
         server_stop(server);
         return err->code;
     }
-    errno = 0;
-    start_daemon(server, &address);
-    if (server->daemon == NULL) {
-        fail(err, ERR_SETTINGS, errno, "cannot listen on %s%s", settings->listen,
-             server->certificate ? " with the certificate and key of the configuration" : "");
-        server_stop(server);
-        return err->code;
-    }
-    log_address(server, settings->listen);
     *out = server;
     return ERR_OK;
 }
@@ -143,27 +186,41 @@ enum errc server_start(struct engine *engine, struct server **out, struct error 
 void server_drain(struct server *server)
 {
     jobs_close(server->gateway.jobs);
-    /* Quiescing gives the listening socket back; open connections live on. */
-    MHD_socket listener = MHD_quiesce_daemon(server->daemon);
-    if (listener != MHD_INVALID_SOCKET)
-        close(listener);
+    listener_close(server->listener);
+    server->listener = NULL;
 }
 
 void server_cancel(struct server *server)
 {
+    pthread_mutex_lock(&server->lock);
+    server->cancelled = true;
+    pthread_mutex_unlock(&server->lock);
     jobs_cancel(server->gateway.jobs);
 }
 
 bool server_wait(struct server *server, int64_t ms)
 {
-    return jobs_wait(server->gateway.jobs, ms);
+    struct timespec until = clock_deadline(ms);
+    int rc = 0;
+    if (!jobs_wait(server->gateway.jobs, ms))
+        return false;
+    pthread_mutex_lock(&server->lock);
+    while (server->exchanges > 0 && !server->cancelled && rc == 0)
+        rc = pthread_cond_timedwait(&server->ended, &server->lock, &until);
+    bool none = server->exchanges == 0 || server->cancelled;
+    pthread_mutex_unlock(&server->lock);
+    return none;
 }
 
 void server_stop(struct server *server)
 {
+    listener_close(server->listener);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
     jobs_free(server->gateway.jobs);
+    pthread_cond_destroy(&server->ended);
+    pthread_mutex_destroy(&server->lock);
+    free(server->tls_answer);
     free(server->certificate);
     free(server->key);
     free(server);

@@ -2,8 +2,9 @@
  * The HTTP server: libmicrohttpd with poll and a small pool of threads that never block.
  *
  * Lifecycle: server_start, any number of requests, server_drain (no new work is taken; /readyz
- * turns 503), server_wait until what runs has ended, server_stop. server_cancel ends what runs
- * early; every client still gets its answer.
+ * turns 503; connections end with their next answer), server_wait until what runs has ended and
+ * every answer is sent, server_stop. server_cancel ends what runs early; every client still gets
+ * its answer, but downloads are no longer waited for.
  *
  * Threads: the HTTP threads only move bytes into rings and answer; what takes longer is a job
  * with a thread of its own (gateway/jobs.h). The functions here are called by one thread, the one
