@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum errc batch_begin(struct store *store, enum durability durability, struct batch **out,
                       struct error *err)
@@ -19,8 +20,8 @@ enum errc batch_begin(struct store *store, enum durability durability, struct ba
     batch->store = store;
     batch->durability = durability;
     batch->folder_fd = -1;
-    snprintf(batch->name, sizeof batch->name, "%" PRIu64,
-             (uint64_t)atomic_fetch_add(&store->next_batch, 1));
+    batch->serial = (uint64_t)atomic_fetch_add(&store->next_batch, 1);
+    snprintf(batch->name, sizeof batch->name, "%" PRIu64, batch->serial);
     *out = batch;
     return ERR_OK;
 }
@@ -43,6 +44,7 @@ void batch_abort(struct batch *batch)
     remove_staging(batch);
     for (size_t i = 0; i < batch->reference_count; i++)
         free(batch->references[i].media_type);
+    batch_free_front(batch);
     free(batch->references);
     free(batch->layers);
     free(batch->starts);
@@ -51,8 +53,7 @@ void batch_abort(struct batch *batch)
     free(batch);
 }
 
-/* Room for one more item in an array, NULL when the batch has its limit. */
-static void *grow(void *items, size_t count, size_t *capacity, size_t item_size, struct error *err)
+void *batch_grow(void *items, size_t count, size_t *capacity, size_t item_size, struct error *err)
 {
     if (count == BATCH_ITEMS_MAX) {
         fail(err, ERR_ARCHIVE_TOO_LARGE, 0, "more than %d blobs or records in one image",
@@ -63,6 +64,11 @@ static void *grow(void *items, size_t count, size_t *capacity, size_t item_size,
         return items;
     *capacity = *capacity ? 2 * *capacity : 16;
     return xrealloc(items, *capacity, item_size);
+}
+
+void batch_make_durable(struct batch *batch)
+{
+    batch->durability = BATCH_DURABLE;
 }
 
 struct batch_blob *batch_find(struct batch *batch, const struct digest *digest)
@@ -85,6 +91,30 @@ void batch_remove_file(struct batch *batch, uint32_t number)
     unlinkat(batch->folder_fd, batch_file_name(number, name), 0);
 }
 
+enum errc batch_open_staging(struct batch *batch, struct error *err)
+{
+    int staging_fd = batch->store->staging_fd;
+    if (batch->folder_fd >= 0)
+        return ERR_OK;
+    if (mkdirat(staging_fd, batch->name, 0700) != 0)
+        return fail(err, ERR_IO, errno, "make folder staging/%s", batch->name);
+    int fd = openat(staging_fd, batch->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, ERR_IO, errno, "open folder staging/%s", batch->name);
+    batch->folder_fd = fd;
+    return ERR_OK;
+}
+
+static enum errc make_room(struct batch *batch, struct error *err)
+{
+    void *grown = batch_grow(batch->blobs, batch->blob_count, &batch->blob_capacity,
+                             sizeof *batch->blobs, err);
+    if (grown == NULL)
+        return err->code;
+    batch->blobs = grown;
+    return ERR_OK;
+}
+
 enum errc batch_add_blob(struct batch *batch, const struct digest *digest, uint64_t size,
                          uint32_t number, struct error *err)
 {
@@ -92,16 +122,30 @@ enum errc batch_add_blob(struct batch *batch, const struct digest *digest, uint6
         batch_remove_file(batch, number);
         return ERR_OK;
     }
-    void *grown =
-        grow(batch->blobs, batch->blob_count, &batch->blob_capacity, sizeof *batch->blobs, err);
-    if (grown == NULL) {
+    if (make_room(batch, err) != ERR_OK) {
         batch_remove_file(batch, number);
         return err->code;
     }
-    batch->blobs = grown;
     batch->blobs[batch->blob_count++] =
         (struct batch_blob){.digest = *digest, .size = size, .number = number};
     return ERR_OK;
+}
+
+enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, uint64_t size,
+                          const struct digest *digest, struct error *err)
+{
+    char own_name[BATCH_NAME_MAX];
+    if (batch_find(batch, digest) != NULL) {
+        if (unlinkat(folder_fd, name, 0) != 0)
+            return fail(err, ERR_IO, errno, "remove a file that the batch has");
+        return ERR_OK;
+    }
+    if (make_room(batch, err) != ERR_OK || batch_open_staging(batch, err) != ERR_OK)
+        return err->code;
+    uint32_t number = batch->next_blob++;
+    if (renameat(folder_fd, name, batch->folder_fd, batch_file_name(number, own_name)) != 0)
+        return fail(err, ERR_IO, errno, "move a file into the batch");
+    return batch_add_blob(batch, digest, size, number, err);
 }
 
 enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, struct digest *digest,
@@ -140,7 +184,7 @@ enum errc batch_hold_blob(struct batch *batch, const struct digest *digest, stru
     if (!found)
         return fail(err, ERR_BLOB_UNKNOWN, 0, "blob %s is not held", digest_text(digest, text));
     void *grown =
-        grow(batch->held, batch->held_count, &batch->held_capacity, sizeof *batch->held, err);
+        batch_grow(batch->held, batch->held_count, &batch->held_capacity, sizeof *batch->held, err);
     if (grown == NULL)
         return err->code;
     batch->held = grown;
@@ -174,8 +218,8 @@ enum errc batch_read_all(struct batch *batch, const struct digest *digest, size_
 void batch_put_layer(struct batch *batch, const struct digest *diff_id,
                      const struct layer_form *form)
 {
-    void *grown = grow(batch->layers, batch->layer_count, &batch->layer_capacity,
-                       sizeof *batch->layers, &batch->error);
+    void *grown = batch_grow(batch->layers, batch->layer_count, &batch->layer_capacity,
+                             sizeof *batch->layers, &batch->error);
     if (grown == NULL)
         return;
     batch->layers = grown;
@@ -184,8 +228,8 @@ void batch_put_layer(struct batch *batch, const struct digest *diff_id,
 
 void batch_put_start(struct batch *batch, const struct digest *start, const struct digest *diff_id)
 {
-    void *grown = grow(batch->starts, batch->start_count, &batch->start_capacity,
-                       sizeof *batch->starts, &batch->error);
+    void *grown = batch_grow(batch->starts, batch->start_count, &batch->start_capacity,
+                             sizeof *batch->starts, &batch->error);
     if (grown == NULL)
         return;
     batch->starts = grown;
@@ -206,8 +250,8 @@ void batch_put_reference(struct batch *batch, const struct reference *ref,
              MEDIA_TYPE_MAX - 1);
         return;
     }
-    void *grown = grow(batch->references, batch->reference_count, &batch->reference_capacity,
-                       sizeof *batch->references, &batch->error);
+    void *grown = batch_grow(batch->references, batch->reference_count, &batch->reference_capacity,
+                             sizeof *batch->references, &batch->error);
     if (grown == NULL)
         return;
     batch->references = grown;

@@ -15,10 +15,10 @@
  * always: for whatever is promised to survive. BATCH_VOLATILE: no wait for the disk; for
  * synchronous pushes, which promise nothing until the registries have it. A durable batch also
  * makes durable what it depends on in the store: blobs it brought that were there already, those of
- * batch_hold_blob(), and what its layers and references point to (not what a manifest that was
- * there already names in turn: hold those).
+ * batch_hold_blob(), and what its layers, references and repositories point to (not what a manifest
+ * that was there already names in turn: hold those).
  *
- * Limits: BATCH_ITEMS_MAX blobs, held blobs, layers and references each; beyond it
+ * Limits: BATCH_ITEMS_MAX blobs, held blobs and records of each kind; beyond it
  * ERR_ARCHIVE_TOO_LARGE.
  *
  * Threads: a batch belongs to one thread at a time.
@@ -49,7 +49,8 @@ void batch_abort(struct batch *batch);
 void batch_make_durable(struct batch *batch);
 
 /* The complete file `name` of the folder `folder_fd`, on the store's file system, becomes a blob of
- * the batch: it is moved. `digest` is of its `size` bytes. On failure it is where it was. */
+ * the batch: it is moved. `digest` is of its `size` bytes. On failure it is where it was. Of a blob
+ * that the batch has already it is removed. */
 enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, uint64_t size,
                           const struct digest *digest, struct error *err);
 

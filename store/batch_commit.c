@@ -104,14 +104,26 @@ static enum errc plan_layers(struct plan *plan, struct error *err)
     return ERR_OK;
 }
 
+static enum errc plan_front(struct plan *plan, struct error *err)
+{
+    struct batch *batch = plan->batch;
+    for (size_t i = 0; i < batch->member_count; i++)
+        if (plan_required(plan, &batch->members[i].digest, err) != ERR_OK)
+            return error_wrap(err, "repository %s", batch->members[i].repository);
+    for (size_t i = 0; i < batch->manifest_count; i++)
+        if (plan_required(plan, &batch->manifests[i].record.manifest.digest, err) != ERR_OK)
+            return error_wrap(err, "manifest in repository %s", batch->manifests[i].repository);
+    return ERR_OK;
+}
+
 static enum errc plan_all(struct plan *plan, struct error *err)
 {
     struct batch *batch = plan->batch;
     plan->placed = xcalloc(batch->blob_count, sizeof *plan->placed);
     plan->repairs = xcalloc(batch->blob_count, sizeof *plan->repairs);
-    plan->kept =
-        xcalloc(batch->blob_count + batch->held_count + batch->layer_count + batch->reference_count,
-                sizeof *plan->kept);
+    plan->kept = xcalloc(batch->blob_count + batch->held_count + batch->layer_count +
+                             batch->reference_count + batch->member_count + batch->manifest_count,
+                         sizeof *plan->kept);
     for (size_t i = 0; i < batch->blob_count; i++)
         if (plan_blob(plan, &batch->blobs[i], err) != ERR_OK)
             return err->code;
@@ -121,6 +133,8 @@ static enum errc plan_all(struct plan *plan, struct error *err)
     for (size_t i = 0; i < batch->reference_count; i++)
         if (plan_required(plan, &batch->references[i].manifest, err) != ERR_OK)
             return error_wrap(err, "reference to a manifest");
+    if (plan_front(plan, err) != ERR_OK)
+        return err->code;
     return plan_layers(plan, err);
 }
 
@@ -252,6 +266,7 @@ static enum errc record_all(const struct plan *plan, struct error *err)
     record_placed(plan, now_s, &change);
     record_kept(plan, now_s, &change);
     record_metadata(plan->batch, now_s, &change);
+    batch_record_front(plan->batch, now_s, &change);
     if (change.first == NULL)
         return ERR_OK;
     return writer_submit(plan->batch->store->writer, &change, err);

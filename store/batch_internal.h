@@ -1,11 +1,12 @@
 /*
- * The inside of a batch, for batch.c, blob_writer.c and batch_commit.c.
+ * The inside of a batch, for batch.c, batch_front.c, blob_writer.c and batch_commit.c.
  */
 #ifndef SLIPWAY_STORE_BATCH_INTERNAL_H
 #define SLIPWAY_STORE_BATCH_INTERNAL_H
 
 #include "store/batch.h"
 #include "store/internal.h"
+#include "store/records_front.h"
 
 #define BATCH_NAME_MAX 24
 
@@ -32,9 +33,22 @@ struct batch_reference {
     char *media_type; /* owned */
 };
 
+struct batch_member {
+    char *repository; /* owned */
+    struct digest digest;
+};
+
+struct batch_manifest {
+    char *repository; /* owned */
+    char *tag;        /* owned; NULL: none */
+    struct manifest_record record;
+    char *descriptor; /* owned; with a subject */
+};
+
 struct batch {
     struct store *store;
     enum durability durability;
+    uint64_t serial; /* of all batches of this process */
     char name[BATCH_NAME_MAX];
     int folder_fd; /* staging/NAME; -1 until a blob needs it */
     uint32_t next_blob;
@@ -49,8 +63,22 @@ struct batch {
     size_t start_count, start_capacity;
     struct batch_reference *references;
     size_t reference_count, reference_capacity;
+    struct batch_member *members;
+    size_t member_count, member_capacity;
+    struct batch_manifest *manifests;
+    size_t manifest_count, manifest_capacity;
     struct error error; /* of a call that could not report it: the commit's failure */
 };
+
+/* Room for one more item in an array, NULL when the batch has its limit. */
+void *batch_grow(void *items, size_t count, size_t *capacity, size_t item_size, struct error *err);
+
+/* Make the staging folder, once. */
+enum errc batch_open_staging(struct batch *batch, struct error *err);
+
+/* What batch_front.c has put aside for the commit. */
+void batch_record_front(const struct batch *batch, uint64_t now_s, struct change *change);
+void batch_free_front(struct batch *batch);
 
 /* The blob of this batch, NULL when it is not in it. */
 struct batch_blob *batch_find(struct batch *batch, const struct digest *digest);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
 /* A durable blob's pages are sent to the disk while more is written, so that the sync at commit has
  * little left to wait for. */
@@ -18,24 +17,10 @@ struct blob_writer {
     struct error error;
 };
 
-static enum errc open_staging(struct batch *batch, struct error *err)
-{
-    int staging_fd = batch->store->staging_fd;
-    if (batch->folder_fd >= 0)
-        return ERR_OK;
-    if (mkdirat(staging_fd, batch->name, 0700) != 0)
-        return fail(err, ERR_IO, errno, "make folder staging/%s", batch->name);
-    int fd = openat(staging_fd, batch->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return fail(err, ERR_IO, errno, "open folder staging/%s", batch->name);
-    batch->folder_fd = fd;
-    return ERR_OK;
-}
-
 enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct error *err)
 {
     char name[BATCH_NAME_MAX];
-    if (open_staging(batch, err) != ERR_OK)
+    if (batch_open_staging(batch, err) != ERR_OK)
         return err->code;
     uint32_t number = batch->next_blob++;
     int fd = openat(batch->folder_fd, batch_file_name(number, name),

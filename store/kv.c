@@ -17,6 +17,13 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_ASSOCIATED] = "associated",
     [KV_LEARNED] = "learned",
     [KV_STARTS] = "starts",
+    [KV_MEMBERS] = "members",
+    [KV_HOLDERS] = "holders",
+    [KV_MANIFESTS] = "manifests",
+    [KV_TAGS] = "tags",
+    [KV_REFERRERS] = "referrers",
+    [KV_SESSIONS] = "sessions",
+    [KV_PUSHES] = "pushes",
 };
 
 _Static_assert((int)KV_TABLE_COUNT <= KV_TABLES_MAX, "raise KV_TABLES_MAX");
@@ -204,20 +211,36 @@ enum errc kv_cursor_open(const struct kv_txn *txn, enum kv_table table, struct k
     return ERR_OK;
 }
 
-static MDB_cursor_op next_step(struct kv_cursor *cursor)
+void kv_cursor_seek(struct kv_cursor *cursor, struct kv_slice key)
 {
-    if (cursor->started)
-        return MDB_NEXT;
+    assert(key.size >= cursor->prefix.size && key.size > 0 && key.size <= KV_KEY_MAX);
+    cursor->seek = key;
+}
+
+/* How to get to the next entry; *from is the key that it takes. */
+static MDB_cursor_op next_step(struct kv_cursor *cursor, MDB_val *from)
+{
+    struct kv_slice start = cursor->prefix;
+    bool go_on = cursor->started;
+    if (cursor->seek.size > 0) {
+        start = cursor->seek;
+        cursor->seek.size = 0;
+        go_on = false;
+    }
     cursor->started = true;
-    return cursor->prefix.size > 0 ? MDB_SET_RANGE : MDB_FIRST;
+    *from = to_val(start);
+    if (go_on)
+        return MDB_NEXT;
+    return start.size > 0 ? MDB_SET_RANGE : MDB_FIRST;
 }
 
 enum errc kv_cursor_next(struct kv_cursor *cursor, struct kv_slice *key, struct kv_slice *value,
                          bool *more, struct error *err)
 {
-    MDB_val k = to_val(cursor->prefix);
+    MDB_val k;
+    MDB_cursor_op step = next_step(cursor, &k);
     MDB_val v;
-    int rc = mdb_cursor_get(cursor->handle, &k, &v, next_step(cursor));
+    int rc = mdb_cursor_get(cursor->handle, &k, &v, step);
     if (rc != 0 && rc != MDB_NOTFOUND)
         return kv_fail(err, rc, "list the metadata");
     size_t wanted = cursor->prefix.size;

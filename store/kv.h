@@ -42,6 +42,13 @@ enum kv_table {
     KV_ASSOCIATED,
     KV_LEARNED,
     KV_STARTS,
+    KV_MEMBERS,
+    KV_HOLDERS,
+    KV_MANIFESTS,
+    KV_TAGS,
+    KV_REFERRERS,
+    KV_SESSIONS,
+    KV_PUSHES,
     KV_TABLE_COUNT
 };
 
@@ -98,12 +105,13 @@ enum errc kv_delete(struct kv_txn *txn, enum kv_table table, struct kv_slice key
 struct kv_cursor {
     void *handle;
     struct kv_slice prefix;
+    struct kv_slice seek; /* size 0: go on where it is */
     bool started;
 };
 
 #define KV_CURSOR_INIT                                                                             \
     {                                                                                              \
-        NULL, {NULL, 0}, false                                                                     \
+        NULL, {NULL, 0}, {NULL, 0}, false                                                          \
     }
 #define autocursor __attribute__((cleanup(kv_cursor_close)))
 
@@ -112,6 +120,9 @@ enum errc kv_cursor_open(const struct kv_txn *txn, enum kv_table table, struct k
 /* *more false, the others untouched, after the last. */
 enum errc kv_cursor_next(struct kv_cursor *cursor, struct kv_slice *key, struct kv_slice *value,
                          bool *more, struct error *err);
+/* Let the next kv_cursor_next() give the first entry whose key is `key` or behind it. `key` begins
+ * with the prefix; borrowed until then. */
+void kv_cursor_seek(struct kv_cursor *cursor, struct kv_slice key);
 /* Before its transaction ends; declare it after the transaction, then scopes do it. */
 void kv_cursor_close(struct kv_cursor *cursor);
 

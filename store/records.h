@@ -20,6 +20,18 @@
  *     associated  digest                              layer digest
  *     learned     host, text                          way of uploading u8, body limit u64
  *     starts      digest of a file's start            diffID digest
+ *     members     repository, 0x00, digest            (nothing: being there is all)
+ *     holders     digest, repository                  (nothing)
+ *     manifests   repository, 0x00, digest            size u64, put u64, number of the put u64,
+ *                                                     has a subject u8, subject digest if it has,
+ *                                                     media type (to the end)
+ *     tags        repository, 0x00, tag               manifest digest
+ *     referrers   repository, 0x00, subject digest,   descriptor, JSON text (to the end)
+ *                 manifest digest
+ *     sessions    id                                  created u64, repository (to the end)
+ *
+ * A repository's name has no byte 0x00 or 0x01, so keys that begin with one and 0x00 are sorted by
+ * name first, and name, 0x01 is behind all of them. The longest key is a referrer's: 386 bytes.
  *
  * Times are seconds since the epoch. A value's version says how to read the rest; a value of a
  * version that is not known, or that is too short or too long, is ERR_STORE and never guessed at.
@@ -38,8 +50,8 @@
 
 #define STORE_SCHEMA 1u
 
-/* The longest value: a reference's. */
-#define RECORD_VALUE_MAX (1 + 1 + DIGEST_BYTES_MAX + 8 + MEDIA_TYPE_MAX)
+/* The longest value: a manifest's. */
+#define RECORD_VALUE_MAX (1 + 3 * 8 + 1 + 1 + DIGEST_BYTES_MAX + MEDIA_TYPE_MAX)
 
 struct record_key {
     size_t size;

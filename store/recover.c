@@ -2,11 +2,14 @@
 
 #include "base/log.h"
 #include "store/blob_files.h"
+#include "store/records_front.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void init_essential(struct change *change)
@@ -164,27 +167,39 @@ static enum errc is_durable(const struct kv_txn *txn, const struct digest *diges
     return ERR_OK;
 }
 
-/* Whether what the record is about is durable. */
-static enum errc record_is_durable(const struct kv_txn *txn, enum kv_table table,
-                                   struct kv_slice key, struct kv_slice value, bool *durable,
-                                   struct error *err)
+/* The blob without which the record is of no use. */
+static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct kv_slice value,
+                                struct digest *out, struct error *err)
 {
-    struct digest digest;
     struct layer_form form;
     struct named_manifest named;
-    if (table == KV_BLOBS) {
-        if (blob_key_decode(key, &digest, err) != ERR_OK)
-            return err->code;
-    } else if (table == KV_LAYERS) {
+    char text[REPOSITORY_NAME_MAX + 1];
+    switch (table) {
+    case KV_BLOBS:
+        return blob_key_decode(key, out, err);
+    case KV_LAYERS:
         if (layer_decode(key, value, &form, err) != ERR_OK)
             return err->code;
-        digest = form.digest;
-    } else {
+        *out = form.digest;
+        return ERR_OK;
+    case KV_REFERENCES:
         if (reference_decode(key, value, &named, err) != ERR_OK)
             return err->code;
-        digest = named.manifest;
+        *out = named.manifest;
+        return ERR_OK;
+    case KV_MEMBERS:
+    case KV_MANIFESTS:
+        return repository_digest_decode(key, text, out, err);
+    case KV_HOLDERS:
+        return holder_decode(key, out, err);
+    case KV_TAGS:
+        return tag_decode(key, value, text, out, err);
+    case KV_REFERRERS:
+        return referrer_key_decode(key, out, err);
+    default:
+        assert(!"a table whose records are about a blob");
+        abort();
     }
-    return is_durable(txn, &digest, durable, err);
 }
 
 static enum errc drop_records(struct store *store, enum kv_table table, struct change *change,
@@ -204,7 +219,9 @@ static enum errc drop_records(struct store *store, enum kv_table table, struct c
             return err->code;
         if (!more)
             return ERR_OK;
-        if (record_is_durable(&txn, table, key, value, &durable, err) != ERR_OK)
+        struct digest digest;
+        if (blob_of_record(table, key, value, &digest, err) != ERR_OK ||
+            is_durable(&txn, &digest, &durable, err) != ERR_OK)
             return err->code;
         if (durable)
             continue;
@@ -216,17 +233,18 @@ static enum errc drop_records(struct store *store, enum kv_table table, struct c
 static enum errc drop_what_is_in_doubt(struct store *store, struct change *change,
                                        struct error *err)
 {
+    static const enum kv_table tables[] = {KV_BLOBS,   KV_LAYERS,    KV_REFERENCES, KV_MEMBERS,
+                                           KV_HOLDERS, KV_MANIFESTS, KV_TAGS,       KV_REFERRERS};
     size_t blobs = 0;
-    size_t layers = 0;
-    size_t references = 0;
-    if (sweep_files(store, err) != ERR_OK ||
-        drop_records(store, KV_BLOBS, change, &blobs, err) != ERR_OK ||
-        drop_records(store, KV_LAYERS, change, &layers, err) != ERR_OK ||
-        drop_records(store, KV_REFERENCES, change, &references, err) != ERR_OK)
+    size_t others = 0;
+    enum errc rc = sweep_files(store, err);
+    for (size_t i = 0; rc == ERR_OK && i < sizeof tables / sizeof tables[0]; i++)
+        rc = drop_records(store, tables[i], change, tables[i] == KV_BLOBS ? &blobs : &others, err);
+    if (rc != ERR_OK)
         return error_wrap(err, "recover the data folder %s", store->path);
     log_info("the machine went down while %s was in use: dropped %zu blobs that were not durable, "
-             "%zu layer records and %zu references to them",
-             store->path, blobs, layers, references);
+             "and %zu records of layers, names and repositories that need them",
+             store->path, blobs, others);
     return ERR_OK;
 }
 
