@@ -174,7 +174,7 @@ static enum errc parse_referrers_page(const struct query *query, struct referrer
 /* distribution-spec, "Listing Referrers" */
 static enum errc list_referrers(struct front_request *front, struct reply *reply, struct error *err)
 {
-    struct referrers_page page;
+    struct referrers_page page = {0};
     struct name_list list = {.count = 0};
     if (parse_referrers_page(&front->query, &page, err) != ERR_OK ||
         repository_referrers(front->gateway->engine->store, front->path.repository,
