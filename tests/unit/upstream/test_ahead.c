@@ -92,6 +92,17 @@ static enum errc push_with_known(struct scene *scene, const struct descriptor *m
     return code;
 }
 
+static bool is_recorded(struct scene *scene, const struct digest *layer)
+{
+    struct error err = ERROR_INIT;
+    struct association_list *list = xcalloc(1, sizeof *list);
+    autofree char *here = xasprintf("%s/team/app", scene->host);
+    assert_int_equal(associations_get(scene->test->store, layer, list, &err), ERR_OK);
+    bool recorded = list->count == 1 && strcmp(list->items[0].source, here) == 0;
+    free(list);
+    return recorded;
+}
+
 /* --- ahead, and what a push does then --- */
 
 static void what_was_sent_ahead_is_not_sent_by_the_push(void **state)
@@ -152,6 +163,7 @@ static void a_push_joins_what_is_under_way(void **state)
     assert_int_equal(scene.test->result.state, PUSH_PUSHED);
     assert_int_equal(scene.test->result.layers.existed, 1);
     assert_int_equal(http_double_count(scene.http, "PUT " UPLOADS), 2);
+    assert_true(is_recorded(&scene, &image.diff_ids[0]));
     scene_close(&scene);
 }
 
@@ -205,6 +217,30 @@ static void a_known_layer_is_mounted(void **state)
     assert_int_equal(associations_get(scene.test->store, &image.diff_ids[0], list, &err), ERR_OK);
     assert_int_equal(list->count, 2);
     free(list);
+    scene_close(&scene);
+}
+
+/* So that a later push to another repository can mount it. */
+static void a_push_records_the_diff_id(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open(&scene, FAKE_OPEN, NULL);
+    struct made_image image = push_test_image(scene.test, "a", LAYER_BYTES);
+    send_layer(&scene, &image.layers[0], LAYER_BYTES);
+    WAIT_UNTIL(&scene, knows(&scene, &image.layers[0]));
+    assert_true(is_recorded(&scene, &image.layers[0]));
+    assert_false(is_recorded(&scene, &image.diff_ids[0]));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(push_with_known(&scene, &image.manifest), ERR_OK);
+        assert_true(is_recorded(&scene, &image.diff_ids[0]));
+    }
+    struct digest layer;
+    struct error err = ERROR_INIT;
+    bool found = false;
+    assert_int_equal(associations_layer(scene.test->store, &image.layers[0], &found, &layer, &err),
+                     ERR_OK);
+    assert_true(found && digest_equal(&layer, &image.diff_ids[0]));
     scene_close(&scene);
 }
 
@@ -343,6 +379,7 @@ int main(void)
         cmocka_unit_test(what_was_wrong_is_asked_for_again),
         cmocka_unit_test(credentials_are_those_of_the_target),
         cmocka_unit_test(a_known_layer_is_mounted),
+        cmocka_unit_test(a_push_records_the_diff_id),
         cmocka_unit_test(a_refusal_is_only_a_blob_less),
         cmocka_unit_test(a_registry_that_is_away_costs_nothing),
         cmocka_unit_test(a_slow_registry_holds_up_no_other),
