@@ -103,11 +103,12 @@ static enum errc check_references(const struct manifest_job *self, struct error 
     }
     if (missing == NULL)
         return ERR_OK;
-    char text[DIGEST_TEXT_MAX];
+    char digest[DIGEST_TEXT_MAX];
     return fail(err, ERR_MANIFEST_BLOB_UNKNOWN, 0,
-                "%s does not have %zu of what the manifest refers to, the first is %s[%zu]: %s",
-                self->repository, count, missing->member, missing->position,
-                digest_text(&missing->descriptor->digest, text));
+                "%s lacks %zu of what the manifest refers to, first of all number %zu of its "
+                "\"%s\", %s",
+                self->repository, count, missing->position, missing->member,
+                digest_text(&missing->descriptor->digest, digest));
 }
 
 static enum errc take_manifest(struct job *job, struct manifest_job *self, struct error *err)
