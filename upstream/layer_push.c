@@ -45,12 +45,18 @@ static void recall(struct way *way)
     }
 }
 
-/* The layer is in the target repository as these credentials see it. */
-static void remember(struct way *way)
+static struct association in_target(const struct way *way)
 {
     struct association here = {.digest = way->layer->blob->digest};
     snprintf(here.source, sizeof here.source, "%s/%s", way->rules.host, way->rules.path);
     association_sign(&here, way->rules.key);
+    return here;
+}
+
+/* The layer is in the target repository as these credentials see it. */
+static void remember(struct way *way)
+{
+    const struct association here = in_target(way);
     struct error err = ERROR_INIT;
     if (associations_add(way->push->store, &way->layer->layer, &here, &err) != ERR_OK)
         log_warn("layer %s: not recorded that it is in %s: %s", way->layer->id, here.source,
@@ -219,6 +225,18 @@ static enum errc find_or_send(struct way *way, struct error *err)
     return ERR_OK;
 }
 
+static struct way way_of(struct push *push, const struct push_layer *layer)
+{
+    return (struct way){
+        .push = push,
+        .layer = layer,
+        .rules = {.host = push->repository->endpoint->host->name,
+                  .path = push->repository->path,
+                  .key = &push->key,
+                  .only = &layer->blob->digest},
+    };
+}
+
 enum errc layer_attempt(struct push *push, const struct push_layer *layer,
                         struct unfinished_upload *upload, struct error *err)
 {
@@ -227,18 +245,21 @@ enum errc layer_attempt(struct push *push, const struct push_layer *layer,
     if (push_knows(push, &layer->blob->digest))
         return ended(push, layer, LAYER_EXISTED, "Layer already exists");
 
-    struct repository *repository = push->repository;
-    struct way way = {
-        .push = push,
-        .layer = layer,
-        .upload = upload,
-        .rules = {.host = repository->endpoint->host->name,
-                  .path = repository->path,
-                  .key = &push->key,
-                  .only = &layer->blob->digest},
-    };
-    registry_client_open(&way.client, repository, &push->stop);
+    struct way way = way_of(push, layer);
+    way.upload = upload;
+    registry_client_open(&way.client, push->repository, &push->stop);
     enum errc code = find_or_send(&way, err);
     registry_client_close(&way.client);
     return code;
+}
+
+void layer_note(struct push *push, const struct push_layer *layer)
+{
+    struct way way = way_of(push, layer);
+    const struct association here = in_target(&way);
+    recall(&way);
+    for (size_t i = 0; i < way.known.count; i++)
+        if (association_equal(&way.known.items[i], &here))
+            return;
+    remember(&way);
 }

@@ -43,4 +43,8 @@ struct push_layer {
 enum errc layer_attempt(struct push *push, const struct push_layer *layer,
                         struct unfinished_upload *upload, struct error *err);
 
+/* The layer is in the target repository, however that came to be known: by somebody else's
+ * transfer, say, that had no diffID for it (upstream/ahead.h). Remember it, unless it is. */
+void layer_note(struct push *push, const struct push_layer *layer);
+
 #endif

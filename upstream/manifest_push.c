@@ -63,9 +63,13 @@ static void list_layers(const struct manifest *manifest, const struct image_conf
 static enum errc push_layer(struct push *push, const struct push_layer *layer, struct error *err)
 {
     struct unfinished_upload none = {.begun = false};
-    if (layer->blob->foreign || push_knows(push, &layer->blob->digest))
-        return layer_attempt(push, layer, &none, err);
-    return transfers_push(push, layer, layer_attempt, err);
+    bool foreign = layer->blob->foreign;
+    enum errc code = foreign || push_knows(push, &layer->blob->digest)
+                         ? layer_attempt(push, layer, &none, err)
+                         : transfers_push(push, layer, layer_attempt, err);
+    if (code == ERR_OK && !foreign)
+        layer_note(push, layer);
+    return code;
 }
 
 static void push_one_layer(void *self, size_t index)

@@ -239,11 +239,11 @@ static void start(struct transfer *transfer)
     }
 }
 
-/* Are these two one transfer? */
+/* Are these two one transfer? What the blob is to those who want it there does not matter. */
 static bool is_same(const struct transfer *a, const struct transfer *b)
 {
     return a->repository.endpoint == b->repository.endpoint && a->push.store == b->push.store &&
-           a->attempt == b->attempt && digest_equal(&a->blob.digest, &b->blob.digest) &&
+           digest_equal(&a->blob.digest, &b->blob.digest) &&
            digest_equal(&a->credentials_digest, &b->credentials_digest) &&
            strcmp(a->path, b->path) == 0;
 }
@@ -341,7 +341,6 @@ static void count_work(struct push *push, const struct push_result *done)
     for (unsigned end = 0; end < sizeof counts / sizeof counts[0]; end++)
         for (unsigned i = 0; i < counts[end]; i++)
             push_count_layer(push, (enum layer_end)end);
-    push_count_bytes(push, done->bytes_uploaded);
 }
 
 static void tell_end(const struct watcher *watcher, const char *words)
@@ -362,10 +361,15 @@ static enum errc take_end(struct transfer *transfer, struct watcher *watcher, st
         return err->code;
     }
     push_learn(push, &transfer->blob.digest);
-    if (transfer->credited == watcher) {
+    bool credited = transfer->credited == watcher;
+    if (credited)
+        push_count_bytes(push, transfer->result.bytes_uploaded);
+    if (watcher->layer->id[0] == '\0')
+        return ERR_OK;
+    if (credited && is_counted(&transfer->result)) {
         count_work(push, &transfer->result);
         tell_end(watcher, transfer->last_words);
-    } else if (is_counted(&transfer->result)) {
+    } else {
         push_count_layer(push, LAYER_EXISTED);
         tell_end(watcher, "Layer already exists");
     }

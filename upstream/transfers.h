@@ -47,7 +47,9 @@ typedef enum errc transfer_attempt(struct push *push, const struct push_layer *l
  * the others count that the layer existed and are told "Layer already exists". The attempts count
  * for all. Errors: ERR_CANCELLED when `push` is stopped; those of the last attempt, to each.
  *
- * Without an id in `layer` nothing is told.
+ * Without an id in `layer` (a config) nothing is told and only bytes and attempts are counted. What
+ * one takes for a config another one may take for a layer; it is the same transfer, by the attempt
+ * of whoever came first.
  */
 enum errc transfers_push(struct push *push, const struct push_layer *layer,
                          transfer_attempt *attempt, struct error *err);

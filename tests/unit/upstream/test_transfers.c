@@ -78,10 +78,14 @@ static enum errc attempt(struct push *push, const struct push_layer *layer,
     return ERR_OK;
 }
 
-static enum errc other_attempt(struct push *push, const struct push_layer *layer,
-                               struct unfinished_upload *upload, struct error *err)
+/* As that of a config, which is no layer. */
+static enum errc uncounted_attempt(struct push *push, const struct push_layer *layer,
+                                   struct unfinished_upload *upload, struct error *err)
 {
-    return attempt(push, layer, upload, err);
+    struct push_result counted = *push->result;
+    enum errc code = attempt(push, layer, upload, err);
+    push->result->layers.uploaded = counted.layers.uploaded;
+    return code;
 }
 
 /* --- pushes --- */
@@ -277,12 +281,13 @@ static void test_what_is_not_the_same(void **state)
     (void)state;
     box_reset(true);
     struct pusher *pushers[] = {
-        pusher_new("a", "one", "x"),   pusher_new("b", "path", "x"), pusher_new("a", "blob", "y"),
-        pusher_new("a", "other", "x"), pusher_new("a", "user", "x"),
+        pusher_new("a", "one", "x"),
+        pusher_new("b", "path", "x"),
+        pusher_new("a", "blob", "y"),
+        pusher_new("a", "user", "x"),
     };
     enum { COUNT = sizeof pushers / sizeof pushers[0] };
-    pushers[3]->attempt = other_attempt;
-    pushers[4]->credentials.username = xstrdup("somebody");
+    pushers[3]->credentials.username = xstrdup("somebody");
     for (int i = 0; i < COUNT; i++)
         pusher_start(pushers[i]);
     box_wait_calls(COUNT);
@@ -293,6 +298,38 @@ static void test_what_is_not_the_same(void **state)
         pusher_free(pushers[i]);
     }
     assert_int_equal(box.calls, COUNT);
+}
+
+/* A blob without a name is no layer to its push, whatever it is to the transfer. */
+static void expect_nameless(transfer_attempt *by)
+{
+    box_reset(true);
+    struct pusher *nameless = pusher_new("a", "one", "x");
+    struct pusher *layer = pusher_new("a", "two", "x");
+    nameless->layer.id[0] = '\0';
+    nameless->attempt = by;
+    pusher_start(nameless);
+    box_wait_calls(1);
+    pusher_start(layer);
+    wait_watching(layer);
+    box_release();
+    pusher_join(nameless, ERR_OK);
+    pusher_join(layer, ERR_OK);
+    assert_int_equal(box.calls, 1);
+    assert_int_equal(nameless->result.layers.uploaded + nameless->result.layers.existed, 0);
+    assert_int_equal(nameless->result.bytes_uploaded, BYTES);
+    assert_string_equal(nameless->events, "");
+    expect_counts(layer, 1, 0, 1);
+    assert_non_null(strstr(layer->events, "Layer already exists\n"));
+    pusher_free(nameless);
+    pusher_free(layer);
+}
+
+static void test_a_config_shares_its_transfer(void **state)
+{
+    (void)state;
+    expect_nameless(attempt);
+    expect_nameless(uncounted_attempt);
 }
 
 static void test_no_more_at_a_time_than_the_gate_allows(void **state)
@@ -464,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_cancelling_one_does_not_hurt_the_other),
         cmocka_unit_test(test_cancelling_all_stops_it),
         cmocka_unit_test(test_what_is_not_the_same),
+        cmocka_unit_test(test_a_config_shares_its_transfer),
         cmocka_unit_test(test_no_more_at_a_time_than_the_gate_allows),
         cmocka_unit_test(test_attempts_are_shared),
         cmocka_unit_test(test_failures),
