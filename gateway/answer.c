@@ -34,10 +34,9 @@ static char *print_and_drop(json_t *value)
     return text;
 }
 
-char *answer_error_as(const char *code, const struct error *err)
+/* `detail` is taken. */
+static char *print_error(const char *code, const struct error *err, json_t *detail)
 {
-    json_t *detail = json_object();
-    set_text(detail, "party", party_name(error_party(err->code)));
     json_t *item = json_object();
     set_text(item, "code", code);
     set_text(item, "message", err->text);
@@ -49,9 +48,28 @@ char *answer_error_as(const char *code, const struct error *err)
     return print_and_drop(root);
 }
 
+char *answer_error_as(const char *code, const struct error *err)
+{
+    json_t *detail = json_object();
+    set_text(detail, "party", party_name(error_party(err->code)));
+    return print_error(code, err, detail);
+}
+
 char *answer_error(const struct error *err)
 {
     return answer_error_as(error_name(err->code), err);
+}
+
+char *answer_missing(const struct error *err, const struct digest *diff_ids, size_t count)
+{
+    json_t *detail = json_object();
+    json_t *list = json_array();
+    char text[DIGEST_TEXT_MAX];
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_string(digest_text(&diff_ids[i], text)));
+    set_text(detail, "party", party_name(error_party(err->code)));
+    json_object_set_new(detail, "diff_ids", list);
+    return print_error(error_name(err->code), err, detail);
 }
 
 static json_t *failure_value(const struct error *err)

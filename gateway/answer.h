@@ -12,6 +12,9 @@ char *answer_error(const struct error *err);
 /* The same with another code than the error's own. */
 char *answer_error_as(const char *code, const struct error *err);
 
+/* The same, with what is missing in detail.diff_ids. */
+char *answer_missing(const struct error *err, const struct digest *diff_ids, size_t count);
+
 /* The push object of a report that has results. */
 char *answer_report(const struct push_report *report);
 

@@ -173,6 +173,7 @@ static enum errc take_into(struct engine *engine, const struct push_order *order
         report->manifest = chosen.manifest;
         report->config = chosen.config;
         report->referrers = mem_take(&chosen.referrers);
+        report->referrer_count = chosen.referrer_count;
     }
     chosen_image_deinit(&chosen);
     return rc;

@@ -41,7 +41,8 @@ struct push_report {
     struct descriptor manifest;
     struct digest config;            /* DIGEST_NONE for an index */
     struct push_referrer *referrers; /* owned; the requests point to them */
-    struct push_result *results;     /* owned */
+    size_t referrer_count;
+    struct push_result *results; /* owned */
     size_t count;
     size_t behind; /* the last so many targets are pushed behind the answer: they are in `record` */
     struct push_record record; /* owned; without targets when behind is 0 */

@@ -1,5 +1,6 @@
 /*
- * Archives coming in over HTTP: POST and PUT /v1/images.
+ * Images coming in over HTTP: POST and PUT /v1/images. The body is an archive, or, where its media
+ * type says so, the config of an image whose layers are held (gateway/config_image.h).
  *
  * The request is a job (gateway/jobs.h) that ingests the archive, lets the sender go, then pushes
  * and answers. A failed ingest does not end the connection: what the client still sends is dropped,
@@ -15,7 +16,8 @@
 #include "gateway/routes.h"
 
 /* A route_handler. Refuses wrong parameters and an archive over limits.archive before the client
- * has sent it; ERR_BUSY as job_start(). */
+ * has sent it; ERR_BUSY as job_start(). A config is a job of class JOB_PUSH: its body is small, and
+ * what it costs is the push. */
 struct job *images_post(struct gateway *gateway, const struct request *request,
                         struct reply *reply);
 

@@ -108,15 +108,15 @@ static enum errc watched_pull(void *self, const uint8_t **data, size_t *size, st
     return rc == ERR_OK ? ERR_OK : error_wrap(err, "layer");
 }
 
-static enum errc check_diff_id(const struct layer_order *order, const struct digest *diff_id,
+static enum errc check_diff_id(const struct digest *wanted, const struct digest *diff_id,
                                struct error *err)
 {
     char want[DIGEST_TEXT_MAX];
     char have[DIGEST_TEXT_MAX];
-    if (order->diff_id.algorithm == DIGEST_NONE || digest_equal(&order->diff_id, diff_id))
+    if (wanted->algorithm == DIGEST_NONE || digest_equal(wanted, diff_id))
         return ERR_OK;
     return fail(err, ERR_DIFFID_MISMATCH, 0, "the layer's diffID is %s, not %s",
-                digest_text(diff_id, have), digest_text(&order->diff_id, want));
+                digest_text(diff_id, have), digest_text(wanted, want));
 }
 
 /* What came as a tar is in the form that was asked for, what came compressed is as it came. */
@@ -153,7 +153,7 @@ static enum errc take(struct watch *watch, struct batch *batch, struct held_laye
     if (rc != ERR_OK)
         return rc;
     struct held_layer layer = describe(watch, &result);
-    if (check_diff_id(order, &layer.diff_id, err) != ERR_OK)
+    if (check_diff_id(&order->diff_id, &layer.diff_id, err) != ERR_OK)
         return err->code;
     batch_put_layer(batch, &layer.diff_id, &layer.form);
     if (result.start.algorithm != DIGEST_NONE)
@@ -162,14 +162,46 @@ static enum errc take(struct watch *watch, struct batch *batch, struct held_laye
     return ERR_OK;
 }
 
+static void watch_deinit(struct watch *watch)
+{
+    decoder_free(watch->decoder);
+    digester_free(watch->diff_id);
+    tar_check_deinit(&watch->tar);
+}
+
 enum errc layer_take(const struct layer_order *order, struct source source, struct cancel *cancel,
                      struct batch *batch, struct held_layer *out, struct error *err)
 {
     struct watch watch = {.order = order, .source = source, .cancel = cancel};
     tar_check_init(&watch.tar);
     enum errc rc = take(&watch, batch, out, err);
-    decoder_free(watch.decoder);
-    digester_free(watch.diff_id);
-    tar_check_deinit(&watch.tar);
+    watch_deinit(&watch);
+    return rc;
+}
+
+static enum errc check(struct watch *watch, const struct digest *diff_id, struct error *err)
+{
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    do {
+        if (watched_pull(watch, &data, &size, err) != ERR_OK)
+            return err->code;
+    } while (size > 0);
+    if (watch->diff_id == NULL)
+        return fail(err, ERR_ARCHIVE_UNRECOGNISED, 0, "the layer is not compressed");
+    struct digest have = digester_finish(watch->diff_id);
+    return check_diff_id(diff_id, &have, err);
+}
+
+enum errc layer_check(struct source source, struct cancel *cancel, const struct digest *diff_id,
+                      uint64_t *raw_size, struct error *err)
+{
+    const struct layer_order order = {.limit_bytes = UINT64_MAX};
+    struct watch watch = {.order = &order, .source = source, .cancel = cancel};
+    tar_check_init(&watch.tar);
+    enum errc rc = check(&watch, diff_id, err);
+    if (rc == ERR_OK)
+        *raw_size = watch.raw_size;
+    watch_deinit(&watch);
     return rc;
 }

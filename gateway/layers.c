@@ -27,7 +27,8 @@ const struct layer_form *layer_prefer(const struct layer_preference *preference,
 {
     const struct layer_form *best = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (preference->no_zstd && forms[i].codec == CODEC_ZSTD)
+        if ((preference->no_zstd && forms[i].codec == CODEC_ZSTD) ||
+            (preference->seen && forms[i].raw_size == 0))
             continue;
         if (best == NULL || rank(preference, &forms[i]) < rank(preference, best))
             best = &forms[i];
@@ -40,7 +41,8 @@ static enum errc find_form(struct gateway *gateway, const struct digest *diff_id
                            struct error *err)
 {
     const struct file_intake_options files = engine_file_options(gateway->engine, compression);
-    const struct layer_preference preference = {.codec = files.codec, .effort = files.effort};
+    const struct layer_preference preference = {
+        .codec = files.codec, .effort = files.effort, .seen = true};
     struct layer_form forms[LAYER_FORMS_MAX];
     char text[DIGEST_TEXT_MAX];
     size_t count = 0;

@@ -23,6 +23,7 @@ struct layer_preference {
     enum codec codec; /* this one if it is held, whoever compressed it, then gzip, zstd, tar */
     enum effort effort;
     bool no_zstd; /* what schema2 manifests can have */
+    bool seen;    /* only those whose tar slipway has seen itself (store/layers.h) */
 };
 
 /* The form to use; NULL when there is none. Borrowed from `forms`. */

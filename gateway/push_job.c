@@ -1,7 +1,62 @@
 #include "gateway/push_job.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "gateway/answer.h"
+
+#include <string.h>
+
+enum errc push_job_document(struct job *job, const char *what, struct buf *out, struct error *err)
+{
+    const struct source body = job_body(job);
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    do {
+        if (source_pull(&body, &data, &size, err) != ERR_OK)
+            return err->code;
+        buf_append(out, data, size);
+        if (out->overflowed)
+            return fail(err, ERR_JSON_TOO_LARGE, 0, "%s has more than %zu bytes", what,
+                        out->limit_bytes);
+    } while (size > 0);
+    return ERR_OK;
+}
+
+static bool requested(const struct push_request *requests, size_t count,
+                      const struct reference *target)
+{
+    for (size_t i = 0; i < count; i++)
+        if (reference_same_name(&requests[i].target, target) &&
+            strcmp(requests[i].target.tag, target->tag) == 0)
+            return true;
+    return false;
+}
+
+enum errc push_job_targets(const struct push_order *order, const char *tag,
+                           struct push_report *report, struct push_request **requests,
+                           struct error *err)
+{
+    autofree struct push_request *all = xcalloc(order->to_count, sizeof *all);
+    size_t count = 0;
+    for (size_t i = 0; i < order->to_count; i++) {
+        struct reference target = order->to[i];
+        char name[REFERENCE_NAME_MAX + 1];
+        if (target.tag[0] == '\0' && tag[0] == '\0')
+            return fail(err, ERR_NO_TAG, 0, "the target %s needs a tag: nothing else names one",
+                        reference_name(&target, name));
+        if (target.tag[0] == '\0' && reference_set_tag(&target, tag, err) != ERR_OK)
+            return err->code;
+        if (requested(all, count, &target))
+            continue;
+        all[count++] = (struct push_request){.target = target,
+                                             .manifest = report->manifest,
+                                             .referrers = report->referrers,
+                                             .referrer_count = report->referrer_count};
+    }
+    *requests = mem_take(&all);
+    report->count = count;
+    return ERR_OK;
+}
 
 static void log_results(const struct push_report *report)
 {

@@ -6,8 +6,20 @@
 #ifndef SLIPWAY_GATEWAY_PUSH_JOB_H
 #define SLIPWAY_GATEWAY_PUSH_JOB_H
 
+#include "base/buf.h"
 #include "gateway/archive_push.h"
 #include "gateway/jobs.h"
+
+/* The whole body, which is a document that the job needs at once; `out` has its limit.
+ * ERR_JSON_TOO_LARGE names `what`. */
+enum errc push_job_document(struct job *job, const char *what, struct buf *out, struct error *err);
+
+/* The requests for an image that report->manifest and ->referrers say: one for each target of the
+ * order, those without a tag under `tag`; "" is ERR_NO_TAG. *requests is owned, report->count set.
+ */
+enum errc push_job_targets(const struct push_order *order, const char *tag,
+                           struct push_report *report, struct push_request **requests,
+                           struct error *err);
 
 /* Push to report->count targets and answer: with the push object when all have ended, or with a
  * stream of events from the beginning (gateway/event_stream.h). Blocks until the push has ended. */

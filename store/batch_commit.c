@@ -242,7 +242,11 @@ static void record_metadata(const struct batch *batch, uint64_t now_s, struct ch
         const struct layer_form *form = &batch->layers[i].form;
         struct record_key key = layer_key(&batch->layers[i].diff_id, form->codec, form->effort);
         struct record_value value = layer_value(form);
-        change_put(change, KV_LAYERS, record_key_slice(&key), record_value_slice(&value));
+        /* What is only believed does not take the place of what was seen. */
+        if (form->raw_size == 0)
+            change_put_new(change, KV_LAYERS, record_key_slice(&key), record_value_slice(&value));
+        else
+            change_put(change, KV_LAYERS, record_key_slice(&key), record_value_slice(&value));
     }
     for (size_t i = 0; i < batch->start_count; i++) {
         struct record_key key = start_key(&batch->starts[i].start);

@@ -18,7 +18,9 @@ struct layer_form {
     enum effort effort;   /* EFFORT_AS_CAME for layers that arrived compressed */
     struct digest digest; /* of the stored blob */
     uint64_t size;        /* of the stored blob, bytes */
-    uint64_t raw_size;    /* uncompressed, bytes; 0 when not known */
+    uint64_t raw_size;    /* uncompressed, bytes; 0 when not known: then nobody here has seen the
+                             tar, and that it is this layer is what a client's config says. Such a
+                             form never replaces another one */
 };
 
 /* The form made with this codec and effort whose blob is held; *found false when there is none. */

@@ -12,18 +12,24 @@ static struct store *open_store(const char *folder)
     return store;
 }
 
-/* Store a layer whose blob has this content, in this form. */
-static void put(struct store *store, const struct digest *diff_id, enum codec codec,
-                enum effort effort, const char *content)
+static void put_form(struct store *store, const struct digest *diff_id, enum codec codec,
+                     enum effort effort, const char *content, uint64_t raw_size)
 {
     struct error err = ERROR_INIT;
     struct batch *batch = NULL;
     struct layer_form form = {
-        .codec = codec, .effort = effort, .size = strlen(content), .raw_size = 1000};
+        .codec = codec, .effort = effort, .size = strlen(content), .raw_size = raw_size};
     assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
     assert_ok(batch_put_blob(batch, content, strlen(content), &form.digest, &err), &err);
     batch_put_layer(batch, diff_id, &form);
     assert_ok(batch_commit(batch, &err), &err);
+}
+
+/* Store a layer whose blob has this content, in this form. */
+static void put(struct store *store, const struct digest *diff_id, enum codec codec,
+                enum effort effort, const char *content)
+{
+    put_form(store, diff_id, codec, effort, content, 1000);
 }
 
 static bool find(struct store *store, const struct digest *diff_id, enum codec codec,
@@ -69,6 +75,24 @@ static void a_layer_has_many_forms(void **state)
     assert_true(digest_equal(&form.digest, &gzip));
     assert_true(find(store, &diff_id, CODEC_ZSTD, EFFORT_AS_CAME, &form));
     assert_true(digest_equal(&form.digest, &zstd));
+    store_close(store);
+}
+
+static void what_is_believed_does_not_replace_what_was_seen(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest diff_id = digest_of_text("layer");
+    struct digest seen = digest_of_text("seen");
+    struct digest first = digest_of_text("believed first");
+    struct layer_form form;
+    put_form(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, "believed first", 0);
+    assert_true(find(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, &form));
+    assert_true(digest_equal(&form.digest, &first));
+    put_form(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, "seen", 1000);
+    put_form(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, "believed later", 0);
+    assert_true(find(store, &diff_id, CODEC_GZIP, EFFORT_AS_CAME, &form));
+    assert_true(digest_equal(&form.digest, &seen));
+    assert_int_equal(form.raw_size, 1000);
     store_close(store);
 }
 
@@ -224,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         folder_test(a_form_is_found_by_layer_codec_and_effort),
         folder_test(a_layer_has_many_forms),
+        folder_test(what_is_believed_does_not_replace_what_was_seen),
         folder_test(all_held_forms_are_listed),
         folder_test(a_layer_is_found_by_its_start),
         folder_test(the_latest_form_wins),
