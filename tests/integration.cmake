@@ -16,15 +16,17 @@ foreach(source IN LISTS integration_tests)
 endforeach()
 
 # These look at time or memory: nothing else may run beside them.
-foreach(name chaos memory server sharing)
+foreach(name chaos fanout memory overlap server sharing)
   if(TEST integration.${name})
     set_tests_properties(integration.${name} PROPERTIES RUN_SERIAL ON)
   endif()
 endforeach()
-# The release build that the memory test measures; registered in tests/house.cmake where it is.
-if(TEST integration.memory AND SLIPWAY_SANITIZE MATCHES "address")
-  set_tests_properties(integration.memory PROPERTIES FIXTURES_REQUIRED build_release)
-endif()
+# The release build that these measure; registered in tests/house.cmake where it is.
+foreach(name memory overlap)
+  if(TEST integration.${name} AND SLIPWAY_SANITIZE MATCHES "address")
+    set_tests_properties(integration.${name} PROPERTIES FIXTURES_REQUIRED build_release)
+  endif()
+endforeach()
 # One Docker engine and one podman storage at a time.
 foreach(name docker_engine matrix)
   if(TEST integration.${name})

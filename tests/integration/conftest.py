@@ -1,7 +1,9 @@
 """What the integration tests share."""
 from __future__ import annotations
 
+import os
 import secrets
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.archives import docker_save_old  # noqa: E402
-from support.gateway import Gateway  # noqa: E402
+from support.gateway import SOURCE_FOLDER, Gateway  # noqa: E402
 from support.images import make_image, make_small_image  # noqa: E402
 from support.registry import Registry  # noqa: E402
 
@@ -59,3 +61,14 @@ def larger_archive(tmp_path: Path, seed: str) -> Path:
     """The same with a few megabytes."""
     image = make_image(tmp_path / "larger", seed)
     return docker_save_old([(image, ["m/source:1.0"])], tmp_path / "larger.tar")
+
+
+@pytest.fixture(scope="session")
+def release() -> Path:
+    """The release build, for what looks at memory or rates; made here when nobody has."""
+    path = Path(os.environ.get("SLIPWAY_RELEASE", SOURCE_FOLDER / "build/release/slipway"))
+    if not path.is_file() and "SLIPWAY_RELEASE" not in os.environ:
+        for step in (["--preset", "release"], ["--build", "--preset", "release", "-j", "2"]):
+            subprocess.run(["cmake", *step], cwd=SOURCE_FOLDER, check=True, capture_output=True)
+    assert path.is_file(), f"no release build at {path}"
+    return path

@@ -4,8 +4,6 @@ The sanitizers multiply memory, so this file alone measures a build without them
 """
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.archives import docker_save_new
-from support.gateway import SOURCE_FOLDER, Gateway, pushed
+from support.gateway import Gateway, pushed
 from support.images import Image, files_layer, image_config, readable_files
 from support.registry import Registry
 from support.throttle import ThrottledProxy
@@ -25,17 +23,6 @@ LAYERS = 8
 LAYER_BYTES = 128 * 10**6
 # A tenth of what a loopback registry takes from slipway: compressed bytes a second.
 SLOW_BYTES_PER_SECOND = 8 * 10**6
-
-
-@pytest.fixture(scope="module")
-def release() -> Path:
-    """The release build; made here when nobody has."""
-    path = Path(os.environ.get("SLIPWAY_RELEASE", SOURCE_FOLDER / "build/release/slipway"))
-    if not path.is_file() and "SLIPWAY_RELEASE" not in os.environ:
-        for step in (["--preset", "release"], ["--build", "--preset", "release", "-j", "2"]):
-            subprocess.run(["cmake", *step], cwd=SOURCE_FOLDER, check=True, capture_output=True)
-    assert path.is_file(), f"no release build at {path}"
-    return path
 
 
 def system_files() -> Iterator[Path]:
