@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from support.throttle import ThrottledProxy
 from support.waiting import wait_until
 
 MIB = 1 << 20
+BLOB = 8 * MIB
 
 
 def random_archive(folder: Path, name: str, sizes: tuple[int, ...]) -> Path:
@@ -117,10 +119,88 @@ def test_a_connection_that_breaks(registry: Registry, tmp_path: Path, way: str) 
         config = {"registries": {host: {"upload": way, "chunk": "1MiB"}}}
         with Gateway(tmp_path / "gateway", config) as gateway:
             (result,) = pushed(gateway.post(archive, f"{host}/ladder/broken-{way}:1"))
-        assert proxy.was_cut
+        assert proxy.cuts_made == 1
     assert result["attempts"] == 1
     image = pull(f"{registry.host}/ladder/broken-{way}:1", tmp_path / "out")
     assert image.digest == result["digest"]
+
+
+def push_through(proxy: ThrottledProxy, folder: Path, way: str, target: str) -> dict[str, Any]:
+    """One layer of BLOB bytes through a bad line; attempts follow each other quickly."""
+    host = f"127.0.0.1:{proxy.port}"
+    registry = {"upload": way, "chunk": "256KiB", "retry_wait": "20ms",
+                "endpoints": [f"http://{host}"]}
+    archive = random_archive(folder, "archive", (BLOB,))
+    with Gateway(folder / "gateway", {"registries": {host: registry}}) as gateway:
+        (result,) = pushed(gateway.post(archive, f"{host}/{target}", seconds=60))
+    assert result["layers"]["uploaded"] == 1
+    print(f"{way}: {proxy.cuts_made} cuts, {result['attempts']} attempts, "
+          f"{proxy.sent_up / BLOB:.2f} times the blob sent")
+    return result
+
+
+def test_attempts_go_on_where_the_last_one_ended(registry: Registry, tmp_path: Path) -> None:
+    """A line that is lost three times in the middle of a chunk, nginx keeping broken requests from
+    the registry as it does by default: each time only that chunk is sent again."""
+    with Nginx(tmp_path / "nginx", registry.host) as nginx, ThrottledProxy(
+        nginx.port, cut_after=BLOB // 4 + 100_000, cuts=3, refuse=2
+    ) as proxy:
+        result = push_through(proxy, tmp_path, "chunked", "ladder/resumed:1")
+        requests = nginx.requests()
+    assert proxy.cuts_made == 3 and result["attempts"] > 1
+    assert proxy.sent_up < 1.2 * BLOB
+    image = pull(f"{registry.host}/ladder/resumed:1", tmp_path / "out")
+    assert image.digest == result["digest"]
+    # One session for the layer, one for the config.
+    assert sum(request.method == "POST" for request in requests) == 2
+    assert not registry.open_uploads("ladder/resumed")
+
+
+def test_docker_registry_goes_on_between_requests(registry: Registry, tmp_path: Path) -> None:
+    """The same without nginx, the line being lost behind the answer to a chunk."""
+    with ThrottledProxy(
+        registry.port, cut_after=BLOB // 4, cuts=2, refuse=2, cut_at_answer=True
+    ) as proxy:
+        result = push_through(proxy, tmp_path, "chunked", "ladder/between:1")
+    assert proxy.cuts_made == 2 and result["attempts"] > 1
+    assert proxy.sent_up < 1.2 * BLOB
+    image = pull(f"{registry.host}/ladder/between:1", tmp_path / "out")
+    assert image.digest == result["digest"]
+    assert methods(registry, "POST", "ladder/between") == 2
+    assert not registry.open_uploads("ladder/between")
+
+
+@pytest.mark.parametrize("way", ["put", "patch", "chunked"])
+def test_attempts_at_what_docker_registry_forgets(
+    registry: Registry, tmp_path: Path, way: str
+) -> None:
+    """It keeps the bytes of a request that broke off, but refuses every question about its session
+    from then on (404), so that neither the bytes nor the session can be had again."""
+    # A chunk that breaks off on a connection that was used before is sent once more at once.
+    refuse = 2 if way == "chunked" else 1
+    with ThrottledProxy(registry.port, cut_after=BLOB // 4, cuts=2, refuse=refuse) as proxy:
+        result = push_through(proxy, tmp_path, way, f"ladder/forgotten-{way}:1")
+    assert proxy.cuts_made == 2 and result["attempts"] > 1
+    assert proxy.sent_up < 1.7 * BLOB
+    image = pull(f"{registry.host}/ladder/forgotten-{way}:1", tmp_path / "out")
+    assert image.digest == result["digest"]
+    # Each broken session was asked for and not used again.
+    assert methods(registry, "POST", f"ladder/forgotten-{way}") == 2 + 2
+
+
+@pytest.mark.parametrize("way", ["put", "patch"])
+def test_a_whole_body_that_never_arrived(registry: Registry, tmp_path: Path, way: str) -> None:
+    """nginx passes on none of it, so nothing of it can be resumed; the session can."""
+    with Nginx(tmp_path / "nginx", registry.host) as nginx, ThrottledProxy(
+        nginx.port, cut_after=BLOB // 4, cuts=2, refuse=1
+    ) as proxy:
+        result = push_through(proxy, tmp_path, way, f"ladder/whole-{way}:1")
+        requests = nginx.requests()
+    assert proxy.cuts_made == 2 and result["attempts"] > 1
+    assert sum(request.method == "POST" for request in requests) == 2
+    image = pull(f"{registry.host}/ladder/whole-{way}:1", tmp_path / "out")
+    assert image.digest == result["digest"]
+    assert not registry.open_uploads(f"ladder/whole-{way}")
 
 
 def test_a_way_that_the_registry_does_not_know(registry: Registry, tmp_path: Path) -> None:

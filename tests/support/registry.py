@@ -164,6 +164,7 @@ class Registry:
     def blob(self, repository: str, digest: str) -> Answer:
         return self.ask(f"/v2/{repository}/blobs/{digest}")
 
-    def open_uploads(self) -> list[Path]:
+    def open_uploads(self, repository: str = "**") -> list[Path]:
         """Upload sessions that were neither committed nor cancelled."""
-        return sorted(self.storage.glob("docker/registry/v2/repositories/**/_uploads/*"))
+        pattern = f"docker/registry/v2/repositories/{repository}/_uploads/*"
+        return sorted(self.storage.glob(pattern))

@@ -1,20 +1,47 @@
-"""A TCP proxy that makes a fast loopback registry slow, or holds it still.
+"""A TCP proxy that makes a fast loopback registry slow, holds it still, or loses the line.
 
 Rates are per connection and direction, so that a small request on a second connection is not
 stuck behind a bulk transfer. hold() stops everything towards the server until release(): a push
-can be caught in its middle without any guess about speed. The connection that brings the bytes sent
-over `cut_after` is cut, once.
+can be caught in its middle without any guess about speed.
+
+The line is lost `cuts` times, each time when `cut_after` more bytes came from clients: all
+connections are cut, and the next `refuse` ones are closed as soon as they are accepted. With
+`cut_at_answer` that waits for the server's next answer and happens right behind it, so that the
+server has seen whole requests only.
 """
 from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 CHUNK_BYTES = 16 << 10
+
+
+@dataclass(eq=False)
+class Pair:
+    """A connection of a client and the one to the server that belongs to it."""
+
+    client: socket.socket
+    server: socket.socket
+    pumps: int = 2  # that still run
+    lost: bool = False
+
+    def shut(self) -> None:
+        for sock in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Close with RST: who still sends hears of it at once, whatever the windows hold."""
+        for sock in (self.client, self.server):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
 
 
 class ThrottledProxy:
@@ -28,16 +55,24 @@ class ThrottledProxy:
         from_server: int = 0,
         hold_after: int | None = None,
         cut_after: int | None = None,
+        cuts: int = 1,
+        refuse: int = 0,
+        cut_at_answer: bool = False,
     ) -> None:
         self._server_port = server_port
         self._rates = {"up": to_server, "down": from_server}
         self._hold_after = hold_after
         self._cut_after = cut_after
-        self.was_cut = False
+        self._cuts = cuts if cut_after is not None else 0
+        self._next_cut = cut_after or 0
+        self._refuse = refuse
+        self._refusing = 0
+        self._cut_at_answer = cut_at_answer
+        self.cuts_made = 0
         self._moving = threading.Event()
         self._moving.set()
         self._lock = threading.Lock()
-        self._sockets: set[socket.socket] = set()
+        self._pairs: set[Pair] = set()
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.sent_up = 0
@@ -73,15 +108,18 @@ class ThrottledProxy:
     ) -> None:
         with self._lock:
             self._closed = True
-            sockets = [self._listener, *self._sockets]
+            pairs = list(self._pairs)
         self.release()
-        for sock in sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        for pair in pairs:
+            pair.shut()
         for thread in self._threads:
             thread.join()
-        for sock in sockets:
-            sock.close()
+        self._listener.close()
+        for pair in pairs:
+            pair.client.close()
+            pair.server.close()
 
     def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -94,6 +132,9 @@ class ThrottledProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._is_refused():
+                client.close()
+                continue
             try:
                 server = socket.create_connection(("127.0.0.1", self._server_port))
             except OSError:
@@ -104,32 +145,61 @@ class ThrottledProxy:
                     client.close()
                     server.close()
                     return
-                self._sockets.update((client, server))
-            self._spawn(self._pump, client, server, "up")
-            self._spawn(self._pump, server, client, "down")
+                pair = Pair(client, server)
+                self._pairs.add(pair)
+            self._spawn(self._pump, pair, client, server, "up")
+            self._spawn(self._pump, pair, server, client, "down")
 
-    def _count(self, size: int) -> bool:
-        """True when the connection is to be cut."""
+    def _is_refused(self) -> bool:
+        with self._lock:
+            refused = self._refusing > 0
+            self._refusing -= refused
+            return refused
+
+    def _count(self, size: int) -> None:
         with self._lock:
             self.sent_up += size
             if self._hold_after is not None and self.sent_up > self._hold_after:
                 self._moving.clear()
-            cut = self._cut_after is not None and self.sent_up > self._cut_after
-            if cut:
-                self._cut_after = None
-                self.was_cut = True
-            return cut
 
-    def _pump(self, source: socket.socket, sink: socket.socket, direction: str) -> None:
+    def _loses_line(self) -> bool:
+        """The line is lost now, if it is time; the data at hand goes no further."""
+        with self._lock:
+            if self.cuts_made == self._cuts or self.sent_up <= self._next_cut:
+                return False
+            self.cuts_made += 1
+            self._next_cut = self.sent_up + (self._cut_after or 0)
+            self._refusing = self._refuse
+            for pair in self._pairs:
+                pair.lost = True
+            return True
+
+    def _end(self, pair: Pair) -> None:
+        """A pump has ended; what is left of a lost connection goes with the second one."""
+        with self._lock:
+            pair.pumps -= 1
+            lost = [one for one in self._pairs if one.lost]
+            for one in lost:
+                one.shut()
+            if pair.lost and pair.pumps == 0:
+                self._pairs.discard(pair)
+                pair.reset()
+
+    def _pump(
+        self, pair: Pair, source: socket.socket, sink: socket.socket, direction: str
+    ) -> None:
         rate = self._rates[direction]
         due = time.monotonic()
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
                 if direction == "up":
                     self._moving.wait()
-                    if self._count(len(data)):
-                        source.shutdown(socket.SHUT_RDWR)
+                    self._count(len(data))
+                    if pair.lost or (not self._cut_at_answer and self._loses_line()):
                         break
+                elif self._cut_at_answer and self._loses_line():
+                    sink.sendall(data)
+                    break
                 if rate:
                     due = max(due, time.monotonic()) + len(data) / rate
                     time.sleep(max(0.0, due - time.monotonic()))
@@ -137,3 +207,4 @@ class ThrottledProxy:
         for sock, how in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
             with contextlib.suppress(OSError):
                 sock.shutdown(how)
+        self._end(pair)
