@@ -330,6 +330,7 @@ static size_t taken_of(struct jobs *jobs, enum job_class class)
     assert_int_equal(job_body_bytes(connection.job), 2 * ARCHIVE_RING);
     job_end(connection.job);
     assert_int_equal(finish(&connection, text), 200);
+    assert_true(jobs_wait(jobs, WAIT_MS));
     return taken;
 }
 
