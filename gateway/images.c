@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct image_job {
-    struct engine *engine;
+    struct gateway *gateway;
     struct push_order order;
     bool has_compression;
     bool wants_events;
@@ -106,11 +106,11 @@ static void run_archive(struct job *job, void *arg)
     struct push_report report;
     struct push_request *requests = NULL;
     push_report_init(&report);
-    enum errc rc = archive_take(self->engine, &self->order, job_body(job), job_cancelled(job),
-                                &report, &requests, &report.error);
+    enum errc rc = archive_take(self->gateway->engine, &self->order, job_body(job),
+                                job_cancelled(job), &report, &requests, &report.error);
     job_received(job);
     if (rc == ERR_OK)
-        push_job_send(job, self->engine, requests, self->wants_events, &report);
+        push_job_send(job, self->gateway, requests, self->wants_events, &report);
     else
         push_job_refuse(job, "archive", &report);
     free(requests);
@@ -124,7 +124,7 @@ static enum errc make_image(struct job *job, const struct image_job *self,
                             struct error *err)
 {
     struct batch *batch = NULL;
-    if (batch_begin(self->engine->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
+    if (batch_begin(self->gateway->engine->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
         return err->code;
     if (config_image_make(order, job_cancelled(job), batch, image, err) != ERR_OK) {
         batch_abort(batch);
@@ -137,12 +137,12 @@ static enum errc take_config(struct job *job, const struct image_job *self,
                              struct config_image *image, struct error *err)
 {
     const struct file_intake_options files =
-        engine_file_options(self->engine, self->order.compression);
+        engine_file_options(self->gateway->engine, self->order.compression);
     autobuf struct buf body = BUF_INIT(IMAGE_CONFIG_LIMIT_BYTES);
     if (push_job_document(job, "the config", &body, err) != ERR_OK)
         return err->code;
     const struct config_order order = {
-        .store = self->engine->store,
+        .store = self->gateway->engine->store,
         .preference = {.codec = files.codec, .effort = files.effort, .no_zstd = self->docker},
         .docker = self->docker,
         .data = buf_cstr(&body),
@@ -180,7 +180,7 @@ static void run_config(struct job *job, void *arg)
         rc = push_job_targets(&self->order, "", &report, &requests, &report.error);
     }
     if (rc == ERR_OK)
-        push_job_send(job, self->engine, requests, self->wants_events, &report);
+        push_job_send(job, self->gateway, requests, self->wants_events, &report);
     else
         refuse_config(job, &image, &report);
     free(requests);
@@ -202,8 +202,9 @@ static enum errc check_request(struct image_job *self, const struct request *req
 {
     if (take_parameters(self, request->query, err) != ERR_OK)
         return err->code;
-    return config ? check_config_order(self, err)
-                  : check_length(request, self->engine->settings->limits.archive_bytes, err);
+    return config
+               ? check_config_order(self, err)
+               : check_length(request, self->gateway->engine->settings->limits.archive_bytes, err);
 }
 
 struct job *images_post(struct gateway *gateway, const struct request *request, struct reply *reply)
@@ -216,7 +217,7 @@ struct job *images_post(struct gateway *gateway, const struct request *request, 
                             .free = free_self,
                             .self = self};
     struct job *job = NULL;
-    self->engine = gateway->engine;
+    self->gateway = gateway;
     self->wants_events = request_accepts(request, "application/x-ndjson");
     if (check_request(self, request, config, &err) != ERR_OK ||
         job_start(gateway->jobs, &work, request_feeder(request), &job, &err) != ERR_OK) {

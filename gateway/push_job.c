@@ -71,7 +71,7 @@ static int good_status(const struct push_report *report)
 }
 
 /* The push with its events as the reply. */
-static void send_with_events(struct job *job, struct engine *engine,
+static void send_with_events(struct job *job, struct gateway *gateway,
                              const struct push_request *requests, struct push_report *report)
 {
     struct event_stream *stream = event_stream_new();
@@ -81,7 +81,7 @@ static void send_with_events(struct job *job, struct engine *engine,
     event_stream_attach(stream, job_feeder(job));
     reply_events(&reply, stream);
     job_answer(job, &reply);
-    archive_send(engine, requests, &progress, job_cancelled(job), report);
+    archive_send(gateway->engine, requests, &progress, job_cancelled(job), report);
     log_results(report);
     for (size_t i = 0; i < report->count; i++)
         event_stream_outcome(stream, &report->results[i]);
@@ -89,10 +89,10 @@ static void send_with_events(struct job *job, struct engine *engine,
     event_stream_unref(stream);
 }
 
-static void send_quietly(struct job *job, struct engine *engine,
+static void send_quietly(struct job *job, struct gateway *gateway,
                          const struct push_request *requests, struct push_report *report)
 {
-    archive_send(engine, requests, NULL, job_cancelled(job), report);
+    archive_send(gateway->engine, requests, NULL, job_cancelled(job), report);
     log_results(report);
     const struct error *failure = push_report_failure(report);
     struct reply reply =
@@ -101,13 +101,13 @@ static void send_quietly(struct job *job, struct engine *engine,
     job_answer(job, &reply);
 }
 
-void push_job_send(struct job *job, struct engine *engine, const struct push_request *requests,
+void push_job_send(struct job *job, struct gateway *gateway, const struct push_request *requests,
                    bool events, struct push_report *report)
 {
     if (events)
-        send_with_events(job, engine, requests, report);
+        send_with_events(job, gateway, requests, report);
     else
-        send_quietly(job, engine, requests, report);
+        send_quietly(job, gateway, requests, report);
 }
 
 void push_job_refuse(struct job *job, const char *what, const struct push_report *report)

@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "gateway/archive_push.h"
-#include "gateway/jobs.h"
+#include "gateway/gateway.h"
 
 /* The whole body, which is a document that the job needs at once; `out` has its limit.
  * ERR_JSON_TOO_LARGE names `what`. */
@@ -23,7 +23,7 @@ enum errc push_job_targets(const struct push_order *order, const char *tag,
 
 /* Push to report->count targets and answer: with the push object when all have ended, or with a
  * stream of events from the beginning (gateway/event_stream.h). Blocks until the push has ended. */
-void push_job_send(struct job *job, struct engine *engine, const struct push_request *requests,
+void push_job_send(struct job *job, struct gateway *gateway, const struct push_request *requests,
                    bool events, struct push_report *report);
 
 /* Answer that report->error keeps it from being pushed; `what` is refused, for the log. */
