@@ -2,6 +2,7 @@
 #include "store/batch_internal.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool name_fits(struct batch *batch, const char *repository)
@@ -66,6 +67,17 @@ void batch_put_manifest(struct batch *batch, const struct manifest_entry *entry)
     }
 }
 
+void batch_end_session(struct batch *batch, const char *id)
+{
+    void *grown = batch_grow(batch->sessions, batch->session_count, &batch->session_capacity,
+                             sizeof *batch->sessions, &batch->error);
+    if (grown == NULL)
+        return;
+    batch->sessions = grown;
+    struct batch_session *session = &batch->sessions[batch->session_count++];
+    snprintf(session->id, sizeof session->id, "%s", id);
+}
+
 static void record_member(const struct batch_member *member, struct change *change)
 {
     struct record_key key = repository_digest_key(member->repository, &member->digest);
@@ -108,6 +120,10 @@ void batch_record_front(const struct batch *batch, uint64_t now_s, struct change
         record_member(&batch->members[i], change);
     for (size_t i = 0; i < batch->manifest_count; i++)
         record_manifest(&batch->manifests[i], now_s, change);
+    for (size_t i = 0; i < batch->session_count; i++) {
+        struct record_key key = session_key(batch->sessions[i].id);
+        change_delete(change, KV_SESSIONS, record_key_slice(&key));
+    }
 }
 
 void batch_free_front(struct batch *batch)
@@ -121,4 +137,5 @@ void batch_free_front(struct batch *batch)
     }
     free(batch->members);
     free(batch->manifests);
+    free(batch->sessions);
 }

@@ -5,6 +5,7 @@
 #define SLIPWAY_STORE_BATCH_INTERNAL_H
 
 #include "store/batch.h"
+#include "store/blob_upload.h"
 #include "store/internal.h"
 #include "store/records_front.h"
 
@@ -45,6 +46,10 @@ struct batch_manifest {
     char *descriptor; /* owned; with a subject */
 };
 
+struct batch_session {
+    char id[BLOB_UPLOAD_ID_SIZE + 1];
+};
+
 struct batch {
     struct store *store;
     enum durability durability;
@@ -67,6 +72,8 @@ struct batch {
     size_t member_count, member_capacity;
     struct batch_manifest *manifests;
     size_t manifest_count, manifest_capacity;
+    struct batch_session *sessions; /* that are over when the batch is in */
+    size_t session_count, session_capacity;
     struct error error; /* of a call that could not report it: the commit's failure */
 };
 
@@ -75,6 +82,9 @@ void *batch_grow(void *items, size_t count, size_t *capacity, size_t item_size, 
 
 /* Make the staging folder, once. */
 enum errc batch_open_staging(struct batch *batch, struct error *err);
+
+/* The upload session's record goes with the commit. */
+void batch_end_session(struct batch *batch, const char *id);
 
 /* What batch_front.c has put aside for the commit. */
 void batch_record_front(const struct batch *batch, uint64_t now_s, struct change *change);

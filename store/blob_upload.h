@@ -6,10 +6,11 @@
  * the machine may cost bytes; then the blob's digest, which is checked over all of them, does not
  * come out.)
  *
- *     blob_upload_begin -> id
- *     { blob_upload_open, blob_upload_write..., blob_upload_close }...      each request a client
- * makes blob_upload_open, [write...,] blob_upload_finish                      the last one: into a
- * batch blob_upload_cancel, or blob_uploads_expire
+ *     blob_upload_begin
+ *     blob_upload_open, blob_upload_write..., blob_upload_close       each request of its client
+ *     blob_upload_open, blob_upload_write..., blob_upload_finish      its last: into a batch
+ *
+ * or blob_upload_cancel, or blob_uploads_expire when nothing came for long.
  *
  * The SHA-256 of what came so far is kept in memory between requests; after a restart, or for
  * another algorithm, the file is read again.
@@ -17,7 +18,7 @@
  * One request at a time writes to a session. A client whose connection broke may be back before the
  * old connection is known to be dead, so the younger request wins: blob_upload_open() calls the
  * older one's `overtaken`, whose write or wait must end soon, and waits BLOB_UPLOAD_OVERTAKE_MS at
- * most for its close.
+ * most for its close. Of several who wait the youngest gets the session.
  *
  * Threads: any; an open blob_upload belongs to one thread at a time. One lock guards the table of
  * sessions; no I/O under it. Beside the errors named: ERR_STORE, ERR_STORE_FULL, ERR_BUSY, ERR_IO,
@@ -42,9 +43,10 @@ enum errc blob_upload_begin(struct store *store, const char *repository,
 enum errc blob_upload_offset(struct store *store, const char *repository, const char *id,
                              uint64_t *offset, struct error *err);
 
-/* Take the session for one request. `overtaken` (may be NULL) is called, without a lock and from
- * another thread, when a younger request wants it; not after blob_upload_close() returned.
- * ERR_NO_UPLOAD; ERR_UPLOAD_BUSY when the older request did not let go. */
+/* Take the session for one request. `overtaken` (may be NULL) is called at most once, without a
+ * lock and from another thread, when a younger request wants it; not after blob_upload_close() or
+ * blob_upload_finish() returned, which wait for its end: so it must not wait itself.
+ * ERR_NO_UPLOAD; ERR_UPLOAD_BUSY when the older request did not let go, or a younger one came. */
 struct overtaken {
     void (*call)(void *self);
     void *self;
@@ -65,7 +67,8 @@ void blob_upload_close(struct blob_upload *upload);
 
 /* The session is complete: its file becomes a blob of `batch`, if its bytes have this digest; else
  * ERR_DIGEST_INVALID, which names both. Frees the upload: on success and after ERR_DIGEST_INVALID
- * the session is over, after any other error it stays. */
+ * the session is over, after any other error it stays. (A batch that is aborted afterwards takes
+ * the bytes with it.) */
 enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
                              const struct digest *digest, struct error *err);
 
@@ -73,8 +76,9 @@ enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
 enum errc blob_upload_cancel(struct store *store, const char *repository, const char *id,
                              struct error *err);
 
-/* End all sessions that got no byte for `idle_s` seconds and are not in use, and remove files
- * without a session; *count of them. Called at start and now and then. */
+/* End all sessions that had no request for `idle_s` seconds, and remove files without a session and
+ * records without a file; what is in use is left alone. *count of all of them. Called at start and
+ * now and then. */
 enum errc blob_uploads_expire(struct store *store, uint64_t idle_s, size_t *count,
                               struct error *err);
 

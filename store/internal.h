@@ -16,6 +16,8 @@ struct store {
     int lock_fd; /* flock'ed */
     int blobs_fd;
     int staging_fd;
+    int uploads_fd;
+    struct upload_table *uploads;
     struct kv *kv;
     struct writer *writer;
     atomic_uint_fast64_t next_batch;

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "store/internal.h"
 #include "store/recover.h"
+#include "store/upload_table.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +80,8 @@ static enum errc open_folders(struct store *store, struct error *err)
         return fail(err, ERR_IO, errno, "open folder %s", store->path);
     if (lock(store, err) != ERR_OK || empty_staging(store, err) != ERR_OK ||
         make_folder(store->root_fd, "meta", err) != ERR_OK ||
+        make_folder(store->root_fd, "uploads", err) != ERR_OK ||
+        open_folder(store->root_fd, "uploads", &store->uploads_fd, err) != ERR_OK ||
         make_folder(store->root_fd, "blobs", err) != ERR_OK ||
         open_folder(store->root_fd, "blobs", &store->blobs_fd, err) != ERR_OK)
         return err->code;
@@ -104,6 +107,8 @@ static void store_free(struct store *store)
 {
     writer_stop(store->writer);
     kv_close(store->kv);
+    upload_table_free(store->uploads);
+    file_close_at(&store->uploads_fd);
     file_close_at(&store->staging_fd);
     file_close_at(&store->blobs_fd);
     file_close_at(&store->root_fd);
@@ -118,7 +123,8 @@ enum errc store_open_in_boot(const struct store_options *options, const char *bo
 {
     struct store *store = xcalloc(1, sizeof *store);
     store->path = xstrdup(options->path);
-    store->root_fd = store->lock_fd = store->blobs_fd = store->staging_fd = -1;
+    store->root_fd = store->lock_fd = store->blobs_fd = store->staging_fd = store->uploads_fd = -1;
+    store->uploads = upload_table_new();
     store->leave_volatile = options->leave_volatile;
     snprintf(store->boot_id, sizeof store->boot_id, "%s", boot_id);
     if (open_folders(store, err) != ERR_OK ||

@@ -5,11 +5,13 @@
  *     DATA/lock            flock'ed by the process that has the store open; holds its pid
  *     DATA/blobs/ALG/AB/HEX  content-addressed blobs, complete and verified
  *     DATA/staging/N/      blobs of batches that are being written; emptied at every open
+ *     DATA/uploads/ID      bytes of upload sessions of the registry front (store/blob_upload.h)
  *     DATA/meta/           LMDB (key layouts and encodings: store/records.h)
  *
- * The modules around it: store/blob.h (reading), store/batch.h (writing), store/layers.h and
- * store/references.h (metadata). All of them may be called from any thread; each call takes what it
- * needs from the LMDB map as a copy.
+ * The modules around it: store/blob.h (reading), store/batch.h (writing), store/layers.h,
+ * store/references.h and store/repositories.h (metadata), store/blob_upload.h (what clients send in
+ * pieces), store/pushes.h (what was promised). All of them may be called from any thread; each call
+ * takes what it needs from the LMDB map as a copy.
  *
  * Durability is the batch's choice, see store/batch.h. Blobs that were never promised to be durable
  * outlive the process, however it ends, as long as the machine runs: the page cache has them. An
