@@ -9,7 +9,7 @@
 
 #define TOKEN_ANSWER_LIMIT_BYTES ((size_t)256 << 10)
 #define TOKEN_TEXT_MAX ((size_t)64 << 10)
-#define LIFETIME_MIN_S 60
+#define LIFETIME_UNSAID_S 60
 #define LIFETIME_MAX_S (24 * 3600)
 #define CLIENT_ID "slipway"
 
@@ -53,8 +53,8 @@ static enum errc read_token(const struct url *url, const struct http_response *r
         return fail(err, ERR_REGISTRY_ANSWER, 0, "the token server at %s sent no usable token",
                     url_shown(url->text, shown));
     json_int_t lifetime_s = json_integer_value(json_object_get(answer, "expires_in"));
-    if (lifetime_s < LIFETIME_MIN_S)
-        lifetime_s = LIFETIME_MIN_S;
+    if (lifetime_s <= 0)
+        lifetime_s = LIFETIME_UNSAID_S;
     if (lifetime_s > LIFETIME_MAX_S)
         lifetime_s = LIFETIME_MAX_S;
     out->text = xstrdup(text);

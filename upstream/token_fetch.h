@@ -4,8 +4,8 @@
  *
  * With an identity token: POST of an OAuth2 refresh_token grant; servers that do not know it (400,
  * 401, 404, 405) are asked by GET. Else GET, with Basic for a user and password, without for an
- * anonymous token. The answer's token is `token` or `access_token`; `expires_in` missing is 60 s,
- * less than 60 s is taken as 60.
+ * anonymous token. The answer's token is `token` or `access_token`; `expires_in` missing is 60 s;
+ * less than that, which no server should say, is believed: a body must not be what finds out.
  */
 #ifndef SLIPWAY_UPSTREAM_TOKEN_FETCH_H
 #define SLIPWAY_UPSTREAM_TOKEN_FETCH_H
