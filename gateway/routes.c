@@ -5,6 +5,7 @@
 #include "gateway/answer.h"
 #include "gateway/images.h"
 #include "gateway/layers.h"
+#include "gateway/pushes.h"
 
 #include <string.h>
 
@@ -70,15 +71,21 @@ static struct job *get_version(struct gateway *gateway, const struct request *re
 /* ---- the table ---- */
 
 /* The first row for a path and method counts. */
+/* clang-format off */
 static const struct route {
     const char *path;    /* ending in a slash and a star: whatever begins so */
     const char *methods; /* as in an Allow header; NULL: the handler decides */
     route_handler *handler;
 } routes[] = {
-    {"/v1/images", "POST, PUT", images_post},  {"/v1/layers", "POST, PUT", layers_post},
-    {"/v1/layers/*", "GET, HEAD", layers_get}, {"/healthz", "GET, HEAD", get_health},
-    {"/readyz", "GET, HEAD", get_ready},       {"/v1/version", "GET, HEAD", get_version},
+    {"/v1/images",   "POST, PUT", images_post},
+    {"/v1/layers",   "POST, PUT", layers_post},
+    {"/v1/layers/*", "GET, HEAD", layers_get},
+    {"/v1/pushes",   "POST",      pushes_post},
+    {"/healthz",     "GET, HEAD", get_health},
+    {"/readyz",      "GET, HEAD", get_ready},
+    {"/v1/version",  "GET, HEAD", get_version},
 };
+/* clang-format on */
 
 static bool matches(const struct route *route, const char *path)
 {

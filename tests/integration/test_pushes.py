@@ -1,0 +1,163 @@
+"""Pushing what is held: by digest, by an archive's name, by a name of the registry front."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.archives import docker_save_old
+from support.curl import Reply
+from support.gateway import Gateway, failed, pushed
+from support.images import Image, make_small_image
+from support.ports import refusing_port
+from support.pulled import pull
+from support.registry import Registry
+
+
+def send(gateway: Gateway, body: Any, *, accept: str = "application/json") -> Reply:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = ("Content-Type: application/json", f"Accept: {accept}")
+    return gateway.request("/v1/pushes", method="POST", data=data, headers=headers)
+
+
+def push(gateway: Gateway, image: str, *to: str, **options: Any) -> Reply:
+    return send(gateway, {"image": image, "to": list(to)}, **options)
+
+
+def refused(reply: Reply, status: int, code: str) -> str:
+    assert (reply.status, reply.error["code"]) == (status, code), reply.body
+    assert reply.error["detail"]["party"] == "client", reply.body
+    return str(reply.error["message"])
+
+
+@pytest.fixture
+def image(tmp_path: Path, seed: str) -> Image:
+    return make_small_image(tmp_path / "files", seed)
+
+
+@pytest.fixture
+def digest(gateway: Gateway, registry: Registry, image: Image, seed: str, tmp_path: Path) -> str:
+    """An archive's image is held, as h/SEED:1.0 and h/SEED:2.0."""
+    names = [f"h/{seed}:1.0", f"h/{seed}:2.0"]
+    archive = docker_save_old([(image, names)], tmp_path / "image.tar")
+    (result,) = pushed(gateway.post(archive, f"{registry.host}/held/first:1"))
+    return str(result["digest"])
+
+
+def test_by_digest(
+    gateway: Gateway, registry: Registry, image: Image, digest: str, tmp_path: Path
+) -> None:
+    targets = [f"{registry.host}/held/by-digest:{tag}" for tag in ("a", "b")]
+    reply = push(gateway, digest, *targets)
+    assert [result["digest"] for result in pushed(reply, 2)] == [digest, digest]
+    assert reply.json()["image"]["config"] == image.config_digest
+    found = pull(targets[1], tmp_path / "pulled")
+    assert found.digest == digest and found.diff_ids == image.diff_ids
+
+
+@pytest.mark.parametrize("form", ("h/{}:1.0", "docker.io/h/{}:2.0"))
+def test_by_an_archives_name(
+    gateway: Gateway, registry: Registry, digest: str, seed: str, form: str
+) -> None:
+    name = form.format(seed)
+    tag = name.rsplit(":", 1)[1]
+    repository = f"held/by-name-{tag}"
+    (result,) = pushed(push(gateway, name, f"{registry.host}/{repository}:x"))
+    assert (result["digest"], result["tag"]) == (digest, "x")
+    # Without a tag of its own, a target gets that of the image; and no target comes twice.
+    bare = f"{registry.host}/{repository}"
+    (result,) = pushed(push(gateway, name, bare, f"{bare}:{tag}"))
+    assert (result["digest"], result["tag"]) == (digest, tag)
+    assert registry.tags(repository) == sorted([tag, "x"])
+
+
+def test_progress(gateway: Gateway, registry: Registry, digest: str) -> None:
+    target = f"{registry.host}/held/progress:1"
+    reply = push(gateway, digest, target, accept="application/x-ndjson")
+    assert reply.headers["content-type"] == "application/x-ndjson"
+    lines = [json.loads(line) for line in reply.body.splitlines()]
+    assert lines[0]["push"]["image"]["manifest"] == digest
+    assert lines[-1]["aux"]["Digest"] == digest and lines[-1]["target"] == target
+
+
+def test_a_failure_is_the_status(gateway: Gateway, registry: Registry, digest: str) -> None:
+    with refusing_port() as port:
+        away = f"127.0.0.1:{port}/held/away:1"
+        failed(push(gateway, digest, away), "CONNECT_FAILED", "network")
+        reply = push(gateway, digest, f"{registry.host}/held/here:1", away)
+    assert reply.status == 502
+    assert [result["state"] for result in reply.json()["results"]] == ["pushed", "failed"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    (
+        "sha256:" + "0" * 64,
+        "sha512:" + "0" * 128,
+        "no/such:1",
+        "r.example.com/no/such:1",
+        "no/such@sha256:" + "0" * 64,
+        "127.0.0.1:5000/no/such:1",
+    ),
+)
+def test_unknown_images(gateway: Gateway, name: str) -> None:
+    assert name in refused(push(gateway, name, "127.0.0.1:1/a/b:1"), 422, "IMAGE_UNKNOWN")
+
+
+def test_a_blob_that_is_no_manifest(
+    gateway: Gateway, image: Image, digest: str
+) -> None:
+    assert digest
+    refused(push(gateway, image.config_digest, "127.0.0.1:1/a/b:1"), 422, "IMAGE_UNKNOWN")
+
+
+def test_a_digest_names_no_tag(gateway: Gateway, digest: str) -> None:
+    refused(push(gateway, digest, "127.0.0.1:1/a/b"), 422, "NO_TAG")
+
+
+@pytest.mark.parametrize(
+    "body, status, code",
+    (
+        (b"", 422, "JSON_INVALID"),
+        (b"image=a", 422, "JSON_INVALID"),
+        (b'{"image":"a:1","to":["r.io/a:1"]} x', 422, "JSON_INVALID"),
+        (b'{"image":"a:1","image":"b:1","to":["r.io/a:1"]}', 422, "JSON_INVALID"),
+        (b'{"image":"a:1","to":["r.io/a:1"],"to":[]}', 422, "JSON_INVALID"),
+        (["a:1"], 400, "BAD_REQUEST"),
+        ({"to": ["r.io/a:1"]}, 400, "BAD_REQUEST"),
+        ({"image": "", "to": ["r.io/a:1"]}, 400, "BAD_REQUEST"),
+        ({"image": 1, "to": ["r.io/a:1"]}, 400, "BAD_REQUEST"),
+        ({"image": "a:1", "to": "r.io/a:1"}, 400, "BAD_REQUEST"),
+        ({"image": "a:1", "to": ["r.io/a:1", 1]}, 400, "BAD_REQUEST"),
+        ({"image": "a:1", "to": ["r.io/a:1"], "platform": "x/y"}, 400, "BAD_REQUEST"),
+        ({"image": "a:1", "to": [f"r.io/a:{n}" for n in range(65)]}, 400, "BAD_REQUEST"),
+        ({"image": "a:1"}, 422, "NO_TARGET"),
+        ({"image": "a:1", "to": []}, 422, "NO_TARGET"),
+        ({"image": "a:1", "to": ["r.io/A:1"]}, 400, "REFERENCE_INVALID"),
+        ({"image": "a:1", "to": ["r.io/a@sha256:" + "0" * 64]}, 400, "DIGEST_REFERENCE"),
+        ({"image": "a", "to": ["r.io/a:1"]}, 400, "REFERENCE_INVALID"),
+        ({"image": "A:1", "to": ["r.io/a:1"]}, 400, "REFERENCE_INVALID"),
+        ({"image": "../a:1", "to": ["r.io/a:1"]}, 400, "REFERENCE_INVALID"),
+        ({"image": "a" * 256 + ":1", "to": ["r.io/a:1"]}, 400, "REFERENCE_INVALID"),
+        ({"image": "a:" + "1" * 129, "to": ["r.io/a:1"]}, 400, "REFERENCE_INVALID"),
+        ({"image": "a@sha256:1", "to": ["r.io/a:1"]}, 400, "DIGEST_INVALID"),
+    ),
+)
+def test_wrong_bodies(gateway: Gateway, body: Any, status: int, code: str) -> None:
+    refused(send(gateway, body), status, code)
+
+
+def test_the_limit_of_the_body(gateway: Gateway) -> None:
+    body = json.dumps({"image": "no/such:1", "to": ["r.io/a:1"]}).encode()
+    for more in (-1, 0):
+        refused(send(gateway, body.ljust((64 << 10) + more)), 422, "IMAGE_UNKNOWN")
+    refused(send(gateway, body.ljust((64 << 10) + 1)), 413, "JSON_TOO_LARGE")
+
+
+def test_methods_and_parameters(gateway: Gateway) -> None:
+    assert gateway.request("/v1/pushes").status == 405
+    assert gateway.request("/v1/pushes", method="PUT", data=b"{}").headers["allow"] == "POST"
+    reply = gateway.request("/v1/pushes?to=r.io/a:1", method="POST", data=b"{}")
+    refused(reply, 400, "BAD_REQUEST")
