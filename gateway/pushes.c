@@ -58,7 +58,7 @@ enum errc pushes_parse(const char *data, size_t size, struct push_order *order, 
 /* ---- the job ---- */
 
 struct push_self {
-    struct engine *engine;
+    struct gateway *gateway;
     struct push_order order;
     bool wants_events;
 };
@@ -88,7 +88,7 @@ static enum errc take(struct job *job, struct push_self *self, struct push_repor
     job_received(job);
     if (pushes_parse(buf_cstr(&body), body.size, &self->order, err) != ERR_OK)
         return err->code;
-    return find_image(self->engine, &self->order, report, requests, err);
+    return find_image(self->gateway->engine, &self->order, report, requests, err);
 }
 
 static void run(struct job *job, void *arg)
@@ -98,7 +98,7 @@ static void run(struct job *job, void *arg)
     struct push_request *requests = NULL;
     push_report_init(&report);
     if (take(job, self, &report, &requests, &report.error) == ERR_OK)
-        push_job_send(job, self->engine, requests, self->wants_events, &report);
+        push_job_send(job, self->gateway, requests, self->wants_events, &report);
     else
         push_job_refuse(job, "push", &report);
     free(requests);
@@ -131,7 +131,7 @@ struct job *pushes_post(struct gateway *gateway, const struct request *request, 
     struct push_self *self = xcalloc(1, sizeof *self);
     struct job_work work = {.class = JOB_PUSH, .run = run, .free = free_self, .self = self};
     struct job *job = NULL;
-    self->engine = gateway->engine;
+    self->gateway = gateway;
     self->wants_events = request_accepts(request, "application/x-ndjson");
     if (check_request(request, &err) != ERR_OK ||
         job_start(gateway->jobs, &work, request_feeder(request), &job, &err) != ERR_OK) {
