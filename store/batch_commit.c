@@ -113,7 +113,20 @@ static enum errc plan_front(struct plan *plan, struct error *err)
     for (size_t i = 0; i < batch->manifest_count; i++)
         if (plan_required(plan, &batch->manifests[i].record.manifest.digest, err) != ERR_OK)
             return error_wrap(err, "manifest in repository %s", batch->manifests[i].repository);
+    for (size_t i = 0; i < batch->push_count; i++)
+        for (size_t k = 0; k < batch->pushes[i].need_count; k++)
+            if (plan_required(plan, &batch->pushes[i].needs[k], err) != ERR_OK)
+                return error_wrap(err, "a promised push");
     return ERR_OK;
+}
+
+static size_t most_kept(const struct batch *batch)
+{
+    size_t most = batch->blob_count + batch->held_count + batch->layer_count +
+                  batch->reference_count + batch->member_count + batch->manifest_count;
+    for (size_t i = 0; i < batch->push_count; i++)
+        most += batch->pushes[i].need_count;
+    return most;
 }
 
 static enum errc plan_all(struct plan *plan, struct error *err)
@@ -121,9 +134,7 @@ static enum errc plan_all(struct plan *plan, struct error *err)
     struct batch *batch = plan->batch;
     plan->placed = xcalloc(batch->blob_count, sizeof *plan->placed);
     plan->repairs = xcalloc(batch->blob_count, sizeof *plan->repairs);
-    plan->kept = xcalloc(batch->blob_count + batch->held_count + batch->layer_count +
-                             batch->reference_count + batch->member_count + batch->manifest_count,
-                         sizeof *plan->kept);
+    plan->kept = xcalloc(most_kept(batch), sizeof *plan->kept);
     for (size_t i = 0; i < batch->blob_count; i++)
         if (plan_blob(plan, &batch->blobs[i], err) != ERR_OK)
             return err->code;

@@ -67,6 +67,30 @@ void batch_put_manifest(struct batch *batch, const struct manifest_entry *entry)
     }
 }
 
+static struct digest *manifests_of(const struct push_record *record)
+{
+    struct digest *digests = xcalloc(1 + record->referrer_count, sizeof *digests);
+    digests[0] = record->manifest.digest;
+    for (size_t i = 0; i < record->referrer_count; i++)
+        digests[1 + i] = record->referrers[i].manifest.digest;
+    return digests;
+}
+
+void batch_put_push(struct batch *batch, const struct push_record *record)
+{
+    struct batch_push push = {.key = push_key(record->id)};
+    void *grown = batch_grow(batch->pushes, batch->push_count, &batch->push_capacity,
+                             sizeof *batch->pushes, &batch->error);
+    if (grown == NULL)
+        return;
+    batch->pushes = grown;
+    if (push_value(record, &push.value, &push.size, &batch->error) != ERR_OK)
+        return;
+    push.needs = manifests_of(record);
+    push.need_count = 1 + record->referrer_count;
+    batch->pushes[batch->push_count++] = push;
+}
+
 void batch_end_session(struct batch *batch, const char *id)
 {
     void *grown = batch_grow(batch->sessions, batch->session_count, &batch->session_capacity,
@@ -120,6 +144,11 @@ void batch_record_front(const struct batch *batch, uint64_t now_s, struct change
         record_member(&batch->members[i], change);
     for (size_t i = 0; i < batch->manifest_count; i++)
         record_manifest(&batch->manifests[i], now_s, change);
+    for (size_t i = 0; i < batch->push_count; i++) {
+        const struct batch_push *push = &batch->pushes[i];
+        change_put(change, KV_PUSHES, record_key_slice(&push->key),
+                   (struct kv_slice){push->value, push->size});
+    }
     for (size_t i = 0; i < batch->session_count; i++) {
         struct record_key key = session_key(batch->sessions[i].id);
         change_delete(change, KV_SESSIONS, record_key_slice(&key));
@@ -135,6 +164,11 @@ void batch_free_front(struct batch *batch)
         free(batch->manifests[i].tag);
         free(batch->manifests[i].descriptor);
     }
+    for (size_t i = 0; i < batch->push_count; i++) {
+        free(batch->pushes[i].value);
+        free(batch->pushes[i].needs);
+    }
+    free(batch->pushes);
     free(batch->members);
     free(batch->manifests);
     free(batch->sessions);

@@ -8,6 +8,7 @@
 #include "store/blob_upload.h"
 #include "store/internal.h"
 #include "store/records_front.h"
+#include "store/records_pushes.h"
 
 #define BATCH_NAME_MAX 24
 
@@ -46,6 +47,14 @@ struct batch_manifest {
     char *descriptor; /* owned; with a subject */
 };
 
+struct batch_push {
+    struct record_key key;
+    uint8_t *value; /* owned */
+    size_t size;
+    struct digest *needs; /* owned: the manifests that are to be pushed */
+    size_t need_count;
+};
+
 struct batch_session {
     char id[BLOB_UPLOAD_ID_SIZE + 1];
 };
@@ -72,6 +81,8 @@ struct batch {
     size_t member_count, member_capacity;
     struct batch_manifest *manifests;
     size_t manifest_count, manifest_capacity;
+    struct batch_push *pushes;
+    size_t push_count, push_capacity;
     struct batch_session *sessions; /* that are over when the batch is in */
     size_t session_count, session_capacity;
     struct error error; /* of a call that could not report it: the commit's failure */

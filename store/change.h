@@ -16,7 +16,7 @@
 
 #include "store/kv.h"
 
-#define CHANGE_VALUE_MAX ((size_t)64 * 1024)
+#define CHANGE_VALUE_MAX ((size_t)128 * 1024)
 
 struct operation;
 

@@ -5,7 +5,9 @@
  * It is written in the batch that brings the image (batch_put_push), so that there is no image
  * without its promise and no promise without its image, and it is rewritten as targets end.
  *
- * Ids sort by the time of their making. Any thread. Beside the errors named: ERR_STORE,
+ * Ids are given by who makes the pushes and sort by the time of their making; an id is not empty.
+ * After a crash of the machine a record whose manifest was lost with it is dropped; its batch was
+ * not durable, so it was no promise. Any thread. Beside the errors named: ERR_STORE,
  * ERR_STORE_FULL, ERR_BUSY, ERR_IO.
  */
 #ifndef SLIPWAY_STORE_PUSHES_H
@@ -43,12 +45,15 @@ struct push_record {
 };
 void push_record_deinit(struct push_record *record);
 
-/* Written at the batch's commit, which makes it ERR_MANIFEST_INVALID when it has too many targets
- * or referrers. Copied. */
+/* Written at the batch's commit, whose failure is ERR_MANIFEST_INVALID when it has too many targets
+ * or referrers, and ERR_BLOB_UNKNOWN when neither the batch nor the store has its manifest, or one
+ * that refers to it. Copied. */
 void batch_put_push(struct batch *batch, const struct push_record *record);
 
-/* Replace a record; durable. */
+/* Replace a record (or write a new one of what the store holds durably). Durable.
+ * ERR_MANIFEST_INVALID as above. */
 enum errc pushes_put(struct store *store, const struct push_record *record, struct error *err);
+/* Durable. One that is not there is success. */
 enum errc pushes_remove(struct store *store, const char *id, struct error *err);
 
 /* All records, oldest first; owned array, each to be deinited. */

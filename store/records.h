@@ -29,6 +29,15 @@
  *     referrers   repository, 0x00, subject digest,   descriptor, JSON text (to the end)
  *                 manifest digest
  *     sessions    id                                  created u64, repository (to the end)
+ *     pushes      id                                  created u64, pushed manifest,
+ *                                                     number of targets u16, targets,
+ *                                                     number of referrers u16, referrers
+ *
+ *     short       = size u8, text
+ *     pushed manifest = digest, size u64, media type short
+ *     target      = state u8 (enum push_record_state), optional u8, "host/path" short, tag short,
+ *                   has a digest u8, digest if it has
+ *     referrer    = pushed manifest, tag short
  *
  * A repository's name has no byte 0x00 or 0x01, so keys that begin with one and 0x00 are sorted by
  * name first, and name, 0x01 is behind all of them. The longest key is a referrer's: 386 bytes.

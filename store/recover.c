@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "store/blob_files.h"
 #include "store/records_front.h"
+#include "store/records_pushes.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -173,6 +174,7 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
 {
     struct layer_form form;
     struct named_manifest named;
+    struct push_record push;
     char text[REPOSITORY_NAME_MAX + 1];
     switch (table) {
     case KV_BLOBS:
@@ -196,6 +198,12 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
         return tag_decode(key, value, text, out, err);
     case KV_REFERRERS:
         return referrer_key_decode(key, out, err);
+    case KV_PUSHES:
+        if (push_decode(key, value, &push, err) != ERR_OK)
+            return err->code;
+        *out = push.manifest.digest;
+        push_record_deinit(&push);
+        return ERR_OK;
     default:
         assert(!"a table whose records are about a blob");
         abort();
@@ -233,8 +241,9 @@ static enum errc drop_records(struct store *store, enum kv_table table, struct c
 static enum errc drop_what_is_in_doubt(struct store *store, struct change *change,
                                        struct error *err)
 {
-    static const enum kv_table tables[] = {KV_BLOBS,   KV_LAYERS,    KV_REFERENCES, KV_MEMBERS,
-                                           KV_HOLDERS, KV_MANIFESTS, KV_TAGS,       KV_REFERRERS};
+    static const enum kv_table tables[] = {KV_BLOBS,   KV_LAYERS,    KV_REFERENCES,
+                                           KV_MEMBERS, KV_HOLDERS,   KV_MANIFESTS,
+                                           KV_TAGS,    KV_REFERRERS, KV_PUSHES};
     size_t blobs = 0;
     size_t others = 0;
     enum errc rc = sweep_files(store, err);
@@ -243,7 +252,7 @@ static enum errc drop_what_is_in_doubt(struct store *store, struct change *chang
     if (rc != ERR_OK)
         return error_wrap(err, "recover the data folder %s", store->path);
     log_info("the machine went down while %s was in use: dropped %zu blobs that were not durable, "
-             "and %zu records of layers, names and repositories that need them",
+             "and %zu records of layers, names, repositories and pushes that need them",
              store->path, blobs, others);
     return ERR_OK;
 }
