@@ -273,7 +273,11 @@ static void handle(void *self, const struct double_request *request, struct doub
     struct upload_double *fake = self;
     pthread_mutex_lock(&fake->lock);
     if (strcmp(request->path, "/token") == 0) {
-        snprintf(answer->body, sizeof answer->body, "{\"token\":\"token-%u\"}", ++fake->tokens);
+        char life[48] = "";
+        if (fake->token_life_s)
+            snprintf(life, sizeof life, ",\"expires_in\":%d", fake->token_life_s);
+        snprintf(answer->body, sizeof answer->body, "{\"token\":\"token-%u\"%s}", ++fake->tokens,
+                 life);
     } else {
         note(fake, request);
         struct upload_fault *fault = fault_for(fake, request);

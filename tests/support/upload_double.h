@@ -44,6 +44,7 @@ struct upload_double {
     enum location_form locations;
     const char *redirect; /* origin that bodies are sent to by 307 */
     bool bearer;          /* a token is wanted: "token-N" of /token */
+    int token_life_s;     /* as its answer says it; 0: it does not */
     struct upload_fault faults[UPLOAD_FAULTS_MAX];
     /* what happened; read it when no request runs */
     pthread_mutex_t lock; /* guards all of it */

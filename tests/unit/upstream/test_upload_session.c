@@ -262,6 +262,28 @@ static void a_401_in_the_middle_is_answered(void **state)
     assert_int_equal(fixture->fake->received, SIZE + 30000);
 }
 
+/* Half a minute has to be left for what has a body; a life that is said is believed, also one below
+ * the minute that is assumed. */
+static void a_body_gets_a_token_that_lasts(void **state)
+{
+    static const struct {
+        int life_s;
+        unsigned tokens; /* for the POST, four PATCHes and the PUT */
+    } cases[] = {{0, 1}, {-1, 1}, {300, 1}, {59, 1}, {29, 6}, {3, 6}, {1, 6}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct upload_fixture *fixture = *state;
+        fixture->fake->bearer = true;
+        fixture->fake->token_life_s = cases[i].life_s;
+        fixture->wish = UPLOAD_WAY_CHUNKED;
+        fixture->chunk_bytes = 30000;
+        upload_test_must(fixture);
+        assert_int_equal(fixture->fake->tokens, cases[i].tokens);
+        assert_int_equal(fixture->fake->received, SIZE);
+        upload_test_teardown(state);
+        upload_test_setup(state);
+    }
+}
+
 /* The registry stops reading: given up by rate, asked about, and taken back. */
 static void a_stalled_body_is_given_up(void **state)
 {
@@ -312,6 +334,7 @@ int main(void)
         TEST(a_redirect_to_a_stranger_is_refused),
         TEST(a_token_that_ends_in_the_middle_is_replaced),
         TEST(a_401_in_the_middle_is_answered),
+        TEST(a_body_gets_a_token_that_lasts),
         TEST(a_stalled_body_is_given_up),
         TEST(a_cancelled_upload_is_taken_back),
     };
