@@ -75,6 +75,15 @@ static void find_references(struct front_document *document)
         add(document, "manifests", i, &manifest->children[i]);
 }
 
+/* Not too large, but of a shape that no manifest has. */
+static bool too_many_values(size_t size, struct error *err)
+{
+    if (err->code != ERR_JSON_TOO_LARGE || size > MANIFEST_LIMIT_BYTES)
+        return false;
+    err->code = ERR_MANIFEST_INVALID;
+    return true;
+}
+
 enum errc front_document_parse(const void *data, size_t size, const char *content_type,
                                struct front_document *out, struct error *err)
 {
@@ -82,7 +91,7 @@ enum errc front_document_parse(const void *data, size_t size, const char *conten
     char type[MEDIA_TYPE_MAX];
     autojson json_t *root = NULL;
     if (json_parse(data, size, MANIFEST_LIMIT_BYTES, WHAT, &root, err) != ERR_OK)
-        return err->code;
+        return too_many_values(size, err) ? ERR_MANIFEST_INVALID : err->code;
     if (!json_is_object(root))
         return fail(err, ERR_MANIFEST_INVALID, 0, WHAT " is not a JSON object");
     if (find_type(content_type, root, type, err) != ERR_OK ||

@@ -4,8 +4,9 @@
 #include <strings.h>
 
 #define UNIT "bytes"
-/* Positions of chunks stay below it, so that a size is one, too. */
-#define POSITION_MAX ((uint64_t)INT64_MAX)
+/* Positions of chunks stay below it, so that a size is a number, too, and one that was too big for
+ * one is seen. */
+#define POSITION_MAX UINT64_MAX
 
 /* Digits at *at, at least one; a number that is too big is UINT64_MAX. */
 static bool take_number(const char **at, uint64_t *out)

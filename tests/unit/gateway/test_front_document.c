@@ -130,6 +130,20 @@ static void what_is_no_manifest_is_refused(void **state)
                    "ambiguous");
 }
 
+static void limits(void **state)
+{
+    (void)state;
+    autofree char *brackets = xcalloc(1, JSON_VALUES_MAX + 1);
+    memset(brackets, '[', JSON_VALUES_MAX);
+    assert_refused(brackets, "application/json", ERR_MANIFEST_INVALID, "values");
+    autofree char *large = xcalloc(1, MANIFEST_LIMIT_BYTES + 2);
+    memset(large, ' ', MANIFEST_LIMIT_BYTES + 1);
+    memcpy(large, "{}", 2);
+    assert_refused(large, "application/json", ERR_JSON_TOO_LARGE, "4194304");
+    large[MANIFEST_LIMIT_BYTES] = '\0';
+    assert_type(large, "application/json", "application/json");
+}
+
 /* ---- references ---- */
 
 static void all_it_refers_to_is_listed(void **state)
@@ -279,6 +293,7 @@ int main(void)
         cmocka_unit_test(what_is_no_media_type_is_refused),
         cmocka_unit_test(schema1_is_refused_with_a_reason),
         cmocka_unit_test(what_is_no_manifest_is_refused),
+        cmocka_unit_test(limits),
         cmocka_unit_test(all_it_refers_to_is_listed),
         cmocka_unit_test(foreign_layers_and_the_subject_need_not_be_there),
         cmocka_unit_test(an_unknown_kind_refers_to_nothing),
