@@ -17,6 +17,10 @@ from support.registry import Registry
 from support.schema import complaints, resolve
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((SOURCE_FOLDER / "docs/openapi.yaml").read_text())
+CONFIG_TYPES = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
 METHODS = ("get", "put", "post", "delete", "patch")
 
 
@@ -150,6 +154,66 @@ def test_too_large(registry: Registry, tmp_path: Path) -> None:
             reply = gateway.post(sender.archive, sender.good, chunked=chunked)
             assert reply.status == 413
             assert_as_described(reply, "/v1/images", "POST")
+
+
+def test_layers(gateway: Gateway, tmp_path: Path) -> None:
+    (layer, _) = make_small_image(tmp_path / "files", "openapi-layers").layers
+    held = f"/v1/layers/{layer.diff_id}"
+    no_tar = tmp_path / "no-tar"
+    no_tar.write_bytes(b"x" * 5000)
+    reply = gateway.request(held)
+    assert reply.status == 404
+    assert_as_described(reply, "/v1/layers/{diff_id}", "GET")
+    for method in ("POST", "PUT"):
+        for path, body, status in (
+            ("/v1/layers", layer.path, 201),
+            ("/v1/layers", no_tar, 400),
+            ("/v1/layers?diff_id=sha256:" + "0" * 64, layer.path, 422),
+            ("/v1/layers?colour=red", layer.path, 400),
+        ):
+            reply = gateway.request(path, method=method, upload=body)
+            assert reply.status == status, reply.body[:2000]
+            assert_as_described(reply, "/v1/layers", method)
+    for path, status in ((held, 200), ("/v1/layers/x", 400)):
+        reply = gateway.request(path)
+        assert reply.status == status
+        assert_as_described(reply, "/v1/layers/{diff_id}", "GET")
+
+
+@pytest.mark.parametrize("method", ("POST", "PUT"))
+@pytest.mark.parametrize("kind", CONFIG_TYPES)
+def test_configs(
+    gateway: Gateway, registry: Registry, tmp_path: Path, kind: str, method: str
+) -> None:
+    assert kind in DOCUMENT["components"]["requestBodies"]["Archive"]["content"]
+    image = make_small_image(tmp_path / "files", f"openapi {kind} {method}")
+    path = f"/v1/images?to={registry.host}/openapi/config:1"
+    for status in (409, 200):
+        reply = gateway.request(
+            path, method=method, data=image.config, headers=(f"Content-Type: {kind}",)
+        )
+        assert reply.status == status, reply.body[:2000]
+        assert_as_described(reply, "/v1/images", method)
+        for layer in image.layers:
+            assert gateway.request("/v1/layers", method="POST", upload=layer.path).status == 201
+
+
+def test_pushes(gateway: Gateway, registry: Registry, tmp_path: Path) -> None:
+    image = make_small_image(tmp_path / "files", "openapi-pushes")
+    archive = docker_save_old([(image, ["m/held:1.0"])], tmp_path / "image.tar")
+    assert gateway.post(archive, f"{registry.host}/openapi/held:1").status == 200
+    target = f"{registry.host}/openapi/again:1"
+    for body, status in (
+        ({"image": "m/held:1.0", "to": [target]}, 200),
+        ({"image": "m/held:1.0", "to": [target, "127.0.0.1:1/x:1"]}, 502),
+        ({"image": "m/held:2.0", "to": [target]}, 422),
+        ({"image": "m/held:1.0", "from": "x"}, 400),
+        ({"image": "m/held:1.0", "to": [target + " " * 70000]}, 413),
+    ):
+        data = json.dumps(body).encode()
+        reply = gateway.request("/v1/pushes", method="POST", data=data)
+        assert reply.status == status, reply.body[:2000]
+        assert_as_described(reply, "/v1/pushes", "POST")
 
 
 # What is not described
