@@ -18,9 +18,9 @@ from support.archives import docker_save_new
 from support.curl import Reply
 from support.gateway import Gateway, pushed
 from support.images import Image, image_config, seal
-from support.line import Line
 from support.registry import Registry
 from support.tars import TarBuilder
+from support.throttle import ThrottledProxy
 from support.waiting import wait_until
 
 LAYERS = 8
@@ -117,7 +117,9 @@ def compare(tmp_path: Path, registry: Registry, beside: list[str], name: str) ->
 
 
 def test_beside_a_slow_registry(registry: Registry, tmp_path: Path) -> None:
-    with Registry(tmp_path / "far") as far, Line(far.port, to_server=SLOW) as line:
+    with contextlib.ExitStack() as stack:
+        far = stack.enter_context(Registry(tmp_path / "far"))
+        line = stack.enter_context(ThrottledProxy(far.port, to_server=SLOW, shared=True))
         compare(tmp_path, registry, [f"127.0.0.1:{line.port}"], "slow")
         assert line.sent_up > RUNS * SLOW / 2, "it was to be fed, too"
 

@@ -1,7 +1,8 @@
 """A TCP proxy that makes a fast loopback registry slow, holds it still, or loses the line.
 
 Rates are per connection and direction, so that a small request on a second connection is not
-stuck behind a bulk transfer. hold() stops everything towards the server until release(): a push
+stuck behind a bulk transfer; with `shared` all connections together have them, as on a network
+line. hold() stops everything towards the server until release(): a push
 can be caught in its middle without any guess about speed.
 
 The line is lost `cuts` times, each time when `cut_after` more bytes came from clients: all
@@ -21,6 +22,26 @@ from dataclasses import dataclass
 from types import TracebackType
 
 CHUNK_BYTES = 16 << 10
+# A sleep lasts longer than it was asked to; so much of that is made up for.
+LAG_SECONDS = 0.02
+
+
+class Pace:
+    """Lets bytes pass at a rate, whoever brings them; 0 bytes a second is no limit."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._due = 0.0
+
+    def wait(self, size: int) -> None:
+        if not self._rate:
+            return
+        now = time.monotonic()
+        with self._lock:
+            self._due = max(self._due, now - LAG_SECONDS) + size / self._rate
+            due = self._due
+        time.sleep(max(0.0, due - now))
 
 
 @dataclass(eq=False)
@@ -53,6 +74,7 @@ class ThrottledProxy:
         *,
         to_server: int = 0,
         from_server: int = 0,
+        shared: bool = False,
         hold_after: int | None = None,
         cut_after: int | None = None,
         cuts: int = 1,
@@ -61,6 +83,7 @@ class ThrottledProxy:
     ) -> None:
         self._server_port = server_port
         self._rates = {"up": to_server, "down": from_server}
+        self._shared = {name: Pace(rate) for name, rate in self._rates.items() if shared}
         self._hold_after = hold_after
         self._cut_after = cut_after
         self._cuts = cuts if cut_after is not None else 0
@@ -188,8 +211,7 @@ class ThrottledProxy:
     def _pump(
         self, pair: Pair, source: socket.socket, sink: socket.socket, direction: str
     ) -> None:
-        rate = self._rates[direction]
-        due = time.monotonic()
+        pace = self._shared.get(direction) or Pace(self._rates[direction])
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
                 if direction == "up":
@@ -200,9 +222,7 @@ class ThrottledProxy:
                 elif self._cut_at_answer and self._loses_line():
                     sink.sendall(data)
                     break
-                if rate:
-                    due = max(due, time.monotonic()) + len(data) / rate
-                    time.sleep(max(0.0, due - time.monotonic()))
+                pace.wait(len(data))
                 sink.sendall(data)
         for sock, how in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
             with contextlib.suppress(OSError):
