@@ -205,7 +205,7 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
         push_record_deinit(&push);
         return ERR_OK;
     default:
-        assert(!"a table whose records are about a blob");
+        assert(0 && "a table whose records are about a blob");
         abort();
     }
 }
