@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "gateway/answer.h"
+#include "gateway/front.h"
 #include "gateway/images.h"
 #include "gateway/layers.h"
 #include "gateway/pushes.h"
@@ -77,6 +78,8 @@ static const struct route {
     const char *methods; /* as in an Allow header; NULL: the handler decides */
     route_handler *handler;
 } routes[] = {
+    {"/v2",          NULL,        front_route},
+    {"/v2/*",        NULL,        front_route},
     {"/v1/images",   "POST, PUT", images_post},
     {"/v1/layers",   "POST, PUT", layers_post},
     {"/v1/layers/*", "GET, HEAD", layers_get},

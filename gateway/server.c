@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "gateway/answer.h"
+#include "gateway/janitor.h"
 #include "gateway/listener.h"
 #include "gateway/routes.h"
 
@@ -21,6 +22,7 @@
 struct server {
     struct MHD_Daemon *daemon;
     struct gateway gateway;
+    struct janitor *janitor;
     struct listener *listener; /* NULL once drained */
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -157,14 +159,36 @@ static enum errc start_listener(struct server *server, const char *listen, struc
     return ERR_OK;
 }
 
-static void open_gateway(struct engine *engine, struct gateway *gateway)
+/* What was promised before goes on before anything new comes. */
+static enum errc open_gateway(struct server *server, struct engine *engine, struct error *err)
 {
     const struct settings *settings = engine->settings;
     const struct jobs_limits limits = {.uploads = settings->limits.uploads,
                                        .blobs = settings->limits.blobs,
                                        .pushes = settings->limits.pushes};
+    struct gateway *gateway = &server->gateway;
     gateway->engine = engine;
     gateway->jobs = jobs_new(&limits);
+    gateway->ahead = ahead_new(engine->store, engine->registries);
+    gateway->behind = behind_new(engine, gateway->ahead);
+    if (janitor_start(engine->store, settings->limits.upload_idle_ms, &server->janitor, err) !=
+        ERR_OK)
+        return err->code;
+    return behind_restart(gateway->behind, err);
+}
+
+/* Nothing uses it any more but what it runs itself. */
+static void close_gateway(struct server *server)
+{
+    struct gateway *gateway = &server->gateway;
+    behind_close(gateway->behind);
+    while (!behind_wait(gateway->behind, 1000))
+        ;
+    behind_free(gateway->behind);
+    ahead_close(gateway->ahead);
+    ahead_free(gateway->ahead);
+    janitor_stop(server->janitor);
+    jobs_free(gateway->jobs);
 }
 
 enum errc server_start(struct engine *engine, struct server **out, struct error *err)
@@ -173,8 +197,8 @@ enum errc server_start(struct engine *engine, struct server **out, struct error 
     struct server *server = xcalloc(1, sizeof *server);
     pthread_mutex_init(&server->lock, NULL);
     clock_cond_init(&server->ended);
-    open_gateway(engine, &server->gateway);
-    if (read_tls(server, settings, err) != ERR_OK || start_daemon(server, err) != ERR_OK ||
+    if (open_gateway(server, engine, err) != ERR_OK || read_tls(server, settings, err) != ERR_OK ||
+        start_daemon(server, err) != ERR_OK ||
         start_listener(server, settings->listen, err) != ERR_OK) {
         server_stop(server);
         return err->code;
@@ -188,6 +212,8 @@ void server_drain(struct server *server)
     jobs_close(server->gateway.jobs);
     listener_close(server->listener);
     server->listener = NULL;
+    /* What is promised is recorded, and goes on when slipway starts again. */
+    behind_close(server->gateway.behind);
 }
 
 void server_cancel(struct server *server)
@@ -198,12 +224,17 @@ void server_cancel(struct server *server)
     jobs_cancel(server->gateway.jobs);
 }
 
-bool server_wait(struct server *server, int64_t ms)
+static int64_t left_ms(int64_t until_ms)
+{
+    int64_t left = until_ms - clock_ms();
+    return left > 0 ? left : 0;
+}
+
+/* Downloads are waited for as long as nothing is cancelled. */
+static bool wait_exchanges(struct server *server, int64_t ms)
 {
     struct timespec until = clock_deadline(ms);
     int rc = 0;
-    if (!jobs_wait(server->gateway.jobs, ms))
-        return false;
     pthread_mutex_lock(&server->lock);
     while (server->exchanges > 0 && !server->cancelled && rc == 0)
         rc = pthread_cond_timedwait(&server->ended, &server->lock, &until);
@@ -212,12 +243,19 @@ bool server_wait(struct server *server, int64_t ms)
     return none;
 }
 
+bool server_wait(struct server *server, int64_t ms)
+{
+    int64_t until_ms = clock_ms() + ms;
+    return jobs_wait(server->gateway.jobs, ms) && wait_exchanges(server, left_ms(until_ms)) &&
+           behind_wait(server->gateway.behind, left_ms(until_ms));
+}
+
 void server_stop(struct server *server)
 {
     listener_close(server->listener);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
-    jobs_free(server->gateway.jobs);
+    close_gateway(server);
     pthread_cond_destroy(&server->ended);
     pthread_mutex_destroy(&server->lock);
     free(server->tls_answer);
