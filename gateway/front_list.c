@@ -115,46 +115,8 @@ struct job *front_list_repositories(struct front_request *front, struct reply *r
 
 struct referrers_page {
     const char *filter; /* an artifactType; NULL: all */
-    const char *last;   /* after the one of this digest; NULL: from the first */
+    struct digest last; /* after this one, unless DIGEST_NONE */
 };
-
-static bool wanted(const struct referrers_page *page, const json_t *descriptor)
-{
-    const char *digest = json_text(descriptor, "digest");
-    const char *type = json_text(descriptor, "artifactType");
-    if (page->last && digest && strcmp(digest, page->last) <= 0)
-        return false;
-    return page->filter == NULL || (type && strcmp(type, page->filter) == 0);
-}
-
-/* As many of the descriptors as an index may have bytes; *last is set to the digest of the last one
- * when others are left (owned). */
-static char *index_text(const struct referrers_page *page, const struct name_list *list,
-                        char **last)
-{
-    static const char end[] = "]}";
-    struct buf text = BUF_INIT(MANIFEST_LIMIT_BYTES);
-    autojson json_t *before = NULL;
-    buf_text(&text, "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":[");
-    for (size_t i = 0; i < list->count; i++) {
-        json_t *descriptor = json_loads(list->names[i], 0, NULL);
-        if (descriptor == NULL || !wanted(page, descriptor)) {
-            json_decref(descriptor);
-            continue;
-        }
-        if (text.size + strlen(list->names[i]) + sizeof end > MANIFEST_LIMIT_BYTES) {
-            *last = xstrdup(json_text(before, "digest"));
-            json_decref(descriptor);
-            break;
-        }
-        buf_text(&text, before ? "," : "");
-        buf_text(&text, list->names[i]);
-        json_decref(before);
-        before = descriptor;
-    }
-    buf_text(&text, end);
-    return buf_take(&text);
-}
 
 static enum errc parse_referrers_page(const struct query *query, struct referrers_page *out,
                                       struct error *err)
@@ -163,25 +125,76 @@ static enum errc parse_referrers_page(const struct query *query, struct referrer
     const char *filter = query_value(query, "artifactType", &twice);
     if (twice || (filter && strlen(filter) >= FILTER_MAX))
         return fail(err, ERR_BAD_REQUEST, 0,
-                    "\"artifactType\" is there once, with less than %d "
-                    "bytes",
-                    FILTER_MAX);
-    *out = (struct referrers_page){.filter = filter && *filter ? filter : NULL,
-                                   .last = query_value(query, "last", NULL)};
+                    "\"artifactType\" is there once, with less than %d bytes", FILTER_MAX);
+    struct referrers_page page = {.filter = filter && *filter ? filter : NULL};
+    if (query_value(query, "last", NULL) &&
+        front_query_digest(query, "last", &page.last, err) != ERR_OK)
+        return err->code;
+    *out = page;
     return ERR_OK;
+}
+
+static bool wanted(const struct referrers_page *page, const json_t *descriptor)
+{
+    const char *type = json_text(descriptor, "artifactType");
+    return page->filter == NULL || (type && strcmp(type, page->filter) == 0);
+}
+
+/* An index is built up to the size that one may have. */
+struct index_text {
+    struct buf text;
+    char *last; /* owned; the digest of the last descriptor that was looked at */
+};
+
+#define INDEX_BEGIN "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":["
+#define INDEX_END "]}"
+
+/* False when it is full. */
+static bool add_descriptor(struct index_text *index, const struct referrers_page *page,
+                           const char *text)
+{
+    autojson json_t *descriptor = json_loads(text, 0, NULL);
+    const char *digest = json_text(descriptor, "digest");
+    if (digest == NULL)
+        return true;
+    if (wanted(page, descriptor)) {
+        if (index->text.size + strlen(text) + sizeof INDEX_END > MANIFEST_LIMIT_BYTES)
+            return false;
+        buf_text(&index->text, index->text.size > strlen(INDEX_BEGIN) ? "," : "");
+        buf_text(&index->text, text);
+    }
+    free(index->last);
+    index->last = xstrdup(digest);
+    return true;
+}
+
+/* The index as text (owned); *last is set (owned) when there is more behind it. */
+static char *index_of(const struct referrers_page *page, const struct name_list *list, char **last)
+{
+    struct index_text index = {.text = BUF_INIT(MANIFEST_LIMIT_BYTES)};
+    size_t i = 0;
+    buf_text(&index.text, INDEX_BEGIN);
+    while (i < list->count && add_descriptor(&index, page, list->names[i]))
+        i++;
+    buf_text(&index.text, INDEX_END);
+    if (i < list->count || list->more)
+        *last = mem_take(&index.last);
+    free(index.last);
+    return buf_take(&index.text);
 }
 
 /* distribution-spec, "Listing Referrers" */
 static enum errc list_referrers(struct front_request *front, struct reply *reply, struct error *err)
 {
-    struct referrers_page page = {0};
+    struct referrers_page page = {.filter = NULL};
     struct name_list list = {.count = 0};
     if (parse_referrers_page(&front->query, &page, err) != ERR_OK ||
-        repository_referrers(front->gateway->engine->store, front->path.repository,
-                             &front->path.digest, &list, err) != ERR_OK)
+        repository_referrers(
+            front->gateway->engine->store, front->path.repository, &front->path.digest,
+            page.last.algorithm == DIGEST_NONE ? NULL : &page.last, &list, err) != ERR_OK)
         return err->code;
     autofree char *last = NULL;
-    char *text = index_text(&page, &list, &last);
+    char *text = index_of(&page, &list, &last);
     name_list_deinit(&list);
     reply->status = 200;
     reply_bytes(reply, text, strlen(text));

@@ -217,7 +217,8 @@ static enum errc add_by_subject(struct family *family, const struct digest *subj
                                 struct error *err)
 {
     struct name_list list = {0};
-    if (repository_referrers(family->store, family->repository, subject, &list, err) != ERR_OK)
+    if (repository_referrers(family->store, family->repository, subject, NULL, &list, err) !=
+        ERR_OK)
         return err->code;
     for (size_t i = 0; i < list.count && err->code == ERR_OK; i++)
         add_listed(family, list.names[i], err);

@@ -117,6 +117,15 @@ struct record_key referrer_key(const char *repository, const struct digest *subj
     return key_done(&key, &out);
 }
 
+struct record_key referrer_end(const char *repository, const struct digest *subject,
+                               const struct digest *referrer)
+{
+    struct record_key key = referrer_key(repository, subject, referrer);
+    assert(key.size < sizeof key.bytes);
+    key.bytes[key.size++] = 0;
+    return key;
+}
+
 struct record_key session_key(const char *id)
 {
     struct record_key key;

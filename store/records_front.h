@@ -30,6 +30,9 @@ struct record_key tag_end(const char *repository, const char *tag);
 struct record_key referrers_prefix(const char *repository, const struct digest *subject);
 struct record_key referrer_key(const char *repository, const struct digest *subject,
                                const struct digest *referrer);
+/* A key in KV_REFERRERS that is behind this one and before the next. */
+struct record_key referrer_end(const char *repository, const struct digest *subject,
+                               const struct digest *referrer);
 struct record_key session_key(const char *id);
 
 /* What a manifest's record holds beside its key. */

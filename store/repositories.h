@@ -69,12 +69,13 @@ enum errc repository_tags(struct store *store, const char *repository, const cha
 enum errc repositories_list(struct store *store, const char *after, size_t limit,
                             struct name_list *out, struct error *err);
 
-/* The manifests of the repository whose `subject` this is, at most REFERRERS_MAX, oldest digest
- * first in byte order. Each as the descriptor that the referrers API lists: JSON text. */
+/* The manifests of the repository whose `subject` this is, in the order of their digests, after the
+ * digest `after` (NULL: from the first), at most REFERRERS_MAX. Each as the descriptor that the
+ * referrers API lists: JSON text. */
 #define REFERRERS_MAX 1000
 enum errc repository_referrers(struct store *store, const char *repository,
-                               const struct digest *subject, struct name_list *out,
-                               struct error *err);
+                               const struct digest *subject, const struct digest *after,
+                               struct name_list *out, struct error *err);
 
 /* --- putting in: records written at the batch's commit --- */
 

@@ -122,14 +122,15 @@ enum errc repositories_list(struct store *store, const char *after, size_t limit
 }
 
 enum errc repository_referrers(struct store *store, const char *repository,
-                               const struct digest *subject, struct name_list *out,
-                               struct error *err)
+                               const struct digest *subject, const struct digest *after,
+                               struct name_list *out, struct error *err)
 {
     if (!repository_name_fits(repository)) {
         *out = (struct name_list){.names = NULL};
         return ERR_OK;
     }
     struct record_key prefix = referrers_prefix(repository, subject);
-    return read_list(store, KV_REFERRERS, record_key_slice(&prefix), NULL, REFERRERS_MAX,
+    struct record_key start = after ? referrer_end(repository, subject, after) : prefix;
+    return read_list(store, KV_REFERRERS, record_key_slice(&prefix), &start, REFERRERS_MAX,
                      referrer_text, out, err);
 }

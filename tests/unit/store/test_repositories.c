@@ -170,7 +170,7 @@ static const char *referrers(struct store *store, const char *repository,
     static char text[4096];
     struct error err = ERROR_INIT;
     struct name_list list;
-    assert_ok(repository_referrers(store, repository, subject, &list, &err), &err);
+    assert_ok(repository_referrers(store, repository, subject, NULL, &list, &err), &err);
     return joined(&list, text);
 }
 
@@ -400,7 +400,7 @@ static void a_descriptor_has_its_limit(void **state)
         }
         commit(batch);
         struct name_list list;
-        assert_ok(repository_referrers(store, "app", &subject, &list, &err), &err);
+        assert_ok(repository_referrers(store, "app", &subject, NULL, &list, &err), &err);
         assert_int_equal(list.count, 1);
         assert_string_equal(list.names[0], text);
         name_list_deinit(&list);
@@ -426,9 +426,44 @@ static void no_more_referrers_than_the_limit_are_listed(void **state)
         }
         commit(batch);
         struct name_list list;
-        assert_ok(repository_referrers(store, "app", &subject, &list, &err), &err);
+        assert_ok(repository_referrers(store, "app", &subject, NULL, &list, &err), &err);
         assert_int_equal(list.count, round == 0 ? REFERRERS_MAX - 1 : REFERRERS_MAX);
         assert_int_equal(list.more, round == 2);
+        name_list_deinit(&list);
+    }
+    store_close(store);
+}
+
+static void referrers_after_one(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest subject = digest_of_text("subject");
+    struct digest digests[5];
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    for (int i = 0; i < 5; i++) {
+        char content[32];
+        snprintf(content, sizeof content, "referrer %d", i);
+        struct digest digest = bring(batch, content);
+        char text[DIGEST_TEXT_MAX];
+        struct manifest_entry entry = entry_of("app", NULL, &digest);
+        entry.subject = &subject;
+        entry.descriptor = digest_text(&digest, text);
+        batch_put_manifest(batch, &entry);
+        int at = i;
+        for (; at > 0 && digest_compare(&digests[at - 1], &digest) > 0; at--)
+            digests[at] = digests[at - 1];
+        digests[at] = digest;
+    }
+    commit(batch);
+    for (size_t i = 0; i < 5; i++) {
+        struct name_list list;
+        assert_ok(repository_referrers(store, "app", &subject, &digests[i], &list, &err), &err);
+        assert_int_equal(list.count, 4 - i);
+        for (size_t k = 0; k < list.count; k++) {
+            char text[DIGEST_TEXT_MAX];
+            assert_string_equal(list.names[k], digest_text(&digests[i + 1 + k], text));
+        }
         name_list_deinit(&list);
     }
     store_close(store);
@@ -703,6 +738,7 @@ int main(void)
         folder_test(referrers_are_listed_with_their_subject),
         folder_test(a_descriptor_has_its_limit),
         folder_test(no_more_referrers_than_the_limit_are_listed),
+        folder_test(referrers_after_one),
         folder_test(a_tag_is_removed_alone),
         folder_test(a_manifest_goes_with_its_tags),
         folder_test(what_is_not_held_cannot_be_put),
