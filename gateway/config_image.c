@@ -40,9 +40,6 @@ struct making {
 
 static void note_missing(struct config_image *image, const struct digest *diff_id)
 {
-    for (size_t i = 0; i < image->missing_count; i++)
-        if (digest_equal(&image->missing[i], diff_id))
-            return;
     image->missing = xrealloc(image->missing, image->missing_count + 1, sizeof *image->missing);
     image->missing[image->missing_count++] = *diff_id;
 }
@@ -162,9 +159,15 @@ static enum errc fail_missing(const struct config_image *image, struct error *er
 static enum errc find_layers(struct making *making, const struct image_config *config,
                              struct descriptor *layers, struct error *err)
 {
-    for (size_t i = 0; i < config->diff_id_count; i++)
-        if (find_layer(making, &config->diff_ids[i], &layers[i], err) != ERR_OK)
+    for (size_t i = 0; i < config->diff_id_count; i++) {
+        size_t first = 0; /* a layer that repeats is looked for once */
+        while (!digest_equal(&config->diff_ids[first], &config->diff_ids[i]))
+            first++;
+        if (first < i)
+            layers[i] = layers[first];
+        else if (find_layer(making, &config->diff_ids[i], &layers[i], err) != ERR_OK)
             return err->code;
+    }
     return making->out->missing_count > 0 ? fail_missing(making->out, err) : ERR_OK;
 }
 
