@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/archive_route.h"
 #include "gateway/ingest.h"
 
 #include <string.h>
@@ -80,6 +81,7 @@ void push_report_deinit(struct push_report *report)
 {
     free(report->results);
     free(report->referrers);
+    push_record_deinit(&report->record);
     report->results = NULL;
     report->referrers = NULL;
 }
@@ -124,8 +126,6 @@ static enum errc expand_bare(const struct reference *name, const struct chosen_i
 static enum errc expand_targets(const struct push_order *order, const struct chosen_image *chosen,
                                 struct push_request **out, size_t *out_count, struct error *err)
 {
-    if (order->to_count == 0)
-        return fail(err, ERR_NO_TARGET, 0, "no target: say where to with to=HOST/REPOSITORY[:TAG]");
     size_t most = order->to_count * (chosen->name_count + 1);
     autofree struct push_request *requests = xcalloc(most, sizeof *requests);
     size_t count = 0;
@@ -165,8 +165,10 @@ static enum errc take_into(struct engine *engine, const struct push_order *order
         return err->code;
     enum errc rc = image_choose(catalog, batch, &wish, &chosen, err);
     catalog_free(catalog);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK && order->to_count > 0)
         rc = expand_targets(order, &chosen, requests, &report->count, err);
+    else if (rc == ERR_OK)
+        rc = archive_route(engine->settings, &chosen, batch, report, requests, err);
     if (rc == ERR_OK) {
         put_names(batch, &chosen);
         report->has_image = true;

@@ -58,10 +58,14 @@ enum errc push_job_targets(const struct push_order *order, const char *tag,
     return ERR_OK;
 }
 
-static void log_results(const struct push_report *report)
+/* What waits for the same tags is older than what they have now. */
+static void tell_results(struct gateway *gateway, const struct push_report *report)
 {
-    for (size_t i = 0; i < report->count - report->behind; i++)
+    for (size_t i = 0; i < report->count - report->behind; i++) {
         push_result_log(report->id, &report->results[i]);
+        if (report->results[i].state == PUSH_PUSHED)
+            behind_overtaken(gateway->behind, &report->results[i].target);
+    }
 }
 
 /* When nothing has failed. */
@@ -82,7 +86,7 @@ static void send_with_events(struct job *job, struct gateway *gateway,
     reply_events(&reply, stream);
     job_answer(job, &reply);
     archive_send(gateway->engine, requests, &progress, job_cancelled(job), report);
-    log_results(report);
+    tell_results(gateway, report);
     for (size_t i = 0; i < report->count; i++)
         event_stream_outcome(stream, &report->results[i]);
     event_stream_end(stream);
@@ -93,7 +97,7 @@ static void send_quietly(struct job *job, struct gateway *gateway,
                          const struct push_request *requests, struct push_report *report)
 {
     archive_send(gateway->engine, requests, NULL, job_cancelled(job), report);
-    log_results(report);
+    tell_results(gateway, report);
     const struct error *failure = push_report_failure(report);
     struct reply reply =
         REPLY_INIT(failure ? error_http_status(failure->code) : good_status(report));
@@ -104,6 +108,8 @@ static void send_quietly(struct job *job, struct gateway *gateway,
 void push_job_send(struct job *job, struct gateway *gateway, const struct push_request *requests,
                    bool events, struct push_report *report)
 {
+    if (report->behind > 0)
+        behind_start(gateway->behind, &report->record);
     if (events)
         send_with_events(job, gateway, requests, report);
     else

@@ -22,7 +22,8 @@ enum errc push_job_targets(const struct push_order *order, const char *tag,
                            struct error *err);
 
 /* Push to report->count targets and answer: with the push object when all have ended, or with a
- * stream of events from the beginning (gateway/event_stream.h). Blocks until the push has ended. */
+ * stream of events from the beginning (gateway/event_stream.h). Blocks until the push has ended.
+ * What report->record promises is started (gateway/behind.h) and not waited for. */
 void push_job_send(struct job *job, struct gateway *gateway, const struct push_request *requests,
                    bool events, struct push_report *report);
 
