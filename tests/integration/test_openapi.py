@@ -216,6 +216,27 @@ def test_pushes(gateway: Gateway, registry: Registry, tmp_path: Path) -> None:
         assert_as_described(reply, "/v1/pushes", "POST")
 
 
+@pytest.mark.parametrize(
+    ("acknowledge", "required", "status"),
+    [("stored", True, 202), ("stored", False, 202), ("pushed", False, 200), ("pushed", True, 502)],
+)
+def test_mirrors(
+    registry: Registry, tmp_path: Path, acknowledge: str, required: bool, status: int
+) -> None:
+    to = [f"{registry.host}/openapi/mirror", {"target": "127.0.0.1:1/x", "required": required}]
+    config = {"mirrors": [{"match": "m/*", "to": to, "acknowledge": acknowledge}]}
+    with Gateway(tmp_path / "mirror", config) as gateway:
+        sender = Sender(gateway, registry, tmp_path, "POST")
+        reply = sender.send()
+        assert reply.status == status, reply.body[:2000]
+        assert_as_described(reply, "/v1/images", "POST")
+        stream = gateway.post(sender.archive, headers=["Accept: application/x-ndjson"])
+        assert stream.status == (202 if acknowledge == "stored" else 200)
+        schema = DOCUMENT["components"]["schemas"]["Event"]
+        for line in stream.body.splitlines():
+            assert not complaints(DOCUMENT, schema, json.loads(line)), line
+
+
 # What is not described
 
 
