@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.archives import docker_save_old  # noqa: E402
+from support.front import Front  # noqa: E402
 from support.gateway import SOURCE_FOLDER, Gateway  # noqa: E402
 from support.images import make_image, make_small_image  # noqa: E402
 from support.registry import Registry  # noqa: E402
@@ -41,6 +42,28 @@ def own_gateway(tmp_path: Path) -> Iterator[Gateway]:
     """A gateway that no other test has touched."""
     with Gateway(tmp_path / "gateway") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def front_port(request: pytest.FixtureRequest) -> int:
+    """A gateway's, or with FRONT_PORT that of any registry on this machine: whether a test is right
+    shows best where somebody else wrote the answers."""
+    if "FRONT_PORT" in os.environ:
+        return int(os.environ["FRONT_PORT"])
+    return int(request.getfixturevalue("gateway").port)
+
+
+@pytest.fixture
+def front(front_port: int) -> Iterator[Front]:
+    """A client of the registry front, with a connection of its own."""
+    with Front(front_port) as client:
+        yield client
+
+
+@pytest.fixture
+def repository(seed: str) -> str:
+    """A repository that nobody has used, and that leads to no registry."""
+    return f"spec/{seed}"
 
 
 @pytest.fixture

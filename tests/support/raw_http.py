@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from support.curl import Reply
+
 
 class RawConnection:
     """One connection; what is sent and when is the test's business."""
@@ -44,6 +46,10 @@ class RawConnection:
         """One chunk of a chunked body; b"" ends it."""
         self.socket.sendall(b"%x\r\n%s\r\n" % (len(data), data))
 
+    def read(self, size: int) -> bytes:
+        """So many bytes of a body; fewer only at the end of the connection."""
+        return self._input.read(size)
+
     def read_head(self) -> tuple[int, dict[str, str]]:
         """Status and headers of the next answer, which may be a 100."""
         line = self._input.readline()
@@ -68,6 +74,16 @@ class RawConnection:
                 parts.append(data)
             return b"".join(parts)
         return self._input.read(int(headers.get("content-length", "0")))
+
+    def read_reply(self, method: str) -> Reply:
+        """The final answer to a request of this method, which may have no body."""
+        interim: list[int] = []
+        status, headers = self.read_head()
+        while status < 200:
+            interim.append(status)
+            status, headers = self.read_head()
+        empty = method == "HEAD" or status in (204, 304)
+        return Reply(status, headers, b"" if empty else self.read_body(headers), tuple(interim))
 
     def read_answer(self) -> tuple[int, dict[str, str], Any]:
         """The final answer, with its JSON; a 100 before it is passed over."""
