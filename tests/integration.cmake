@@ -16,7 +16,7 @@ foreach(source IN LISTS integration_tests)
 endforeach()
 
 # These look at time or memory: nothing else may run beside them.
-foreach(name chaos fanout memory overlap server sharing token_expiry)
+foreach(name chaos fanout front_names front_resume memory overlap server sharing token_expiry)
   if(TEST integration.${name})
     set_tests_properties(integration.${name} PROPERTIES RUN_SERIAL ON)
   endif()
