@@ -68,8 +68,8 @@ static void decode_name(struct decoder *in, struct reference *out)
         return;
     }
     *slash = '\0';
-    strcpy(out->host, name);
-    strcpy(out->path, slash + 1);
+    memcpy(out->host, name, (size_t)(slash - name) + 1);
+    memcpy(out->path, slash + 1, strlen(slash + 1) + 1);
 }
 
 static void decode_target(struct decoder *in, struct push_record_target *out)

@@ -120,10 +120,8 @@ static enum errc held_manifest(struct store *store, const char *repository, cons
 {
     struct manifest_record record;
     bool held = false;
-    if (repository_name_fits(repository) && (digest != NULL || tag_fits(tag)) &&
-        find_manifest(store, repository, tag, digest, &held, &record, err) != ERR_OK)
-        return err->code;
-    if (held && blob_is_held(store, &record.manifest.digest, &held, err) != ERR_OK)
+    if (find_manifest(store, repository, tag, digest, &held, &record, err) != ERR_OK ||
+        (held && blob_is_held(store, &record.manifest.digest, &held, err) != ERR_OK))
         return err->code;
     if (held)
         *out = record.manifest;
@@ -134,14 +132,20 @@ static enum errc held_manifest(struct store *store, const char *repository, cons
 enum errc repository_tag(struct store *store, const char *repository, const char *tag, bool *found,
                          struct repository_manifest *out, struct error *err)
 {
-    return held_manifest(store, repository, tag, NULL, found, out, err);
+    if (repository_name_fits(repository) && tag_fits(tag))
+        return held_manifest(store, repository, tag, NULL, found, out, err);
+    *found = false;
+    return ERR_OK;
 }
 
 enum errc repository_manifest(struct store *store, const char *repository,
                               const struct digest *digest, bool *found,
                               struct repository_manifest *out, struct error *err)
 {
-    return held_manifest(store, repository, NULL, digest, found, out, err);
+    if (repository_name_fits(repository))
+        return held_manifest(store, repository, NULL, digest, found, out, err);
+    *found = false;
+    return ERR_OK;
 }
 
 /* *found: it was there and is not any more. */

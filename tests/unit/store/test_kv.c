@@ -223,6 +223,70 @@ static void a_file_that_is_no_database_is_refused(void **state)
     assert_code(kv_open("/nonexistent/folder", MAP, &kv, &err), ERR_IO, &err);
 }
 
+/* Each step seeks behind all keys that begin as the one it found. */
+static void a_cursor_skips_by_seeking(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    static const char *const keys[] = {"a1", "a2", "a3", "b1", "b2", "c1"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        put(kv, KV_BLOBS, keys[i], "value");
+    char found[64] = "";
+    {
+        struct kv_slice key;
+        struct kv_slice value;
+        bool more = false;
+        char behind[3];
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+        assert_ok(kv_begin_read(kv, &txn, &err), &err);
+        assert_ok(kv_cursor_open(&txn, KV_BLOBS, text(""), &cursor, &err), &err);
+        kv_cursor_seek(&cursor, text("a2"));
+        for (;;) {
+            assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+            if (!more)
+                break;
+            snprintf(found + strlen(found), sizeof found - strlen(found), "%.*s ", (int)key.size,
+                     (const char *)key.data);
+            snprintf(behind, sizeof behind, "%c~", ((const char *)key.data)[0]);
+            kv_cursor_seek(&cursor, text(behind));
+        }
+    }
+    assert_string_equal(found, "a2 b1 c1 ");
+    kv_close(kv);
+}
+
+static void a_cursor_that_seeks_stays_within_its_prefix(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    put(kv, KV_BLOBS, "a1", "value");
+    put(kv, KV_BLOBS, "a2", "value");
+    put(kv, KV_BLOBS, "b1", "value");
+    {
+        struct kv_slice key;
+        struct kv_slice value;
+        bool more = false;
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+        assert_ok(kv_begin_read(kv, &txn, &err), &err);
+        assert_ok(kv_cursor_open(&txn, KV_BLOBS, text("a"), &cursor, &err), &err);
+        kv_cursor_seek(&cursor, text("a2"));
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        assert_true(more && key.size == 2 && memcmp(key.data, "a2", 2) == 0);
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        assert_false(more);
+        kv_cursor_seek(&cursor, text("a3"));
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        assert_false(more);
+        /* And back again. */
+        kv_cursor_seek(&cursor, text("a"));
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        assert_true(more && memcmp(key.data, "a1", 2) == 0);
+    }
+    kv_close(kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +299,8 @@ int main(void)
         folder_test(one_reader_too_many_is_an_error_and_no_more),
         folder_test(a_full_map_is_told_and_deleting_helps),
         folder_test(a_file_that_is_no_database_is_refused),
+        folder_test(a_cursor_skips_by_seeking),
+        folder_test(a_cursor_that_seeks_stays_within_its_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

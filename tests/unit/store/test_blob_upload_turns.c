@@ -1,0 +1,290 @@
+#include "blob_upload_test.h"
+
+#include "store/upload_table.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+/* A request that has the session and lets go of it when it is overtaken. */
+struct holder {
+    struct store *store;
+    const struct session *session;
+    sem_t has_it;
+    sem_t told;
+    enum errc rc;
+    const char *text;
+};
+
+static void tell(void *self)
+{
+    struct holder *holder = self;
+    sem_post(&holder->told);
+}
+
+static void holder_init(struct holder *holder, struct store *store, const struct session *session,
+                        const char *text)
+{
+    *holder = (struct holder){.store = store, .session = session, .text = text};
+    sem_init(&holder->has_it, 0, 0);
+    sem_init(&holder->told, 0, 0);
+}
+
+static void *hold_until_told(void *arg)
+{
+    struct holder *holder = arg;
+    struct error err = ERROR_INIT;
+    struct blob_upload *upload = NULL;
+    struct overtaken overtaken = {.call = tell, .self = holder};
+    holder->rc =
+        blob_upload_open(holder->store, "app", holder->session->id, &overtaken, &upload, &err);
+    sem_post(&holder->has_it);
+    if (holder->rc != ERR_OK)
+        return NULL;
+    sem_wait(&holder->told);
+    holder->rc = blob_upload_write(upload, holder->text, strlen(holder->text), &err);
+    blob_upload_close(upload);
+    return NULL;
+}
+
+static void a_younger_request_gets_the_session(void **state)
+{
+    struct store *store = open_store(*state);
+    struct session session = begin(store);
+    struct holder older;
+    pthread_t thread;
+    holder_init(&older, store, &session, "last words ");
+    assert_int_equal(pthread_create(&thread, NULL, hold_until_told, &older), 0);
+    sem_wait(&older.has_it);
+    struct blob_upload *upload = open_upload(store, &session);
+    assert_true(blob_upload_size(upload) == strlen("last words "));
+    blob_upload_close(upload);
+    pthread_join(thread, NULL);
+    assert_int_equal(older.rc, ERR_OK);
+    write_text(store, &session, "and on");
+    finish(store, &session, "last words and on", DIGEST_SHA256);
+    store_close(store);
+}
+
+static void cancelling_overtakes(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct session session = begin(store);
+    struct holder older;
+    pthread_t thread;
+    holder_init(&older, store, &session, "last words");
+    assert_int_equal(pthread_create(&thread, NULL, hold_until_told, &older), 0);
+    sem_wait(&older.has_it);
+    assert_ok(blob_upload_cancel(store, "app", session.id, &err), &err);
+    pthread_join(thread, NULL);
+    assert_int_equal(older.rc, ERR_OK);
+    assert_over(store, &session);
+    store_close(store);
+}
+
+struct waiter {
+    struct store *store;
+    const struct session *session;
+    enum errc rc;
+};
+
+static void *wait_for_it(void *arg)
+{
+    struct waiter *waiter = arg;
+    struct error err = ERROR_INIT;
+    struct blob_upload *upload = NULL;
+    waiter->rc = blob_upload_open(waiter->store, "app", waiter->session->id, NULL, &upload, &err);
+    if (waiter->rc == ERR_OK)
+        blob_upload_close(upload);
+    return NULL;
+}
+
+/* The holder hears of it once, does not let go, and of those who wait nobody gets it. */
+static void who_does_not_let_go_keeps_the_session(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct session session = begin(store);
+    struct holder holder;
+    holder_init(&holder, store, &session, "");
+    struct overtaken overtaken = {.call = tell, .self = &holder};
+    struct blob_upload *upload = NULL;
+    assert_ok(blob_upload_open(store, "app", session.id, &overtaken, &upload, &err), &err);
+    struct waiter waiters[3];
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        waiters[i] = (struct waiter){.store = store, .session = &session};
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_for_it, &waiters[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(waiters[i].rc, ERR_UPLOAD_BUSY);
+    }
+    int told = 0;
+    assert_int_equal(sem_getvalue(&holder.told, &told), 0);
+    assert_int_equal(told, 1);
+    assert_ok(blob_upload_write(upload, "mine", 4, &err), &err);
+    blob_upload_close(upload);
+    finish(store, &session, "mine", DIGEST_SHA256);
+    store_close(store);
+}
+
+static void who_does_not_wait_long_is_refused_at_once(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct upload_table *table = upload_table_new();
+    const char *id = "0123456789abcdef0123456789abcdef";
+    struct upload_slot *held = NULL;
+    struct upload_slot *other = NULL;
+    assert_ok(upload_table_take(table, id, NULL, 0, &held, &err), &err);
+    assert_null(upload_table_try(table, id));
+    assert_code(upload_table_take(table, id, NULL, 10, &other, &err), ERR_UPLOAD_BUSY, &err);
+    upload_table_release(table, held);
+    /* What it tried has left nothing behind. */
+    assert_ok(upload_table_take(table, id, NULL, 0, &held, &err), &err);
+    upload_table_release(table, held);
+    upload_table_free(table);
+}
+
+/* Digests are kept for so many sessions and no more; the others' slots are fresh again. */
+static void digests_are_remembered_up_to_the_limit(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct upload_table *table = upload_table_new();
+    char id[BLOB_UPLOAD_ID_SIZE + 1];
+    for (unsigned i = 0; i < UPLOAD_DIGESTS_MAX + 2; i++) {
+        struct upload_slot *slot = NULL;
+        snprintf(id, sizeof id, "%032x", i * 0x1010101u);
+        assert_ok(upload_table_take(table, id, NULL, 0, &slot, &err), &err);
+        slot->sha256 = digester_new(DIGEST_SHA256);
+        slot->hashed = i;
+        upload_table_release(table, slot);
+    }
+    size_t kept = 0;
+    for (unsigned i = 0; i < UPLOAD_DIGESTS_MAX + 2; i++) {
+        snprintf(id, sizeof id, "%032x", i * 0x1010101u);
+        struct upload_slot *slot = upload_table_try(table, id);
+        assert_non_null(slot);
+        kept += slot->sha256 != NULL;
+        assert_true(slot->sha256 == NULL || slot->hashed == i);
+        upload_slot_reset(slot);
+        upload_table_release(table, slot);
+    }
+    assert_int_equal(kept, UPLOAD_DIGESTS_MAX);
+    upload_table_free(table);
+}
+
+#define CROWD 6
+#define CROWD_ROUNDS 40
+
+struct member {
+    struct store *store;
+    const struct session *session;
+    size_t wrote;
+    size_t refused;
+    bool failed;
+};
+
+/* Each writes one byte whenever it has the session; who is overtaken lets go soon. */
+static void *crowd(void *arg)
+{
+    struct member *member = arg;
+    for (int i = 0; i < CROWD_ROUNDS && !member->failed; i++) {
+        struct error err = ERROR_INIT;
+        struct blob_upload *upload = NULL;
+        struct holder self = {.rc = ERR_OK};
+        sem_init(&self.told, 0, 0);
+        struct overtaken overtaken = {.call = tell, .self = &self};
+        enum errc rc =
+            blob_upload_open(member->store, "app", member->session->id, &overtaken, &upload, &err);
+        if (rc == ERR_OK) {
+            member->failed = blob_upload_write(upload, "x", 1, &err) != ERR_OK;
+            member->wrote++;
+            blob_upload_close(upload);
+        } else if (rc == ERR_UPLOAD_BUSY) {
+            member->refused++;
+        } else {
+            member->failed = true;
+        }
+        sem_destroy(&self.told);
+    }
+    return NULL;
+}
+
+static void one_at_a_time_writes(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct session session = begin(store);
+    struct member members[CROWD];
+    pthread_t threads[CROWD];
+    for (int i = 0; i < CROWD; i++) {
+        members[i] = (struct member){.store = store, .session = &session};
+        assert_int_equal(pthread_create(&threads[i], NULL, crowd, &members[i]), 0);
+    }
+    size_t wrote = 0;
+    size_t expired = 0;
+    for (int i = 0; i < 20; i++)
+        assert_ok(blob_uploads_expire(store, HOUR, &expired, &err), &err);
+    for (int i = 0; i < CROWD; i++) {
+        pthread_join(threads[i], NULL);
+        assert_false(members[i].failed);
+        assert_int_equal(members[i].wrote + members[i].refused, CROWD_ROUNDS);
+        wrote += members[i].wrote;
+    }
+    assert_true(wrote > 0);
+    assert_true(offset(store, &session) == wrote);
+    autofree char *all = xmalloc(wrote + 1);
+    memset(all, 'x', wrote);
+    all[wrote] = '\0';
+    finish(store, &session, all, DIGEST_SHA256);
+    store_close(store);
+}
+
+static void *begin_and_cancel(void *arg)
+{
+    struct member *member = arg;
+    for (int i = 0; i < CROWD_ROUNDS && !member->failed; i++) {
+        struct error err = ERROR_INIT;
+        char id[BLOB_UPLOAD_ID_SIZE + 1];
+        uint64_t at = 99;
+        member->failed = blob_upload_begin(member->store, "app", id, &err) != ERR_OK ||
+                         blob_upload_offset(member->store, "app", id, &at, &err) != ERR_OK ||
+                         at != 0 || blob_upload_cancel(member->store, "app", id, &err) != ERR_OK;
+    }
+    return NULL;
+}
+
+/* Looking for files without a session never takes one that is being begun. */
+static void what_begins_does_not_expire(void **state)
+{
+    struct store *store = open_store(*state);
+    struct member members[2] = {{.store = store}, {.store = store}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, begin_and_cancel, &members[i]), 0);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(expire(store, HOUR), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_false(members[i].failed);
+    }
+    assert_int_equal(count_records(store), 0);
+    store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        folder_test(a_younger_request_gets_the_session),
+        folder_test(cancelling_overtakes),
+        folder_test(who_does_not_let_go_keeps_the_session),
+        cmocka_unit_test(who_does_not_wait_long_is_refused_at_once),
+        cmocka_unit_test(digests_are_remembered_up_to_the_limit),
+        folder_test(one_at_a_time_writes),
+        folder_test(what_begins_does_not_expire),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
