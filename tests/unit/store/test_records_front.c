@@ -51,6 +51,9 @@ static void keys_are_pinned(void **state)
     key = referrer_key("a/b", &small, &large);
     expect_bytes(record_key_slice(&key), "612f6200"
                                          "01" X32("ab") "02" X32("cd") X32("cd"));
+    key = referrer_end("a/b", &small, &small);
+    expect_bytes(record_key_slice(&key), "612f6200"
+                                         "01" X32("ab") "01" X32("ab") "00");
     key = session_key("0123");
     expect_bytes(record_key_slice(&key), "30313233");
     key = push_key("0123");
