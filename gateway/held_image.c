@@ -171,6 +171,12 @@ static enum errc add_subject(struct family *family, const struct descriptor *sub
     return ERR_OK;
 }
 
+static enum errc too_many(struct error *err)
+{
+    return fail(err, ERR_UNSUPPORTED, 0, "the image has more than %d referrers",
+                HELD_REFERRERS_MAX);
+}
+
 static enum errc add_referrer(struct family *family, const struct descriptor *manifest,
                               const char *tag, struct error *err)
 {
@@ -178,8 +184,7 @@ static enum errc add_referrer(struct family *family, const struct descriptor *ma
     if (in_family(family, &manifest->digest))
         return ERR_OK;
     if (image->referrer_count == HELD_REFERRERS_MAX)
-        return fail(err, ERR_UNSUPPORTED, 0, "the image has more than %d referrers",
-                    HELD_REFERRERS_MAX);
+        return too_many(err);
     image->referrers =
         xrealloc(image->referrers, image->referrer_count + 1, sizeof *image->referrers);
     struct push_referrer *referrer = &image->referrers[image->referrer_count++];
@@ -222,6 +227,8 @@ static enum errc add_by_subject(struct family *family, const struct digest *subj
         return err->code;
     for (size_t i = 0; i < list.count && err->code == ERR_OK; i++)
         add_listed(family, list.names[i], err);
+    if (list.more && err->code == ERR_OK)
+        too_many(err);
     name_list_deinit(&list);
     return err->code;
 }

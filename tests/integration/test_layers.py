@@ -518,3 +518,54 @@ def test_wrong_orders(
 ) -> None:
     reply = send_config(gateway, image_config([], "x"), *to, kind=kind, **query)
     refused(reply, status, code)
+
+
+# ---- what a registry client says of its layers ----
+
+
+def put_image_into_front(gateway: Gateway, layer: bytes, config: bytes, repository: str) -> None:
+    """As a client would: blobs, then a manifest that says they belong together."""
+    for blob in (layer, config):
+        source = gateway.folder / "blob"
+        source.write_bytes(blob)
+        path = f"/v2/{repository}/blobs/uploads/?digest={sha256(blob)}"
+        # chunked: curl would add the name of a file to a path that ends in a slash
+        assert gateway.request(path, method="POST", upload=source, chunked=True).status == 201
+    kinds = (f"{OCI_LAYER}+gzip", layer), (OCI_CONFIG, config)
+    first, second = (
+        {"mediaType": kind, "digest": sha256(blob), "size": len(blob)} for kind, blob in kinds
+    )
+    manifest = {"schemaVersion": 2, "mediaType": OCI, "config": second, "layers": [first]}
+    reply = gateway.request(
+        f"/v2/{repository}/manifests/1",
+        method="PUT",
+        data=json.dumps(manifest).encode(),
+        headers=(f"Content-Type: {OCI}",),
+    )
+    assert reply.status == 201, reply.body
+
+
+def test_layers_that_clients_brought_are_looked_at(
+    registry: Registry, image: Image, tmp_path: Path
+) -> None:
+    right, wrong = image.layers[0], image.layers[1]
+    packed = compressed(right.path, "gzip").read_bytes()
+    mirrors = [{"match": "nothing/matches", "to": ["127.0.0.1:1/nothing"]}]
+    with Gateway(tmp_path / "gateway", {"mirrors": mirrors}) as gateway:
+        put_image_into_front(gateway, packed, image_config([right], "honest"), "c/honest")
+        put_image_into_front(gateway, packed, image_config([wrong], "lying"), "c/lying")
+        # Nobody has looked yet, so it is not said to be held.
+        assert gateway.request(f"/v1/layers/{right.diff_id}", method="HEAD").status == 404
+        target = f"{registry.host}/l/brought:1"
+        pushed(send_config(gateway, image_config([right], "new"), target))
+        assert pull(target, tmp_path / "pulled").layers == (packed,)
+        assert gateway.request(f"/v1/layers/{right.diff_id}", method="HEAD").status == 200
+        reply = send_config(gateway, image_config([wrong], "new"), target)
+        refused(reply, 409, "LAYER_UNKNOWN")
+        # The real one comes, and no client talks it away again.
+        source = compressed(wrong.path, "gzip")
+        value = held(send(gateway, source))
+        put_image_into_front(gateway, packed, image_config([wrong], "lying again"), "c/lying")
+        assert gateway.request(f"/v1/layers/{wrong.diff_id}").json() == value
+        pushed(send_config(gateway, image_config([wrong], "new"), target))
+        assert pull(target, tmp_path / "again").layers == (source.read_bytes(),)

@@ -12,8 +12,14 @@ from support.curl import Reply
 from support.gateway import Gateway, failed, pushed
 from support.images import Image, make_small_image
 from support.ports import refusing_port
-from support.pulled import pull
+from support.processes import must_run
+from support.pulled import pull, sha256
 from support.registry import Registry
+
+
+OCI = "application/vnd.oci.image.manifest.v1+json"
+# With a mirror, though for another name, what clients push goes nowhere by itself.
+ELSEWHERE = {"match": "nothing/matches", "to": ["127.0.0.1:1/nothing"]}
 
 
 def send(gateway: Gateway, body: Any, *, accept: str = "application/json") -> Reply:
@@ -89,6 +95,95 @@ def test_a_failure_is_the_status(gateway: Gateway, registry: Registry, digest: s
         reply = push(gateway, digest, f"{registry.host}/held/here:1", away)
     assert reply.status == 502
     assert [result["state"] for result in reply.json()["results"]] == ["pushed", "failed"]
+
+
+# ---- of the registry front ----
+
+
+def copy_in(gateway: Gateway, archive: Path, name: str, *options: str) -> None:
+    """As a registry client pushes it."""
+    argv: list[str | Path] = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", *options]
+    must_run([*argv, f"docker-archive:{archive}", f"docker://127.0.0.1:{gateway.port}/{name}"])
+
+
+def front(gateway: Gateway, path: str, **options: Any) -> Reply:
+    return gateway.request(f"/v2/{path}", **options)
+
+
+def put_manifest(gateway: Gateway, repository: str, reference: str, value: Any) -> str:
+    data = json.dumps(value).encode()
+    kind = value["mediaType"]
+    reply = front(
+        gateway,
+        f"{repository}/manifests/{reference or sha256(data)}",
+        method="PUT",
+        data=data,
+        headers=(f"Content-Type: {kind}",),
+    )
+    assert reply.status == 201, reply.body
+    return sha256(data)
+
+
+def signature(subject: str, size: int, name: str) -> dict[str, Any]:
+    """An artifact without a blob of its own."""
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2}
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI,
+        "artifactType": "application/vnd.example.signature",
+        "config": empty,
+        "layers": [empty],
+        "subject": {"mediaType": OCI, "digest": subject, "size": size},
+        "annotations": {"name": name},
+    }
+
+
+@pytest.mark.parametrize("name", ("team/{}", "r.example.com/team/{}", "{}"))
+def test_by_a_name_of_the_front(
+    registry: Registry, image: Image, seed: str, tmp_path: Path, name: str
+) -> None:
+    held = name.format(seed)
+    archive = docker_save_old([(image, [f"{seed}:old"])], tmp_path / "image.tar")
+    with Gateway(tmp_path / "holding", {"mirrors": [ELSEWHERE]}) as gateway:
+        copy_in(gateway, archive, f"{held}:1.0", "--format", "oci")
+        digest = front(gateway, f"{held}/manifests/1.0").headers["docker-content-digest"]
+        target = f"{registry.host}/front/{seed}"
+        (result,) = pushed(push(gateway, f"{held}:1.0", target))
+        assert (result["digest"], result["tag"]) == (digest, "1.0")
+        found = pull(f"{target}:1.0", tmp_path / "pulled")
+        assert found.digest == digest and found.diff_ids == image.diff_ids
+        (result,) = pushed(push(gateway, f"{held}@{digest}", f"{target}:2.0"))
+        assert result["digest"] == digest
+        refused(push(gateway, f"{held}:2.0", target), 422, "IMAGE_UNKNOWN")
+        assert front(gateway, f"{held}/manifests/1.0", method="DELETE").status == 202
+        refused(push(gateway, f"{held}:1.0", target), 422, "IMAGE_UNKNOWN")
+
+
+def test_signatures_go_along(
+    registry: Registry, image: Image, seed: str, tmp_path: Path
+) -> None:
+    archive = docker_save_old([(image, [f"{seed}:old"])], tmp_path / "image.tar")
+    with Gateway(tmp_path / "holding", {"mirrors": [ELSEWHERE]}) as gateway:
+        copy_in(gateway, archive, "team/signed:1.0", "--format", "oci")
+        reply = front(gateway, "team/signed/manifests/1.0")
+        digest, size = reply.headers["docker-content-digest"], len(reply.body)
+        uploads = f"team/signed/blobs/uploads/?digest={sha256(b'{}')}"
+        assert front(gateway, uploads, method="POST", data=b"{}").status == 201
+        signed = put_manifest(gateway, "team/signed", "", signature(digest, size, "one"))
+        again = put_manifest(gateway, "team/signed", "", signature(signed, 700, "two"))
+        cosign = f"sha256-{digest.split(':')[1]}.sig"
+        value = signature(digest, size, "three")
+        del value["subject"]
+        tagged = put_manifest(gateway, "team/signed", cosign, value)
+        target = f"{registry.host}/front/signed"
+        (result,) = pushed(push(gateway, "team/signed:1.0", f"{target}:1.0"))
+        assert result["digest"] == digest
+    for referrer in (signed, again):
+        assert registry.manifest("front/signed", referrer).status == 200
+    assert sha256(registry.manifest("front/signed", cosign).body) == tagged
+
+
+# ---- what is refused ----
 
 
 @pytest.mark.parametrize(

@@ -230,28 +230,34 @@ static void a_referrer_that_is_a_member(void **state)
     store_close(store);
 }
 
-static void too_many_referrers(void **state)
+/* `direct` of them refer to the image, the others to the first of those. */
+static void check_referrers(struct store *store, const char *repository, int direct)
 {
-    struct store *store = open_store(state);
     struct error err = ERROR_INIT;
     struct held_image image;
-    struct digest subject = put_image(store, "app", "1", "subject", NULL);
+    autofree char *name = xasprintf("%s:1", repository);
+    struct digest subject = put_image(store, repository, "1", "subject", NULL);
     struct digest first = {0};
-    for (int i = 0; i < HELD_REFERRERS_MAX; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "%d", i);
-        /* half of them refer to the image, half to the first of those */
+    for (int i = 0; i <= HELD_REFERRERS_MAX; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
         struct digest one =
-            put_image(store, "app", NULL, name, i < HELD_REFERRERS_MAX / 2 ? &subject : &first);
+            put_image(store, repository, NULL, text, i < direct ? &subject : &first);
         first = i == 0 ? one : first;
-        if (i < HELD_REFERRERS_MAX - 2)
+        if (i < HELD_REFERRERS_MAX - 2 || i == HELD_REFERRERS_MAX)
             continue;
-        assert_ok(held_image_find(store, "app:1", &image, &err), &err);
+        assert_ok(held_image_find(store, name, &image, &err), &err);
         assert_int_equal(image.referrer_count, i + 1);
         held_image_deinit(&image);
     }
-    put_image(store, "app", NULL, "one more", &first);
-    assert_refused(store, "app:1", ERR_UNSUPPORTED);
+    assert_refused(store, name, ERR_UNSUPPORTED);
+}
+
+static void too_many_referrers(void **state)
+{
+    struct store *store = open_store(state);
+    check_referrers(store, "half", HELD_REFERRERS_MAX / 2);
+    check_referrers(store, "all", HELD_REFERRERS_MAX + 1);
     store_close(store);
 }
 
