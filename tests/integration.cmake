@@ -16,19 +16,20 @@ foreach(source IN LISTS integration_tests)
 endforeach()
 
 # These look at time or memory: nothing else may run beside them.
-foreach(name chaos fanout front_names front_resume memory overlap server sharing token_expiry)
+foreach(name chaos fanout front_crowd front_names front_resume memory overlap server sharing
+        token_expiry)
   if(TEST integration.${name})
     set_tests_properties(integration.${name} PROPERTIES RUN_SERIAL ON)
   endif()
 endforeach()
 # The release build that these measure; registered in tests/house.cmake where it is.
-foreach(name memory overlap)
+foreach(name front_crowd memory overlap)
   if(TEST integration.${name} AND SLIPWAY_SANITIZE MATCHES "address")
     set_tests_properties(integration.${name} PROPERTIES FIXTURES_REQUIRED build_release)
   endif()
 endforeach()
 # One Docker engine and one podman storage at a time.
-foreach(name docker_engine matrix)
+foreach(name docker_engine front_clients matrix)
   if(TEST integration.${name})
     set_tests_properties(integration.${name} PROPERTIES RESOURCE_LOCK containers)
   endif()
