@@ -223,10 +223,10 @@ def test_docker_pulls_what_docker_pushed(
     assert docker.docker("image", "inspect", "--format", "{{.Id}}", to) == image.config_digest
 
 
-def test_another_tag_moves_nothing(
+def test_another_repository_moves_nothing(
     stage: Stage, docker: DockerEngine, tmp_path: Path, seed: str
 ) -> None:
-    """The same image under another repository's name: mounted here, mounted upstream."""
+    """The same image in another repository: mounted upstream, its config like any other blob."""
     image = make_image(tmp_path / "files", seed)
     push = docker_push(docker, image, tmp_path, stage.reference("team/mount-from"))
     digest = push()
@@ -235,5 +235,4 @@ def test_another_tag_moves_nothing(
     docker.docker("tag", NAME, other)
     assert digest in docker.docker("push", other)
     again = [len(registry.requests("PUT", "/blobs/uploads/")) for registry in stage.registries]
-    # The config is never mounted; every layer is.
-    assert [b - a for a, b in zip(puts, again)] == [1, 1]
+    assert again == puts
