@@ -160,6 +160,8 @@ static void tell(const struct errand *errand, const struct push_result *result)
     reference_text(&errand_target(errand)->target, text);
     if (errand->left_out)
         log_info("push %s: %s is left out: a younger image has its tag", id, text);
+    else if (result->error.code == ERR_CANCELLED)
+        log_info("push %s: %s is broken off, and goes on at the next start", id, text);
     else if (result->state == PUSH_FAILED && may_pass(result->error.code))
         log_warn("push %s: %s waits for the next start: %s", id, text, result->error.text);
     else

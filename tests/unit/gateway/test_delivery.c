@@ -93,30 +93,31 @@ static enum errc run(struct bench *bench, const struct delivery *delivery, struc
     return delivery_run(delivery, &bench->push->cancel, err);
 }
 
-/* The next requests of this method whose path contains `part` are refused. */
-static void refuse(struct bench *bench, const char *part, int times)
-{
-    fake_registry_rule(
-        bench->registry,
-        (struct fake_rule){.method = "PUT",
-                           .part = part,
-                           .times = times,
-                           .status = 403,
-                           .body =
-                               "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"not today\"}]}"});
-}
-
-/* The next PUTs whose path contains `part` find the registry at fault, and no answer was lost. */
-static void keep_away(struct bench *bench, const char *part, int times)
+/* The next PUTs whose path contains `part` are answered so, and nothing is found there that a lost
+ * answer would explain: the double knows no repositories. */
+static void answer_puts(struct bench *bench, const char *part, int times, int status,
+                        const char *body)
 {
     static const char *const asking[] = {"GET", "HEAD"};
     fake_registry_rule(
         bench->registry,
-        (struct fake_rule){.method = "PUT", .part = part, .times = times, .status = 503});
+        (struct fake_rule){
+            .method = "PUT", .part = part, .times = times, .status = status, .body = body});
     for (size_t i = 0; i < 2; i++)
         fake_registry_rule(
             bench->registry,
             (struct fake_rule){.method = asking[i], .part = part, .times = 1000, .status = 404});
+}
+
+static void refuse(struct bench *bench, const char *part)
+{
+    answer_puts(bench, part, 1000, 403,
+                "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"not today\"}]}");
+}
+
+static void keep_away(struct bench *bench, const char *part, int times)
+{
+    answer_puts(bench, part, times, 503, NULL);
 }
 
 /* How many records the store has; the targets of the first that wait. */
@@ -200,7 +201,7 @@ static void a_failure_names_target_status_and_reason(void **state)
 {
     struct bench *bench = *state;
     struct error err = ERROR_INIT;
-    refuse(bench, "/v2/two/app/manifests/", 1000);
+    refuse(bench, "/v2/two/app/manifests/");
     struct delivery delivery = planned(bench, "team/app", "1");
     assert_int_equal(run(bench, &delivery, &err), ERR_DENIED);
     autofree char *begin =
@@ -215,7 +216,7 @@ static void further_failures_are_counted(void **state)
 {
     struct bench *bench = *state;
     struct error err = ERROR_INIT;
-    refuse(bench, "/manifests/", 1000);
+    refuse(bench, "/manifests/");
     bench->targets[0].required = false;
     struct delivery delivery = planned(bench, "team/app", "1");
     assert_int_equal(run(bench, &delivery, &err), ERR_DENIED);
@@ -228,7 +229,7 @@ static void optional_targets_may_fail(void **state)
 {
     struct bench *bench = *state;
     struct error err = ERROR_INIT;
-    refuse(bench, "/manifests/", 1000);
+    refuse(bench, "/manifests/");
     bench->targets[0].required = bench->targets[1].required = false;
     struct delivery delivery = planned(bench, "team/app", "1");
     assert_int_equal(run(bench, &delivery, &err), ERR_OK);
@@ -277,7 +278,7 @@ static void a_refusal_ends_it(void **state)
 {
     struct bench *bench = *state;
     size_t waiting = 0;
-    refuse(bench, "/manifests/", 1000);
+    refuse(bench, "/manifests/");
     struct delivery delivery = planned(bench, "team/app", "1");
     promise(bench, &delivery);
     delivery_start(&delivery);
