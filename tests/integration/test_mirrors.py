@@ -544,6 +544,17 @@ def test_front_patterns(registry: Registry, tmp_path: Path, seed: str) -> None:
     assert digest_at(registry, "two", "1") == digest
 
 
+def test_front_name_that_leads_to_no_repository(
+    registry: Registry, tmp_path: Path, seed: str
+) -> None:
+    config = configuration(mirror("**/app", f"{registry.host}/**"))
+    with Gateway(tmp_path / "gateway", config) as gateway:
+        client = FrontClient(gateway, "localhost:5000/app")
+        _, answer = client.push(seed)
+        assert answer.status == 400 and client.tags() == [], answer
+        assert "leads to no repository" in answer.error["message"]
+
+
 def test_front_pushed_needs_every_target(three: Three, tmp_path: Path, seed: str) -> None:
     with Gateway(tmp_path / "gateway", three.config("pushed")) as gateway:
         client = FrontClient(gateway, "team/app")
