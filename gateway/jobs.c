@@ -1,13 +1,9 @@
-#include "gateway/jobs.h"
+#include "gateway/jobs_internal.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/ring.h"
 
 #include <assert.h>
-
-#define ARCHIVE_RING_BYTES ((size_t)1 << 20)
-#define RING_BYTES ((size_t)256 << 10)
 
 struct class_state {
     unsigned limit;   /* threads */
@@ -26,28 +22,6 @@ struct jobs {
     unsigned unended;
     unsigned attached; /* connections that were not answered yet */
     bool closed;
-};
-
-struct job {
-    struct jobs *jobs;
-    struct job_work work;
-    struct feeder feeder;
-    struct ring *ring;
-    struct cancel cancel;
-
-    struct job *next; /* the table's, under its lock */
-    struct job *previous;
-    struct job *behind; /* in the queue */
-    bool queued;
-    bool receiving; /* it counts as such */
-
-    pthread_mutex_t lock;
-    unsigned references;
-    bool answered;
-    bool waiting; /* the connection is suspended until it is answered */
-    bool gone;    /* the connection is over */
-    struct reply reply;
-    struct error interrupted;
 };
 
 /* ---- the table ---- */
@@ -170,61 +144,6 @@ static bool unqueue_this_locked(struct class_state *class, struct job *job)
     return true;
 }
 
-/* ---- one job ---- */
-
-static void resume_feeder(void *arg)
-{
-    struct job *job = arg;
-    job->feeder.resume(job->feeder.connection);
-}
-
-static struct job *job_new(struct jobs *jobs, const struct job_work *work, struct feeder feeder)
-{
-    struct job *job = xcalloc(1, sizeof *job);
-    job->jobs = jobs;
-    job->work = *work;
-    job->feeder = feeder;
-    job->references = 2;
-    job->reply = (struct reply)REPLY_INIT(0);
-    job->ring =
-        ring_new(work->class == JOB_ARCHIVE ? ARCHIVE_RING_BYTES : RING_BYTES, resume_feeder, job);
-    cancel_init(&job->cancel);
-    pthread_mutex_init(&job->lock, NULL);
-    return job;
-}
-
-static void job_free(struct job *job)
-{
-    ring_free(job->ring);
-    cancel_deinit(&job->cancel);
-    pthread_mutex_destroy(&job->lock);
-    free(job);
-}
-
-static void unref(struct job *job)
-{
-    pthread_mutex_lock(&job->lock);
-    bool last = --job->references == 0;
-    pthread_mutex_unlock(&job->lock);
-    if (last)
-        job_free(job);
-}
-
-static bool answered(struct job *job)
-{
-    pthread_mutex_lock(&job->lock);
-    bool answered = job->answered;
-    pthread_mutex_unlock(&job->lock);
-    return answered;
-}
-
-static void answer_error_reply(struct job *job, const struct error *err)
-{
-    struct reply reply = REPLY_INIT(0);
-    reply_error(&reply, err);
-    job_answer(job, &reply);
-}
-
 static struct class_state *class_of(const struct job *job)
 {
     return &job->jobs->classes[job->work.class];
@@ -233,10 +152,10 @@ static struct class_state *class_of(const struct job *job)
 /* The work is over; the caller unlists the job next. */
 static void finish(struct job *job)
 {
-    if (!answered(job)) {
+    if (!job_answered(job)) {
         struct error err = ERROR_INIT;
         fail(&err, ERR_INTERNAL, 0, "the request was not answered");
-        answer_error_reply(job, &err);
+        job_answer_error(job, &err);
     }
     job_received(job);
     job->work.free(job->work.self);
@@ -257,7 +176,7 @@ static void *job_thread(void *arg)
             class->running--;
         unlist_locked(jobs, job);
         pthread_mutex_unlock(&jobs->lock);
-        unref(job);
+        job_unref(job);
         job = next;
     }
     return NULL;
@@ -268,12 +187,12 @@ static void refuse_all(struct job *jobs, const struct error *why)
 {
     for (struct job *job = jobs, *next; job; job = next) {
         next = job->behind;
-        answer_error_reply(job, why);
+        job_answer_error(job, why);
         finish(job);
         pthread_mutex_lock(&job->jobs->lock);
         unlist_locked(job->jobs, job);
         pthread_mutex_unlock(&job->jobs->lock);
-        unref(job);
+        job_unref(job);
     }
 }
 
@@ -377,49 +296,7 @@ enum errc job_start(struct jobs *jobs, const struct job_work *work, struct feede
     return ERR_OK;
 }
 
-/* ---- the connection's side ---- */
-
-size_t job_put(struct job *job, const void *data, size_t size)
-{
-    size_t taken = 0;
-    while (taken < size) {
-        size_t n = ring_put(job->ring, (const uint8_t *)data + taken, size - taken);
-        taken += n;
-        if (n > 0)
-            continue;
-        /* Suspended first: a resume that comes before the suspend would be lost. */
-        job->feeder.suspend(job->feeder.connection);
-        if (ring_park(job->ring))
-            break;
-        job->feeder.resume(job->feeder.connection);
-        break;
-    }
-    return taken;
-}
-
-void job_end(struct job *job)
-{
-    ring_end(job->ring);
-}
-
-bool job_reply(struct job *job, struct reply *out)
-{
-    if (!answered(job)) {
-        job->feeder.suspend(job->feeder.connection);
-        pthread_mutex_lock(&job->lock);
-        job->waiting = !job->answered;
-        bool resume = job->answered;
-        pthread_mutex_unlock(&job->lock);
-        if (resume)
-            job->feeder.resume(job->feeder.connection);
-        return false;
-    }
-    pthread_mutex_lock(&job->lock);
-    *out = job->reply;
-    job->reply = (struct reply)REPLY_INIT(0);
-    pthread_mutex_unlock(&job->lock);
-    return true;
-}
+/* ---- ending one ---- */
 
 /* A request that nobody waits for and that has not begun is not begun. */
 static void forget_if_queued(struct job *job)
@@ -443,41 +320,11 @@ void job_drop(struct job *job, bool complete)
         fail(&why, ERR_CLIENT_GONE, 0, "the client went away before the request was complete");
         ring_fail(job->ring, &why);
     }
-    pthread_mutex_lock(&job->lock);
-    struct reply unread = job->reply;
-    job->reply = (struct reply)REPLY_INIT(0);
-    job->gone = true;
-    pthread_mutex_unlock(&job->lock);
-    reply_deinit(&unread);
+    job_lose_connection(job);
     if (!complete)
         forget_if_queued(job);
     detach(jobs);
-    unref(job);
-}
-
-/* ---- the work's side ---- */
-
-static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struct error *err)
-{
-    struct job *job = self;
-    pthread_mutex_lock(&job->lock);
-    struct error why = job->interrupted;
-    pthread_mutex_unlock(&job->lock);
-    if (why.code != ERR_OK) {
-        *err = why;
-        return err->code;
-    }
-    return ring_pull(job->ring, data, size, CLIENT_IDLE_MS, err);
-}
-
-struct source job_body(struct job *job)
-{
-    return (struct source){.pull = pull_body, .self = job};
-}
-
-uint64_t job_body_bytes(struct job *job)
-{
-    return ring_total(job->ring);
+    job_unref(job);
 }
 
 void job_received(struct job *job)
@@ -488,41 +335,4 @@ void job_received(struct job *job)
     jobs->receiving -= job->receiving;
     job->receiving = false;
     pthread_mutex_unlock(&jobs->lock);
-}
-
-struct cancel *job_cancelled(struct job *job)
-{
-    return &job->cancel;
-}
-
-struct feeder job_feeder(const struct job *job)
-{
-    return job->feeder;
-}
-
-void job_answer(struct job *job, struct reply *reply)
-{
-    struct reply unread = REPLY_INIT(0);
-    pthread_mutex_lock(&job->lock);
-    assert(!job->answered);
-    bool resume = job->waiting && !job->gone;
-    if (job->gone)
-        unread = *reply;
-    else
-        job->reply = *reply;
-    job->answered = true;
-    pthread_mutex_unlock(&job->lock);
-    *reply = (struct reply)REPLY_INIT(0);
-    reply_deinit(&unread);
-    if (resume)
-        resume_feeder(job);
-}
-
-void job_interrupt(struct job *job, const struct error *why)
-{
-    pthread_mutex_lock(&job->lock);
-    if (job->interrupted.code == ERR_OK)
-        job->interrupted = *why;
-    pthread_mutex_unlock(&job->lock);
-    ring_fail(job->ring, why);
 }
