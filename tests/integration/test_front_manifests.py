@@ -214,6 +214,13 @@ def test_pushing_manifests_limit(front: Front, repository: str, size: int, tmp_p
             assert front.manifest(repository, "1.0").status == 404
 
 
+def test_pushing_manifests_over_the_limit_without_asking(front: Front, repository: str) -> None:
+    """SHOULD: a client that does not wait for a 100 gets the 413, too, and no broken connection."""
+    for _ in range(5):
+        reply = front.put(repository, "1.0", b" " * (MANIFEST_LIMIT + 1))
+        assert reply.status == 413
+
+
 def test_pushing_manifests_moves_the_tag(front: Front, repository: str) -> None:
     """MUST: a tag names what it was given last; what it named before is there under its digest."""
     first, second = front.tagged(repository, "1.0"), front.tagged(repository, "1.0")

@@ -13,6 +13,7 @@ test_front_sections.py holds the tests to the sections.
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -182,6 +183,22 @@ def test_post_then_put_of_what_is_there(front: Front, repository: str) -> None:
     data = secrets.token_bytes(1000)
     for name in (repository, repository, repository + "/other"):
         front.push_blob(name, data)
+        assert front.blob(name, sha256(data)).body == data
+
+
+def test_post_then_put_of_one_blob_at_once(front: Front, repository: str) -> None:
+    """MUST: "Layer Upload De-duplication": clients that send one blob at the same time are all
+    answered 201, and it is there in each repository."""
+    data = secrets.token_bytes(2_000_000)
+    names = [f"{repository}/{number % 3}" for number in range(6)]
+
+    def push(name: str) -> None:
+        with Front(front.port) as client:
+            client.push_blob(name, data)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(push, names))
+    for name in names:
         assert front.blob(name, sha256(data)).body == data
 
 

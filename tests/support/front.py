@@ -242,7 +242,7 @@ class Front:
         return self.artifact_of(subject, **more)
 
     def artifact_of(self, subject: bytes | str, **more: Any) -> bytes:
-        """The manifest of an artifact that refers to a manifest, by its bytes or only its digest."""
+        """The manifest of what refers to a manifest, given by its bytes or only its digest."""
         value = {"mediaType": OCI_MANIFEST, "digest": subject, "size": 7}
         if isinstance(subject, bytes):
             value = descriptor(OCI_MANIFEST, subject)
