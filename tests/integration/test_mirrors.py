@@ -405,6 +405,23 @@ def test_pushed_and_stored_in_one_archive(
         wait_for_digest(registry, "mixed/later", "1", value["image"]["manifest"])
 
 
+@pytest.mark.parametrize("names", [64, 65])
+def test_targets_are_limited(
+    registry: Registry, tmp_path: Path, seed: str, names: int
+) -> None:
+    tags = [f"team/app:{number}" for number in range(names)]
+    archive = make_archive(tmp_path / "image", seed, *tags)
+    with Gateway(tmp_path / "gateway", promise_config(registry.host, "many/*")) as gateway:
+        reply = gateway.post(archive)
+        if names > 64:
+            assert reply.status == 400 and reply.error["code"] == "BAD_REQUEST", reply.body
+            assert gateway.blobs() == []
+        else:
+            digest = stored(reply, 64)
+            for number in (0, 63):
+                wait_for_digest(registry, "many/app", str(number), digest)
+
+
 def test_stored_as_a_stream_of_events(registry: Registry, tmp_path: Path, seed: str) -> None:
     archive = make_archive(tmp_path / "image", seed)
     with Gateway(tmp_path / "gateway", promise_config(registry.host, "events/*")) as gateway:
