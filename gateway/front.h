@@ -66,7 +66,10 @@ struct job *front_delete_manifest(struct front_request *front, struct reply *rep
  *     a malformed parameter                       400 UNSUPPORTED
  *     no such endpoint, another method            404, 405 UNSUPPORTED
  *
- * Those of registries and of the gateway itself are answered as everywhere.
+ *     a target whose registry refuses              403 DENIED
+ *     a target that failed otherwise               424 DENIED
+ *
+ * Those of the gateway itself are answered as everywhere.
  */
 void front_refuse(struct reply *reply, const struct error *err);
 

@@ -31,8 +31,24 @@ void front_refuse_as(struct reply *reply, int status, const char *code, const st
     reply_json(reply, answer_error_as(code, err));
 }
 
+/* Of a 5xx most registry clients show only the status, so their users would not see which target
+ * failed and why. It is 424 (RFC 4918, 11.4), or 403 when the registry itself said no; never its
+ * 401, upon which a client would ask for a token. */
+static bool is_target_failure(const struct error *err, int *status)
+{
+    enum party party = error_party(err->code);
+    bool refused = err->status >= 400 && err->status < 500 && !error_retriable(err->code);
+    *status = refused ? 403 : 424;
+    return party == PARTY_REGISTRY || party == PARTY_NETWORK;
+}
+
 void front_refuse(struct reply *reply, const struct error *err)
 {
+    int status;
+    if (is_target_failure(err, &status)) {
+        front_refuse_as(reply, status, "DENIED", err);
+        return;
+    }
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         if (forms[i].errc == err->code) {
             front_refuse_as(reply, forms[i].status, forms[i].code, err);

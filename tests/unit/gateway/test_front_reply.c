@@ -91,11 +91,35 @@ static void errors_have_the_form_of_the_specification(void **state)
     assert_form(ERR_METHOD, 405, "UNSUPPORTED");
 }
 
+static void assert_target_form(enum errc errc, int registry_status, int status)
+{
+    struct error err = ERROR_INIT;
+    struct reply reply = REPLY_INIT(0);
+    (fail)(&err, errc, 0, "r.example.com/app:1: why");
+    err.status = registry_status;
+    front_refuse(&reply, &err);
+    assert_int_equal(reply.status, status);
+    assert_non_null(strstr(reply.text, "\"DENIED\""));
+    assert_non_null(strstr(reply.text, "r.example.com/app:1: why"));
+    assert_non_null(strstr(reply.text, party_name(error_party(errc))));
+    reply_deinit(&reply);
+}
+
+static void failed_targets_are_shown_by_clients(void **state)
+{
+    (void)state;
+    assert_target_form(ERR_DENIED, 403, 403);
+    assert_target_form(ERR_UNAUTHORIZED, 401, 403);
+    assert_target_form(ERR_MANIFEST_REFUSED, 400, 403);
+    assert_target_form(ERR_TOO_MANY_REQUESTS, 429, 424);
+    assert_target_form(ERR_REGISTRY_FAULT, 503, 424);
+    assert_target_form(ERR_CONNECT, 0, 424);
+    assert_target_form(ERR_TIMEOUT, 0, 424);
+}
+
 static void others_keep_theirs(void **state)
 {
     (void)state;
-    assert_form(ERR_DENIED, 502, "DENIED");
-    assert_form(ERR_CONNECT, 502, "CONNECT_FAILED");
     assert_form(ERR_NO_SPACE, 507, "NO_SPACE");
 }
 
@@ -181,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_have_the_form_of_the_specification),
+        cmocka_unit_test(failed_targets_are_shown_by_clients),
         cmocka_unit_test(others_keep_theirs),
         cmocka_unit_test(below_500_all_codes_are_specified),
         cmocka_unit_test(busy_says_when),
