@@ -296,7 +296,7 @@ struct worker {
 };
 
 #define WORKERS 4
-#define ROUNDS 90
+#define ROUNDS 50
 
 static void *put_and_remove(void *arg)
 {
