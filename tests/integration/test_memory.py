@@ -4,6 +4,7 @@ The sanitizers multiply memory, so this file alone measures a build without them
 """
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from support.archives import docker_save_new
 from support.gateway import Gateway, pushed
-from support.images import Image, files_layer, image_config, readable_files
+from support.images import Image, Layer, files_layer, image_config, readable_files
 from support.registry import Registry
 from support.throttle import ThrottledProxy
 
@@ -96,3 +97,33 @@ def test_sixteen_at_once(release: Path, registry: Registry, tmp_path: Path) -> N
     assert len(digests) == 1
     print(f"sixteen pushes at once: {peak / MIB:.1f} MiB")
     assert peak <= PEAK_OF_SIXTEEN, f"{peak / MIB:.1f} MiB"
+
+
+def layer_of(folder: Path, size: int) -> Layer:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = system_files()
+    chosen, total = [], 0
+    while total < size:
+        path = next(files)
+        total += path.stat().st_size
+        chosen.append(path)
+    return files_layer(folder / "layer.tar", str(folder), chosen)
+
+
+def test_a_layer_of_half_a_gigabyte(release: Path, tmp_path: Path) -> None:
+    """As a tar, twice, and compressed by others, which is decompressed on the side."""
+    layer = layer_of(tmp_path / "files", 500 * 10**6)
+    assert layer.path.stat().st_size > 500 * 10**6
+    with Gateway(tmp_path / "gateway", binary=release) as gateway:
+        for _ in range(2):
+            reply = gateway.request("/v1/layers", method="PUT", upload=layer.path)
+            assert reply.status == 201 and reply.json()["diff_id"] == layer.diff_id
+        for program in ("gzip", "zstd"):
+            packed = tmp_path / program
+            with packed.open("wb") as out:
+                subprocess.run([program, "-1", "-c", layer.path], stdout=out, check=True)
+            reply = gateway.request("/v1/layers", method="PUT", upload=packed)
+            assert reply.status == 201 and reply.json()["diff_id"] == layer.diff_id
+        peak = gateway.process.peak_memory_bytes()
+    print(f"a layer of 500 MB: {peak / MIB:.1f} MiB")
+    assert peak <= PEAK_OF_ONE, f"{peak / MIB:.1f} MiB"
