@@ -28,6 +28,37 @@ enum errc request_length(const struct request *request, bool *known, uint64_t *l
     return ERR_OK;
 }
 
+struct framing {
+    unsigned lengths;
+    unsigned codings;
+    bool strange; /* a coding that the server would take for none */
+};
+
+static enum MHD_Result on_framing(void *self, enum MHD_ValueKind kind, const char *key,
+                                  const char *value)
+{
+    (void)kind;
+    struct framing *framing = self;
+    bool coding = strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
+    framing->lengths += strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+    framing->codings += coding;
+    framing->strange |= coding && (value == NULL || strcasecmp(value, "chunked") != 0);
+    return MHD_YES;
+}
+
+enum errc request_framing(const struct request *request, struct error *err)
+{
+    struct framing framing = {0};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_framing, &framing);
+    if (framing.strange)
+        return fail(err, ERR_BAD_REQUEST, 0, "the only Transfer-Encoding taken is \"chunked\"");
+    if (framing.lengths + framing.codings > 1)
+        return fail(err, ERR_BAD_REQUEST, 0,
+                    "the request says more than once how long its body is (Content-Length, "
+                    "Transfer-Encoding)");
+    return ERR_OK;
+}
+
 /* One element of Accept names the type and does not exclude it. */
 static bool element_names(const char *element, size_t size, const char *type)
 {

@@ -215,8 +215,14 @@ enum MHD_Result route_begin(struct gateway *gateway, struct MHD_Connection *conn
 {
     const struct request request = {
         .connection = connection, .method = method, .path = state->target, .query = state->query};
+    struct error err = ERROR_INIT;
     state->gateway = gateway;
     state->connection = connection;
+    if (request_framing(&request, &err) != ERR_OK) {
+        reply_error(&state->reply, &err);
+        reply_header(&state->reply, MHD_HTTP_HEADER_CONNECTION, "close");
+        return answer(state, &state->reply);
+    }
     state->job = dispatch(gateway, &request, &state->reply);
     if (state->job) {
         state->phase = PHASE_BODY;

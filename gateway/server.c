@@ -49,23 +49,52 @@ static void on_connection(void *self, int socket, const struct sockaddr *address
     MHD_add_connection(server->daemon, socket, address, size);
 }
 
-static void on_complete(void *self, struct MHD_Connection *connection, void **context,
-                        enum MHD_RequestTerminationCode why)
+/* What a connection has of its request. libmicrohttpd 0.9.75 never completes a request whose
+ * parameters have no room in the connection's memory: the connection's end finds it here. */
+struct visit {
+    struct exchange_state *state; /* owned */
+};
+
+static void end_exchange(struct server *server, struct visit *visit, bool complete)
 {
-    (void)connection;
-    struct server *server = self;
-    bool begun = *context && route_begun(*context);
-    route_done(*context, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-    *context = NULL;
+    struct exchange_state *state = visit->state;
+    visit->state = NULL;
+    bool begun = state && route_begun(state);
+    route_done(state, complete);
     if (begun)
         count_exchange(server, -1);
 }
 
+static void on_visit(void *self, struct MHD_Connection *connection, void **context,
+                     enum MHD_ConnectionNotificationCode what)
+{
+    (void)connection;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = xcalloc(1, sizeof(struct visit));
+        return;
+    }
+    end_exchange(self, *context, false);
+    free(*context);
+}
+
+static struct visit *visit_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static void on_complete(void *self, struct MHD_Connection *connection, void **context,
+                        enum MHD_RequestTerminationCode why)
+{
+    *context = NULL;
+    end_exchange(self, visit_of(connection), why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+}
+
 static void *on_uri(void *self, const char *uri, struct MHD_Connection *connection)
 {
-    (void)self;
-    (void)connection;
-    return route_open(uri);
+    struct visit *visit = visit_of(connection);
+    end_exchange(self, visit, false);
+    visit->state = route_open(uri);
+    return visit->state;
 }
 
 static enum MHD_Result on_request(void *self, struct MHD_Connection *connection, const char *url,
@@ -122,8 +151,9 @@ static enum errc start_daemon(struct server *server, struct error *err)
         (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_URI_LOG_CALLBACK,
-        on_uri, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_complete, server, MHD_OPTION_ARRAY,
-        plain ? none : tls, MHD_OPTION_END);
+        on_uri, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_complete, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_visit, server, MHD_OPTION_ARRAY, plain ? none : tls,
+        MHD_OPTION_END);
     if (server->daemon == NULL)
         return fail(err, ERR_SETTINGS, errno, "cannot start the HTTP server%s",
                     plain ? "" : " with the certificate and key of the configuration");

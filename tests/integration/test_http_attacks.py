@@ -1,0 +1,61 @@
+"""Requests that no client makes by intent: what they may cost, and what comes after them."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.gateway import Gateway
+
+HEAD = b"Host: x\r\n"
+LAST = b"Connection: close\r\n"
+
+
+def exchange(gateway: Gateway, sent: bytes) -> bytes:
+    """All that comes until the server ends the connection."""
+    parts = []
+    with gateway.connect(20) as connection:
+        connection.sendall(sent)
+        while data := connection.recv(65536):
+            parts.append(data)
+    return b"".join(parts)
+
+
+def test_requests_without_room_leave_nothing(tmp_path: Path) -> None:
+    """libmicrohttpd drops a request whose parameters do not fit without a word; the leak check at
+    the gateway's end sees what is kept of it."""
+    parameters = b"&".join(b"a=%d" % number for number in range(3000))
+    with Gateway(tmp_path / "gateway") as gateway:
+        for _ in range(3):
+            assert exchange(gateway, b"GET /v2/?" + parameters + b" HTTP/1.1\r\n\r\n") == b""
+        for lines in (b"X: " + b"a" * 200_000, b"X: a\r\n" * 30_000, b"no colon"):
+            assert exchange(gateway, b"GET /v2/ HTTP/1.1\r\n" + lines + b"\r\n\r\n")
+        assert gateway.request("/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    "framing",
+    (
+        b"Content-Length: 0\r\nContent-Length: 5\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding: identity\r\n",
+    ),
+)
+def test_a_body_has_one_length(gateway: Gateway, framing: bytes) -> None:
+    """A proxy in front may read it in another way: nothing behind such a head is a request."""
+    request = b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\n" + HEAD + framing + b"\r\n"
+    inner = b"GET /v2/ HTTP/1.1\r\n" + HEAD + b"\r\n"
+    answer = exchange(gateway, request + b"0\r\n\r\n" + inner)
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b"\r\nConnection: close\r\n" in answer, answer
+    assert answer.count(b"HTTP/1.1 ") == 1 and b'"code":"BAD_REQUEST"' in answer, answer
+
+
+def test_the_usual_lengths_are_taken(gateway: Gateway) -> None:
+    for framing in (b"Content-Length: 0\r\n", b"Transfer-Encoding: Chunked\r\n", b""):
+        end = b"0\r\n\r\n" if b"Chunked" in framing else b""
+        request = b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\n" + HEAD + LAST + framing
+        assert exchange(gateway, request + b"\r\n" + end).startswith(b"HTTP/1.1 202 ")
