@@ -155,18 +155,19 @@ def run(
     """A program that ends by itself; its output is captured and its failure is the caller's."""
     options: dict[str, Any] = {"stdin": stdin if stdin is not None else subprocess.DEVNULL}
     if data is not None:
-        options = {"input": data.decode("latin-1")}
-    return subprocess.run(
+        options = {"input": data}
+    done = subprocess.run(
         [*DIES_WITH_US, *(str(word) for word in argv)],
         capture_output=True,
-        encoding="utf-8",
-        errors="replace",
         env=env,
         cwd=cwd,
         timeout=seconds,
         check=False,
         **options,
     )
+    # Text where the output is text; what goes in goes in as it is.
+    out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
 
 def must_run(argv: Sequence[str | Path], **options: Any) -> str:
