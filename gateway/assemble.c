@@ -428,6 +428,9 @@ static enum errc oci_node(struct assembly *assembly, const struct descriptor *ro
     if (depth > INDEX_DEPTH_MAX)
         return fail(err, ERR_MANIFEST_INVALID, 0, "%s: indexes are nested more than %d deep", what,
                     INDEX_DEPTH_MAX);
+    if (assembly->members++ == INDEX_MEMBERS_MAX)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "%s: the index has more than %d members", what,
+                    INDEX_MEMBERS_MAX);
     const struct catalog_entry *entry = NULL;
     if (find_blob(assembly, root, ERR_BLOB_MISSING, "manifest", &entry, err) != ERR_OK)
         return err->code;

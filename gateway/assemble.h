@@ -22,6 +22,7 @@ struct assembly {
     const struct platform *platform; /* the one wished for, until it was found; NULL = any */
     enum codec codec;                /* of layers that came uncompressed */
     enum effort effort;
+    unsigned members;            /* manifests and indexes looked at, repetitions too */
     unsigned enclosing;          /* indexes that are pushed around the manifest at hand */
     bool verbatim;               /* no layer is compressed: bytes as they came */
     struct digest_list used;     /* blobs of the batch that the image needs */

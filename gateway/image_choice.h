@@ -26,7 +26,8 @@
 #include "store/batch.h"
 #include "upstream/push.h"
 
-#define INDEX_DEPTH_MAX 8 /* indexes within indexes */
+#define INDEX_DEPTH_MAX 8       /* indexes within indexes */
+#define INDEX_MEMBERS_MAX 10000 /* of all of them, each as often as it is named */
 
 struct image_wish {
     const char *image;               /* name, name:tag or digest; NULL = the only one */

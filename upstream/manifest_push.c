@@ -331,9 +331,14 @@ static enum errc read_node(struct push *push, const struct node *node, struct pa
 static enum errc push_node(struct push *push, const struct node *node, struct error *err)
 {
     struct parsed parsed = {0};
+    bool by_digest = node->request == NULL && node->tag == NULL;
+    if (by_digest && push_knows_manifest(push, &node->manifest->digest))
+        return ERR_OK;
     if (read_node(push, node, &parsed, err) != ERR_OK)
         return err->code;
     enum errc code = push_parsed(push, node, &parsed, err);
+    if (by_digest && code == ERR_OK)
+        push_learn_manifest(push, &node->manifest->digest);
     manifest_deinit(&parsed.manifest);
     free(parsed.data);
     return code;

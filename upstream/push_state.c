@@ -17,6 +17,7 @@ void push_init(struct push *push, struct store *store, struct repository *reposi
     push->known_own = known_blobs_new();
     push->known = push->known_own;
     push->missed = known_blobs_new();
+    push->manifests = known_blobs_new();
     association_key_make(repository->credentials, &push->key);
     stop_init(&push->stop, cancel);
     pthread_mutex_init(&push->lock, NULL);
@@ -26,6 +27,7 @@ void push_deinit(struct push *push)
 {
     known_blobs_free(push->known_own);
     known_blobs_free(push->missed);
+    known_blobs_free(push->manifests);
     explicit_bzero(&push->key, sizeof push->key);
     pthread_mutex_destroy(&push->lock);
 }
@@ -54,6 +56,16 @@ void push_learn_missing(struct push *push, const struct digest *digest)
 bool push_knows_missing(struct push *push, const struct digest *digest)
 {
     return known_blobs_has(push->missed, push->repository->endpoint, digest);
+}
+
+void push_learn_manifest(struct push *push, const struct digest *digest)
+{
+    known_blobs_add(push->manifests, push->repository->endpoint, digest);
+}
+
+bool push_knows_manifest(struct push *push, const struct digest *digest)
+{
+    return known_blobs_has(push->manifests, push->repository->endpoint, digest);
 }
 
 void push_count_layer(struct push *push, enum layer_end end)

@@ -34,6 +34,7 @@ struct push {
     struct known_blobs *known;     /* in the target repository */
     struct known_blobs *known_own; /* owned: what `known` is unless it is shared */
     struct known_blobs *missed;    /* owned: asked for and not there */
+    struct known_blobs *manifests; /* owned: put under their digests by this push */
     pthread_mutex_t lock;          /* guards what follows */
     struct push_result *result;
     struct error failure; /* the first one of a layer */
@@ -55,6 +56,11 @@ bool push_knows(struct push *push, const struct digest *digest);
 /* The registry answered that it does not have the blob: a further attempt need not ask again. */
 void push_learn_missing(struct push *push, const struct digest *digest);
 bool push_knows_missing(struct push *push, const struct digest *digest);
+
+/* A manifest, with all below it, has been put under its digest; was it? An index may name it again,
+ * and indexes within indexes a thousand times a thousand. */
+void push_learn_manifest(struct push *push, const struct digest *digest);
+bool push_knows_manifest(struct push *push, const struct digest *digest);
 
 void push_count_layer(struct push *push, enum layer_end end);
 void push_count_bytes(struct push *push, uint64_t bytes);

@@ -206,6 +206,23 @@ def huge_manifest(folder: Path, seed: str) -> Path:
     return draft.write()
 
 
+def ten_thousand_members(draft: Draft) -> None:
+    """One too many: an index, 99 times another one of 100 members, and one member more."""
+    kind = "application/vnd.oci.image.index.v1+json"
+
+    def put(*members: bytes) -> bytes:
+        listed = [{"mediaType": kind, "digest": sha256(m), "size": len(m)} for m in members]
+        index = compact({"schemaVersion": 2, "mediaType": kind, "manifests": listed})
+        draft.entries[blob_name(sha256(index))] = index
+        return index
+
+    leaf = put()
+    middle = put(*[leaf] * 100)
+    top = put(*[middle] * 99, leaf)
+    listed = [{"mediaType": kind, "digest": sha256(top), "size": len(top)}]
+    draft.entries["index.json"] = compact({"schemaVersion": 2, "manifests": listed})
+
+
 def deep_json(name: str, depth: int) -> Callable[[Path, str], Path]:
     """Arrays within arrays, in the place of a config or of another entry."""
 
@@ -436,6 +453,7 @@ BAD: dict[str, Bad] = {
         422,
         "index.json",
     ),
+    "oci-index-of-indexes": Bad(oci(ten_thousand_members), "MANIFEST_INVALID", 422, "10000"),
     "oci-index-no-list": Bad(
         oci(lambda d: d.entries.update({"index.json": b'{"schemaVersion":2}'})),
         "MANIFEST_INVALID",

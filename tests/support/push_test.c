@@ -168,9 +168,8 @@ struct descriptor push_test_index(struct push_test *test, const struct made_imag
     char digest[DIGEST_TEXT_MAX];
     buf_text(&text, "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":[");
     for (size_t i = 0; i < count; i++)
-        buf_format(&text,
-                   "%s{\"mediaType\":\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"%s\",\"size\":%llu}",
-                   i ? "," : "", digest_text(&images[i].manifest.digest, digest),
+        buf_format(&text, "%s{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%llu}", i ? "," : "",
+                   images[i].manifest.media_type, digest_text(&images[i].manifest.digest, digest),
                    (unsigned long long)images[i].manifest.size);
     buf_text(&text, "]}");
     struct batch *batch = begin(test);

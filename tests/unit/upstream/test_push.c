@@ -159,6 +159,28 @@ static void test_index_comes_after_its_children(void **state)
     push_test_free(test);
 }
 
+/* Indexes that name one member many times, each within the other, are put once each: without that,
+ * four documents of 100 KB make a registry take 10^12 of them. */
+static void test_members_that_repeat_are_put_once(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "ab", LAYER_BYTES);
+    struct descriptor index = image.manifest;
+    for (int level = 0; level < 3; level++) {
+        const struct made_image same = {.manifest = index};
+        struct made_image members[40];
+        for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+            members[i] = same;
+        index = push_test_index(test, members, sizeof members / sizeof members[0]);
+    }
+    expect(push_test_push(test, &index, fake_registry_host(fake)), ERR_OK, test);
+    assert_int_equal(http_double_count(fake_registry_http(fake), "PUT /v2/team/app/manifests/"), 4);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
 static void test_many_targets(void **state)
 {
     (void)state;
@@ -647,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_words_and_record),
         cmocka_unit_test(test_repeated_and_foreign_layers),
         cmocka_unit_test(test_index_comes_after_its_children),
+        cmocka_unit_test(test_members_that_repeat_are_put_once),
         cmocka_unit_test(test_many_targets),
         cmocka_unit_test(test_refused_targets),
         cmocka_unit_test(test_settings_are_checked),
