@@ -81,7 +81,8 @@ bool ring_park(struct ring *ring)
     return full;
 }
 
-static void finish(struct ring *ring, const struct error *why)
+/* True when it has ended because of a failure, this one or one before. */
+static bool finish(struct ring *ring, const struct error *why)
 {
     pthread_mutex_lock(&ring->lock);
     if (!ring->ended) {
@@ -90,7 +91,9 @@ static void finish(struct ring *ring, const struct error *why)
             ring->failure = *why;
         pthread_cond_signal(&ring->filled);
     }
+    bool failed = ring->failure.code != ERR_OK;
     pthread_mutex_unlock(&ring->lock);
+    return failed;
 }
 
 void ring_end(struct ring *ring)
@@ -98,9 +101,9 @@ void ring_end(struct ring *ring)
     finish(ring, NULL);
 }
 
-void ring_fail(struct ring *ring, const struct error *why)
+bool ring_fail(struct ring *ring, const struct error *why)
 {
-    finish(ring, why);
+    return finish(ring, why);
 }
 
 /* Give the last span back. A parked producer is woken only when a quarter is free, so that it does
@@ -114,6 +117,16 @@ static bool give_back(struct ring *ring)
     if (wake)
         ring->parked = false;
     return wake;
+}
+
+void ring_gather(struct ring *ring, int64_t timeout_ms)
+{
+    struct timespec until = clock_deadline(timeout_ms);
+    int rc = 0;
+    pthread_mutex_lock(&ring->lock);
+    while (!ring->ended && ring->put - ring->taken < ring->capacity && rc == 0)
+        rc = pthread_cond_timedwait(&ring->filled, &ring->lock, &until);
+    pthread_mutex_unlock(&ring->lock);
 }
 
 enum errc ring_pull(struct ring *ring, const uint8_t **data, size_t *size, int64_t timeout_ms,

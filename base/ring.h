@@ -37,9 +37,13 @@ size_t ring_put(struct ring *ring, const void *data, size_t size);
 bool ring_park(struct ring *ring);
 
 /* Producer: no more bytes will come; properly (end) or because of `why` (fail), which the consumer
- * gets once it has read what was put before. The first of these calls counts. */
+ * gets once it has read what was put before. The first of these calls counts; ring_fail() is false
+ * when that was ring_end(): all bytes are there. */
 void ring_end(struct ring *ring);
-void ring_fail(struct ring *ring, const struct error *why);
+bool ring_fail(struct ring *ring, const struct error *why);
+
+/* Consumer. Returns when all bytes are there, the ring is full, or `timeout_ms` have passed. */
+void ring_gather(struct ring *ring, int64_t timeout_ms);
 
 /* Consumer. Waits at most `timeout_ms` for bytes; the span is borrowed until the next pull. *size 0
  * is the end. Errors: the producer's, ERR_CLIENT_STALLED when the time ran out. */

@@ -286,12 +286,13 @@ struct job *front_get_upload(struct front_request *front, struct reply *reply)
 
 /* ---- PATCH and PUT: bytes ---- */
 
-/* A younger request for the same session: its client has given this one up. */
-static void interrupt(void *job)
+/* A younger request for the same session: if this one still waits for bytes, its client has given
+ * it up. */
+static bool interrupt(void *job)
 {
     struct error why = ERROR_INIT;
     fail(&why, ERR_UPLOAD_BUSY, 0, "another request has taken over this upload");
-    job_interrupt(job, &why);
+    return job_interrupt(job, &why);
 }
 
 static enum errc append_body(struct job *job, const struct upload_job *self,
@@ -319,6 +320,7 @@ static struct blob_upload *append(struct job *job, const struct upload_job *self
     const struct overtaken overtaken = {.call = interrupt, .self = job};
     struct error err = ERROR_INIT;
     struct blob_upload *upload = NULL;
+    job_gather(job);
     if (blob_upload_open(store_of(self), self->repository, self->id, &overtaken, &upload, &err) !=
         ERR_OK) {
         front_answer_error(job, &err);

@@ -6,6 +6,7 @@
 
 #define ARCHIVE_RING_BYTES ((size_t)1 << 20)
 #define RING_BYTES ((size_t)256 << 10)
+#define GATHER_MS 500
 
 static void resume_feeder(void *arg)
 {
@@ -134,6 +135,11 @@ struct source job_body(struct job *job)
     return (struct source){.pull = pull_body, .self = job};
 }
 
+void job_gather(struct job *job)
+{
+    ring_gather(job->ring, GATHER_MS);
+}
+
 uint64_t job_body_bytes(struct job *job)
 {
     return ring_total(job->ring);
@@ -167,11 +173,13 @@ void job_answer(struct job *job, struct reply *reply)
         resume_feeder(job);
 }
 
-void job_interrupt(struct job *job, const struct error *why)
+bool job_interrupt(struct job *job, const struct error *why)
 {
+    if (!ring_fail(job->ring, why))
+        return false;
     pthread_mutex_lock(&job->lock);
     if (job->interrupted.code == ERR_OK)
         job->interrupted = *why;
     pthread_mutex_unlock(&job->lock);
-    ring_fail(job->ring, why);
+    return true;
 }

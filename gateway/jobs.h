@@ -90,6 +90,10 @@ void job_drop(struct job *job, bool complete);
 struct source job_body(struct job *job);
 uint64_t job_body_bytes(struct job *job); /* that came so far */
 
+/* Wait until the body is there, or as much of it as the ring takes; half a second at most. For who
+ * is about to hold what others want: a small body then keeps nobody waiting for its bytes. */
+void job_gather(struct job *job);
+
 /* No more of the body is wanted; a class with a limit on bodies counts it no more. */
 void job_received(struct job *job);
 
@@ -104,7 +108,8 @@ void job_answer(struct job *job, struct reply *reply);
 
 /* --- any thread, while the job is known to run --- */
 
-/* Its body ends with this error (blob_upload_open's `overtaken`). */
-void job_interrupt(struct job *job, const struct error *why);
+/* Its body ends with this error; false when all of the body is there, which is left alone
+ * (blob_upload_open's `overtaken`). */
+bool job_interrupt(struct job *job, const struct error *why);
 
 #endif

@@ -16,9 +16,10 @@
  * another algorithm, the file is read again.
  *
  * One request at a time writes to a session. A client whose connection broke may be back before the
- * old connection is known to be dead, so the younger request wins: blob_upload_open() calls the
- * older one's `overtaken`, whose write or wait must end soon, and waits BLOB_UPLOAD_OVERTAKE_MS at
- * most for its close. Of several who wait the youngest gets the session.
+ * old connection is known to be dead, so a younger request wins over one whose bytes are not all
+ * there: blob_upload_open() asks the older ones by their `overtaken`, and waits for their end,
+ * BLOB_UPLOAD_OVERTAKE_MS at most. One that has all its bytes is not overtaken: it ends by itself,
+ * and of those the oldest is first.
  *
  * Threads: any; an open blob_upload belongs to one thread at a time. One lock guards the table of
  * sessions; no I/O under it. Beside the errors named: ERR_STORE, ERR_STORE_FULL, ERR_BUSY, ERR_IO,
@@ -43,12 +44,14 @@ enum errc blob_upload_begin(struct store *store, const char *repository,
 enum errc blob_upload_offset(struct store *store, const char *repository, const char *id,
                              uint64_t *offset, struct error *err);
 
-/* Take the session for one request. `overtaken` (may be NULL) is called at most once, without a
- * lock and from another thread, when a younger request wants it; not after blob_upload_close() or
- * blob_upload_finish() returned, which wait for its end: so it must not wait itself.
- * ERR_NO_UPLOAD; ERR_UPLOAD_BUSY when the older request did not let go, or a younger one came. */
+/* Take the session for one request. `overtaken` (NULL: it never gives way) is called at most once,
+ * without a lock and from another thread, when a younger request wants the session, also while this
+ * one waits for it. True: it gives way, its write or wait ends soon. False: it has all its bytes.
+ * Not called after blob_upload_close() or blob_upload_finish() returned, or blob_upload_open()
+ * failed, which wait for its end: so it must not wait itself.
+ * ERR_NO_UPLOAD; ERR_UPLOAD_BUSY when those before it did not let go, or it gave way. */
 struct overtaken {
-    void (*call)(void *self);
+    bool (*call)(void *self);
     void *self;
 };
 enum errc blob_upload_open(struct store *store, const char *repository, const char *id,
@@ -72,7 +75,8 @@ void blob_upload_close(struct blob_upload *upload);
 enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
                              const struct digest *digest, struct error *err);
 
-/* End the session and remove its bytes. ERR_NO_UPLOAD. A request that writes to it is overtaken. */
+/* End the session and remove its bytes. ERR_NO_UPLOAD. A request that writes to it is overtaken as
+ * by any other. */
 enum errc blob_upload_cancel(struct store *store, const char *repository, const char *id,
                              struct error *err);
 

@@ -10,17 +10,23 @@
 
 #define BUCKETS 256
 
+/* Who wants a slot, on the stack of its thread, or has it. */
+struct request {
+    struct request *younger;
+    struct overtaken overtaken;
+    bool asked;     /* whether it gives way */
+    bool calling;   /* the question is under way */
+    bool gives_way; /* it said so */
+};
+
 struct entry {
     struct upload_slot slot;
     struct entry *next;
     char id[BLOB_UPLOAD_ID_SIZE + 1];
     bool held;
-    bool told;    /* the holder knows that it is overtaken */
-    bool calling; /* and is being told */
-    struct overtaken overtaken;
-    uint64_t youngest; /* number of the last who wanted it */
-    size_t waiting;
-    bool remembered; /* counted among the table's digests */
+    struct request holder;
+    struct request *waiting; /* oldest first */
+    bool remembered;         /* counted among the table's digests */
 };
 
 struct upload_table {
@@ -51,7 +57,7 @@ void upload_table_free(struct upload_table *table)
     for (size_t i = 0; i < BUCKETS; i++)
         while (table->buckets[i] != NULL) {
             struct entry *entry = table->buckets[i];
-            assert(!entry->held && entry->waiting == 0);
+            assert(!entry->held && entry->waiting == NULL);
             table->buckets[i] = entry->next;
             entry_free(entry);
         }
@@ -88,19 +94,19 @@ static struct entry *find_or_add(struct upload_table *table, const char *id)
     return entry;
 }
 
-static void hold(struct upload_table *table, struct entry *entry, const struct overtaken *overtaken)
+static void hold(struct upload_table *table, struct entry *entry, const struct request *request)
 {
     table->digests -= entry->remembered;
     entry->remembered = false;
     entry->held = true;
-    entry->told = false;
-    entry->overtaken = overtaken != NULL ? *overtaken : (struct overtaken){NULL, NULL};
+    entry->holder = *request;
+    entry->holder.younger = NULL;
 }
 
 /* Nobody needs the entry: keep it for its digest, or not at all. */
 static void settle(struct upload_table *table, struct entry *entry)
 {
-    if (entry->held || entry->waiting > 0 || entry->remembered)
+    if (entry->held || entry->waiting != NULL || entry->remembered)
         return;
     if (entry->slot.sha256 != NULL && table->digests < UPLOAD_DIGESTS_MAX) {
         entry->remembered = true;
@@ -114,46 +120,96 @@ static void settle(struct upload_table *table, struct entry *entry)
     entry_free(entry);
 }
 
-/* Unlocks for the call. The caller is counted as waiting, so the entry stays; the holder stays too,
- * because it waits for the call's end. */
-static void tell_holder(struct upload_table *table, struct entry *entry)
+static bool is_unasked(const struct request *request)
 {
-    if (!entry->held || entry->told || entry->overtaken.call == NULL)
-        return;
-    struct overtaken holder = entry->overtaken;
-    entry->told = true;
-    entry->calling = true;
-    pthread_mutex_unlock(&table->lock);
-    holder.call(holder.self);
-    pthread_mutex_lock(&table->lock);
-    entry->calling = false;
-    pthread_cond_broadcast(&table->changed);
+    return !request->asked && request->overtaken.call != NULL;
+}
+
+static struct request *find_unasked(struct entry *entry, const struct request *self)
+{
+    if (entry->held && is_unasked(&entry->holder))
+        return &entry->holder;
+    for (struct request *older = entry->waiting; older != self; older = older->younger)
+        if (is_unasked(older))
+            return older;
+    return NULL;
+}
+
+/* Unlocks for the calls. Who is being called stays where it is until the call has ended. */
+static void ask_older(struct upload_table *table, struct entry *entry, const struct request *self)
+{
+    for (struct request *older; (older = find_unasked(entry, self)) != NULL;) {
+        const struct overtaken overtaken = older->overtaken;
+        older->asked = older->calling = true;
+        pthread_mutex_unlock(&table->lock);
+        bool gives_way = overtaken.call(overtaken.self);
+        pthread_mutex_lock(&table->lock);
+        older->calling = false;
+        older->gives_way = gives_way;
+        pthread_cond_broadcast(&table->changed);
+    }
+}
+
+static bool is_next(const struct entry *entry, const struct request *self)
+{
+    const struct request *first = entry->waiting;
+    while (first->gives_way)
+        first = first->younger;
+    return !entry->held && first == self;
 }
 
 /* True when the caller is to be the holder. */
-static bool wait_for(struct upload_table *table, struct entry *entry, int64_t wait_ms)
+static bool wait_turn(struct upload_table *table, const struct entry *entry,
+                      const struct request *self, int64_t wait_ms)
 {
-    uint64_t number = ++entry->youngest;
     struct timespec deadline = clock_deadline(wait_ms);
-    entry->waiting++;
-    pthread_cond_broadcast(&table->changed);
-    tell_holder(table, entry);
     int rc = 0;
-    while (entry->held && entry->youngest == number && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&table->changed, &table->lock, &deadline);
-    entry->waiting--;
-    return !entry->held && entry->youngest == number;
+    for (;;) {
+        if (self->calling)
+            pthread_cond_wait(&table->changed, &table->lock);
+        else if (self->gives_way)
+            return false;
+        else if (is_next(entry, self))
+            return true;
+        else if (rc == ETIMEDOUT)
+            return false;
+        else
+            rc = pthread_cond_timedwait(&table->changed, &table->lock, &deadline);
+    }
+}
+
+static void line_up(struct entry *entry, struct request *self)
+{
+    struct request **at = &entry->waiting;
+    while (*at != NULL)
+        at = &(*at)->younger;
+    *at = self;
+}
+
+static void leave_line(struct upload_table *table, struct entry *entry, const struct request *self)
+{
+    struct request **at = &entry->waiting;
+    while (*at != self)
+        at = &(*at)->younger;
+    *at = self->younger;
+    pthread_cond_broadcast(&table->changed);
 }
 
 enum errc upload_table_take(struct upload_table *table, const char *id,
                             const struct overtaken *overtaken, int64_t wait_ms,
                             struct upload_slot **out, struct error *err)
 {
+    struct request self = {.younger = NULL};
+    if (overtaken != NULL)
+        self.overtaken = *overtaken;
     pthread_mutex_lock(&table->lock);
     struct entry *entry = find_or_add(table, id);
-    bool got = wait_for(table, entry, wait_ms);
+    line_up(entry, &self);
+    ask_older(table, entry, &self);
+    bool got = wait_turn(table, entry, &self, wait_ms);
+    leave_line(table, entry, &self);
     if (got)
-        hold(table, entry, overtaken);
+        hold(table, entry, &self);
     else
         settle(table, entry);
     pthread_mutex_unlock(&table->lock);
@@ -167,9 +223,10 @@ struct upload_slot *upload_table_try(struct upload_table *table, const char *id)
 {
     pthread_mutex_lock(&table->lock);
     struct entry *entry = find_or_add(table, id);
-    bool got = !entry->held && entry->waiting == 0;
+    const struct request nobody = {.younger = NULL};
+    bool got = !entry->held && entry->waiting == NULL;
     if (got)
-        hold(table, entry, NULL);
+        hold(table, entry, &nobody);
     pthread_mutex_unlock(&table->lock);
     return got ? &entry->slot : NULL;
 }
@@ -178,7 +235,7 @@ void upload_table_release(struct upload_table *table, struct upload_slot *slot)
 {
     struct entry *entry = (struct entry *)slot;
     pthread_mutex_lock(&table->lock);
-    while (entry->calling)
+    while (entry->holder.calling)
         pthread_cond_wait(&table->changed, &table->lock);
     entry->held = false;
     pthread_cond_broadcast(&table->changed);

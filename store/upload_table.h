@@ -2,8 +2,8 @@
  * Which upload sessions are in use, and the running SHA-256 of those that are between two requests.
  * In memory; what a session is on the disk is store/blob_upload.c's.
  *
- * A slot stands for a session. It has one holder at a time; who wants it and is younger tells the
- * holder that it is overtaken, and waits. Of several who wait the youngest gets it.
+ * A slot stands for a session. It has one holder at a time; who wants it asks the holder and those
+ * who came before it whether they give way, and waits. Of those who did not, the oldest gets it.
  *
  * Threads: any. One lock guards the table; no I/O and no callback under it. A slot's public members
  * are its holder's.
@@ -30,8 +30,8 @@ struct upload_table *upload_table_new(void);
 /* Nobody holds or wants a slot any more. NULL is a no-op. */
 void upload_table_free(struct upload_table *table);
 
-/* Become the holder. `overtaken` (may be NULL) is copied. ERR_UPLOAD_BUSY when the older holder
- * does not let go in `wait_ms`, or somebody younger came. */
+/* Become the holder. `overtaken` (may be NULL) is copied. ERR_UPLOAD_BUSY when those before it do
+ * not let go in `wait_ms`, or it gave way to somebody younger. */
 enum errc upload_table_take(struct upload_table *table, const char *id,
                             const struct overtaken *overtaken, int64_t wait_ms,
                             struct upload_slot **out, struct error *err);

@@ -264,6 +264,33 @@ def test_two_who_send_at_once(own_gateway: Gateway) -> None:
         assert front.finish(location, sha256(data)).status == 201
 
 
+def test_many_who_send_small_pieces_at_once(own_gateway: Gateway) -> None:
+    """Requests whose bytes are all there are not overtaken by younger ones: they wait for each
+    other, and none is refused."""
+    clients, rounds = 8, 12
+    with Front(own_gateway.port) as front:
+        location = front.begin(REPOSITORY)
+        refused: list[int] = []
+
+        def send() -> None:
+            with Front(own_gateway.port) as client:
+                for _ in range(rounds):
+                    status = client.patch(location, b"x" * 100).status
+                    if status != 202:
+                        refused.append(status)
+
+        threads = [threading.Thread(target=send) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        assert refused == []
+        size = 100 * clients * rounds
+        assert offset(front, location) == size
+        assert front.finish(location, sha256(b"x" * size)).status == 201
+
+
 def test_client_goes_away_in_the_closing_put(own_gateway: Gateway) -> None:
     """The session stays, with what came of it."""
     data = secrets.token_bytes(500_000)

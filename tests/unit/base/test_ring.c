@@ -260,7 +260,7 @@ static void a_failure_comes_after_the_bytes_before_it(void **state)
     size_t size = 0;
     (fail)(&why, ERR_CLIENT_GONE, 0, "the client went away");
     assert_int_equal(ring_put(ring, "abc", 3), 3);
-    ring_fail(ring, &why);
+    assert_true(ring_fail(ring, &why));
     ring_end(ring);
     assert_int_equal(ring_pull(ring, &data, &size, 0, &err), ERR_OK);
     assert_int_equal(size, 3);
@@ -272,10 +272,32 @@ static void a_failure_comes_after_the_bytes_before_it(void **state)
 
     struct ring *ended = ring_new(8, count_call, &calls);
     ring_end(ended);
-    ring_fail(ended, &why);
+    assert_false(ring_fail(ended, &why));
     assert_int_equal(ring_pull(ended, &data, &size, 0, &err), ERR_OK);
     assert_int_equal(size, 0);
     ring_free(ended);
+}
+
+/* It returns for a full ring, for the end, and for the time; only the last one takes long. */
+static void bytes_are_gathered_before_they_are_pulled(void **state)
+{
+    (void)state;
+    int calls = 0;
+    const int64_t short_ms = 20, long_ms = 60000;
+    struct ring *ring = ring_new(8, count_call, &calls);
+    int64_t begin_ms = clock_ms();
+    assert_int_equal(ring_put(ring, "1234567", 7), 7);
+    ring_gather(ring, short_ms);
+    assert_true(clock_ms() - begin_ms >= short_ms);
+    assert_int_equal(ring_put(ring, "8", 1), 1);
+    ring_gather(ring, long_ms);
+    pull(ring, 4);
+    pull(ring, 4);
+    ring_end(ring);
+    ring_gather(ring, long_ms);
+    pull(ring, 0);
+    assert_true(clock_ms() - begin_ms < long_ms);
+    ring_free(ring);
 }
 
 static void a_failure_wakes_a_waiting_consumer(void **state)
@@ -347,6 +369,7 @@ int main(void)
         cmocka_unit_test(a_parked_producer_wakes_when_a_quarter_is_free),
         cmocka_unit_test(a_silent_client_is_told_from_an_ended_one),
         cmocka_unit_test(a_failure_comes_after_the_bytes_before_it),
+        cmocka_unit_test(bytes_are_gathered_before_they_are_pulled),
         cmocka_unit_test(a_failure_wakes_a_waiting_consumer),
         cmocka_unit_test(discarded_bytes_are_taken_and_counted),
         cmocka_unit_test(a_discarding_consumer_frees_the_producer),

@@ -573,10 +573,29 @@ static void an_interrupted_body_ends_at_once(void **state)
     start(jobs, JOB_BLOB, &work, GATED, 0, &connection);
     send_bytes(&connection, 0, OTHER_RING); /* which wait to be pulled */
     fail(&why, ERR_UPLOAD_BUSY, 0, "a younger request took the upload");
-    job_interrupt(connection.job, &why);
+    assert_true(job_interrupt(connection.job, &why));
     open_gate(&work);
     assert_int_equal(finish(&connection, text), 409);
     assert_non_null(strstr(text, "a younger request"));
+    close_table(jobs);
+}
+
+static void a_complete_body_is_not_interrupted(void **state)
+{
+    (void)state;
+    char text[200];
+    struct work work;
+    struct connection connection;
+    struct error why = ERROR_INIT;
+    struct jobs *jobs = table(1, 1, 1);
+    work_init(&work);
+    start(jobs, JOB_BLOB, &work, GATED, 0, &connection);
+    send_bytes(&connection, 0, OTHER_RING);
+    job_end(connection.job);
+    fail(&why, ERR_UPLOAD_BUSY, 0, "a younger request wants the upload");
+    assert_false(job_interrupt(connection.job, &why));
+    open_gate(&work);
+    assert_int_equal(finish(&connection, text), 200);
     close_table(jobs);
 }
 
@@ -653,6 +672,7 @@ int main(void)
         cmocka_unit_test(cancelled_jobs_are_all_answered),
         cmocka_unit_test(a_lost_client_ends_the_body),
         cmocka_unit_test(an_interrupted_body_ends_at_once),
+        cmocka_unit_test(a_complete_body_is_not_interrupted),
         cmocka_unit_test(many_clients_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,10 +15,11 @@ struct holder {
     const char *text;
 };
 
-static void tell(void *self)
+static bool tell(void *self)
 {
     struct holder *holder = self;
     sem_post(&holder->told);
+    return true;
 }
 
 static void holder_init(struct holder *holder, struct store *store, const struct session *session,
@@ -126,6 +127,112 @@ static void who_does_not_let_go_keeps_the_session(void **state)
     assert_ok(blob_upload_write(upload, "mine", 4, &err), &err);
     blob_upload_close(upload);
     finish(store, &session, "mine", DIGEST_SHA256);
+    store_close(store);
+}
+
+/* A request with all its bytes: it says so whenever it is asked, at most once. */
+struct complete {
+    struct store *store;
+    const struct session *session;
+    sem_t asked;
+    sem_t go_on;
+    char byte;
+    enum errc rc;
+};
+
+static bool stay(void *self)
+{
+    struct complete *complete = self;
+    sem_post(&complete->asked);
+    return false;
+}
+
+static void complete_init(struct complete *complete, struct store *store,
+                          const struct session *session, char byte)
+{
+    *complete = (struct complete){.store = store, .session = session, .byte = byte};
+    sem_init(&complete->asked, 0, 0);
+    sem_init(&complete->go_on, 0, 0);
+}
+
+static void *write_in_turn(void *arg)
+{
+    struct complete *self = arg;
+    struct error err = ERROR_INIT;
+    struct blob_upload *upload = NULL;
+    const struct overtaken overtaken = {.call = stay, .self = self};
+    self->rc = blob_upload_open(self->store, "app", self->session->id, &overtaken, &upload, &err);
+    if (self->rc != ERR_OK)
+        return NULL;
+    sem_wait(&self->go_on);
+    self->rc = blob_upload_write(upload, &self->byte, 1, &err);
+    blob_upload_close(upload);
+    return NULL;
+}
+
+static bool upload_is_free(struct store *store, const struct session *session)
+{
+    struct upload_slot *slot = upload_table_try(store->uploads, session->id);
+    if (slot != NULL)
+        upload_table_release(store->uploads, slot);
+    return slot != NULL;
+}
+
+/* The holder and those who wait: each is asked once, when the next has lined up behind it. */
+static void who_has_all_bytes_is_not_overtaken(void **state)
+{
+    enum { COUNT = 4 };
+    struct store *store = open_store(*state);
+    struct session session = begin(store);
+    struct complete requests[COUNT];
+    pthread_t threads[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        complete_init(&requests[i], store, &session, (char)('a' + i));
+        assert_int_equal(pthread_create(&threads[i], NULL, write_in_turn, &requests[i]), 0);
+        if (i > 0)
+            sem_wait(&requests[i - 1].asked);
+    }
+    for (int i = 0; i < COUNT; i++)
+        sem_post(&requests[i].go_on);
+    for (int i = 0; i < COUNT; i++) {
+        int asked = 0;
+        pthread_join(threads[i], NULL);
+        assert_int_equal(requests[i].rc, ERR_OK);
+        assert_int_equal(sem_getvalue(&requests[i].asked, &asked), 0);
+        assert_int_equal(asked, 0);
+    }
+    finish(store, &session, "abcd", DIGEST_SHA256);
+    store_close(store);
+}
+
+/* One waits for its bytes behind a holder that has its own: a younger one goes before it. */
+static void who_waits_for_bytes_gives_way(void **state)
+{
+    struct store *store = open_store(*state);
+    struct session session = begin(store);
+    struct complete first;
+    struct complete last;
+    struct holder between;
+    pthread_t threads[3];
+    complete_init(&first, store, &session, '1');
+    complete_init(&last, store, &session, '3');
+    holder_init(&between, store, &session, "2");
+    assert_int_equal(pthread_create(&threads[0], NULL, write_in_turn, &first), 0);
+    sem_post(&last.go_on);
+    while (upload_is_free(store, &session))
+        ;
+    assert_int_equal(pthread_create(&threads[1], NULL, hold_until_told, &between), 0);
+    sem_wait(&first.asked);
+    assert_int_equal(pthread_create(&threads[2], NULL, write_in_turn, &last), 0);
+    sem_wait(&between.has_it);
+    pthread_join(threads[1], NULL);
+    assert_int_equal(between.rc, ERR_UPLOAD_BUSY);
+    sem_post(&first.go_on);
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[2], NULL);
+    assert_int_equal(first.rc, ERR_OK);
+    assert_int_equal(last.rc, ERR_OK);
+    finish(store, &session, "13", DIGEST_SHA256);
     store_close(store);
 }
 
@@ -281,6 +388,8 @@ int main(void)
         folder_test(a_younger_request_gets_the_session),
         folder_test(cancelling_overtakes),
         folder_test(who_does_not_let_go_keeps_the_session),
+        folder_test(who_has_all_bytes_is_not_overtaken),
+        folder_test(who_waits_for_bytes_gives_way),
         cmocka_unit_test(who_does_not_wait_long_is_refused_at_once),
         cmocka_unit_test(digests_are_remembered_up_to_the_limit),
         folder_test(one_at_a_time_writes),
