@@ -6,7 +6,9 @@
 #include "gateway/delivery.h"
 #include "gateway/front_document.h"
 #include "gateway/front_layers.h"
+#include "store/blob.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define CONTENT_TYPE_MAX 1024
@@ -74,18 +76,40 @@ static enum errc find_digest(struct manifest_job *self, struct error *err)
 
 /* distribution-spec, "Push": what a manifest refers to has to be there before it, but for its
  * subject. */
-static enum errc holds(const struct manifest_job *self, const struct front_reference *reference,
-                       bool *held, struct error *err)
+static enum errc find_part(const struct manifest_job *self, const struct front_reference *reference,
+                           bool *held, uint64_t *size, struct error *err)
 {
+    struct store *store = store_of(self);
     const struct digest *digest = &reference->descriptor->digest;
     struct repository_manifest manifest;
     *held = false;
-    if (reference->manifest && repository_manifest(store_of(self), self->repository, digest, held,
-                                                   &manifest, err) != ERR_OK)
+    if (reference->manifest &&
+        repository_manifest(store, self->repository, digest, held, &manifest, err) != ERR_OK)
         return err->code;
-    if (*held)
+    if (*held) {
+        *size = manifest.size;
         return ERR_OK;
-    return repository_has_blob(store_of(self), self->repository, digest, held, err);
+    }
+    autoblob struct blob blob = BLOB_INIT;
+    if (repository_has_blob(store, self->repository, digest, held, err) != ERR_OK ||
+        (*held && blob_open(store, digest, &blob, err) != ERR_OK))
+        return err->code;
+    *size = blob.size;
+    return ERR_OK;
+}
+
+/* What is of another size than its descriptor says could be pushed nowhere. */
+static enum errc check_part(const struct manifest_job *self,
+                            const struct front_reference *reference, bool *held, struct error *err)
+{
+    uint64_t size = 0;
+    if (find_part(self, reference, held, &size, err) != ERR_OK)
+        return err->code;
+    if (!*held || size == reference->descriptor->size)
+        return ERR_OK;
+    return fail(err, ERR_MANIFEST_INVALID, 0,
+                "number %zu of the manifest's \"%s\" has %" PRIu64 " bytes, not %" PRIu64,
+                reference->position, reference->member, size, reference->descriptor->size);
 }
 
 static enum errc check_references(const struct manifest_job *self, struct error *err)
@@ -95,7 +119,7 @@ static enum errc check_references(const struct manifest_job *self, struct error 
     size_t count = 0;
     for (size_t i = 0; i < document->reference_count; i++) {
         bool held = false;
-        if (holds(self, &document->references[i], &held, err) != ERR_OK)
+        if (check_part(self, &document->references[i], &held, err) != ERR_OK)
             return err->code;
         count += !held;
         if (!held && missing == NULL)

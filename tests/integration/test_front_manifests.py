@@ -221,6 +221,23 @@ def test_pushing_manifests_over_the_limit_without_asking(front: Front, repositor
         assert reply.status == 413
 
 
+def test_pushing_manifests_with_a_wrong_size(front: Front, repository: str) -> None:
+    """SHOULD: what a descriptor says of a size is so (image-spec, "Descriptors"): pulled content of
+    another one is not trusted."""
+    right = json.loads(front.image(repository))
+    for off in (-1, 1, 1 << 40):
+        for part in (right["config"], right["layers"][0]):
+            part["size"] += off
+            reply = front.put(repository, "1.0", to_json(right))
+            assert (reply.status, reply.error["code"]) == (400, "MANIFEST_INVALID"), reply
+            part["size"] -= off
+    front.must_put(repository, "1.0", to_json(right))
+    member = descriptor(OCI_MANIFEST, to_json(right))
+    for size, status in ((member["size"] - 1, 400), (member["size"], 201)):
+        index = to_json(index_of({**member, "size": size}))
+        assert front.put(repository, "2.0", index, OCI_INDEX).status == status
+
+
 def test_pushing_manifests_moves_the_tag(front: Front, repository: str) -> None:
     """MUST: a tag names what it was given last; what it named before is there under its digest."""
     first, second = front.tagged(repository, "1.0"), front.tagged(repository, "1.0")
