@@ -44,8 +44,9 @@ enum errc file_write_all(int fd, const void *data, size_t size, struct error *er
         ssize_t n = write(fd, at, size);
         if (n < 0 && errno == EINTR)
             continue;
+        /* EFBIG: the file system's limit, or the process's (RLIMIT_FSIZE). */
         if (n < 0)
-            return fail(err, ERR_IO, errno, "write");
+            return fail(err, errno == EFBIG ? ERR_NO_SPACE : ERR_IO, errno, "write");
         at += n;
         size -= (size_t)n;
     }

@@ -30,7 +30,9 @@ void signals_block(void)
     sigset_t set;
     fill(&set, true);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
+    /* Both are errors of a write, which is looked at. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 static void *watch_thread(void *arg)

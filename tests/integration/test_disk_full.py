@@ -1,0 +1,101 @@
+"""A data folder without room: 507, nothing left behind, and on it goes when there is room again.
+
+The room is a limit on the size of a file (RLIMIT_FSIZE), which needs no file system of its own and
+fails in the same call.
+"""
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.curl import Reply
+from support.front import BYTES, Front, path_of, to_json, with_digest
+from support.gateway import Gateway, slipway_binary
+from support.pulled import sha256
+
+ROOM_BYTES = 1 << 20
+TOO_MUCH = 3 * ROOM_BYTES
+OPAQUE = "application/vnd.example.any.v1+json"
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("tight")
+    program = folder / "slipway"
+    program.write_text(f'#!/bin/bash\nulimit -f {ROOM_BYTES >> 10}\nexec {slipway_binary()} "$@"\n')
+    program.chmod(0o755)
+    with Gateway(folder / "gateway", binary=program) as gateway:
+        yield gateway
+
+
+def assert_no_space(reply: Reply) -> None:
+    assert reply.status == 507, (reply.status, reply.body)
+    assert reply.error["code"] == "NO_SPACE" and reply.error["detail"]["party"] == "gateway"
+
+
+def assert_goes_on(gateway: Gateway) -> None:
+    gateway.wait_nothing_staged()
+    with Front(gateway.port) as front:
+        name = "full/" + secrets.token_hex(8)
+        assert front.manifest(name, "1.0").status == 404
+        front.tagged(name, "1.0")
+        assert front.manifest(name, "1.0").status == 200
+
+
+@pytest.mark.parametrize("chunked", (False, True), ids=("length", "chunked"))
+def test_a_whole_blob(tight: Gateway, chunked: bool) -> None:
+    data = secrets.token_bytes(TOO_MUCH)
+    before = tight.blobs()
+    with Front(tight.port) as front:
+        path = f"/v2/full/blobs/uploads/?digest={sha256(data)}"
+        assert_no_space(front.ask("POST", path, data, {"Content-Type": BYTES}, chunked=chunked))
+    tight.wait_nothing_staged()
+    assert tight.blobs() == before
+    assert_goes_on(tight)
+
+
+def test_an_upload_in_chunks_keeps_what_had_room(tight: Gateway) -> None:
+    data = secrets.token_bytes(TOO_MUCH)
+    with Front(tight.port) as front:
+        location = front.begin("full")
+        assert_no_space(front.patch(location, data))
+    with Front(tight.port) as front:
+        reply = front.ask("GET", location)
+        last = int(reply.headers["range"].split("-")[1])
+        assert 0 < last < ROOM_BYTES
+        kept = data[: last + 1]
+        reply = front.finish(path_of(reply.headers["location"]), sha256(kept))
+        assert reply.status == 201, reply
+        assert front.blob("full", sha256(kept)).body == kept
+    assert_goes_on(tight)
+
+
+def test_an_upload_that_is_given_up_leaves_nothing(tight: Gateway) -> None:
+    with Front(tight.port) as front:
+        location = front.begin("full")
+        assert_no_space(front.ask("PUT", with_digest(location, sha256(b"")), b"x" * TOO_MUCH))
+    with Front(tight.port) as front:
+        assert front.ask("DELETE", location).status == 204
+    assert os.listdir(tight.data / "uploads") == []
+
+
+def test_a_manifest(tight: Gateway) -> None:
+    data = to_json({"what": "x" * TOO_MUCH})
+    with Front(tight.port) as front:
+        for reference in ("1.0", sha256(data)):
+            assert_no_space(front.put("full/manifest", reference, data, OPAQUE))
+            assert front.manifest("full/manifest", reference).status == 404
+    assert_goes_on(tight)
+
+
+def test_a_layer_and_an_archive(tight: Gateway, larger_archive: Path) -> None:
+    before = tight.blobs()
+    for path in ("/v1/layers", "/v1/images?to=127.0.0.1:1/a/b:1"):
+        assert_no_space(tight.request(path, method="POST", upload=larger_archive))
+        tight.wait_nothing_staged()
+        assert tight.blobs() == before
+    assert_goes_on(tight)
