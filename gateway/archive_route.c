@@ -66,9 +66,9 @@ static enum errc refuse(const struct chosen_image *chosen, struct error *err)
     autobuf struct buf names = BUF_INIT(4096);
     for (size_t i = 0; i < chosen->name_count; i++) {
         const struct reference *name = &chosen->names[i].reference;
-        char text[REFERENCE_TEXT_MAX];
-        buf_format(&names, "%s%s", i ? ", " : "",
-                   name->path[0] ? reference_text(name, text) : name->tag);
+        char text[REFERENCE_NAME_MAX + 1];
+        buf_format(&names, "%s%s%s%s", i ? ", " : "", name->path[0] ? mirrors_name(name, text) : "",
+                   name->path[0] && name->tag[0] ? ":" : "", name->tag);
     }
     if (names.size == 0)
         return fail(err, ERR_NO_TARGET, 0,

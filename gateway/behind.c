@@ -281,7 +281,7 @@ enum errc behind_restart(struct behind *behind, struct error *err)
     if (pushes_list(behind->engine->store, &records, &count, err) != ERR_OK)
         return err->code;
     if (count > 0)
-        log_info("%zu promised pushes go on", count);
+        log_info("%zu promised %s on", count, count == 1 ? "push goes" : "pushes go");
     for (size_t i = 0; i < count; i++) {
         behind_start(behind, &records[i]);
         push_record_deinit(&records[i]);

@@ -43,8 +43,11 @@ static void run(struct job *job, void *arg)
         return;
     }
     char digest[DIGEST_TEXT_MAX];
-    log_info("%s %s is deleted from %s", self->endpoint == FRONT_BLOB ? "blob" : "manifest",
-             self->tag[0] ? self->tag : digest_text(&self->digest, digest), self->repository);
+    if (self->tag[0])
+        log_info("tag %s is deleted from %s", self->tag, self->repository);
+    else
+        log_info("%s %s is deleted from %s", self->endpoint == FRONT_BLOB ? "blob" : "manifest",
+                 digest_text(&self->digest, digest), self->repository);
     struct reply reply = REPLY_INIT(202);
     front_answer(job, &reply);
 }

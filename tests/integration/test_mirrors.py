@@ -147,7 +147,7 @@ def test_no_name_matches(registry: Registry, tmp_path: Path, seed: str) -> None:
     with Gateway(tmp_path / "gateway", config) as gateway:
         reply = gateway.post(archive)
         assert reply.status == 422 and reply.error["code"] == "NO_TARGET", reply.body
-        assert "docker.io/team/app:1, r.example.com/x:2" in reply.error["message"]
+        assert "calls the image: team/app:1, r.example.com/x:2" in reply.error["message"]
         gateway.wait_nothing_staged()
         assert gateway.blobs() == []
 
@@ -300,7 +300,7 @@ def test_a_promise_outlives_a_kill(tmp_path: Path, seed: str, registry: Registry
             assert digest_at(registry, "kill/app", "1") is None
             proxy.release()
             gateway.start()
-            assert "1 promised pushes go on" in gateway.log()
+            assert "1 promised push goes on" in gateway.log()
             wait_for_digest(registry, "kill/app", "1", digest)
             restart(gateway)
             assert "go on" not in gateway.log(), "a promise is kept once"
