@@ -1,12 +1,32 @@
 #include "gateway/cli.h"
 #include "gateway/server.h"
 
+#include <errno.h>
 #include <getopt.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* How long a cancelled push may take to report before the process ends without it. */
 #define CANCEL_GRACE_MS 2000
 #define POLL_MS 200
+/* Connections that wait and those that speak, and what their requests open. */
+#define DESCRIPTORS_WANTED 8192
+
+/* The usual limit of 1024 is one for programs that call select(): with it, clients that connect and
+ * say nothing would take the descriptors of those that work. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS_WANTED)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("cannot raise the limit on open files: %s", strerror(errno));
+    else if (limit.rlim_cur < DESCRIPTORS_WANTED)
+        log_warn("at most %llu files can be open, %d are wanted (LimitNOFILE, ulimit -n)",
+                 (unsigned long long)limit.rlim_cur, DESCRIPTORS_WANTED);
+}
 
 static void run_until_signal(struct server *server)
 {
@@ -71,6 +91,7 @@ int cmd_serve(int argc, char **argv)
         return EXIT_USAGE;
     }
     log_setup(settings->log.level, settings->log.format);
+    raise_descriptors();
     if (serve(settings, &err) != ERR_OK)
         cli_complain("%s", err.text);
     settings_free(settings);

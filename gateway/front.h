@@ -12,7 +12,7 @@
  *     front_delete.c    DELETE of blobs, manifests and tags
  *
  * What only reads (metadata, opening a blob) is answered on the HTTP thread. What writes or waits
- * is a job: JOB_BLOB for what belongs to an upload, JOB_PUSH for manifests and deletes.
+ * is a job: JOB_BLOB for the bytes of an upload, JOB_PUSH for manifests, JOB_BRIEF for the rest.
  *
  * Errors are those of the specification ("Error Codes"): front_refuse() gives the codes that the
  * rest of slipway answers otherwise (MANIFEST_INVALID is 422 for an archive, 400 here) their form.

@@ -60,7 +60,7 @@ static struct job *start(const struct front_request *front, struct reply *reply)
     self->digest = front->path.digest;
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->tag, front->path.tag, sizeof self->tag);
-    return front_start(front, JOB_PUSH, run, free, self, reply);
+    return front_start(front, JOB_BRIEF, run, free, self, reply);
 }
 
 struct job *front_delete_blob(struct front_request *front, struct reply *reply)

@@ -33,10 +33,11 @@ static struct upload_job *new_job(const struct front_request *front)
     return self;
 }
 
-static struct job *start(const struct front_request *front, struct upload_job *self,
-                         void (*run)(struct job *job, void *self), struct reply *reply)
+static struct job *start(const struct front_request *front, enum job_class class,
+                         struct upload_job *self, void (*run)(struct job *job, void *self),
+                         struct reply *reply)
 {
-    return front_start(front, JOB_BLOB, run, free, self, reply);
+    return front_start(front, class, run, free, self, reply);
 }
 
 /* ---- answers ---- */
@@ -261,7 +262,7 @@ struct job *front_begin_upload(struct front_request *front, struct reply *reply)
     struct upload_job *self = new_job(front);
     void (*run)(struct job * job, void *self) = NULL;
     if (plan_begin(front, self, &run, &err) == ERR_OK)
-        return start(front, self, run, reply);
+        return start(front, run == run_whole ? JOB_BLOB : JOB_BRIEF, self, run, reply);
     free(self);
     front_refuse(reply, &err);
     return NULL;
@@ -399,7 +400,7 @@ struct job *front_patch_upload(struct front_request *front, struct reply *reply)
     struct error err = ERROR_INIT;
     struct upload_job *self = new_job(front);
     if (check_append(front, self, &err) == ERR_OK)
-        return start(front, self, run_patch, reply);
+        return start(front, JOB_BLOB, self, run_patch, reply);
     free(self);
     front_refuse(reply, &err);
     return NULL;
@@ -411,7 +412,7 @@ struct job *front_put_upload(struct front_request *front, struct reply *reply)
     struct upload_job *self = new_job(front);
     if (check_append(front, self, &err) == ERR_OK &&
         front_query_digest(&front->query, "digest", &self->digest, &err) == ERR_OK)
-        return start(front, self, run_put, reply);
+        return start(front, JOB_BLOB, self, run_put, reply);
     free(self);
     front_refuse(reply, &err);
     return NULL;
@@ -435,7 +436,7 @@ struct job *front_cancel_upload(struct front_request *front, struct reply *reply
     uint64_t size = 0;
     if (blob_upload_offset(front->gateway->engine->store, front->path.repository, front->path.id,
                            &size, &err) == ERR_OK)
-        return start(front, new_job(front), run_cancel, reply);
+        return start(front, JOB_BRIEF, new_job(front), run_cancel, reply);
     front_refuse(reply, &err);
     return NULL;
 }

@@ -1,5 +1,6 @@
 #include "gateway/jobs_internal.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -117,6 +118,17 @@ void job_lose_connection(struct job *job)
 
 /* ---- the work's side ---- */
 
+bool job_pace_is_slow(struct job_pace *pace, int64_t waited_ms, size_t bytes)
+{
+    pace->waited_ms += waited_ms;
+    pace->bytes += bytes;
+    if (pace->waited_ms < CLIENT_IDLE_MS)
+        return false;
+    bool slow = pace->bytes < CLIENT_PACE_BYTES;
+    *pace = (struct job_pace){.waited_ms = 0};
+    return slow;
+}
+
 static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struct error *err)
 {
     struct job *job = self;
@@ -127,7 +139,14 @@ static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struc
         *err = why;
         return err->code;
     }
-    return ring_pull(job->ring, data, size, CLIENT_IDLE_MS, err);
+    int64_t since_ms = clock_ms();
+    if (ring_pull(job->ring, data, size, CLIENT_IDLE_MS, err) != ERR_OK)
+        return err->code;
+    if (job_pace_is_slow(&job->pace, clock_ms() - since_ms, *size) && job_keeps_others(job))
+        return fail(err, ERR_CLIENT_STALLED, 0,
+                    "the client sent less than %zu bytes in %d seconds, while others wait",
+                    CLIENT_PACE_BYTES, CLIENT_IDLE_MS / 1000);
+    return ERR_OK;
 }
 
 struct source job_body(struct job *job)

@@ -5,6 +5,8 @@
 
 #include <assert.h>
 
+#define BRIEF_THREADS 16
+
 struct class_state {
     unsigned limit;   /* threads */
     unsigned running; /* threads */
@@ -40,6 +42,7 @@ struct jobs *jobs_new(const struct jobs_limits *limits)
     jobs->classes[JOB_ARCHIVE].limit = at_least_one(limits->pushes);
     jobs->classes[JOB_BLOB].limit = at_least_one(limits->blobs);
     jobs->classes[JOB_PUSH].limit = at_least_one(limits->pushes);
+    jobs->classes[JOB_BRIEF].limit = BRIEF_THREADS;
     for (int i = 0; i < JOB_CLASSES; i++)
         jobs->classes[i].tail = &jobs->classes[i].head;
     return jobs;
@@ -147,6 +150,14 @@ static bool unqueue_this_locked(struct class_state *class, struct job *job)
 static struct class_state *class_of(const struct job *job)
 {
     return &job->jobs->classes[job->work.class];
+}
+
+bool job_keeps_others(struct job *job)
+{
+    pthread_mutex_lock(&job->jobs->lock);
+    bool keeps = class_of(job)->head != NULL;
+    pthread_mutex_unlock(&job->jobs->lock);
+    return keeps;
 }
 
 /* The work is over; the caller unlists the job next. */

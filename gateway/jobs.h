@@ -27,14 +27,19 @@
 #include "gateway/feeder.h"
 #include "gateway/reply.h"
 
+/* A body may pause for so long; and while other jobs of its class wait their turn, each time that
+ * much was spent waiting for it, it must have brought CLIENT_PACE_BYTES meanwhile. */
 #define CLIENT_IDLE_MS 60000
+#define CLIENT_PACE_BYTES ((size_t)64 << 10)
 
 enum job_class {
     JOB_ARCHIVE, /* limits.uploads bodies, limits.pushes jobs; refused beyond */
     JOB_BLOB,    /* limits.blobs; waits */
     JOB_PUSH,    /* limits.pushes; waits: manifests and pushes of what is held */
+    JOB_BRIEF,   /* a few; waits: what needs neither a body nor a registry, so that slow clients and
+                    registries keep nobody from it */
 };
-#define JOB_CLASSES 3
+#define JOB_CLASSES 4
 
 struct jobs; /* the table of all of them */
 struct job;

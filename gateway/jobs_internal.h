@@ -8,6 +8,16 @@
 #include "base/ring.h"
 #include "gateway/jobs.h"
 
+/* How a body comes in: what was spent waiting for it, and what it brought, since the last look. */
+struct job_pace {
+    int64_t waited_ms;
+    size_t bytes;
+};
+
+/* Adds a wait and what it brought. True once for every CLIENT_IDLE_MS that brought less than
+ * CLIENT_PACE_BYTES. */
+bool job_pace_is_slow(struct job_pace *pace, int64_t waited_ms, size_t bytes);
+
 struct job {
     struct jobs *jobs;
     struct job_work work;
@@ -20,6 +30,8 @@ struct job {
     struct job *behind; /* in the queue */
     bool queued;
     bool receiving; /* it counts as such */
+
+    struct job_pace pace; /* its thread's */
 
     pthread_mutex_t lock;
     unsigned references;
@@ -35,6 +47,9 @@ struct job *job_new(struct jobs *jobs, const struct job_work *work, struct feede
 /* When it has not become anybody's: both references at once. */
 void job_free(struct job *job);
 void job_unref(struct job *job);
+
+/* Others of its class wait for a thread. */
+bool job_keeps_others(struct job *job);
 
 bool job_answered(struct job *job);
 void job_answer_error(struct job *job, const struct error *err);

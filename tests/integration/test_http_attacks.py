@@ -1,11 +1,15 @@
 """Requests that no client makes by intent: what they may cost, and what comes after them."""
 from __future__ import annotations
 
+import contextlib
+import resource
 from pathlib import Path
 
 import pytest
 
-from support.gateway import Gateway
+from support.front import Front
+from support.gateway import Gateway, slipway_binary
+from support.raw_http import RawConnection
 
 HEAD = b"Host: x\r\n"
 LAST = b"Connection: close\r\n"
@@ -52,6 +56,47 @@ def test_a_body_has_one_length(gateway: Gateway, framing: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert b"\r\nConnection: close\r\n" in answer, answer
     assert answer.count(b"HTTP/1.1 ") == 1 and b'"code":"BAD_REQUEST"' in answer, answer
+
+
+def test_silent_connections_leave_room(tmp_path: Path) -> None:
+    """More connections without a request than a shell's limit on open files: who has one is
+    served, and the silent ones do not take the files of a push."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most < 4096:
+        pytest.skip(f"only {most} open files are allowed here")
+    program = tmp_path / "slipway"
+    program.write_text(f'#!/bin/bash\nulimit -S -n 1024\nexec {slipway_binary()} "$@"\n')
+    program.chmod(0o755)
+    gateway = Gateway(tmp_path / "gateway", binary=program)
+    with gateway, contextlib.ExitStack() as silent:
+        for _ in range(1200):
+            silent.enter_context(gateway.connect())
+        with Front(gateway.port, 10) as front:
+            front.tagged("crowded/app", "1.0")
+            assert front.manifest("crowded/app", "1.0").status == 200
+        assert "Too many open files" not in gateway.log()
+
+
+def test_slow_uploads_keep_nobody_from_the_rest(tmp_path: Path) -> None:
+    """Bodies that do not come hold the threads for bodies, and only those."""
+    with Gateway(tmp_path / "gateway", {"limits": {"blobs": 2, "pushes": 2}}) as gateway:
+        with Front(gateway.port, 10) as front, contextlib.ExitStack() as slow:
+            digest = front.push_blob("slow/app", b"here")
+            for path in [front.begin("slow/app") for _ in range(3)]:
+                connection = slow.enter_context(RawConnection(gateway.port))
+                connection.send_head("PATCH", path, {"Content-Length": "100"})
+                connection.send(b"x")
+            for number in range(3):
+                connection = slow.enter_context(RawConnection(gateway.port))
+                path = f"/v2/slow/app/manifests/{number}"
+                connection.send_head("PUT", path, {"Content-Length": "100"})
+                connection.send(b"{")
+            mount = f"/v2/slow/other/blobs/uploads/?mount={digest}&from=slow/app"
+            assert front.ask("POST", mount).status == 201
+            assert front.ask("DELETE", front.begin("slow/app")).status == 204
+            assert front.ask("DELETE", f"/v2/slow/app/blobs/{digest}").status == 202
+            assert front.blob("slow/other", digest).body == b"here"
 
 
 def test_the_usual_lengths_are_taken(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "gateway/jobs.h"
+#include "gateway/jobs_internal.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -656,6 +656,23 @@ static void many_clients_at_once(void **state)
     assert_true(work.most <= 4 + 3 + 4);
 }
 
+/* A client that sends a byte now and then never stalls, and would hold its turn for days. */
+static void a_slow_body_is_known_by_its_pace(void **state)
+{
+    (void)state;
+    struct job_pace pace = {.waited_ms = 0};
+    assert_false(job_pace_is_slow(&pace, CLIENT_IDLE_MS - 1, 1));
+    assert_true(job_pace_is_slow(&pace, 1, 1));
+    /* It begins anew. */
+    assert_false(job_pace_is_slow(&pace, CLIENT_IDLE_MS - 1, CLIENT_PACE_BYTES - 1));
+    assert_false(job_pace_is_slow(&pace, 1, 1));
+    assert_false(job_pace_is_slow(&pace, CLIENT_IDLE_MS - 1, 0));
+    assert_true(job_pace_is_slow(&pace, 2, CLIENT_PACE_BYTES - 1));
+    /* A fast one is never waited for, whatever its size. */
+    for (int i = 0; i < 1000; i++)
+        assert_false(job_pace_is_slow(&pace, 0, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -673,6 +690,7 @@ int main(void)
         cmocka_unit_test(a_lost_client_ends_the_body),
         cmocka_unit_test(an_interrupted_body_ends_at_once),
         cmocka_unit_test(a_complete_body_is_not_interrupted),
+        cmocka_unit_test(a_slow_body_is_known_by_its_pace),
         cmocka_unit_test(many_clients_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
