@@ -12,6 +12,8 @@ const struct command commands[] = {
     {"serve", cmd_serve, "run the gateway",
      "slipway serve [--config FILE] [--listen ADDR:PORT] [--data DIR]\n"
      "\n"
+     "Takes image archives and layers over HTTP, and whatever registry clients push:\n"
+     "docker push ADDR:PORT/NAME. The mirrors of the configuration say where that goes.\n"
      "Runs until SIGTERM or SIGINT: then no new request is taken, what runs is finished and\n"
      "answered; a second signal ends what runs at once.\n"},
     {"push", cmd_push, "push an archive to registries",
