@@ -6,6 +6,8 @@
 #include "gateway/archive_route.h"
 #include "gateway/ingest.h"
 
+#include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -57,18 +59,41 @@ void push_order_deinit(struct push_order *order)
     order->image = NULL;
 }
 
+/* Milliseconds in the last id that was made or met. */
+static _Atomic uint64_t last_id_ms;
+
+/* The time, or what comes after the last one where the clock stands still or has been set back. */
+static uint64_t next_id_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t now_ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+    uint64_t last_ms = atomic_load(&last_id_ms);
+    uint64_t ms;
+    do
+        ms = now_ms > last_ms ? now_ms : last_ms + 1;
+    while (!atomic_compare_exchange_weak(&last_id_ms, &last_ms, ms));
+    return ms;
+}
+
 /* 12 hex of milliseconds, 12 of chance. */
 void push_id_make(char id[PUSH_ID_MAX])
 {
     uint8_t chance[6] = {0};
     if (getrandom(chance, sizeof chance, 0) != sizeof chance)
         log_warn("no random bytes for a push id");
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    unsigned long long ms =
-        (unsigned long long)now.tv_sec * 1000u + (unsigned long long)now.tv_nsec / 1000000u;
-    snprintf(id, PUSH_ID_MAX, "%012llx%02x%02x%02x%02x%02x%02x", ms, chance[0], chance[1],
-             chance[2], chance[3], chance[4], chance[5]);
+    snprintf(id, PUSH_ID_MAX, "%012" PRIx64 "%02x%02x%02x%02x%02x%02x", next_id_ms(), chance[0],
+             chance[1], chance[2], chance[3], chance[4], chance[5]);
+}
+
+void push_id_met(const char *id)
+{
+    char hex[13] = "";
+    memcpy(hex, id, strnlen(id, sizeof hex - 1));
+    uint64_t met_ms = strtoull(hex, NULL, 16);
+    uint64_t last_ms = atomic_load(&last_id_ms);
+    while (met_ms > last_ms && !atomic_compare_exchange_weak(&last_id_ms, &last_ms, met_ms))
+        ;
 }
 
 void push_report_init(struct push_report *report)

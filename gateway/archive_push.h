@@ -48,8 +48,12 @@ struct push_report {
     struct push_record record; /* owned; without targets when behind is 0 */
 };
 
-/* Sorts by the time of its making. */
+/* Sorts behind all that this process has made or met, whatever the clock does: the order of two
+ * promised pushes to one tag is that of their ids. Any thread. */
 void push_id_make(char id[PUSH_ID_MAX]);
+
+/* An id of an earlier process: those that are made from now on sort behind it. */
+void push_id_met(const char *id);
 
 void push_report_init(struct push_report *report);
 void push_report_deinit(struct push_report *report);

@@ -283,6 +283,7 @@ enum errc behind_restart(struct behind *behind, struct error *err)
     if (count > 0)
         log_info("%zu promised %s on", count, count == 1 ? "push goes" : "pushes go");
     for (size_t i = 0; i < count; i++) {
+        push_id_met(records[i].id);
         behind_start(behind, &records[i]);
         push_record_deinit(&records[i]);
     }

@@ -1,6 +1,7 @@
 #include "gateway/delivery.h"
 
 #include "base/mem.h"
+#include "gateway/archive_push.h"
 #include "tests/support/fake_registry.h"
 #include "tests/support/push_test.h"
 
@@ -355,6 +356,28 @@ static void nothing_starts_after_the_end(void **state)
     assert_int_equal(http_double_count(fake_registry_http(bench->registry), "PUT "), 0);
 }
 
+/* Many in a millisecond, and after one of a process whose clock was ahead. */
+static void ids_sort_by_their_making(void **state)
+{
+    (void)state;
+    char before[PUSH_ID_MAX], id[PUSH_ID_MAX];
+    push_id_make(before);
+    for (int i = 0; i < 5000; i++) {
+        push_id_make(id);
+        assert_true(strcmp(before, id) < 0);
+        memcpy(before, id, sizeof before);
+    }
+    before[1] = '9';
+    push_id_met(before);
+    push_id_make(id);
+    assert_true(strcmp(before, id) < 0);
+    push_id_met("1");
+    push_id_met("");
+    memcpy(before, id, sizeof before);
+    push_id_make(id);
+    assert_true(strcmp(before, id) < 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +396,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(closing_keeps_the_records, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_starts_after_the_end, set_up, tear_down),
+        cmocka_unit_test(ids_sort_by_their_making),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
