@@ -1,0 +1,136 @@
+/*
+ * Records of the metadata as a damaged disk, or another version of slipway, may hand them back. The
+ * first byte says which, the second how much of the rest is the key. What is taken is within the
+ * bounds of its struct, and its texts end.
+ */
+#include "base/mem.h"
+#include "store/records_front.h"
+#include "store/records_pushes.h"
+
+#include <assert.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void read_store(unsigned which, struct kv_slice key, struct kv_slice value,
+                       struct error *err)
+{
+    union {
+        uint32_t schema;
+        struct state_record state;
+        struct blob_record blob;
+        struct digest digest;
+        struct layer_form form;
+        struct named_manifest reference;
+        struct association_list associations;
+        struct learned learned;
+    } out;
+    memset(&out, 0, sizeof out);
+    switch (which) {
+    case 0:
+        schema_decode(value, &out.schema, err);
+        break;
+    case 1:
+        state_decode(value, &out.state, err);
+        break;
+    case 2:
+        blob_key_decode(key, &out.digest, err);
+        break;
+    case 3:
+        blob_decode(value, &out.blob, err);
+        break;
+    case 4:
+        layer_decode(key, value, &out.form, err);
+        break;
+    case 5:
+        start_decode(value, &out.digest, err);
+        break;
+    case 6:
+        reference_decode(key, value, &out.reference, err);
+        break;
+    case 7:
+        associations_decode(value, &out.associations, err);
+        break;
+    case 8:
+        associated_decode(value, &out.digest, err);
+        break;
+    default:
+        learned_decode(value, &out.learned, err);
+        break;
+    }
+}
+
+static void read_push(struct kv_slice key, struct kv_slice value, struct error *err)
+{
+    struct push_record push = {.target_count = 0};
+    if (push_decode(key, value, &push, err) != ERR_OK)
+        return;
+    for (size_t i = 0; i < push.target_count; i++) {
+        char text[REFERENCE_TEXT_MAX];
+        assert(strlen(reference_text(&push.targets[i].target, text)) < REFERENCE_TEXT_MAX);
+    }
+    for (size_t i = 0; i < push.referrer_count; i++)
+        assert(strlen(push.referrers[i].tag) <= REFERENCE_TAG_MAX);
+    push_record_deinit(&push);
+}
+
+static void read_front(unsigned which, struct kv_slice key, struct kv_slice value,
+                       struct error *err)
+{
+    char name[REPOSITORY_NAME_MAX + 1] = "";
+    char tag[REFERENCE_TAG_MAX + 1] = "";
+    struct digest digest = {0};
+    struct manifest_record manifest = {0};
+    struct session_record session = {0};
+    autofree char *text = NULL;
+    switch (which) {
+    case 0:
+        repository_digest_decode(key, name, &digest, err);
+        break;
+    case 1:
+        holder_decode(key, &digest, err);
+        break;
+    case 2:
+        manifest_decode(key, value, &manifest, err);
+        break;
+    case 3:
+        tag_decode(key, value, tag, &digest, err);
+        break;
+    case 4:
+        referrer_key_decode(key, &digest, err);
+        break;
+    case 5:
+        if (session_decode(value, &session, err) == ERR_OK)
+            assert(strlen(session.repository) <= REPOSITORY_NAME_MAX);
+        break;
+    case 6:
+        if (descriptor_decode(value, &text, err) == ERR_OK)
+            assert(strlen(text) <= value.size);
+        break;
+    default:
+        read_push(key, value, err);
+        break;
+    }
+    assert(strlen(name) <= REPOSITORY_NAME_MAX && strlen(tag) <= REFERENCE_TAG_MAX);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct error err = ERROR_INIT;
+    if (size < 2)
+        return 0;
+    unsigned which = data[0] % 18;
+    size_t key_size = data[1] < size - 2 ? data[1] : size - 2;
+    /* Copies, so that a read beyond their ends is seen. */
+    autofree uint8_t *key_bytes = xmalloc(key_size + 1);
+    autofree uint8_t *value_bytes = xmalloc(size - 2 - key_size + 1);
+    const struct kv_slice key = {key_bytes + 1, key_size};
+    const struct kv_slice value = {value_bytes + 1, size - 2 - key_size};
+    memcpy(key_bytes + 1, data + 2, key_size);
+    memcpy(value_bytes + 1, data + 2 + key_size, value.size);
+    if (which < 10)
+        read_store(which, key, value, &err);
+    else
+        read_front(which - 10, key, value, &err);
+    return 0;
+}
