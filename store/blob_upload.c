@@ -257,6 +257,10 @@ static enum errc finish(struct blob_upload *upload, struct batch *batch,
         drop_session(upload);
         return fail_digest(&got, digest, err);
     }
+    /* A process that dies between here and the commit takes the session with it, so what takes
+     * long, the disk, is waited for first. */
+    if (upload->size >= FLUSH_BYTES && file_sync(upload->fd, "an upload", err) != ERR_OK)
+        return err->code;
     if (batch_take_file(batch, upload->store->uploads_fd, upload->id, upload->size, digest, err) !=
         ERR_OK)
         return err->code;
