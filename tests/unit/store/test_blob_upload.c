@@ -288,14 +288,14 @@ static void a_failed_write_leaves_what_was_before(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     enum errc rc = blob_upload_write(upload, "three", 5, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    assert_code(rc, ERR_IO, &err);
+    assert_code(rc, ERR_NO_SPACE, &err);
     /* It fails again, and cannot be completed by this request; another one goes on. */
-    assert_code(blob_upload_write(upload, "three", 5, &err), ERR_IO, &err);
+    assert_code(blob_upload_write(upload, "three", 5, &err), ERR_NO_SPACE, &err);
     assert_true(blob_upload_size(upload) == 8);
     struct batch *batch = NULL;
     struct digest digest = digest_of_text("one two ");
     assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
-    assert_code(blob_upload_finish(upload, batch, &digest, &err), ERR_IO, &err);
+    assert_code(blob_upload_finish(upload, batch, &digest, &err), ERR_NO_SPACE, &err);
     batch_abort(batch);
     assert_true(offset(store, &session) == 8);
     write_text(store, &session, "three");
