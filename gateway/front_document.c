@@ -103,6 +103,12 @@ enum errc front_document_parse(const void *data, size_t size, const char *conten
     return ERR_OK;
 }
 
+void front_document_forget(struct front_document *document)
+{
+    json_decref(document->root);
+    document->root = NULL;
+}
+
 void front_document_deinit(struct front_document *document)
 {
     manifest_deinit(&document->manifest);

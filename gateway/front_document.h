@@ -26,7 +26,7 @@ struct front_document {
     struct manifest manifest;           /* its media_type is what pulls are answered with */
     struct front_reference *references; /* owned; without layers that registries do not hold */
     size_t reference_count;
-    json_t *root; /* owned */
+    json_t *root; /* owned; NULL once it was forgotten */
 };
 
 /* `content_type` is the header, NULL when there is none: then the document's own mediaType counts,
@@ -36,6 +36,9 @@ struct front_document {
 enum errc front_document_parse(const void *data, size_t size, const char *content_type,
                                struct front_document *out, struct error *err);
 void front_document_deinit(struct front_document *document);
+
+/* Free the JSON, which may be large; no descriptor can be made from then on. */
+void front_document_forget(struct front_document *document);
 
 /* The descriptor of the document (whose digest and size these are) in a list of referrers: with its
  * artifactType, which is that of the document, else of an image its config's media type, and with

@@ -9,9 +9,15 @@
 #include "store/blob.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <string.h>
 
 #define CONTENT_TYPE_MAX 1024
+#define LARGE_BYTES ((size_t)16 << 10)
+
+/* Parsed, a document can take two hundred times its room (150 KB of "{}," are 25 MiB): those that
+ * are larger than most manifests are looked at one after another. */
+static pthread_mutex_t large_documents = PTHREAD_MUTEX_INITIALIZER;
 
 struct manifest_job {
     struct gateway *gateway;
@@ -20,7 +26,8 @@ struct manifest_job {
     struct digest digest;            /* DIGEST_NONE until the bytes are there, by tag */
     char *content_type;              /* owned; NULL when there is none */
 
-    struct buf body;
+    struct buf body; /* gone when it is in the store */
+    uint64_t size;   /* its */
     struct front_document document;
     char *referrer; /* owned; with a subject: the descriptor in its list of referrers */
 };
@@ -135,17 +142,35 @@ static enum errc check_references(const struct manifest_job *self, struct error 
                 digest_text(&missing->descriptor->digest, digest));
 }
 
+/* What has to outlast the JSON. */
+static enum errc look_at(struct manifest_job *self, struct error *err)
+{
+    struct front_document *document = &self->document;
+    if (front_document_parse(buf_cstr(&self->body), self->size, self->content_type, document,
+                             err) != ERR_OK)
+        return err->code;
+    if (document->manifest.has_subject)
+        front_document_descriptor(document, &self->digest, self->size, &self->referrer, err);
+    front_document_forget(document);
+    return err->code;
+}
+
+static enum errc look_in_turn(struct manifest_job *self, struct error *err)
+{
+    if (self->size < LARGE_BYTES)
+        return look_at(self, err);
+    pthread_mutex_lock(&large_documents);
+    enum errc rc = look_at(self, err);
+    pthread_mutex_unlock(&large_documents);
+    return rc;
+}
+
 static enum errc take_manifest(struct job *job, struct manifest_job *self, struct error *err)
 {
-    if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK ||
-        front_document_parse(buf_cstr(&self->body), self->body.size, self->content_type,
-                             &self->document, err) != ERR_OK ||
-        check_references(self, err) != ERR_OK)
+    if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK)
         return err->code;
-    if (!self->document.manifest.has_subject)
-        return ERR_OK;
-    return front_document_descriptor(&self->document, &self->digest, self->body.size,
-                                     &self->referrer, err);
+    self->size = self->body.size;
+    return look_in_turn(self, err) == ERR_OK ? check_references(self, err) : err->code;
 }
 
 /* ---- into the store and to its targets ---- */
@@ -168,7 +193,7 @@ static void put_name(const struct manifest_job *self, struct batch *batch)
     struct manifest_entry entry = {
         .repository = self->repository,
         .tag = self->tag[0] ? self->tag : NULL,
-        .manifest = {.digest = self->digest, .size = self->body.size},
+        .manifest = {.digest = self->digest, .size = self->size},
         .subject = manifest->has_subject ? &manifest->subject.digest : NULL,
         .descriptor = self->referrer,
     };
@@ -195,13 +220,15 @@ static enum errc commit_whole(const struct manifest_job *self, const struct deli
 }
 
 /* The bytes alone, for the push to read: nothing is promised yet. */
-static enum errc commit_bytes(const struct manifest_job *self, struct error *err)
+static enum errc commit_bytes(struct manifest_job *self, struct error *err)
 {
     struct batch *batch = NULL;
     if (batch_begin(store_of(self), BATCH_VOLATILE, &batch, err) != ERR_OK)
         return err->code;
-    if (put_blob(self, batch, err) == ERR_OK)
+    if (put_blob(self, batch, err) == ERR_OK) {
+        buf_deinit(&self->body);
         return batch_commit(batch, err);
+    }
     batch_abort(batch);
     return err->code;
 }
@@ -219,11 +246,10 @@ static enum errc commit_name(const struct manifest_job *self, struct error *err)
     return batch_commit(batch, err);
 }
 
-static enum errc keep_and_deliver(struct job *job, const struct manifest_job *self,
-                                  struct error *err)
+static enum errc keep_and_deliver(struct job *job, struct manifest_job *self, struct error *err)
 {
     struct delivery delivery;
-    struct descriptor descriptor = {.digest = self->digest, .size = self->body.size};
+    struct descriptor descriptor = {.digest = self->digest, .size = self->size};
     memcpy(descriptor.media_type, self->document.manifest.media_type, MEDIA_TYPE_MAX);
     if (delivery_plan(self->gateway, self->repository, self->tag, &descriptor, &delivery, err) !=
         ERR_OK)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.archives import docker_save_new
+from support.front import Front
 from support.gateway import Gateway, pushed
 from support.images import Image, Layer, files_layer, image_config, readable_files
 from support.registry import Registry
@@ -127,3 +128,19 @@ def test_a_layer_of_half_a_gigabyte(release: Path, tmp_path: Path) -> None:
         peak = gateway.process.peak_memory_bytes()
     print(f"a layer of 500 MB: {peak / MIB:.1f} MiB")
     assert peak <= PEAK_OF_ONE, f"{peak / MIB:.1f} MiB"
+
+
+def test_many_documents_of_many_values(release: Path, tmp_path: Path) -> None:
+    """150 KB of JSON that need 25 MiB when they are parsed, from 40 clients at once."""
+    document = b'{"a":[' + b"{}," * 49_000 + b"{}]}"
+
+    def put(number: int) -> int:
+        with Front(gateway.port) as front:
+            return front.put("mem/values", str(number), document, "application/x+json").status
+
+    with Gateway(tmp_path / "gateway", binary=release) as gateway, ThreadPoolExecutor(40) as pool:
+        statuses = set(pool.map(put, range(40)))
+        peak = gateway.process.peak_memory_bytes()
+    assert statuses == {201}
+    print(f"40 documents of 49000 values: {peak / MIB:.1f} MiB")
+    assert peak <= 2 * PEAK_OF_ONE, f"{peak / MIB:.1f} MiB"
