@@ -1,8 +1,11 @@
 #include "gateway/engine.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "config/credentials.h"
 
+#include <stdio.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 static char *copy_or_null(const char *text)
@@ -48,8 +51,20 @@ static enum upload_way upload_way_of(enum setting_upload setting)
     return UPLOAD_WAY_AUTO;
 }
 
+/* Whoever gets a request with our own name has been sent it by itself: gateway/front.c. */
+static void make_agent(char agent[ENGINE_AGENT_MAX])
+{
+    uint8_t chance[8] = {0};
+    char mark[2 * sizeof chance + 1];
+    if (getrandom(chance, sizeof chance, 0) != sizeof chance)
+        log_warn("no random bytes for the name of this gateway");
+    for (size_t i = 0; i < sizeof chance; i++)
+        snprintf(mark + 2 * i, 3, "%02x", chance[i]);
+    snprintf(agent, ENGINE_AGENT_MAX, "slipway/" SLIPWAY_VERSION " (%s)", mark);
+}
+
 static enum errc open_registries(const struct settings *settings, struct store *store,
-                                 struct registries **out, struct error *err)
+                                 const char *agent, struct registries **out, struct error *err)
 {
     autofree struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
     for (size_t i = 0; i < settings->registry_count; i++) {
@@ -69,7 +84,7 @@ static enum errc open_registries(const struct settings *settings, struct store *
         .registry_count = settings->registry_count,
         .transfers_per_registry = settings->limits.pushes_per_registry,
         .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
-        .user_agent = "slipway/" SLIPWAY_VERSION,
+        .user_agent = agent,
         .store = store};
     return registries_new(&options, out, err);
 }
@@ -81,9 +96,11 @@ enum errc engine_open(const struct settings *settings, bool brief, struct engine
     struct store_options store = {.path = settings->data, .leave_volatile = brief};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     engine->settings = settings;
+    make_agent(engine->agent);
     if (store_open(&store, &engine->store, err) != ERR_OK ||
         pool_new(cores > 0 ? (unsigned)cores : 1, &engine->codecs, err) != ERR_OK ||
-        open_registries(settings, engine->store, &engine->registries, err) != ERR_OK) {
+        open_registries(settings, engine->store, engine->agent, &engine->registries, err) !=
+            ERR_OK) {
         engine_close(engine);
         return err->code;
     }

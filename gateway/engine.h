@@ -14,11 +14,15 @@
 #include "store/store.h"
 #include "upstream/registries.h"
 
+#define ENGINE_AGENT_MAX 64
+
 struct engine {
     const struct settings *settings; /* borrowed until engine_close */
     struct store *store;
     struct pool *codecs;
     struct registries *registries;
+    char
+        agent[ENGINE_AGENT_MAX]; /* what registries are told who we are; no other process says it */
 };
 
 /* `brief`: for one push, so closing does not wait for the disk: what the push stored is kept until

@@ -87,11 +87,25 @@ static struct job *dispatch(struct front_request *front, struct reply *reply)
     return NULL;
 }
 
+/* A target that leads back here would have each push wait for another one of itself. */
+static bool comes_from_itself(const struct gateway *gateway, const struct request *request)
+{
+    const char *agent = request_header(request, "User-Agent");
+    return agent && strcmp(agent, gateway->engine->agent) == 0;
+}
+
 struct job *front_route(struct gateway *gateway, const struct request *request, struct reply *reply)
 {
     struct front_request front = {.gateway = gateway, .request = request};
-    struct job *job = dispatch(&front, reply);
-    query_deinit(&front.query);
+    struct job *job = NULL;
+    if (comes_from_itself(gateway, request)) {
+        struct error err = ERROR_INIT;
+        fail(&err, ERR_LOOP, 0, "this gateway is its own target: a mirror leads back to it");
+        front_refuse(reply, &err);
+    } else {
+        job = dispatch(&front, reply);
+        query_deinit(&front.query);
+    }
     if (job == NULL)
         reply_header(reply, VERSION_HEADER, "registry/2.0");
     return job;

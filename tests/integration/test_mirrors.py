@@ -4,6 +4,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -542,6 +543,17 @@ def test_front_host_in_path(registry: Registry, gateway: Gateway, seed: str) -> 
     manifest = client.manifest(f"{seed}-by-digest")
     assert client.put_manifest(manifest, sha256(manifest)).status == 201
     assert digest_at(registry, "front/host", sha256(manifest)) == sha256(manifest)
+
+
+def test_front_that_is_its_own_target(gateway: Gateway, seed: str) -> None:
+    """Refused at once: else each push would wait for another one of itself."""
+    client = FrontClient(gateway, f"127.0.0.1:{gateway.port}/front/loop")
+    start = time.monotonic()
+    _, answer = client.push(seed)
+    assert answer.status == 403 and answer.error["code"] == "DENIED", answer
+    assert "its own target" in answer.error["message"], answer
+    assert time.monotonic() - start < 5
+    assert client.tags() == []
 
 
 def test_front_without_a_target_keeps_it(registry: Registry, gateway: Gateway, seed: str) -> None:
