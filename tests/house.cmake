@@ -37,7 +37,8 @@ add_test(NAME tsan.integration
          COMMAND ${SLIPWAY_PYTHON} -m pytest -q -p no:cacheprovider
                  tests/integration/test_server.py tests/integration/test_registries.py
                  tests/integration/test_command.py tests/integration/test_front_chunks.py
-                 tests/integration/test_front_resume.py tests/integration/test_mirrors.py)
+                 tests/integration/test_front_resume.py tests/integration/test_front_crash.py
+                 tests/integration/test_mirrors.py)
 set_tests_properties(tsan.integration PROPERTIES
   FIXTURES_REQUIRED build_tsan RUN_SERIAL ON TIMEOUT 900 LABELS "house;tsan"
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
