@@ -4,7 +4,6 @@
 #include "base/mem.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -158,24 +157,16 @@ static bool is_next(const struct entry *entry, const struct request *self)
     return !entry->held && first == self;
 }
 
-/* True when the caller is to be the holder. */
+/* True when the caller is to be the holder. Who is being asked waits for the end of that. */
 static bool wait_turn(struct upload_table *table, const struct entry *entry,
                       const struct request *self, int64_t wait_ms)
 {
     struct timespec deadline = clock_deadline(wait_ms);
     int rc = 0;
-    for (;;) {
-        if (self->calling)
-            pthread_cond_wait(&table->changed, &table->lock);
-        else if (self->gives_way)
-            return false;
-        else if (is_next(entry, self))
-            return true;
-        else if (rc == ETIMEDOUT)
-            return false;
-        else
-            rc = pthread_cond_timedwait(&table->changed, &table->lock, &deadline);
-    }
+    while (self->calling || (!self->gives_way && !is_next(entry, self) && rc == 0))
+        rc = self->calling ? pthread_cond_wait(&table->changed, &table->lock)
+                           : pthread_cond_timedwait(&table->changed, &table->lock, &deadline);
+    return !self->gives_way && is_next(entry, self);
 }
 
 static void line_up(struct entry *entry, struct request *self)
