@@ -3,6 +3,7 @@
 #include "store/upload_table.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 
 /* A request that has the session and lets go of it when it is overtaken. */
@@ -178,6 +179,12 @@ static bool upload_is_free(struct store *store, const struct session *session)
     return slot != NULL;
 }
 
+static void wait_until_held(struct store *store, const struct session *session)
+{
+    while (upload_is_free(store, session))
+        sched_yield();
+}
+
 /* The holder and those who wait: each is asked once, when the next has lined up behind it. */
 static void who_has_all_bytes_is_not_overtaken(void **state)
 {
@@ -191,6 +198,8 @@ static void who_has_all_bytes_is_not_overtaken(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, write_in_turn, &requests[i]), 0);
         if (i > 0)
             sem_wait(&requests[i - 1].asked);
+        else
+            wait_until_held(store, &session);
     }
     for (int i = 0; i < COUNT; i++)
         sem_post(&requests[i].go_on);
@@ -219,8 +228,7 @@ static void who_waits_for_bytes_gives_way(void **state)
     holder_init(&between, store, &session, "2");
     assert_int_equal(pthread_create(&threads[0], NULL, write_in_turn, &first), 0);
     sem_post(&last.go_on);
-    while (upload_is_free(store, &session))
-        ;
+    wait_until_held(store, &session);
     assert_int_equal(pthread_create(&threads[1], NULL, hold_until_told, &between), 0);
     sem_wait(&first.asked);
     assert_int_equal(pthread_create(&threads[2], NULL, write_in_turn, &last), 0);
