@@ -615,7 +615,7 @@ static void *client_thread(void *arg)
     for (unsigned i = 0; i < 60; i++) {
         char text[200];
         struct connection connection;
-        enum job_class class = (client->number + i) % JOB_CLASSES;
+        enum job_class class = (client->number + i) % JOB_BRIEF; /* those with a limit */
         int what = i % 5 == 0 ? NOTHING : PULL_ALL;
         if (try_start(client->jobs, class, client->work, what, 0, &connection) != ERR_OK) {
             client->refused += i % 6 != 1;
