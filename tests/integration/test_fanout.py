@@ -11,12 +11,12 @@ import re
 import secrets
 import signal
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
 
 from support.archives import docker_save_new
 from support.curl import Reply
@@ -104,7 +104,7 @@ def check_results(reply: Reply, beside: list[str]) -> None:
 def compare(
     tmp_path: Path, release: Path, registry: Registry, beside: list[str], name: str
 ) -> None:
-    """The best of some runs each: what else the machine does only makes them longer."""
+    """The medians of some runs in turn; one lucky run, or unlucky one, is no measure."""
     seconds: dict[str, list[float]] = {"alone": [], "beside": []}
     for number in range(RUNS_MAX):
         for which, found in seconds.items():
@@ -113,7 +113,7 @@ def compare(
             others = beside if which == "beside" else []
             repository = f"{name}/{which}-{number}"
             found.append(seconds_until_served(gateway, registry, archive, repository, others))
-        alone, together = min(seconds["alone"]), min(seconds["beside"])
+        alone, together = (statistics.median(seconds[which]) for which in ("alone", "beside"))
         if number + 1 >= RUNS and together / alone <= RATIO:
             break
     print(f"{name}: alone {alone:.2f} s, beside it {together:.2f} s, {together / alone:.2f}")
