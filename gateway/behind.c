@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "gateway/archive_push.h"
 #include "gateway/behind_lanes.h"
 #include "gateway/push_known.h"
@@ -215,14 +216,9 @@ static void *work(void *arg)
 
 static bool start_thread(struct behind *behind, struct lane_host *host)
 {
-    pthread_t thread;
-    pthread_attr_t attr;
     struct post *post = xcalloc(1, sizeof *post);
     *post = (struct post){.behind = behind, .host = host};
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    int rc = pthread_create(&thread, &attr, work, post);
-    pthread_attr_destroy(&attr);
+    int rc = thread_detached(work, post);
     if (rc == 0)
         return true;
     log_error("no thread for a push to %s: %s", host->name, strerror(rc));

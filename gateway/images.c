@@ -68,13 +68,7 @@ static enum errc check_length(const struct request *request, uint64_t limit, str
 {
     bool known = false;
     uint64_t length = 0;
-    if (request_length(request, &known, &length, err) != ERR_OK)
-        return err->code;
-    if (known && length > limit)
-        return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
-                    "the archive has %llu bytes, the limit is %llu (limits.archive)",
-                    (unsigned long long)length, (unsigned long long)limit);
-    return ERR_OK;
+    return request_length_within(request, "archive", limit, &known, &length, err);
 }
 
 /* A config is one image and has no name, so there is nothing to choose and nothing to derive. */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <assert.h>
 
@@ -262,17 +263,6 @@ static enum errc admit(struct jobs *jobs, struct job *job, bool *run, struct err
     return rc;
 }
 
-static int start_thread(struct job *job)
-{
-    pthread_t thread;
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    int rc = pthread_create(&thread, &attr, job_thread, job);
-    pthread_attr_destroy(&attr);
-    return rc;
-}
-
 /* There is no thread for it, and those that began to wait meanwhile may have counted on that. */
 static enum errc give_up(struct jobs *jobs, struct job *job, int sys, struct error *err)
 {
@@ -300,7 +290,7 @@ enum errc job_start(struct jobs *jobs, const struct job_work *work, struct feede
         job_free(job);
         return err->code;
     }
-    int rc = run ? start_thread(job) : 0;
+    int rc = run ? thread_detached(job_thread, job) : 0;
     if (rc != 0)
         return give_up(jobs, job, rc, err);
     *out = job;

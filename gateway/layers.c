@@ -120,12 +120,8 @@ static enum errc read_length(const struct request *request, uint64_t limit, uint
 {
     bool known = false;
     uint64_t length = 0;
-    if (request_length(request, &known, &length, err) != ERR_OK)
+    if (request_length_within(request, "layer", limit, &known, &length, err) != ERR_OK)
         return err->code;
-    if (known && length > limit)
-        return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
-                    "the layer has %llu bytes, the limit is %llu (limits.archive)",
-                    (unsigned long long)length, (unsigned long long)limit);
     *out = known ? length : FILE_SIZE_UNKNOWN;
     return ERR_OK;
 }

@@ -28,6 +28,19 @@ enum errc request_length(const struct request *request, bool *known, uint64_t *l
     return ERR_OK;
 }
 
+enum errc request_length_within(const struct request *request, const char *what,
+                                uint64_t limit_bytes, bool *known, uint64_t *length,
+                                struct error *err)
+{
+    if (request_length(request, known, length, err) != ERR_OK)
+        return err->code;
+    if (*known && *length > limit_bytes)
+        return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
+                    "the %s has %llu bytes, the limit is %llu (limits.archive)", what,
+                    (unsigned long long)*length, (unsigned long long)limit_bytes);
+    return ERR_OK;
+}
+
 struct framing {
     unsigned lengths;
     unsigned codings;

@@ -27,6 +27,12 @@ const char *request_header(const struct request *request, const char *name);
 enum errc request_length(const struct request *request, bool *known, uint64_t *length,
                          struct error *err);
 
+/* The same, and ERR_ARCHIVE_TOO_LARGE when it is over `limit_bytes` (limits.archive); `what` has
+ * that length. */
+enum errc request_length_within(const struct request *request, const char *what,
+                                uint64_t limit_bytes, bool *known, uint64_t *length,
+                                struct error *err);
+
 /* The body has one length, or chunks, never both (RFC 9112, 6.3): what a proxy in front reads in
  * another way than the HTTP server would make a second request out of a body. ERR_BAD_REQUEST. */
 enum errc request_framing(const struct request *request, struct error *err);

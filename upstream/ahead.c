@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/associations.h"
 #include "upstream/endpoints.h"
 #include "upstream/registry.h"
@@ -221,17 +222,6 @@ static void *work(void *arg)
 
 /* --- threads --- */
 
-static bool start(struct lane *lane)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    bool started = pthread_create(&thread, &attr, work, lane) == 0;
-    pthread_attr_destroy(&attr);
-    return started;
-}
-
 /* The thread was counted; there is none. The others do its work; where there are none, nobody. */
 static void no_thread(struct lane *lane)
 {
@@ -276,7 +266,7 @@ void ahead_send(struct ahead *ahead, const struct reference *target, const struc
     }
     pthread_mutex_unlock(&ahead->lock);
     free(errand);
-    if (starts && !start(lane))
+    if (starts && thread_detached(work, lane) != 0)
         no_thread(lane);
 }
 
