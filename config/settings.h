@@ -53,7 +53,7 @@ struct registry_setting {
 
 #define SETTING_PATTERN_MAX 255 /* bytes of a pattern; no name is longer */
 
-/* One entry of "mirrors": gateway/mirrors.h says what patterns mean. */
+/* One entry of "mirrors": gateway/push/mirrors.h says what patterns mean. */
 enum setting_acknowledge { SETTING_ACKNOWLEDGE_PUSHED, SETTING_ACKNOWLEDGE_STORED };
 
 struct mirror_target_setting {

@@ -1,7 +1,7 @@
 /*
  * Where layers were seen: diffID -> the blobs that are that layer, each with the repository in
  * which it was and an HMAC that tells whose credentials saw it. This is what mounts and existence
- * checks start from (upstream/candidates.h); it is a memory of registries, never a promise.
+ * checks start from (upstream/push/candidates.h); it is a memory of registries, never a promise.
  *
  * A layer has at most ASSOCIATIONS_MAX associations, oldest first. An association that is added
  * again becomes the youngest; the oldest makes room for one too many; a layer without any has no
@@ -28,7 +28,7 @@
 struct association {
     struct digest digest;                /* of the blob, never DIGEST_NONE */
     char source[REFERENCE_NAME_MAX + 1]; /* "host/path", normalised; "" when not known */
-    char hmac[HMAC_HEX_SIZE + 1];        /* upstream/association_hmac.h; "" when anonymous */
+    char hmac[HMAC_HEX_SIZE + 1];        /* upstream/auth/association_hmac.h; "" when anonymous */
 };
 
 /* Oldest first. */

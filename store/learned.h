@@ -9,7 +9,7 @@
 
 #include "store/store.h"
 
-/* The ways to send a blob, upstream/upload_ways.h. The numbers are stored on disk. */
+/* The ways to send a blob, upstream/upload/upload_ways.h. The numbers are stored on disk. */
 enum upload_way {
     UPLOAD_WAY_AUTO = 0, /* nothing is known */
     UPLOAD_WAY_PUT = 1,

@@ -6,7 +6,7 @@
  *     DATA/blobs/ALG/AB/HEX  content-addressed blobs, complete and verified
  *     DATA/staging/N/      blobs of batches that are being written; emptied at every open
  *     DATA/uploads/ID      bytes of upload sessions of the registry front (store/blob_upload.h)
- *     DATA/meta/           LMDB (key layouts and encodings: store/records.h)
+ *     DATA/meta/           LMDB (key layouts and encodings: store/local/records.h)
  *
  * The modules around it: store/blob.h (reading), store/batch.h (writing), store/layers.h,
  * store/references.h and store/repositories.h (metadata), store/blob_upload.h (what clients send in

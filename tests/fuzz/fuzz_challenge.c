@@ -1,6 +1,6 @@
 /* WWW-Authenticate fields, one a line as registries may send several. */
 #include "base/mem.h"
-#include "upstream/challenge.h"
+#include "upstream/auth/challenge.h"
 
 #include <assert.h>
 #include <stdint.h>

@@ -4,7 +4,7 @@
  * descriptors, and has a descriptor that is JSON within its limit or is refused for it.
  */
 #include "base/mem.h"
-#include "gateway/front_document.h"
+#include "gateway/registry/document.h"
 
 #include <assert.h>
 #include <string.h>

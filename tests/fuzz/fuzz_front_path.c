@@ -3,7 +3,7 @@
  * and parses again to the same when written out.
  */
 #include "base/mem.h"
-#include "gateway/front_path.h"
+#include "gateway/registry/path.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * The first eight bytes are the size of the whole.
  */
 #include "base/mem.h"
-#include "gateway/http_range.h"
+#include "gateway/http/http_range.h"
 
 #include <assert.h>
 #include <string.h>

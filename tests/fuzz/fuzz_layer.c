@@ -5,7 +5,7 @@
  */
 #include "base/json.h"
 #include "base/mem.h"
-#include "gateway/layer_intake.h"
+#include "gateway/ingest/layer_intake.h"
 #include "image/encoder.h"
 #include "image/tar_check.h"
 

@@ -2,7 +2,7 @@
  * repository, only for a name that matches; and a pattern in the place of the name gives the name
  * back. */
 #include "base/mem.h"
-#include "gateway/mirrors.h"
+#include "gateway/push/mirrors.h"
 
 #include <assert.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * The body of POST /v1/pushes. What is taken is an order: an image, and one to TARGETS_MAX targets
  * without a digest, none of them twice, each the same when it is read again.
  */
-#include "gateway/pushes.h"
+#include "gateway/api/pushes.h"
 
 #include <assert.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  */
 #include "base/buf.h"
 #include "base/mem.h"
-#include "gateway/query.h"
+#include "gateway/http/query.h"
 
 #include <assert.h>
 #include <stdint.h>

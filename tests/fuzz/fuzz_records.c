@@ -4,8 +4,8 @@
  * bounds of its struct, and its texts end.
  */
 #include "base/mem.h"
-#include "store/records_front.h"
-#include "store/records_pushes.h"
+#include "store/local/records_front.h"
+#include "store/local/records_pushes.h"
 
 #include <assert.h>
 #include <string.h>

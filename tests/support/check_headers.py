@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Every header compiles alone, and twice, with the flags of its folder's sources.
+"""Every header compiles alone, and twice, with the flags of its top folder's sources.
 
     check_headers.py SOURCE_FOLDER BUILD_FOLDER
 
@@ -15,7 +15,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-FOLDERS = ("base", "config", "image", "store", "upstream", "gateway")
+FOLDERS = ("base", "net", "config", "image", "store", "upstream", "gateway")
 
 
 def compile_flags(root: Path, build: Path) -> dict[str, list[str]]:
@@ -23,11 +23,13 @@ def compile_flags(root: Path, build: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         source = Path(entry["directory"], entry["file"])
-        folder = source.parent
-        if folder.parent != root or folder.name in found:
+        if not source.is_relative_to(root):
+            continue
+        folder = source.relative_to(root).parts[0]
+        if folder not in FOLDERS or folder in found:
             continue
         words = shlex.split(entry["command"])
-        found[folder.name] = [words[0], *_without_output(words[1:], entry["file"])]
+        found[folder] = [words[0], *_without_output(words[1:], entry["file"])]
     return found
 
 
@@ -58,9 +60,9 @@ def check(name: str, flags: list[str]) -> str:
 def main(root: Path, build: Path) -> int:
     flags = compile_flags(root, build)
     headers = [
-        (folder, f"{folder}/{path.name}")
+        (folder, str(path.relative_to(root)))
         for folder in FOLDERS
-        for path in sorted((root / folder).glob("*.h"))
+        for path in sorted((root / folder).rglob("*.h"))
     ]
     # A folder that has headers but no source yet is checked with another folder's flags.
     default = next(iter(flags.values()))

@@ -1,9 +1,15 @@
 #!/usr/bin/python3
-"""Who includes whom: the folders' order and each library's one home, as the architecture says.
+"""Who includes whom: the order of the rooms, each library's one home, and circles.
 
-    check_includes.py SOURCE_FOLDER
+    check_includes.py SOURCE_FOLDER [--table]
 
-Linking cannot show this: a static library links whatever it is given.
+A room is a folder with sources. ALLOWED says what each may include; docs/architecture.md has the same
+table for readers, and this test compares them. Linking cannot show any of it: a static library links
+whatever it is given.
+
+A module is a header and the source of the same name. Modules of different rooms never form a circle,
+counting the #include lines of headers and sources; within a room a circle of at most CIRCLE_MAX modules
+may stand, and there are at most CIRCLES_MAX of them. `--table` prints the rooms with their lines.
 """
 from __future__ import annotations
 
@@ -12,51 +18,185 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ALLOWED = {
-    "base": {"base"},
-    "config": {"config", "base"},
-    "image": {"image", "base"},
-    "store": {"store", "image", "base"},
-    "upstream": {"upstream", "store", "image", "base"},
-    "gateway": {"gateway", "upstream", "store", "image", "config", "base"},
+# What the rooms of a folder may include: those of its own folder, and whole folders below it.
+BELOW = {
+    "base": set(),
+    "net": {"base"},
+    "image": {"base"},
+    "config": {"base"},
+    "store": {"image", "base"},
+    "upstream": {"store", "net", "image", "base"},
+    "gateway": {"upstream", "store", "net", "image", "config", "base"},
 }
+ROOMS = {
+    "base": set(),
+    "net": set(),
+    "image": set(),
+    "config": set(),
+    "store": set(),
+    "store/local": {"store", "store/local/kv"},
+    "store/local/kv": set(),
+    "upstream/push": {"upstream/push/schema1", "upstream/upload", "upstream/client", "upstream/auth"},
+    "upstream/push/schema1": set(),
+    "upstream/upload": {"upstream/client", "upstream/auth"},
+    "upstream/client": {"upstream/auth"},
+    "upstream/auth": set(),
+    "gateway/cli": {"gateway/server", "gateway/service", "gateway/push", "gateway/ingest"},
+    "gateway/server": {"gateway/api", "gateway/registry", "gateway/service", "gateway/http",
+                       "gateway/push", "gateway/ingest"},
+    "gateway/api": {"gateway/service", "gateway/http", "gateway/push", "gateway/ingest"},
+    "gateway/registry": {"gateway/service", "gateway/http", "gateway/push", "gateway/ingest"},
+    "gateway/service": {"gateway/http", "gateway/push", "gateway/ingest"},
+    "gateway/http": set(),
+    "gateway/push": {"gateway/ingest"},
+    "gateway/ingest": set(),
+}
+# Of store/ others see the interface only.
+HIDDEN = re.compile(r"store/local/")
+HIDDEN_BUT_FOR = {"store/local", "store/local/kv"}
 
-# Header pattern -> where it may be included: folders, or single files.
+# Header pattern -> where it may be included: rooms, folders, or single files.
 HOMES = (
-    (r"microhttpd\.h", {"gateway"}),
-    (r"curl/.*", {"upstream"}),
-    (r"lmdb\.h", {"store"}),
+    (r"microhttpd\.h", {"gateway/http"}),
+    (r"curl/.*", {"net"}),
+    (r"lmdb\.h", {"store/local/kv"}),
     (r"(archive|archive_entry|zstd|zlib)\.h|(isa-l/)?(igzip_lib|crc)\.h|isa-l\.h", {"image"}),
-    (r"openssl/.*", {"image/digest.c", "upstream"}),
+    (r"openssl/.*", {"image/digest.c", "upstream/auth", "upstream/push/schema1"}),
 )
+
+# What still stands from the time of flat folders; each goes with the circle that it is part of.
+STILL = {
+    "net/transport_error.c": "openssl/x509_vfy.h",
+    "upstream/client/registries.c": "upstream/push/transfers.h",
+    "upstream/client/retry.c": "curl/curl.h",
+    "upstream/auth/token_fetch.c": "upstream/client/answer.h",
+    "gateway/cli/cli.c": "gateway/api/answer.h",
+    "gateway/cli/cmd_push.c": "gateway/api/answer.h",
+    "gateway/server/server.c": "microhttpd.h",
+    "gateway/api/answer.c": "microhttpd.h",
+    "gateway/api/images.h": "gateway/server/routes.h",
+    "gateway/api/layers.h": "gateway/server/routes.h",
+    "gateway/api/pushes.h": "gateway/server/routes.h",
+    "gateway/registry/registry.c": "gateway/server/routes.h",
+    "gateway/registry/reply.c": "gateway/api/answer.h",
+    "gateway/http/reply.c": "gateway/api/answer.h",
+    "gateway/http/reply.h": "gateway/api/event_stream.h",
+    "gateway/push/delivery.h": "gateway/service/gateway.h",
+    "gateway/push/held_image.c": "gateway/registry/path.h",
+    "gateway/ingest/config_image.h": "gateway/api/layers.h",
+}
+CIRCLE_MAX = 3
+CIRCLES_MAX = 9
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
 
 
+def room_of(name: str) -> str:
+    return name.rsplit("/", 1)[0]
+
+
+def allowed(room: str, other: str) -> bool:
+    """May a file of `room` include one of `other`?"""
+    if other == room:
+        return True
+    if HIDDEN.match(other + "/") and room not in HIDDEN_BUT_FOR:
+        return False
+    folder = room.split("/")[0]
+    return other in ROOMS[room] or other.split("/")[0] in BELOW[folder]
+
+
 def complaints(file: Path, name: str) -> Iterator[str]:
     """What is wrong with the #include lines of one file."""
-    folder = name.split("/")[0]
-    for match in INCLUDE.finditer(file.read_text()):
-        own, system = match.groups()
-        if own is not None:
-            parts = own.split("/")
-            if len(parts) < 2:
+    room = room_of(name)
+    for own, system in INCLUDE.findall(file.read_text()):
+        if STILL.get(name) == (own or system):
+            continue
+        if own:
+            if "/" not in own:
                 yield f'{name}: "{own}" is not given from the source folder'
-            elif parts[0] not in ALLOWED[folder]:
-                yield f'{name}: {folder}/ may not include "{own}"'
+            elif not allowed(room, room_of(own)):
+                yield f'{name}: {room}/ may not include "{own}"'
             continue
         for pattern, homes in HOMES:
-            if re.fullmatch(pattern, system) and not homes & {folder, name}:
+            if re.fullmatch(pattern, system) and not homes & {room, name}:
                 yield f"{name}: <{system}> belongs to {', '.join(sorted(homes))}"
 
 
-def main(root: Path) -> int:
-    files = [
-        (path, f"{folder}/{path.name}")
-        for folder in ALLOWED
-        for path in sorted((root / folder).glob("*.[ch]"))
-    ]
-    found = [text for path, name in files for text in complaints(path, name)]
+def sources(root: Path) -> dict[str, Path]:
+    found = {}
+    for room in ROOMS:
+        for path in sorted((root / room).glob("*.[ch]")):
+            found[f"{room}/{path.name}"] = path
+    return found
+
+
+def modules(files: dict[str, Path]) -> dict[str, set[str]]:
+    """Module -> the modules that its header and source include."""
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        module = name.rsplit(".", 1)[0]
+        edges = graph.setdefault(module, set())
+        for own, _ in INCLUDE.findall(path.read_text()):
+            if own and own.rsplit(".", 1)[0] != module:
+                edges.add(own.rsplit(".", 1)[0])
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one module."""
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        left = [start]
+        while left:
+            for other in graph.get(left.pop(), ()):
+                if other in graph and other not in seen:
+                    seen.add(other)
+                    left.append(other)
+        reach[start] = seen
+    done: set[str] = set()
+    found = []
+    for start in sorted(graph):
+        if start in done or start not in reach[start]:
+            continue
+        circle = sorted(other for other in reach[start] if start in reach[other])
+        done.update(circle)
+        found.append(circle)
+    return found
+
+
+def circle_complaints(graph: dict[str, set[str]]) -> Iterator[str]:
+    found = circles(graph)
+    for circle in found:
+        rooms = {room_of(module) for module in circle}
+        if len(rooms) > 1:
+            yield f"a circle over rooms: {' '.join(circle)}"
+        elif len(circle) > CIRCLE_MAX:
+            yield f"a circle of more than {CIRCLE_MAX} modules: {' '.join(circle)}"
+    if len(found) > CIRCLES_MAX:
+        yield f"{len(found)} circles, at most {CIRCLES_MAX}: {found}"
+    if len(found) < CIRCLES_MAX:
+        yield f"{len(found)} circles are left: lower CIRCLES_MAX to that"
+
+
+def rows(root: Path, files: dict[str, Path]) -> Iterator[str]:
+    """The table of docs/architecture.md, without what a room is."""
+    for room in ROOMS:
+        lines = sum(len(p.read_text().splitlines()) for n, p in files.items() if room_of(n) == room)
+        below = sorted(BELOW[room.split("/")[0]])
+        yield f"| `{room}/` | {lines} | {', '.join([*sorted(ROOMS[room]), *below])} |"
+
+
+def main(root: Path, table: bool) -> int:
+    files = sources(root)
+    if table:
+        print("\n".join(rows(root, files)))
+        return 0
+    found = [text for name, path in files.items() for text in complaints(path, name)]
+    for folder in BELOW:
+        for path in (root / folder).rglob("*.[ch]"):
+            if str(path.relative_to(root)) not in files:
+                found.append(f"{path.relative_to(root)} is in no room")
     for text in found:
         print(text, file=sys.stderr)
     if not files:
@@ -65,4 +205,4 @@ def main(root: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), "--table" in sys.argv[2:]))

@@ -6,8 +6,8 @@
 #define SLIPWAY_TESTS_HTTP_DAEMON_H
 
 #include "base/buf.h"
-#include "gateway/reply.h"
-#include "gateway/request.h"
+#include "gateway/http/reply.h"
+#include "gateway/http/request.h"
 
 struct http_daemon {
     struct MHD_Daemon *daemon;

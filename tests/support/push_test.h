@@ -5,7 +5,7 @@
 #ifndef SLIPWAY_TESTS_PUSH_TEST_H
 #define SLIPWAY_TESTS_PUSH_TEST_H
 
-#include "upstream/push.h"
+#include "upstream/push/push.h"
 
 #include <stddef.h>
 

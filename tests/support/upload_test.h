@@ -5,8 +5,8 @@
 #define SLIPWAY_TESTS_UPLOAD_TEST_H
 
 #include "tests/support/upload_double.h"
-#include "upstream/registries.h"
-#include "upstream/upload.h"
+#include "upstream/client/registries.h"
+#include "upstream/upload/upload.h"
 
 #define SIZE ((size_t)100001)
 

@@ -4,10 +4,10 @@
 #ifndef SLIPWAY_TESTS_BLOB_UPLOAD_TEST_H
 #define SLIPWAY_TESTS_BLOB_UPLOAD_TEST_H
 
-#include "store_test.h"
+#include "tests/unit/store/store_test.h"
 
 #include "store/blob_upload.h"
-#include "store/internal.h"
+#include "store/local/internal.h"
 #include "store/repositories.h"
 
 #define HOUR 3600

@@ -4,9 +4,9 @@
 #ifndef SLIPWAY_TESTS_REPOSITORIES_TEST_H
 #define SLIPWAY_TESTS_REPOSITORIES_TEST_H
 
-#include "store_test.h"
+#include "tests/unit/store/store_test.h"
 
-#include "store/internal.h"
+#include "store/local/internal.h"
 #include "store/repositories.h"
 
 static inline struct store *open_boot(const char *folder, const char *boot)

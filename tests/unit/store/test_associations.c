@@ -1,7 +1,7 @@
-#include "store_test.h"
+#include "tests/unit/store/store_test.h"
 
 #include "store/associations.h"
-#include "store/internal.h"
+#include "store/local/internal.h"
 
 #include <pthread.h>
 

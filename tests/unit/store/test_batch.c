@@ -1,8 +1,8 @@
-#include "store_test.h"
+#include "tests/unit/store/store_test.h"
 
 #include "store/batch.h"
-#include "store/blob_files.h"
-#include "store/internal.h"
+#include "store/local/blob_files.h"
+#include "store/local/internal.h"
 
 #include <dirent.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "blob_upload_test.h"
+#include "tests/unit/store/blob_upload_test.h"
 
 #include <signal.h>
 #include <sys/resource.h>

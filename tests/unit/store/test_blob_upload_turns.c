@@ -1,6 +1,6 @@
-#include "blob_upload_test.h"
+#include "tests/unit/store/blob_upload_test.h"
 
-#include "store/upload_table.h"
+#include "store/local/upload_table.h"
 
 #include <pthread.h>
 #include <sched.h>

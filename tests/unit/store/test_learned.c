@@ -1,7 +1,7 @@
-#include "store_test.h"
+#include "tests/unit/store/store_test.h"
 
-#include "store/internal.h"
 #include "store/learned.h"
+#include "store/local/internal.h"
 
 #define HOST "r.example.com:5000"
 

@@ -1,7 +1,7 @@
-#include "store_test.h"
+#include "tests/unit/store/store_test.h"
 
-#include "store/internal.h"
-#include "store/records_pushes.h"
+#include "store/local/internal.h"
+#include "store/local/records_pushes.h"
 
 static struct store *open_boot(const char *folder, const char *boot)
 {

@@ -1,4 +1,4 @@
-#include "store_test.h"
+#include "tests/unit/store/store_test.h"
 
 #include "store/batch.h"
 #include "store/references.h"

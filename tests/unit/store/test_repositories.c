@@ -1,6 +1,6 @@
-#include "repositories_test.h"
+#include "tests/unit/store/repositories_test.h"
 
-#include "store/records_front.h"
+#include "store/local/records_front.h"
 
 #include <pthread.h>
 

@@ -1,0 +1,45 @@
+/*
+ * What the API says, as JSON text: the push object and the OCI error form. The shapes are described
+ * in docs/openapi.yaml. Returned text is owned (free()).
+ */
+#ifndef SLIPWAY_GATEWAY_API_ANSWER_H
+#define SLIPWAY_GATEWAY_API_ANSWER_H
+
+#include "gateway/push/archive_push.h"
+
+/* {"errors":[{"code","message","detail":{"party"}}]} */
+char *answer_error(const struct error *err);
+/* The same with another code than the error's own. */
+char *answer_error_as(const char *code, const struct error *err);
+
+/* The same, with what is missing in detail.diff_ids. */
+char *answer_missing(const struct error *err, const struct digest *diff_ids, size_t count);
+
+/* The push object of a report that has results. */
+char *answer_report(const struct push_report *report);
+
+/* {"diff_id","digest","size","media_type"}: a layer in the form that is held. The media type is
+ * OCI's: it names the same bytes as Docker's, and for zstd Docker has none that registries know. */
+char *answer_layer(const struct digest *diff_id, const struct layer_form *form);
+
+/*
+ * Lines of an event stream, in the form that Docker's API gives progress, each ended by a newline.
+ * What Docker has no member for stands beside it.
+ */
+
+/* {"status", "push":{"id","image"}}: the first. */
+char *answer_begin(const struct push_report *report);
+
+/* {"status", "id", "progressDetail":{"current","total"}, "target"}; a message has no id. */
+char *answer_event(const struct progress_event *event);
+
+/* The end of one target: {"aux":{"Tag","Digest","Size"}, "target", "result"} or
+ * {"errorDetail":{"code","message"}, "error", "target", "result"}, and {"status", "target",
+ * "result"} for one that is pushed behind the answer; `result` is what the push object has for it.
+ */
+char *answer_outcome(const struct push_result *result);
+
+/* {"version", "libraries":{...}} */
+char *answer_version(void);
+
+#endif

@@ -1,0 +1,284 @@
+#include "gateway/api/event_stream.h"
+
+#include "base/mem.h"
+#include "gateway/api/answer.h"
+
+#include <pthread.h>
+#include <search.h>
+#include <string.h>
+
+/* Layers whose passing lines are looked after; those beyond it are queued one by one. */
+#define SLOTS_MAX 65536
+
+enum line_kind {
+    LINE_KEPT,  /* begin, outcome: never dropped */
+    LINE_STATE, /* a message, or a layer's change of state */
+    LINE_BYTES, /* of these two, the newest of a layer is enough */
+    LINE_COUNTDOWN,
+};
+
+struct line {
+    struct line *next;
+    struct slot *slot; /* NULL when no later line may take its place */
+    enum line_kind kind;
+    size_t size;
+    char *text;
+};
+
+/* One layer on its way to one target. */
+struct slot {
+    char *key;
+    struct line *last; /* its newest line as long as that waits in the queue */
+};
+
+struct event_stream {
+    pthread_mutex_t lock;
+    unsigned references;
+    struct feeder feeder;
+    struct line *first;
+    struct line **end;
+    size_t waiting_bytes;
+    size_t sent; /* of the first line */
+    void *slots; /* tsearch tree */
+    size_t slot_count;
+    bool ended;
+    bool abandoned;
+    bool parked; /* the connection is suspended, and the next line resumes it */
+};
+
+struct event_stream *event_stream_new(void)
+{
+    struct event_stream *stream = xcalloc(1, sizeof *stream);
+    pthread_mutex_init(&stream->lock, NULL);
+    stream->references = 2;
+    stream->end = &stream->first;
+    return stream;
+}
+
+static void free_slot(void *at)
+{
+    struct slot *slot = at;
+    free(slot->key);
+    free(slot);
+}
+
+static void free_lines(struct line *line)
+{
+    while (line) {
+        struct line *next = line->next;
+        free(line->text);
+        free(line);
+        line = next;
+    }
+}
+
+void event_stream_unref(struct event_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    bool last = --stream->references == 0;
+    pthread_mutex_unlock(&stream->lock);
+    if (!last)
+        return;
+    free_lines(stream->first);
+    tdestroy(stream->slots, free_slot);
+    pthread_mutex_destroy(&stream->lock);
+    free(stream);
+}
+
+/* ---- the producer ---- */
+
+static int compare_slots(const void *a, const void *b)
+{
+    return strcmp(((const struct slot *)a)->key, ((const struct slot *)b)->key);
+}
+
+/* The slot of `key` (taken); NULL when there is no room for another. The lock is held. */
+static struct slot *slot_of(struct event_stream *stream, char *key)
+{
+    struct slot wanted = {.key = key};
+    struct slot **found = tfind(&wanted, &stream->slots, compare_slots);
+    if (found || stream->slot_count == SLOTS_MAX) {
+        free(key);
+        return found ? *found : NULL;
+    }
+    struct slot *slot = xcalloc(1, sizeof *slot);
+    slot->key = key;
+    if (tsearch(slot, &stream->slots, compare_slots) == NULL) {
+        free_slot(slot);
+        return NULL;
+    }
+    stream->slot_count++;
+    return slot;
+}
+
+/* What waits and is no longer worth telling gives its place to `line`. */
+static bool take_place(struct event_stream *stream, struct slot *slot, struct line *line)
+{
+    struct line *old = slot ? slot->last : NULL;
+    if (old == NULL || old->kind != line->kind || line->kind == LINE_STATE)
+        return false;
+    char *text = old->text;
+    stream->waiting_bytes += line->size;
+    stream->waiting_bytes -= old->size;
+    old->text = line->text;
+    old->size = line->size;
+    line->text = text;
+    return true;
+}
+
+/* True when `line` was taken, false when it is the caller's to free. The lock is held. */
+static bool enqueue(struct event_stream *stream, struct line *line, char *key)
+{
+    bool of_layer = key != NULL;
+    struct slot *slot = of_layer ? slot_of(stream, key) : NULL;
+    if (stream->abandoned || stream->ended || take_place(stream, slot, line))
+        return false;
+    if (of_layer && stream->waiting_bytes + line->size > EVENT_STREAM_BYTES)
+        return false;
+    line->slot = slot;
+    if (slot)
+        slot->last = line;
+    *stream->end = line;
+    stream->end = &line->next;
+    stream->waiting_bytes += line->size;
+    return true;
+}
+
+/* `text` and `key` (NULL: not a layer's) are taken. */
+static void add(struct event_stream *stream, enum line_kind kind, char *text, char *key)
+{
+    struct line *line = xcalloc(1, sizeof *line);
+    line->kind = kind;
+    line->text = text;
+    line->size = strlen(text);
+    pthread_mutex_lock(&stream->lock);
+    bool taken = enqueue(stream, line, key);
+    bool resume = stream->parked && stream->first;
+    if (resume)
+        stream->parked = false;
+    pthread_mutex_unlock(&stream->lock);
+    if (!taken)
+        free_lines(line);
+    if (resume)
+        stream->feeder.resume(stream->feeder.connection);
+}
+
+static enum line_kind kind_of(const struct progress_event *event)
+{
+    if (event->id && event->kind == PROGRESS_BYTES)
+        return LINE_BYTES;
+    if (event->id && strncmp(event->status, "Retrying in ", 12) == 0)
+        return LINE_COUNTDOWN;
+    return LINE_STATE;
+}
+
+static void on_event(void *self, const struct progress_event *event)
+{
+    char *key = event->id ? xasprintf("%s %s", event->target, event->id) : NULL;
+    add(self, kind_of(event), answer_event(event), key);
+}
+
+struct progress event_stream_progress(struct event_stream *stream)
+{
+    return (struct progress){.emit = on_event, .self = stream};
+}
+
+void event_stream_begin(struct event_stream *stream, const struct push_report *report)
+{
+    add(stream, LINE_KEPT, answer_begin(report), NULL);
+}
+
+void event_stream_outcome(struct event_stream *stream, const struct push_result *result)
+{
+    add(stream, LINE_KEPT, answer_outcome(result), NULL);
+}
+
+void event_stream_end(struct event_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    stream->ended = true;
+    bool resume = stream->parked;
+    stream->parked = false;
+    pthread_mutex_unlock(&stream->lock);
+    if (resume)
+        stream->feeder.resume(stream->feeder.connection);
+}
+
+/* ---- the reader ---- */
+
+void event_stream_attach(struct event_stream *stream, struct feeder feeder)
+{
+    stream->feeder = feeder;
+}
+
+/* Take the first line out of the queue. The lock is held. */
+static struct line *pop(struct event_stream *stream)
+{
+    struct line *line = stream->first;
+    stream->first = line->next;
+    if (stream->first == NULL)
+        stream->end = &stream->first;
+    stream->waiting_bytes -= line->size;
+    stream->sent = 0;
+    line->next = NULL;
+    return line;
+}
+
+/* Copy what fits of what waits. Lines that are through go to *through. The lock is held. */
+static size_t copy_out(struct event_stream *stream, char *out, size_t size, struct line **through)
+{
+    size_t copied = 0;
+    while (stream->first && copied < size) {
+        struct line *line = stream->first;
+        /* A line of which a part is sent cannot change any more. */
+        if (line->slot && line->slot->last == line)
+            line->slot->last = NULL;
+        size_t left = line->size - stream->sent;
+        size_t n = left < size - copied ? left : size - copied;
+        memcpy(out + copied, line->text + stream->sent, n);
+        copied += n;
+        stream->sent += n;
+        if (stream->sent == line->size) {
+            line = pop(stream);
+            line->next = *through;
+            *through = line;
+        }
+    }
+    return copied;
+}
+
+ssize_t event_stream_read(struct event_stream *stream, char *out, size_t size)
+{
+    struct line *through = NULL;
+    pthread_mutex_lock(&stream->lock);
+    size_t copied = copy_out(stream, out, size, &through);
+    bool end = stream->ended;
+    pthread_mutex_unlock(&stream->lock);
+    free_lines(through);
+    if (copied > 0)
+        return (ssize_t)copied;
+    if (end)
+        return EVENT_STREAM_END;
+
+    stream->feeder.suspend(stream->feeder.connection);
+    pthread_mutex_lock(&stream->lock);
+    stream->parked = stream->first == NULL && !stream->ended;
+    bool resume = !stream->parked;
+    pthread_mutex_unlock(&stream->lock);
+    if (resume)
+        stream->feeder.resume(stream->feeder.connection);
+    return 0;
+}
+
+void event_stream_abandon(struct event_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    struct line *waiting = stream->first;
+    stream->abandoned = true;
+    stream->first = NULL;
+    stream->end = &stream->first;
+    stream->waiting_bytes = 0;
+    pthread_mutex_unlock(&stream->lock);
+    free_lines(waiting);
+    event_stream_unref(stream);
+}

@@ -1,0 +1,223 @@
+#include "gateway/api/images.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/api/answer.h"
+#include "gateway/api/push_job.h"
+#include "gateway/http/query.h"
+#include "gateway/ingest/config_image.h"
+
+#include <string.h>
+
+struct image_job {
+    struct gateway *gateway;
+    struct push_order order;
+    bool has_compression;
+    bool wants_events;
+    bool docker; /* of a config */
+};
+
+/* ---- parameters ---- */
+
+static enum errc take_once(bool *seen, const char *key, struct error *err)
+{
+    if (*seen)
+        return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%s\" is there twice", key);
+    *seen = true;
+    return ERR_OK;
+}
+
+static enum errc take_parameter(struct image_job *self, const char *key, const char *value,
+                                struct error *err)
+{
+    struct push_order *order = &self->order;
+    bool has_image = order->image != NULL;
+    if (*value == '\0')
+        return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%.100s\" has no value", key);
+    if (strcmp(key, "to") == 0)
+        return push_order_add(order, value, err);
+    if (strcmp(key, "image") == 0) {
+        if (take_once(&has_image, key, err) == ERR_OK)
+            order->image = xstrdup(value);
+        return err->code;
+    }
+    if (strcmp(key, "platform") == 0)
+        return take_once(&order->has_platform, key, err) == ERR_OK
+                   ? platform_parse(value, &order->platform, err)
+                   : err->code;
+    if (strcmp(key, "compression") == 0)
+        return take_once(&self->has_compression, key, err) == ERR_OK
+                   ? compression_parse(value, &order->compression, err)
+                   : err->code;
+    return fail(err, ERR_BAD_REQUEST, 0,
+                "there is no parameter \"%.100s\": to, image, platform, compression", key);
+}
+
+static enum errc take_parameters(struct image_job *self, const char *text, struct error *err)
+{
+    struct query query;
+    if (query_parse(text, &query, err) != ERR_OK)
+        return err->code;
+    for (size_t i = 0; i < query.count && err->code == ERR_OK; i++)
+        take_parameter(self, query.items[i].name, query.items[i].value, err);
+    query_deinit(&query);
+    return err->code;
+}
+
+static enum errc check_length(const struct request *request, uint64_t limit, struct error *err)
+{
+    bool known = false;
+    uint64_t length = 0;
+    return request_length_within(request, "archive", limit, &known, &length, err);
+}
+
+/* A config is one image and has no name, so there is nothing to choose and nothing to derive. */
+static enum errc check_config_order(const struct image_job *self, struct error *err)
+{
+    char name[REFERENCE_NAME_MAX + 1];
+    const struct push_order *order = &self->order;
+    if (order->image || order->has_platform)
+        return fail(err, ERR_BAD_REQUEST, 0,
+                    "image and platform choose from an archive: a config is one image");
+    if (self->docker && order->compression == SETTING_CODEC_ZSTD)
+        return fail(err, ERR_BAD_REQUEST, 0,
+                    "zstd layers need an OCI manifest: send the config as " MEDIA_OCI_CONFIG);
+    if (order->to_count == 0)
+        return fail(err, ERR_NO_TARGET, 0,
+                    "no target: a config has no name, so say to=HOST/REPOSITORY:TAG");
+    for (size_t i = 0; i < order->to_count; i++)
+        if (order->to[i].tag[0] == '\0')
+            return fail(err, ERR_NO_TAG, 0, "a config has no name, so the target %s needs a tag",
+                        reference_name(&order->to[i], name));
+    return ERR_OK;
+}
+
+/* ---- archives ---- */
+
+static void run_archive(struct job *job, void *arg)
+{
+    const struct image_job *self = arg;
+    struct push_report report;
+    struct push_request *requests = NULL;
+    push_report_init(&report);
+    enum errc rc = archive_take(self->gateway->engine, &self->order, job_body(job),
+                                job_cancelled(job), &report, &requests, &report.error);
+    job_received(job);
+    if (rc == ERR_OK)
+        push_job_send(job, self->gateway, requests, self->wants_events, &report);
+    else
+        push_job_refuse(job, "archive", &report);
+    free(requests);
+    push_report_deinit(&report);
+}
+
+/* ---- configs ---- */
+
+static enum errc make_image(struct job *job, const struct image_job *self,
+                            const struct config_order *order, struct config_image *image,
+                            struct error *err)
+{
+    struct batch *batch = NULL;
+    if (batch_begin(self->gateway->engine->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
+        return err->code;
+    if (config_image_make(order, job_cancelled(job), batch, image, err) != ERR_OK) {
+        batch_abort(batch);
+        return err->code;
+    }
+    return batch_commit(batch, err);
+}
+
+static enum errc take_config(struct job *job, const struct image_job *self,
+                             struct config_image *image, struct error *err)
+{
+    const struct file_intake_options files =
+        engine_file_options(self->gateway->engine, self->order.compression);
+    autobuf struct buf body = BUF_INIT(IMAGE_CONFIG_LIMIT_BYTES);
+    if (push_job_document(job, "the config", &body, err) != ERR_OK)
+        return err->code;
+    const struct config_order order = {
+        .store = self->gateway->engine->store,
+        .preference = {.codec = files.codec, .effort = files.effort, .no_zstd = self->docker},
+        .docker = self->docker,
+        .data = buf_cstr(&body),
+        .size = body.size};
+    return make_image(job, self, &order, image, err);
+}
+
+static void refuse_config(struct job *job, const struct config_image *image,
+                          const struct push_report *report)
+{
+    struct reply reply = REPLY_INIT(0);
+    if (image->missing_count == 0) {
+        push_job_refuse(job, "config", report);
+        return;
+    }
+    log_info("push %s: %s", report->id, report->error.text);
+    reply.status = error_http_status(report->error.code);
+    reply_json(&reply, answer_missing(&report->error, image->missing, image->missing_count));
+    job_answer(job, &reply);
+}
+
+static void run_config(struct job *job, void *arg)
+{
+    const struct image_job *self = arg;
+    struct config_image image = {0};
+    struct push_report report;
+    struct push_request *requests = NULL;
+    push_report_init(&report);
+    enum errc rc = take_config(job, self, &image, &report.error);
+    job_received(job);
+    if (rc == ERR_OK) {
+        report.has_image = true;
+        report.manifest = image.manifest;
+        report.config = image.config;
+        rc = push_job_targets(&self->order, "", &report, &requests, &report.error);
+    }
+    if (rc == ERR_OK)
+        push_job_send(job, self->gateway, requests, self->wants_events, &report);
+    else
+        refuse_config(job, &image, &report);
+    free(requests);
+    config_image_deinit(&image);
+    push_report_deinit(&report);
+}
+
+/* ---- the route ---- */
+
+static void free_self(void *arg)
+{
+    struct image_job *self = arg;
+    push_order_deinit(&self->order);
+    free(self);
+}
+
+static enum errc check_request(struct image_job *self, const struct request *request, bool config,
+                               struct error *err)
+{
+    if (take_parameters(self, request->query, err) != ERR_OK)
+        return err->code;
+    return config
+               ? check_config_order(self, err)
+               : check_length(request, self->gateway->engine->settings->limits.archive_bytes, err);
+}
+
+struct job *images_post(struct gateway *gateway, const struct request *request, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    struct image_job *self = xcalloc(1, sizeof *self);
+    bool config = config_image_type(request_header(request, "Content-Type"), &self->docker);
+    struct job_work work = {.class = config ? JOB_PUSH : JOB_ARCHIVE,
+                            .run = config ? run_config : run_archive,
+                            .free = free_self,
+                            .self = self};
+    struct job *job = NULL;
+    self->gateway = gateway;
+    self->wants_events = request_accepts(request, "application/x-ndjson");
+    if (check_request(self, request, config, &err) != ERR_OK ||
+        job_start(gateway->jobs, &work, request_feeder(request), &job, &err) != ERR_OK) {
+        free_self(self);
+        reply_error(reply, &err);
+        return NULL;
+    }
+    return job;
+}

@@ -1,0 +1,143 @@
+#include "gateway/api/pushes.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "gateway/push/held_image.h"
+
+#include <string.h>
+
+/* ---- the body ---- */
+
+static enum errc check_members(const json_t *root, struct error *err)
+{
+    const char *key = NULL;
+    const json_t *value = NULL;
+    if (!json_is_object(root))
+        return fail(err, ERR_BAD_REQUEST, 0, "the body is no object");
+    json_object_foreach((json_t *)(uintptr_t)root, key,
+                        value) if (strcmp(key, "image") != 0 &&
+                                   strcmp(key, "to") !=
+                                       0) return fail(err, ERR_BAD_REQUEST, 0,
+                                                      "there is no member \"%.100s\": image, to",
+                                                      key);
+    return ERR_OK;
+}
+
+static enum errc take_targets(const json_t *to, struct push_order *order, struct error *err)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    if (to != NULL && !json_is_array(to))
+        return fail(err, ERR_BAD_REQUEST, 0, "\"to\" is no array");
+    if (json_array_size(to) == 0)
+        return fail(err, ERR_NO_TARGET, 0,
+                    "no target: say where to with \"to\": [\"HOST/REPOSITORY:TAG\"]");
+    json_array_foreach(to, i, item)
+    {
+        if (!json_is_string(item))
+            return fail(err, ERR_BAD_REQUEST, 0, "to[%zu] is no string", i);
+        if (push_order_add(order, json_string_value(item), err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
+}
+
+enum errc pushes_parse(const char *data, size_t size, struct push_order *order, struct error *err)
+{
+    autojson json_t *root = NULL;
+    if (json_parse(data, size, PUSH_BODY_MAX, "the body", &root, err) != ERR_OK ||
+        check_members(root, err) != ERR_OK)
+        return err->code;
+    const char *image = json_text(root, "image");
+    if (image == NULL || *image == '\0')
+        return fail(err, ERR_BAD_REQUEST, 0, "\"image\" is missing, or no string");
+    order->image = xstrdup(image);
+    return take_targets(json_object_get(root, "to"), order, err);
+}
+
+/* ---- the job ---- */
+
+struct push_self {
+    struct gateway *gateway;
+    struct push_order order;
+    bool wants_events;
+};
+
+static enum errc find_image(struct engine *engine, const struct push_order *order,
+                            struct push_report *report, struct push_request **requests,
+                            struct error *err)
+{
+    struct held_image image;
+    if (held_image_find(engine->store, order->image, &image, err) != ERR_OK)
+        return err->code;
+    report->has_image = true;
+    report->manifest = image.manifest;
+    report->config = image.config;
+    report->referrers = mem_take(&image.referrers);
+    report->referrer_count = image.referrer_count;
+    held_image_deinit(&image);
+    return push_job_targets(order, image.tag, report, requests, err);
+}
+
+static enum errc take(struct job *job, struct push_self *self, struct push_report *report,
+                      struct push_request **requests, struct error *err)
+{
+    autobuf struct buf body = BUF_INIT(PUSH_BODY_MAX);
+    if (push_job_document(job, "the body", &body, err) != ERR_OK)
+        return err->code;
+    job_received(job);
+    if (pushes_parse(buf_cstr(&body), body.size, &self->order, err) != ERR_OK)
+        return err->code;
+    return find_image(self->gateway->engine, &self->order, report, requests, err);
+}
+
+static void run(struct job *job, void *arg)
+{
+    struct push_self *self = arg;
+    struct push_report report;
+    struct push_request *requests = NULL;
+    push_report_init(&report);
+    if (take(job, self, &report, &requests, &report.error) == ERR_OK)
+        push_job_send(job, self->gateway, requests, self->wants_events, &report);
+    else
+        push_job_refuse(job, "push", &report);
+    free(requests);
+    push_report_deinit(&report);
+}
+
+static void free_self(void *arg)
+{
+    struct push_self *self = arg;
+    push_order_deinit(&self->order);
+    free(self);
+}
+
+static enum errc check_request(const struct request *request, struct error *err)
+{
+    bool known = false;
+    uint64_t length = 0;
+    if (request->query[0] != '\0')
+        return fail(err, ERR_BAD_REQUEST, 0, "there are no parameters: the body says all");
+    if (request_length(request, &known, &length, err) != ERR_OK)
+        return err->code;
+    if (known && length > PUSH_BODY_MAX)
+        return fail(err, ERR_JSON_TOO_LARGE, 0, "the body has more than %zu bytes", PUSH_BODY_MAX);
+    return ERR_OK;
+}
+
+struct job *pushes_post(struct gateway *gateway, const struct request *request, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    struct push_self *self = xcalloc(1, sizeof *self);
+    struct job_work work = {.class = JOB_PUSH, .run = run, .free = free_self, .self = self};
+    struct job *job = NULL;
+    self->gateway = gateway;
+    self->wants_events = request_accepts(request, "application/x-ndjson");
+    if (check_request(request, &err) != ERR_OK ||
+        job_start(gateway->jobs, &work, request_feeder(request), &job, &err) != ERR_OK) {
+        free_self(self);
+        reply_error(reply, &err);
+        return NULL;
+    }
+    return job;
+}

@@ -1,0 +1,143 @@
+#include "gateway/cli/cli.h"
+
+#include "base/mem.h"
+#include "gateway/api/answer.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct command commands[] = {
+    {"serve", cmd_serve, "run the gateway",
+     "slipway serve [--config FILE] [--listen ADDR:PORT] [--data DIR]\n"
+     "\n"
+     "Takes image archives and layers over HTTP, and whatever registry clients push:\n"
+     "docker push ADDR:PORT/NAME. The mirrors of the configuration say where that goes.\n"
+     "Runs until SIGTERM or SIGINT: then no new request is taken, what runs is finished and\n"
+     "answered; a second signal ends what runs at once.\n"},
+    {"push", cmd_push, "push an archive to registries",
+     "slipway push ARCHIVE TARGET... [--gateway URL] [--json] [--digest-file FILE]\n"
+     "             [--platform OS/ARCH[/VARIANT]] [--image NAME] [--compression CODEC]\n"
+     "             [--config FILE] [--data DIR]\n"
+     "\n"
+     "ARCHIVE is a docker save or OCI layout archive, plain or compressed, an OCI layout folder,\n"
+     "or - for standard input. A TARGET without a tag gets every tag of the archive.\n"
+     "Without --gateway (or SLIPWAY_GATEWAY) no server is needed.\n"
+     "\n"
+     "stdout: one line TARGET@DIGEST SIZE for each target that was pushed; with --json the push\n"
+     "object. Exit status: 0 all pushed, 1 some target failed, 2 wrong usage or configuration,\n"
+     "3 the archive was refused, 4 the gateway could not be reached.\n"},
+    {"config", cmd_config, "check and print the configuration",
+     "slipway config [--config FILE] [--defaults]\n"
+     "\n"
+     "Prints the effective configuration as JSON, secrets redacted; --defaults prints it as it is\n"
+     "without a file.\n"},
+    {"version", cmd_version, "print the version", "slipway version\n"},
+    {"help", cmd_help, "describe a command", "slipway help [COMMAND]\n"},
+};
+const size_t command_count = sizeof commands / sizeof commands[0];
+
+void cli_complain(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("slipway: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+int cli_usage(const char *name, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("slipway: ", stderr);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\nTry: slipway help%s%s\n", name ? " " : "", name ? name : "");
+    return EXIT_USAGE;
+}
+
+enum errc cli_settings(const char *config_path, const char *listen, const char *data,
+                       struct settings **out, struct error *err)
+{
+    struct settings *settings = NULL;
+    if (settings_load(config_path, &settings, err) != ERR_OK)
+        return err->code;
+    if ((listen && settings_override(settings, "listen", listen, "--listen", err) != ERR_OK) ||
+        (data && settings_override(settings, "data", data, "--data", err) != ERR_OK) ||
+        settings_check(settings, err) != ERR_OK) {
+        settings_free(settings);
+        return err->code;
+    }
+    *out = settings;
+    return ERR_OK;
+}
+
+static void print_keys(void)
+{
+    autofree char *text = settings_describe();
+    printf("\nThe keys of the file:\n\n%s", text);
+}
+
+int cmd_help(int argc, char **argv)
+{
+    if (argc > 1) {
+        for (size_t i = 0; i < command_count; i++)
+            if (strcmp(commands[i].name, argv[1]) == 0) {
+                fputs(commands[i].usage, stdout);
+                if (commands[i].run == cmd_config)
+                    print_keys();
+                return 0;
+            }
+        return cli_usage(NULL, "there is no command \"%s\"", argv[1]);
+    }
+    puts("slipway hands container images to every registry you name.\n\nCommands:");
+    for (size_t i = 0; i < command_count; i++)
+        printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+    puts("\nslipway help COMMAND describes one.");
+    return 0;
+}
+
+int cmd_version(int argc, char **argv)
+{
+    if (argc > 1)
+        return cli_usage(argv[0], "version takes no arguments");
+    autofree char *text = answer_version();
+    puts(text);
+    return 0;
+}
+
+int cmd_config(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"defaults", no_argument, NULL, 'd'},
+                                            {NULL, 0, NULL, 0}};
+    const char *path = NULL;
+    bool defaults = false;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'c')
+            path = optarg;
+        else if (option == 'd')
+            defaults = true;
+        else
+            return cli_usage(argv[0], "config: unknown option or missing value: %s",
+                             argv[optind - 1]);
+    }
+    if (optind < argc)
+        return cli_usage(argv[0], "config takes no argument \"%s\"", argv[optind]);
+    struct error err = ERROR_INIT;
+    struct settings *settings = NULL;
+    if (cli_settings(defaults ? NULL : path, NULL, NULL, &settings, &err) != ERR_OK) {
+        cli_complain("%s", err.text);
+        return EXIT_USAGE;
+    }
+    json_t *value = settings_print(settings);
+    json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(value);
+    settings_free(settings);
+    return 0;
+}

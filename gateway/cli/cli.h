@@ -1,0 +1,57 @@
+/*
+ * The command line: what its commands share.
+ */
+#ifndef SLIPWAY_GATEWAY_CLI_CLI_H
+#define SLIPWAY_GATEWAY_CLI_CLI_H
+
+#include "base/cancel.h"
+#include "config/settings.h"
+
+/* Exit statuses, documented in README.md. */
+enum {
+    EXIT_PUSHED = 0,
+    EXIT_TARGET_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_ARCHIVE = 3,
+    EXIT_UNREACHABLE = 4
+};
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+    const char *summary;
+    const char *usage;
+};
+
+extern const struct command commands[];
+extern const size_t command_count;
+
+int cmd_serve(int argc, char **argv);
+int cmd_push(int argc, char **argv);
+int cmd_config(int argc, char **argv);
+int cmd_version(int argc, char **argv);
+int cmd_help(int argc, char **argv);
+
+/* "slipway: MESSAGE" on stderr. */
+void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Wrong usage of the command `name`: the complaint, where help is, EXIT_USAGE. */
+int cli_usage(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The settings of `config_path` (NULL: defaults) with the options that were given laid over; each
+ * of `listen` and `data` may be NULL. */
+enum errc cli_settings(const char *config_path, const char *listen, const char *data,
+                       struct settings **out, struct error *err);
+
+/*
+ * SIGINT and SIGTERM, taken by a thread of their own so that nothing is interrupted half-way.
+ * signals_block() is called before any thread starts. signals_watch() then cancels `cancel` at the
+ * first signal and ends the process at the second; signals_unwatch() stops that and returns the
+ * signal that came, or 0. signals_next() waits for one itself, at most `ms` (0 when none came).
+ */
+void signals_block(void);
+void signals_watch(struct cancel *cancel);
+int signals_unwatch(void);
+int signals_next(int64_t ms);
+
+#endif

@@ -1,0 +1,99 @@
+#include "gateway/cli/cli.h"
+#include "gateway/server/server.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* How long a cancelled push may take to report before the process ends without it. */
+#define CANCEL_GRACE_MS 2000
+#define POLL_MS 200
+/* Connections that wait and those that speak, and what their requests open. */
+#define DESCRIPTORS_WANTED 8192
+
+/* The usual limit of 1024 is one for programs that call select(): with it, clients that connect and
+ * say nothing would take the descriptors of those that work. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS_WANTED)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("cannot raise the limit on open files: %s", strerror(errno));
+    else if (limit.rlim_cur < DESCRIPTORS_WANTED)
+        log_warn("at most %llu files can be open, %d are wanted (LimitNOFILE, ulimit -n)",
+                 (unsigned long long)limit.rlim_cur, DESCRIPTORS_WANTED);
+}
+
+static void run_until_signal(struct server *server)
+{
+    while (signals_next(60000) == 0)
+        ;
+    log_info("stopping: no new work is taken, what runs is finished; signal again to end it now");
+    server_drain(server);
+    while (!server_wait(server, POLL_MS)) {
+        if (signals_next(0) == 0)
+            continue;
+        log_warn("stopping now: what runs is cancelled");
+        server_cancel(server);
+        if (!server_wait(server, CANCEL_GRACE_MS))
+            _exit(EXIT_TARGET_FAILED);
+    }
+}
+
+static enum errc serve(const struct settings *settings, struct error *err)
+{
+    struct engine *engine = NULL;
+    struct server *server = NULL;
+    if (engine_open(settings, false, &engine, err) != ERR_OK)
+        return err->code;
+    if (server_start(engine, &server, err) != ERR_OK) {
+        engine_close(engine);
+        return err->code;
+    }
+    run_until_signal(server);
+    server_stop(server);
+    engine_close(engine);
+    log_info("stopped");
+    return ERR_OK;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"listen", required_argument, NULL, 'l'},
+                                            {"data", required_argument, NULL, 'd'},
+                                            {NULL, 0, NULL, 0}};
+    const char *config = NULL;
+    const char *listen = NULL;
+    const char *data = NULL;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'c')
+            config = optarg;
+        else if (option == 'l')
+            listen = optarg;
+        else if (option == 'd')
+            data = optarg;
+        else
+            return cli_usage(argv[0], "serve: unknown option or missing value: %s",
+                             argv[optind - 1]);
+    }
+    if (optind < argc)
+        return cli_usage(argv[0], "serve takes no argument \"%s\"", argv[optind]);
+    struct error err = ERROR_INIT;
+    struct settings *settings = NULL;
+    if (cli_settings(config, listen, data, &settings, &err) != ERR_OK) {
+        cli_complain("%s", err.text);
+        return EXIT_USAGE;
+    }
+    log_setup(settings->log.level, settings->log.format);
+    raise_descriptors();
+    if (serve(settings, &err) != ERR_OK)
+        cli_complain("%s", err.text);
+    settings_free(settings);
+    return err.code == ERR_OK ? 0 : EXIT_USAGE;
+}

@@ -1,0 +1,25 @@
+/*
+ * `slipway push --gateway URL`: the archive is posted to a running gateway. The events that it
+ * streams back are given to whoever shows progress, and its outcomes are put together to the push
+ * object that it would have answered otherwise.
+ */
+#ifndef SLIPWAY_GATEWAY_CLI_PUSH_REMOTE_H
+#define SLIPWAY_GATEWAY_CLI_PUSH_REMOTE_H
+
+#include "gateway/push/archive_push.h"
+
+struct remote_push {
+    const char *url; /* of the gateway */
+    const struct push_order *order;
+    const struct source *archive;
+    uint64_t archive_bytes; /* 0 = not known */
+    const struct progress *progress;
+    struct cancel *cancel;
+};
+
+/* Post the archive to `url`/v1/images. *answer is the push object (owned); ERR_OK also when targets
+ * failed. A refusal by the gateway comes back as the error with the code that the gateway named;
+ * ERR_HOST_UNKNOWN, ERR_CONNECT and their like when it could not be reached. */
+enum errc push_remote(const struct remote_push *push, json_t **answer, struct error *err);
+
+#endif

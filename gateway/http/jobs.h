@@ -1,0 +1,120 @@
+/*
+ * Requests that take time. A job is one such request: a connection of the HTTP server on one side,
+ * a thread that may block on the other, a bounded ring between them for the body. The connection is
+ * suspended whenever it would have to wait, so memory is constant and a slow disk or registry slows
+ * the sender down.
+ *
+ *     HTTP thread: job_start -> job_put... -> job_end -> (suspended) -> job_reply -> job_drop
+ *     own thread:  work.run: job_body ... job_received ... job_answer
+ *
+ * run() pulls as much of the body as it wants; what is left is dropped, so that a client gets its
+ * answer after its last byte. It calls job_answer() once; without it the answer is ERR_INTERNAL.
+ *
+ * How many. Each class has its limit. An archive beyond it is refused at once with ERR_BUSY: its
+ * client tries again. Registry clients do not, so their requests wait their turn, with at most a
+ * ring's worth of their body taken; the number of connections bounds how many.
+ *
+ * Ownership: a job has two references, the connection's and the work's; the last one frees it. The
+ * lock of a job guards its reply; that of the table guards counts, queues and the list. Suspended
+ * connections have no timeout: the job owns the deadline (CLIENT_IDLE_MS) and always comes to an
+ * end, so every suspended connection is resumed.
+ */
+#ifndef SLIPWAY_GATEWAY_HTTP_JOBS_H
+#define SLIPWAY_GATEWAY_HTTP_JOBS_H
+
+#include "base/cancel.h"
+#include "base/stream.h"
+#include "gateway/http/feeder.h"
+#include "gateway/http/reply.h"
+
+/* A body may pause for so long; and while other jobs of its class wait their turn, each time that
+ * much was spent waiting for it, it must have brought CLIENT_PACE_BYTES meanwhile. */
+#define CLIENT_IDLE_MS 60000
+#define CLIENT_PACE_BYTES ((size_t)64 << 10)
+
+enum job_class {
+    JOB_ARCHIVE, /* limits.uploads bodies, limits.pushes jobs; refused beyond */
+    JOB_BLOB,    /* limits.blobs; waits */
+    JOB_PUSH,    /* limits.pushes; waits: manifests and pushes of what is held */
+    JOB_BRIEF,   /* a few; waits: what needs neither a body nor a registry, so that slow clients and
+                    registries keep nobody from it */
+};
+#define JOB_CLASSES 4
+
+struct jobs; /* the table of all of them */
+struct job;
+
+/* Of each at least one. */
+struct jobs_limits {
+    unsigned uploads;
+    unsigned blobs;
+    unsigned pushes;
+};
+
+struct jobs *jobs_new(const struct jobs_limits *limits);
+void jobs_free(struct jobs *jobs); /* when none runs */
+
+/* Refuse new ones from now on (ERR_STOPPING); cancel those that run; wait until none runs and every
+ * connection got its answer. */
+void jobs_close(struct jobs *jobs);
+void jobs_cancel(struct jobs *jobs);
+bool jobs_wait(struct jobs *jobs, int64_t ms);
+bool jobs_closed(struct jobs *jobs);
+
+struct job_work {
+    enum job_class class;
+    void (*run)(struct job *job, void *self);
+    void (*free)(void *self); /* of `self`, after run or when it never ran */
+    void *self;
+};
+
+/* Begin one. work->self is taken on success. ERR_BUSY, ERR_STOPPING. */
+enum errc job_start(struct jobs *jobs, const struct job_work *work, struct feeder feeder,
+                    struct job **out, struct error *err);
+
+/* --- HTTP thread --- */
+
+/* Bytes of the body; returns how many were taken. When that is less than `size`, the connection has
+ * been suspended and the rest must be offered again after it was resumed. */
+size_t job_put(struct job *job, const void *data, size_t size);
+
+/* The body is complete. */
+void job_end(struct job *job);
+
+/* The reply (taken by the caller), true once; when it is not ready yet, false, and the connection
+ * has been suspended until it is. */
+bool job_reply(struct job *job, struct reply *out);
+
+/* The connection is over, for whatever reason; `complete` when its request was. Drops the
+ * connection's reference. */
+void job_drop(struct job *job, bool complete);
+
+/* --- the job's thread --- */
+
+/* The body. ERR_CLIENT_GONE, ERR_CLIENT_STALLED, ERR_STOPPING, or why it was interrupted. */
+struct source job_body(struct job *job);
+uint64_t job_body_bytes(struct job *job); /* that came so far */
+
+/* Wait until the body is there, or as much of it as the ring takes; half a second at most. For who
+ * is about to hold what others want: a small body then keeps nobody waiting for its bytes. */
+void job_gather(struct job *job);
+
+/* No more of the body is wanted; a class with a limit on bodies counts it no more. */
+void job_received(struct job *job);
+
+/* What asks the job to end. */
+struct cancel *job_cancelled(struct job *job);
+
+/* Whom a stream of events makes wait. */
+struct feeder job_feeder(const struct job *job);
+
+/* The reply is taken. With a stream of events the job goes on. */
+void job_answer(struct job *job, struct reply *reply);
+
+/* --- any thread, while the job is known to run --- */
+
+/* Its body ends with this error; false when all of the body is there, which is left alone
+ * (blob_upload_open's `overtaken`). */
+bool job_interrupt(struct job *job, const struct error *why);
+
+#endif

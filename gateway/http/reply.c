@@ -1,0 +1,142 @@
+#include "gateway/http/reply.h"
+
+#include "base/mem.h"
+#include "gateway/api/answer.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RETRY_AFTER_S "5"
+#define MEDIA_JSON "application/json"
+#define MEDIA_NDJSON "application/x-ndjson"
+#define STREAM_BLOCK_BYTES ((size_t)16 << 10)
+
+void reply_header(struct reply *reply, const char *name, const char *format, ...)
+{
+    char *value = NULL;
+    va_list args;
+    assert(reply->header_count < REPLY_HEADERS_MAX);
+    va_start(args, format);
+    int size = vasprintf(&value, format, args);
+    va_end(args);
+    assert(size >= 0);
+    reply->headers[reply->header_count++] = xasprintf("%s: %s", name, value);
+    free(value);
+}
+
+static void drop_body(struct reply *reply)
+{
+    free(reply->text);
+    if (reply->fd >= 0)
+        close(reply->fd);
+    if (reply->stream)
+        event_stream_abandon(reply->stream);
+    reply->text = NULL;
+    reply->fd = -1;
+    reply->stream = NULL;
+}
+
+void reply_json(struct reply *reply, char *text)
+{
+    reply_header(reply, MHD_HTTP_HEADER_CONTENT_TYPE, MEDIA_JSON);
+    reply_bytes(reply, text, strlen(text));
+}
+
+void reply_bytes(struct reply *reply, char *data, size_t size)
+{
+    drop_body(reply);
+    reply->text = data;
+    reply->text_size = size;
+}
+
+void reply_file(struct reply *reply, int fd, uint64_t offset, uint64_t size)
+{
+    drop_body(reply);
+    reply->fd = fd;
+    reply->offset = offset;
+    reply->size = size;
+}
+
+void reply_events(struct reply *reply, struct event_stream *stream)
+{
+    drop_body(reply);
+    reply_header(reply, MHD_HTTP_HEADER_CONTENT_TYPE, MEDIA_NDJSON);
+    reply->stream = stream;
+}
+
+void reply_error(struct reply *reply, const struct error *err)
+{
+    reply_deinit(reply);
+    reply->status = error_http_status(err->code);
+    reply_json(reply, answer_error(err));
+    if (err->code == ERR_BUSY || err->code == ERR_STOPPING)
+        reply_header(reply, MHD_HTTP_HEADER_RETRY_AFTER, RETRY_AFTER_S);
+}
+
+void reply_deinit(struct reply *reply)
+{
+    drop_body(reply);
+    for (size_t i = 0; i < reply->header_count; i++)
+        free(reply->headers[i]);
+    *reply = (struct reply)REPLY_INIT(0);
+}
+
+/* ---- to the wire ---- */
+
+static ssize_t read_stream(void *stream, uint64_t position, char *out, size_t size)
+{
+    (void)position;
+    ssize_t got = event_stream_read(stream, out, size);
+    return got == EVENT_STREAM_END ? MHD_CONTENT_READER_END_OF_STREAM : got;
+}
+
+static void free_stream(void *stream)
+{
+    event_stream_abandon(stream);
+}
+
+/* The response has the body afterwards; without a response the reply still has it. */
+static struct MHD_Response *make_response(struct reply *reply)
+{
+    struct MHD_Response *response;
+    if (reply->stream) {
+        response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES,
+                                                     read_stream, reply->stream, free_stream);
+    } else if (reply->fd >= 0 && reply->size > 0) {
+        response = MHD_create_response_from_fd_at_offset64(reply->size, reply->fd, reply->offset);
+    } else if (reply->text) {
+        response =
+            MHD_create_response_from_buffer(reply->text_size, reply->text, MHD_RESPMEM_MUST_FREE);
+    } else {
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    }
+    if (response) {
+        reply->stream = NULL;
+        reply->fd = -1;
+        reply->text = NULL;
+    }
+    return response;
+}
+
+static void add_header(struct MHD_Response *response, char *line)
+{
+    char *value = strstr(line, ": ");
+    *value = '\0';
+    MHD_add_response_header(response, line, value + 2);
+}
+
+enum MHD_Result reply_send(struct reply *reply, struct MHD_Connection *connection)
+{
+    enum MHD_Result queued = MHD_NO;
+    struct MHD_Response *response = make_response(reply);
+    if (response) {
+        for (size_t i = 0; i < reply->header_count; i++)
+            add_header(response, reply->headers[i]);
+        queued = MHD_queue_response(connection, (unsigned)reply->status, response);
+        MHD_destroy_response(response);
+    }
+    reply_deinit(reply);
+    return queued;
+}

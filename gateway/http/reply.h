@@ -1,0 +1,54 @@
+/*
+ * An answer to a request, as a value: made by whoever works on the request, on any thread; sent by
+ * an HTTP thread. The body is text, a part of a file, a stream of events, or nothing.
+ *
+ * Lifecycle: REPLY_INIT(status), then reply_* in any order, then reply_send() or reply_deinit(),
+ * each of which ends it. For HEAD the body is what GET would send; the server leaves it out.
+ */
+#ifndef SLIPWAY_GATEWAY_HTTP_REPLY_H
+#define SLIPWAY_GATEWAY_HTTP_REPLY_H
+
+#include "gateway/api/event_stream.h"
+
+#include <microhttpd.h>
+
+#define REPLY_HEADERS_MAX 16
+
+struct reply {
+    int status;
+    char *headers[REPLY_HEADERS_MAX]; /* owned, "Name: value" */
+    size_t header_count;
+    char *text; /* owned; NULL: none */
+    size_t text_size;
+    int fd; /* owned; -1: none */
+    uint64_t offset;
+    uint64_t size;
+    struct event_stream *stream; /* the reader's reference; NULL: none */
+};
+
+#define REPLY_INIT(STATUS)                                                                         \
+    {                                                                                              \
+        .status = (STATUS), .fd = -1                                                               \
+    }
+
+/* A header; the value must not be a stranger's unchecked text. Over REPLY_HEADERS_MAX is a
+ * programmer's error. */
+void reply_header(struct reply *reply, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The body. `text` is taken, `fd` and `stream` too. reply_json() sets the Content-Type. */
+void reply_json(struct reply *reply, char *text);
+void reply_bytes(struct reply *reply, char *data, size_t size);
+void reply_file(struct reply *reply, int fd, uint64_t offset, uint64_t size);
+void reply_events(struct reply *reply, struct event_stream *stream);
+
+/* Make it the answer for this error: its status, the OCI error form, Retry-After where it is a
+ * matter of time. What the reply had before is dropped. */
+void reply_error(struct reply *reply, const struct error *err);
+
+void reply_deinit(struct reply *reply);
+
+/* HTTP thread. Ends the reply. */
+enum MHD_Result reply_send(struct reply *reply, struct MHD_Connection *connection);
+
+#endif

@@ -1,0 +1,114 @@
+#include "gateway/http/request.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <string.h>
+
+const char *request_header(const struct request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+enum errc request_length(const struct request *request, bool *known, uint64_t *length,
+                         struct error *err)
+{
+    const char *text = request_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    if (text == NULL) {
+        *known = false;
+        return ERR_OK;
+    }
+    errno = 0;
+    unsigned long long value = strtoull(text, NULL, 10);
+    if (*text == '\0' || text[strspn(text, "0123456789")] != '\0' || errno != 0)
+        return fail(err, ERR_BAD_REQUEST, 0, "Content-Length \"%.40s\" is no length", text);
+    *known = true;
+    *length = value;
+    return ERR_OK;
+}
+
+enum errc request_length_within(const struct request *request, const char *what,
+                                uint64_t limit_bytes, bool *known, uint64_t *length,
+                                struct error *err)
+{
+    if (request_length(request, known, length, err) != ERR_OK)
+        return err->code;
+    if (*known && *length > limit_bytes)
+        return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
+                    "the %s has %llu bytes, the limit is %llu (limits.archive)", what,
+                    (unsigned long long)*length, (unsigned long long)limit_bytes);
+    return ERR_OK;
+}
+
+struct framing {
+    unsigned lengths;
+    unsigned codings;
+    bool strange; /* a coding that the server would take for none */
+};
+
+static enum MHD_Result on_framing(void *self, enum MHD_ValueKind kind, const char *key,
+                                  const char *value)
+{
+    (void)kind;
+    struct framing *framing = self;
+    bool coding = strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
+    framing->lengths += strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+    framing->codings += coding;
+    framing->strange |= coding && (value == NULL || strcasecmp(value, "chunked") != 0);
+    return MHD_YES;
+}
+
+enum errc request_framing(const struct request *request, struct error *err)
+{
+    struct framing framing = {0};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_framing, &framing);
+    if (framing.strange)
+        return fail(err, ERR_BAD_REQUEST, 0, "the only Transfer-Encoding taken is \"chunked\"");
+    if (framing.lengths + framing.codings > 1)
+        return fail(err, ERR_BAD_REQUEST, 0,
+                    "the request says more than once how long its body is (Content-Length, "
+                    "Transfer-Encoding)");
+    return ERR_OK;
+}
+
+/* One element of Accept names the type and does not exclude it. */
+static bool element_names(const char *element, size_t size, const char *type)
+{
+    size_t length = strlen(type);
+    if (size < length || strncasecmp(element, type, length) != 0)
+        return false;
+    autofree char *rest = xstrndup(element + length, size - length);
+    if (strspn(rest, " \t;") == 0 && *rest != '\0')
+        return false;
+    const char *weight = strcasestr(rest, "q=");
+    return weight == NULL || strtod(weight + 2, NULL) > 0;
+}
+
+struct wanted {
+    const char *type;
+    bool named;
+};
+
+static enum MHD_Result on_accept(void *self, enum MHD_ValueKind kind, const char *key,
+                                 const char *value)
+{
+    (void)kind;
+    struct wanted *wanted = self;
+    if (strcasecmp(key, MHD_HTTP_HEADER_ACCEPT) != 0 || value == NULL)
+        return MHD_YES;
+    for (const char *at = value; *at && !wanted->named;) {
+        at += strspn(at, " \t,");
+        size_t size = strcspn(at, ",");
+        wanted->named = element_names(at, size, wanted->type);
+        at += size;
+    }
+    return MHD_YES;
+}
+
+bool request_accepts(const struct request *request, const char *media_type)
+{
+    struct wanted wanted = {.type = media_type};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_accept, &wanted);
+    return wanted.named;
+}

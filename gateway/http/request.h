@@ -1,0 +1,45 @@
+/*
+ * The head of a request as the routes see it. Path and query are the bytes that the client sent,
+ * not decoded by the server, so that an encoded slash can be told from a slash.
+ *
+ * Valid during the call it is given to.
+ */
+#ifndef SLIPWAY_GATEWAY_HTTP_REQUEST_H
+#define SLIPWAY_GATEWAY_HTTP_REQUEST_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+struct MHD_Connection;
+
+struct request {
+    struct MHD_Connection *connection;
+    const char *method;
+    const char *path;  /* without the query */
+    const char *query; /* without "?"; "" when there is none */
+};
+
+/* The first header of this name, NULL when there is none. Borrowed as the request is. */
+const char *request_header(const struct request *request, const char *name);
+
+/* Content-Length: *known false when there is none. ERR_BAD_REQUEST for what is no number. */
+enum errc request_length(const struct request *request, bool *known, uint64_t *length,
+                         struct error *err);
+
+/* The same, and ERR_ARCHIVE_TOO_LARGE when it is over `limit_bytes` (limits.archive); `what` has
+ * that length. */
+enum errc request_length_within(const struct request *request, const char *what,
+                                uint64_t limit_bytes, bool *known, uint64_t *length,
+                                struct error *err);
+
+/* The body has one length, or chunks, never both (RFC 9112, 6.3): what a proxy in front reads in
+ * another way than the HTTP server would make a second request out of a body. ERR_BAD_REQUEST. */
+enum errc request_framing(const struct request *request, struct error *err);
+
+/* The client would take this media type (Accept names it and does not exclude it; RFC
+ * 9110, 12.5.1).
+ * */
+bool request_accepts(const struct request *request, const char *media_type);
+
+#endif

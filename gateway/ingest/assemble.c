@@ -1,0 +1,466 @@
+#include "gateway/ingest/assemble.h"
+
+#include "base/mem.h"
+#include "gateway/ingest/recode.h"
+#include "image/image_config.h"
+#include "image/manifest.h"
+
+#include <assert.h>
+#include <string.h>
+
+static void digest_list_add(struct digest_list *list, const struct digest *digest)
+{
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? list->capacity * 2 : 32;
+        list->items = xrealloc(list->items, list->capacity, sizeof *list->items);
+    }
+    list->items[list->count++] = *digest;
+}
+
+bool digest_list_has(const struct digest_list *list, const struct digest *digest)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (digest_equal(&list->items[i], digest))
+            return true;
+    return false;
+}
+
+static void use_blob(struct assembly *assembly, const struct digest *digest)
+{
+    digest_list_add(&assembly->used, digest);
+}
+
+void assembly_deinit(struct assembly *assembly)
+{
+    free(assembly->used.items);
+    free(assembly->replaced.items);
+    assembly->used = assembly->replaced = (struct digest_list){0};
+}
+
+static int compare_digests(const void *a, const void *b)
+{
+    return digest_compare(a, b);
+}
+
+void assembly_drop_unused(struct assembly *assembly)
+{
+    const struct digest_list *used = &assembly->used;
+    if (used->count > 0)
+        qsort(used->items, used->count, sizeof *used->items, compare_digests);
+    for (size_t i = 0; i < catalog_count(assembly->catalog); i++) {
+        const struct catalog_entry *entry = catalog_at(assembly->catalog, i);
+        if (entry->target == NULL &&
+            (used->count == 0 || !bsearch(&entry->content.digest, used->items, used->count,
+                                          sizeof *used->items, compare_digests)))
+            batch_drop_blob(assembly->batch, &entry->content.digest);
+    }
+}
+
+/* A layer entry as it will be pushed. `diff_id` is what the config says of it, NULL when nobody
+ * does; it is checked where slipway knows the raw bytes. */
+static enum errc check_diff_id(const struct catalog_entry *entry, const struct digest *diff_id,
+                               struct error *err)
+{
+    char want[DIGEST_TEXT_MAX];
+    char have[DIGEST_TEXT_MAX];
+    if (diff_id == NULL || digest_equal(diff_id, &entry->content.diff_id) ||
+        digest_equal(diff_id, &entry->content.raw))
+        return ERR_OK;
+    return fail(err, ERR_DIFFID_MISMATCH, 0,
+                "the uncompressed layer \"%s\" has the digest %s, the config's diffID is %s",
+                entry->name, digest_text(&entry->content.diff_id, have),
+                digest_text(diff_id, want));
+}
+
+static void note_layer(struct assembly *assembly, const struct layer_result *content)
+{
+    if (content->codec == CODEC_NONE)
+        return;
+    struct layer_form form = {.codec = assembly->codec,
+                              .effort = assembly->effort,
+                              .digest = content->digest,
+                              .size = content->size,
+                              .raw_size = content->raw_size};
+    batch_put_layer(assembly->batch, &content->diff_id, &form);
+    if (content->start.algorithm != DIGEST_NONE)
+        batch_put_start(assembly->batch, &content->start, &content->diff_id);
+}
+
+/* ---- manifest.json ---- */
+
+static enum codec codec_of(const struct layer_result *content)
+{
+    if (content->content == CONTENT_ZSTD)
+        return CODEC_ZSTD;
+    return content->content == CONTENT_GZIP ? CODEC_GZIP : content->codec;
+}
+
+static enum codec codec_of_type(const char *type)
+{
+    size_t size = strlen(type);
+    if (size > 4 && strcmp(type + size - 4, "zstd") == 0)
+        return CODEC_ZSTD;
+    return media_type_is_plain_layer(type) ? CODEC_NONE : CODEC_GZIP;
+}
+
+static void set_layer_type(struct descriptor *layer, enum codec codec, bool docker)
+{
+    snprintf(layer->media_type, sizeof layer->media_type, "%s", media_type_of_layer(codec, docker));
+}
+
+static enum errc docker_layer(struct assembly *assembly, const char *name,
+                              const struct digest *diff_id, struct descriptor *out,
+                              struct error *err)
+{
+    const struct catalog_entry *entry = NULL;
+    if (catalog_find(assembly->catalog, name, &entry, err) != ERR_OK)
+        return err->code;
+    if (entry == NULL)
+        return fail(err, ERR_LAYER_MISSING, 0, "layer \"%.200s\" of manifest.json is not there",
+                    name);
+    struct layer_result content = entry->content;
+    bool compressed = content.content == CONTENT_GZIP || content.content == CONTENT_ZSTD;
+    if (!compressed && check_diff_id(entry, diff_id, err) != ERR_OK)
+        return err->code;
+    if (!compressed && content.codec == CODEC_NONE && assembly->codec != CODEC_NONE &&
+        recode_compress(assembly->batch, assembly->codec, assembly->effort, &content, err) !=
+            ERR_OK)
+        return error_wrap(err, "layer \"%.200s\"", name);
+    if (!compressed)
+        note_layer(assembly, &content);
+    use_blob(assembly, &content.digest);
+    *out = (struct descriptor){.digest = content.digest, .size = content.size};
+    set_layer_type(out, codec_of(&content), true);
+    return ERR_OK;
+}
+
+static void build_image_manifest(const struct digest *config, uint64_t config_size,
+                                 struct descriptor *layers, size_t count, bool oci, struct buf *out)
+{
+    struct descriptor descriptor = {.digest = *config, .size = config_size};
+    snprintf(descriptor.media_type, sizeof descriptor.media_type, "%s",
+             oci ? MEDIA_OCI_CONFIG : MEDIA_DOCKER_CONFIG);
+    if (!oci) {
+        manifest_build_schema2(&descriptor, layers, count, out);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        set_layer_type(&layers[i], codec_of_type(layers[i].media_type), false);
+    manifest_build_oci(&descriptor, layers, count, out);
+}
+
+static enum errc put_manifest(struct assembly *assembly, const struct buf *bytes, const char *type,
+                              struct descriptor *out, struct error *err)
+{
+    struct descriptor manifest = {.size = bytes->size};
+    snprintf(manifest.media_type, sizeof manifest.media_type, "%s", type);
+    if (bytes->overflowed || bytes->size > MANIFEST_LIMIT_BYTES)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "the manifest would be over %zu bytes",
+                    MANIFEST_LIMIT_BYTES);
+    if (batch_put_blob(assembly->batch, buf_cstr(bytes), bytes->size, &manifest.digest, err) !=
+        ERR_OK)
+        return err->code;
+    use_blob(assembly, &manifest.digest);
+    *out = manifest;
+    return ERR_OK;
+}
+
+static enum errc check_platform(const struct assembly *assembly, const char *what,
+                                struct image_config *config, struct error *err)
+{
+    char want[PLATFORM_TEXT_MAX];
+    char have[PLATFORM_TEXT_MAX];
+    if (assembly->platform == NULL || platform_matches(assembly->platform, &config->platform))
+        return ERR_OK;
+    fail(err, ERR_PLATFORM_UNKNOWN, 0, "no image for %s: %s is for %s",
+         platform_text(assembly->platform, want), what, platform_text(&config->platform, have));
+    image_config_deinit(config);
+    return err->code;
+}
+
+static enum errc read_config(struct assembly *assembly, const struct catalog_entry *entry,
+                             struct image_config *out, struct error *err)
+{
+    autofree char *data = NULL;
+    size_t size = 0;
+    autofree char *what = xasprintf("config \"%.200s\"", entry->name);
+    if (batch_read_all(assembly->batch, &entry->content.digest, IMAGE_CONFIG_LIMIT_BYTES, what,
+                       &data, &size, err) != ERR_OK)
+        return err->code;
+    use_blob(assembly, &entry->content.digest);
+    if (image_config_parse(data, size, what, out, err) != ERR_OK)
+        return err->code;
+    return check_platform(assembly, what, out, err);
+}
+
+static enum errc docker_layers(struct assembly *assembly, const struct docker_image *image,
+                               const struct image_config *config, struct descriptor *layers,
+                               bool *oci, struct error *err)
+{
+    if (config->diff_id_count != image->layer_count)
+        return fail(err, ERR_CONFIG_INVALID, 0,
+                    "config \"%.200s\" has %zu diff_ids, manifest.json lists %zu layers",
+                    image->config, config->diff_id_count, image->layer_count);
+    for (size_t i = 0; i < image->layer_count; i++) {
+        if (docker_layer(assembly, image->layers[i], &config->diff_ids[i], &layers[i], err) !=
+            ERR_OK)
+            return err->code;
+        /* No registry need take zstd in a schema2 manifest: such an image gets an OCI one. */
+        *oci = *oci || codec_of_type(layers[i].media_type) == CODEC_ZSTD;
+    }
+    return ERR_OK;
+}
+
+enum errc assemble_docker_image(struct assembly *assembly, const struct docker_image *image,
+                                struct descriptor *manifest, struct digest *config_digest,
+                                struct error *err)
+{
+    const struct catalog_entry *entry = NULL;
+    if (catalog_find(assembly->catalog, image->config, &entry, err) != ERR_OK)
+        return err->code;
+    if (entry == NULL)
+        return fail(err, ERR_CONFIG_MISSING, 0, "config \"%.200s\" of manifest.json is not there",
+                    image->config);
+    struct image_config config;
+    if (read_config(assembly, entry, &config, err) != ERR_OK)
+        return err->code;
+    struct descriptor *layers = xcalloc(image->layer_count, sizeof *layers);
+    bool oci = false;
+    enum errc rc = docker_layers(assembly, image, &config, layers, &oci, err);
+    if (rc == ERR_OK) {
+        autobuf struct buf bytes = BUF_INIT(2 * MANIFEST_LIMIT_BYTES);
+        build_image_manifest(&entry->content.digest, entry->content.size, layers,
+                             image->layer_count, oci, &bytes);
+        rc = put_manifest(assembly, &bytes, oci ? MEDIA_OCI_MANIFEST : MEDIA_DOCKER_MANIFEST,
+                          manifest, err);
+    }
+    if (rc == ERR_OK)
+        *config_digest = entry->content.digest;
+    free(layers);
+    image_config_deinit(&config);
+    return rc;
+}
+
+/* ---- index.json ---- */
+
+static enum errc find_blob(struct assembly *assembly, const struct descriptor *descriptor,
+                           enum errc missing, const char *what, const struct catalog_entry **out,
+                           struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    const struct catalog_entry *entry = NULL;
+    if (catalog_find_blob(assembly->catalog, &descriptor->digest, &entry, err) != ERR_OK)
+        return err->code;
+    digest_text(&descriptor->digest, text);
+    if (entry == NULL)
+        return fail(err, missing, 0, "%s %s is not in the archive", what, text);
+    if (entry->content.raw_size != descriptor->size)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "%s %s has %llu bytes, its descriptor says %llu",
+                    what, text, (unsigned long long)entry->content.raw_size,
+                    (unsigned long long)descriptor->size);
+    *out = entry;
+    return ERR_OK;
+}
+
+/* One layer of an OCI image, in place. *changed is set when it is not pushed as it came. */
+static enum errc oci_layer(struct assembly *assembly, struct descriptor *layer,
+                           const struct digest *diff_id, bool *changed, struct error *err)
+{
+    const struct catalog_entry *entry = NULL;
+    if (layer->foreign)
+        return ERR_OK;
+    if (find_blob(assembly, layer, ERR_LAYER_MISSING, "layer", &entry, err) != ERR_OK)
+        return err->code;
+    struct layer_result content = entry->content;
+    bool plain = media_type_is_plain_layer(layer->media_type);
+    if (plain && content.content == CONTENT_TAR && !assembly->verbatim &&
+        check_diff_id(entry, diff_id, err) != ERR_OK)
+        return err->code;
+    if (plain && content.codec != CODEC_NONE && !assembly->verbatim) {
+        note_layer(assembly, &content);
+        layer->digest = content.digest;
+        layer->size = content.size;
+        set_layer_type(layer, content.codec, strcmp(layer->media_type, MEDIA_DOCKER_LAYER) == 0);
+        *changed = true;
+    } else if (content.codec != CODEC_NONE) {
+        /* It looked like a layer when it passed, but its manifest wants it as it was. */
+        if (recode_restore(assembly->batch, &content, err) != ERR_OK)
+            return error_wrap(err, "blob \"%s\"", entry->name);
+    }
+    use_blob(assembly, &content.digest);
+    return ERR_OK;
+}
+
+static enum errc oci_config(struct assembly *assembly, const struct manifest *manifest,
+                            struct image_config *out, struct digest *digest, struct error *err)
+{
+    const struct catalog_entry *entry = NULL;
+    if (find_blob(assembly, &manifest->config, ERR_CONFIG_MISSING, "config", &entry, err) != ERR_OK)
+        return err->code;
+    *digest = entry->content.raw;
+    if (media_type_is_image_config(manifest->config.media_type) && !assembly->verbatim) {
+        if (read_config(assembly, entry, out, err) != ERR_OK)
+            return err->code;
+        if (out->diff_id_count != manifest->layer_count) {
+            fail(err, ERR_CONFIG_INVALID, 0,
+                 "config \"%s\" has %zu diff_ids, its manifest %zu layers", entry->name,
+                 out->diff_id_count, manifest->layer_count);
+            image_config_deinit(out);
+            return err->code;
+        }
+        return ERR_OK;
+    }
+    struct layer_result content = entry->content;
+    if (content.codec != CODEC_NONE && recode_restore(assembly->batch, &content, err) != ERR_OK)
+        return err->code;
+    use_blob(assembly, &content.digest);
+    return ERR_OK;
+}
+
+/* schema2 as slipway writes it has no way to say where else a layer can be had. */
+static bool has_foreign(const struct manifest *manifest)
+{
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        if (manifest->layers[i].foreign)
+            return true;
+    return false;
+}
+
+/* New bytes for an image whose layers were compressed. */
+static enum errc rebuild_image(struct assembly *assembly, const char *data, size_t size,
+                               struct manifest *manifest, struct descriptor *out, struct error *err)
+{
+    autobuf struct buf bytes = BUF_INIT(2 * MANIFEST_LIMIT_BYTES);
+    if (!assembly->schema2 || assembly->enclosing > 0 || has_foreign(manifest)) {
+        if (manifest_replace_layers(data, size, manifest->layers, manifest->layer_count, &bytes,
+                                    err) != ERR_OK)
+            return err->code;
+        return put_manifest(assembly, &bytes, manifest->media_type, out, err);
+    }
+    bool oci = false;
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        oci = oci || codec_of_type(manifest->layers[i].media_type) == CODEC_ZSTD;
+    for (size_t i = 0; !oci && i < manifest->layer_count; i++)
+        set_layer_type(&manifest->layers[i], codec_of_type(manifest->layers[i].media_type), true);
+    build_image_manifest(&manifest->config.digest, manifest->config.size, manifest->layers,
+                         manifest->layer_count, oci, &bytes);
+    return put_manifest(assembly, &bytes, oci ? MEDIA_OCI_MANIFEST : MEDIA_DOCKER_MANIFEST, out,
+                        err);
+}
+
+static enum errc oci_image(struct assembly *assembly, const char *data, size_t size,
+                           struct manifest *manifest, struct descriptor *out,
+                           struct digest *config_digest, struct error *err)
+{
+    struct image_config config = {0};
+    struct digest digest;
+    if (oci_config(assembly, manifest, &config, &digest, err) != ERR_OK)
+        return err->code;
+    bool changed = false;
+    enum errc rc = ERR_OK;
+    for (size_t i = 0; rc == ERR_OK && i < manifest->layer_count; i++)
+        rc = oci_layer(assembly, &manifest->layers[i], config.diff_ids ? &config.diff_ids[i] : NULL,
+                       &changed, err);
+    if (rc == ERR_OK && changed)
+        rc = rebuild_image(assembly, data, size, manifest, out, err);
+    if (rc == ERR_OK)
+        *config_digest = digest;
+    image_config_deinit(&config);
+    return rc;
+}
+
+static enum errc oci_node(struct assembly *assembly, const struct descriptor *root, unsigned depth,
+                          struct descriptor *out, struct digest *config, struct error *err);
+
+static enum errc oci_member(struct assembly *assembly, const struct manifest *index, unsigned depth,
+                            struct descriptor *out, struct digest *config, struct error *err)
+{
+    autobuf struct buf have = BUF_INIT(512);
+    char text[PLATFORM_TEXT_MAX];
+    for (size_t i = 0; i < index->child_count; i++) {
+        const struct descriptor *child = &index->children[i];
+        if (platform_matches(assembly->platform, &child->platform)) {
+            assembly->platform = NULL;
+            return oci_node(assembly, child, depth + 1, out, config, err);
+        }
+        if (child->platform.os[0])
+            buf_format(&have, "%s%s", have.size ? ", " : "", platform_text(&child->platform, text));
+    }
+    return fail(err, ERR_PLATFORM_UNKNOWN, 0, "the index has no image for %s; it has: %s",
+                platform_text(assembly->platform, text),
+                have.size ? buf_cstr(&have) : "none with a platform");
+}
+
+static enum errc oci_index(struct assembly *assembly, const char *data, size_t size,
+                           struct manifest *index, unsigned depth, struct descriptor *out,
+                           struct error *err)
+{
+    bool changed = false;
+    assembly->enclosing++;
+    for (size_t i = 0; i < index->child_count; i++) {
+        struct descriptor *child = &index->children[i];
+        struct digest config = {0};
+        struct descriptor pushed = *child;
+        if (oci_node(assembly, child, depth + 1, &pushed, &config, err) != ERR_OK)
+            return err->code;
+        if (!digest_equal(&pushed.digest, &child->digest)) {
+            child->digest = pushed.digest;
+            child->size = pushed.size;
+            changed = true;
+        }
+    }
+    assembly->enclosing--;
+    if (!changed)
+        return ERR_OK;
+    autobuf struct buf bytes = BUF_INIT(2 * MANIFEST_LIMIT_BYTES);
+    if (manifest_replace_children(data, size, index->children, index->child_count, &bytes, err) !=
+        ERR_OK)
+        return err->code;
+    return put_manifest(assembly, &bytes, index->media_type, out, err);
+}
+
+/* A manifest or index and everything below it. `out` is what is pushed for it. */
+static enum errc oci_node(struct assembly *assembly, const struct descriptor *root, unsigned depth,
+                          struct descriptor *out, struct digest *config, struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    autofree char *what = xasprintf("manifest %s", digest_text(&root->digest, text));
+    if (depth > INDEX_DEPTH_MAX)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "%s: indexes are nested more than %d deep", what,
+                    INDEX_DEPTH_MAX);
+    if (assembly->members++ == INDEX_MEMBERS_MAX)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "%s: the index has more than %d members", what,
+                    INDEX_MEMBERS_MAX);
+    const struct catalog_entry *entry = NULL;
+    if (find_blob(assembly, root, ERR_BLOB_MISSING, "manifest", &entry, err) != ERR_OK)
+        return err->code;
+    autofree char *data = NULL;
+    size_t size = 0;
+    struct manifest manifest;
+    if (batch_read_all(assembly->batch, &entry->content.digest, MANIFEST_LIMIT_BYTES, what, &data,
+                       &size, err) != ERR_OK ||
+        manifest_parse(data, size, root->media_type, what, &manifest, err) != ERR_OK)
+        return err->code;
+    *out = *root;
+    snprintf(out->media_type, sizeof out->media_type, "%s", manifest.media_type);
+    bool one_member = manifest.kind == MANIFEST_INDEX && assembly->platform;
+    enum errc rc;
+    if (manifest.kind == MANIFEST_IMAGE)
+        rc = oci_image(assembly, data, size, &manifest, out, config, err);
+    else if (one_member)
+        rc = oci_member(assembly, &manifest, depth, out, config, err);
+    else
+        rc = oci_index(assembly, data, size, &manifest, depth, out, err);
+    if (rc == ERR_OK && digest_equal(&out->digest, &entry->content.digest))
+        use_blob(assembly, &entry->content.digest);
+    else if (rc == ERR_OK && !one_member)
+        digest_list_add(&assembly->replaced, &root->digest);
+    manifest_deinit(&manifest);
+    return rc;
+}
+
+enum errc assemble_oci_image(struct assembly *assembly, const struct descriptor *root,
+                             struct descriptor *manifest, struct digest *config, struct error *err)
+{
+    return oci_node(assembly, root, 0, manifest, config, err);
+}

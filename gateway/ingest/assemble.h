@@ -1,0 +1,47 @@
+/*
+ * Making one image of an archive pushable: the half of gateway/ingest/image_choice.h that works on
+ * a choice already made.
+ */
+#ifndef SLIPWAY_GATEWAY_INGEST_ASSEMBLE_H
+#define SLIPWAY_GATEWAY_INGEST_ASSEMBLE_H
+
+#include "gateway/ingest/image_choice.h"
+#include "image/docker_archive.h"
+
+struct digest_list {
+    struct digest *items; /* owned */
+    size_t count;
+    size_t capacity;
+};
+bool digest_list_has(const struct digest_list *list, const struct digest *digest);
+
+struct assembly {
+    const struct catalog *catalog;   /* borrowed */
+    struct batch *batch;             /* borrowed */
+    bool schema2;                    /* a new manifest for an image is schema2 */
+    const struct platform *platform; /* the one wished for, until it was found; NULL = any */
+    enum codec codec;                /* of layers that came uncompressed */
+    enum effort effort;
+    unsigned members;            /* manifests and indexes looked at, repetitions too */
+    unsigned enclosing;          /* indexes that are pushed around the manifest at hand */
+    bool verbatim;               /* no layer is compressed: bytes as they came */
+    struct digest_list used;     /* blobs of the batch that the image needs */
+    struct digest_list replaced; /* manifests that got new bytes, by their old digest */
+};
+
+void assembly_deinit(struct assembly *assembly);
+
+/* From manifest.json: `image` with its config and layers. */
+enum errc assemble_docker_image(struct assembly *assembly, const struct docker_image *image,
+                                struct descriptor *manifest, struct digest *config,
+                                struct error *err);
+
+/* From an OCI layout: the manifest or index `root` and all it refers to; with a platform wished
+ * for, the one member of the index that matches. */
+enum errc assemble_oci_image(struct assembly *assembly, const struct descriptor *root,
+                             struct descriptor *manifest, struct digest *config, struct error *err);
+
+/* Drop from the batch what was stored for catalog entries that the image does not need. */
+void assembly_drop_unused(struct assembly *assembly);
+
+#endif

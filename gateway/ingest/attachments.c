@@ -1,0 +1,217 @@
+#include "gateway/ingest/attachments.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "image/manifest.h"
+
+#include <string.h>
+
+#define SHA256_HEX 64
+
+/* --- names --- */
+
+/* "sha256-HEX" at the beginning of a tag; *rest is what follows it. */
+static bool tag_names_digest(const char *tag, struct digest *out, const char **rest)
+{
+    static const char prefix[] = "sha256-";
+    struct error ignored = ERROR_INIT;
+    char hex[SHA256_HEX + 1];
+    if (strncmp(tag, prefix, strlen(prefix)) != 0 || strlen(tag) < strlen(prefix) + SHA256_HEX)
+        return false;
+    tag += strlen(prefix);
+    memcpy(hex, tag, SHA256_HEX);
+    hex[SHA256_HEX] = '\0';
+    *rest = tag + SHA256_HEX;
+    return digest_parse_parts("sha256", hex, out, &ignored) == ERR_OK;
+}
+
+static bool is_cosign_name(const struct layout_entry *entry, struct digest *subject)
+{
+    const char *rest = "";
+    return entry->named && tag_names_digest(entry->name.reference.tag, subject, &rest) &&
+           (strcmp(rest, ".sig") == 0 || strcmp(rest, ".att") == 0 || strcmp(rest, ".sbom") == 0);
+}
+
+static bool is_list_name(const struct layout_entry *entry)
+{
+    struct digest subject;
+    const char *rest = "";
+    return entry->named && tag_names_digest(entry->name.reference.tag, &subject, &rest) &&
+           rest[0] == '\0';
+}
+
+/* --- looking through a layout --- */
+
+struct search {
+    const struct catalog *catalog;
+    struct batch *batch;
+    struct attachments *found;
+};
+
+static bool read_manifest(const struct search *search, const struct descriptor *descriptor,
+                          struct manifest *out)
+{
+    struct error ignored = ERROR_INIT;
+    const struct catalog_entry *entry = NULL;
+    autofree char *data = NULL;
+    size_t size = 0;
+    return catalog_find_blob(search->catalog, &descriptor->digest, &entry, &ignored) == ERR_OK &&
+           entry != NULL &&
+           batch_read_all(search->batch, &entry->content.digest, MANIFEST_LIMIT_BYTES, "manifest",
+                          &data, &size, &ignored) == ERR_OK &&
+           manifest_parse(data, size, descriptor->media_type, "manifest", out, &ignored) == ERR_OK;
+}
+
+static struct attachment *find(const struct attachments *attachments, const struct digest *digest)
+{
+    for (size_t i = 0; i < attachments->count; i++)
+        if (digest_equal(&attachments->items[i].manifest.digest, digest))
+            return &attachments->items[i];
+    return NULL;
+}
+
+static void add(struct attachments *attachments, const struct descriptor *manifest,
+                const struct digest *subject, const char *tag)
+{
+    if (find(attachments, &manifest->digest))
+        return;
+    attachments->items =
+        xrealloc(attachments->items, attachments->count + 1, sizeof *attachments->items);
+    struct attachment *item = &attachments->items[attachments->count++];
+    *item = (struct attachment){.manifest = *manifest, .subject = *subject};
+    snprintf(item->tag, sizeof item->tag, "%s", tag);
+}
+
+static void add_members(struct attachments *attachments, const struct manifest *index)
+{
+    attachments->members =
+        xrealloc(attachments->members, attachments->member_count + index->child_count + 1,
+                 sizeof *attachments->members);
+    for (size_t i = 0; i < index->child_count; i++)
+        attachments->members[attachments->member_count++] = index->children[i].digest;
+}
+
+static void add_list(const struct search *search, const struct manifest *list)
+{
+    for (size_t i = 0; i < list->child_count; i++) {
+        struct manifest manifest = {0};
+        if (!read_manifest(search, &list->children[i], &manifest))
+            continue;
+        if (manifest.has_subject)
+            add(search->found, &list->children[i], &manifest.subject.digest, "");
+        manifest_deinit(&manifest);
+    }
+}
+
+static void look_at(const struct search *search, const struct layout_entry *entry)
+{
+    struct digest subject;
+    struct manifest manifest = {0};
+    if (!read_manifest(search, &entry->descriptor, &manifest))
+        return;
+    bool index = manifest.kind == MANIFEST_INDEX;
+    if (manifest.has_subject)
+        add(search->found, &entry->descriptor, &manifest.subject.digest, "");
+    else if (is_cosign_name(entry, &subject))
+        add(search->found, &entry->descriptor, &subject, entry->name.reference.tag);
+    else if (index && is_list_name(entry))
+        add_list(search, &manifest);
+    else if (index)
+        add_members(search->found, &manifest);
+    manifest_deinit(&manifest);
+}
+
+void attachments_find(const struct catalog *catalog, struct batch *batch,
+                      const struct oci_layout *layout, struct attachments *out)
+{
+    const struct search search = {.catalog = catalog, .batch = batch, .found = out};
+    *out = (struct attachments){0};
+    if (layout->count < 2) /* there is nothing for it to belong to */
+        return;
+    for (size_t i = 0; i < layout->count; i++)
+        look_at(&search, &layout->entries[i]);
+}
+
+void attachments_deinit(struct attachments *attachments)
+{
+    free(attachments->items);
+    free(attachments->members);
+    *attachments = (struct attachments){0};
+}
+
+bool attachments_include(const struct attachments *attachments, const struct layout_entry *entry)
+{
+    bool index = media_type_is_index(entry->descriptor.media_type);
+    if (find(attachments, &entry->descriptor.digest) || (index && is_list_name(entry)))
+        return true;
+    for (size_t i = 0; !entry->named && i < attachments->member_count; i++)
+        if (digest_equal(&attachments->members[i], &entry->descriptor.digest))
+            return true;
+    return false;
+}
+
+/* --- taking what belongs to the chosen image --- */
+
+/* An archive may list more than was saved; the image itself is whole. */
+static bool only_incomplete(enum errc code)
+{
+    return code == ERR_BLOB_MISSING || code == ERR_LAYER_MISSING || code == ERR_CONFIG_MISSING;
+}
+
+static enum errc take(struct attachment *item, struct assembly *assembly, struct push_referrer *out,
+                      size_t *count, struct error *err)
+{
+    struct digest config;
+    struct push_referrer *referrer = &out[*count];
+    item->taken = true;
+    if (assemble_oci_image(assembly, &item->manifest, &referrer->manifest, &config, err) ==
+        ERR_OK) {
+        memcpy(referrer->tag, item->tag, sizeof referrer->tag);
+        ++*count;
+        return ERR_OK;
+    }
+    if (!only_incomplete(err->code))
+        return error_wrap(err, "referrer");
+    log_warn("a referrer is left out: %s", err->text);
+    error_clear(err);
+    return ERR_OK;
+}
+
+static void log_left_behind(const struct attachments *attachments, const struct assembly *assembly)
+{
+    char text[DIGEST_TEXT_MAX];
+    char subject[DIGEST_TEXT_MAX];
+    for (size_t i = 0; i < attachments->count; i++) {
+        const struct attachment *item = &attachments->items[i];
+        if (!item->taken && digest_list_has(&assembly->replaced, &item->subject))
+            log_warn("referrer %s is left out: %s, which it refers to, has a new digest because "
+                     "layers were compressed",
+                     digest_text(&item->manifest.digest, text),
+                     digest_text(&item->subject, subject));
+    }
+}
+
+enum errc attachments_assemble(struct attachments *attachments, struct assembly *assembly,
+                               struct push_referrer **out, size_t *count, struct error *err)
+{
+    autofree struct push_referrer *referrers = xcalloc(attachments->count, sizeof *referrers);
+    size_t taken = 0;
+    assembly->verbatim = true;
+    assembly->platform = NULL;
+    for (size_t depth = 0, before = SIZE_MAX; depth < ATTACHMENT_DEPTH_MAX && before != taken;
+         depth++) {
+        before = taken;
+        for (size_t i = 0; i < attachments->count; i++) {
+            struct attachment *item = &attachments->items[i];
+            if (item->taken || digest_list_has(&assembly->used, &item->manifest.digest) ||
+                !digest_list_has(&assembly->used, &item->subject))
+                continue;
+            if (take(item, assembly, referrers, &taken, err) != ERR_OK)
+                return err->code;
+        }
+    }
+    log_left_behind(attachments, assembly);
+    *out = mem_take(&referrers);
+    *count = taken;
+    return ERR_OK;
+}

@@ -1,0 +1,54 @@
+/*
+ * What an OCI layout lists beside its images because it belongs to them: signatures, attestations,
+ * bills of materials.
+ *
+ * An entry of index.json belongs to an image when
+ * - its manifest has a `subject` (image-spec, manifest.md);
+ * - its name is cosign's: "sha256-HEX.sig", ".att" or ".sbom"; it keeps that tag;
+ * - its name is "sha256-HEX" and it is an index: the list of referrers of a registry without the
+ *   referrers API, as tools copy it into layouts. Its members belong; the list itself is not
+ *   pushed, as it is the registry's or made again (upstream/push/referrers.h).
+ * An entry without a name that is a member of a listed index is no image of its own either: some
+ * tools list every manifest.
+ */
+#ifndef SLIPWAY_GATEWAY_INGEST_ATTACHMENTS_H
+#define SLIPWAY_GATEWAY_INGEST_ATTACHMENTS_H
+
+#include "gateway/ingest/assemble.h"
+#include "image/oci_layout.h"
+#include "upstream/push/push.h"
+
+#define ATTACHMENT_DEPTH_MAX 8 /* signatures of signatures */
+
+struct attachment {
+    struct descriptor manifest;
+    struct digest subject;
+    char tag[REFERENCE_TAG_MAX + 1]; /* "" = under its digest */
+    bool taken;
+};
+
+struct attachments {
+    struct attachment *items; /* owned; no digest comes twice */
+    size_t count;
+    struct digest *members; /* owned; of the indexes that are listed */
+    size_t member_count;
+};
+
+/* Look through a layout. What cannot be read belongs to nothing: it is for the choice to say so. */
+void attachments_find(const struct catalog *catalog, struct batch *batch,
+                      const struct oci_layout *layout, struct attachments *out);
+void attachments_deinit(struct attachments *attachments);
+
+/* Is this entry no image of its own? */
+bool attachments_include(const struct attachments *attachments, const struct layout_entry *entry);
+
+/*
+ * Assemble what belongs to the image that `assembly` has assembled, or to something that does,
+ * byte for byte: *out (owned, subjects first) is what is pushed with it. Left out with a line in
+ * the log: what belongs to a manifest that got new bytes, and what the archive has only in part.
+ * Other errors are those of assemble_oci_image().
+ */
+enum errc attachments_assemble(struct attachments *attachments, struct assembly *assembly,
+                               struct push_referrer **out, size_t *count, struct error *err);
+
+#endif

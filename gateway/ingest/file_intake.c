@@ -1,0 +1,213 @@
+#include "gateway/ingest/file_intake.h"
+
+#include "base/mem.h"
+#include "gateway/ingest/recode.h"
+#include "store/layers.h"
+
+#include <string.h>
+
+struct file_intake {
+    struct file_intake_options options;
+    struct batch *batch;
+    struct layer_pipeline *compress; /* tars are compressed */
+    struct layer_pipeline *hash;     /* bytes as they are, for layers that are held already */
+    uint8_t *start;                  /* LAYER_START_BYTES: what the file at hand begins with */
+    size_t start_size;
+};
+
+/* The file at hand, as far as it is known before its end. */
+struct file {
+    struct source source;
+    const uint8_t *rest; /* pulled, but not part of the start */
+    size_t rest_size;
+    enum digest_algorithm algorithm;
+    bool tar;
+    bool held;    /* its promise says which layer it is, and `form` of that is held */
+    bool guessed; /* it begins as the layer `diff_id`, and `form` of that is held */
+    struct digest diff_id;
+    struct layer_form form;
+};
+
+struct file_intake *file_intake_new(const struct file_intake_options *options, struct batch *batch)
+{
+    struct file_intake *intake = xcalloc(1, sizeof *intake);
+    intake->options = *options;
+    intake->batch = batch;
+    intake->compress = layer_pipeline_new(options->codecs, options->codec, options->effort);
+    intake->hash = layer_pipeline_new(options->codecs, CODEC_NONE, EFFORT_FAST);
+    intake->start = xmalloc(LAYER_START_BYTES);
+    return intake;
+}
+
+void file_intake_free(struct file_intake *intake)
+{
+    if (intake == NULL)
+        return;
+    layer_pipeline_free(intake->compress);
+    layer_pipeline_free(intake->hash);
+    free(intake->start);
+    free(intake);
+}
+
+enum effort file_intake_effort(enum codec codec, enum effort effort)
+{
+    return codec == CODEC_NONE ? EFFORT_AS_CAME : effort;
+}
+
+static enum errc nowhere(void *self, const void *data, size_t size, struct error *err)
+{
+    (void)self;
+    (void)data;
+    (void)size;
+    (void)err;
+    return ERR_OK;
+}
+
+/* The file from its beginning, of which read_start() has taken a part already. */
+static enum errc read_file(struct file_intake *intake, struct file *file,
+                           struct layer_pipeline *pipeline, struct layer_result *out,
+                           struct error *err)
+{
+    if (intake->start_size > 0 &&
+        layer_pipeline_write(pipeline, intake->start, intake->start_size, err) != ERR_OK)
+        return err->code;
+    for (;;) {
+        if (file->rest_size > 0 &&
+            layer_pipeline_write(pipeline, file->rest, file->rest_size, err) != ERR_OK)
+            return err->code;
+        if (source_pull(&file->source, &file->rest, &file->rest_size, err) != ERR_OK)
+            return err->code;
+        if (file->rest_size == 0)
+            return layer_pipeline_finish(pipeline, out, err);
+    }
+}
+
+/* Until there is enough to know the file again by. */
+static enum errc read_start(struct file_intake *intake, struct file *file, struct error *err)
+{
+    intake->start_size = 0;
+    while (intake->start_size < LAYER_START_BYTES) {
+        if (source_pull(&file->source, &file->rest, &file->rest_size, err) != ERR_OK)
+            return err->code;
+        if (file->rest_size == 0)
+            return ERR_OK;
+        size_t room = LAYER_START_BYTES - intake->start_size;
+        size_t n = file->rest_size < room ? file->rest_size : room;
+        memcpy(intake->start + intake->start_size, file->rest, n);
+        intake->start_size += n;
+        file->rest += n;
+        file->rest_size -= n;
+    }
+    return ERR_OK;
+}
+
+static enum errc store_file(struct file_intake *intake, struct file *file, struct layer_result *out,
+                            struct error *err)
+{
+    struct blob_writer *writer = NULL;
+    if (blob_writer_open(intake->batch, &writer, err) != ERR_OK)
+        return err->code;
+    layer_pipeline_begin(intake->compress, file->algorithm, blob_writer_sink(writer));
+    if (read_file(intake, file, intake->compress, out, err) != ERR_OK) {
+        layer_pipeline_abort(intake->compress);
+        blob_writer_abort(writer);
+        return err->code;
+    }
+    return blob_writer_commit(writer, &out->digest, err);
+}
+
+static enum errc use_form(struct file_intake *intake, const struct layer_form *form,
+                          struct layer_result *out, struct error *err)
+{
+    if (batch_hold_blob(intake->batch, &form->digest, err) != ERR_OK)
+        return err->code;
+    out->codec = form->codec;
+    out->digest = form->digest;
+    out->size = form->size;
+    return ERR_OK;
+}
+
+/* A layer of which the wanted form is held: only its digest is of interest. */
+static enum errc verify_file(struct file_intake *intake, struct file *file,
+                             struct layer_result *out, struct error *err)
+{
+    layer_pipeline_begin(intake->hash, file->algorithm, (struct sink){.write = nowhere});
+    if (read_file(intake, file, intake->hash, out, err) != ERR_OK) {
+        layer_pipeline_abort(intake->hash);
+        return err->code;
+    }
+    return use_form(intake, &file->form, out, err);
+}
+
+/* A layer of which the wanted form is held, if it goes on as it began: its bytes are put aside
+ * until that is known, and compressed from there when it did not. */
+static enum errc guess_file(struct file_intake *intake, struct file *file, struct layer_result *out,
+                            struct error *err)
+{
+    const struct file_intake_options *options = &intake->options;
+    struct blob_writer *writer = NULL;
+    if (blob_writer_open(intake->batch, &writer, err) != ERR_OK)
+        return err->code;
+    layer_pipeline_begin(intake->hash, file->algorithm, blob_writer_sink(writer));
+    if (read_file(intake, file, intake->hash, out, err) != ERR_OK) {
+        layer_pipeline_abort(intake->hash);
+        blob_writer_abort(writer);
+        return err->code;
+    }
+    if (digest_equal(&out->diff_id, &file->diff_id)) {
+        blob_writer_abort(writer);
+        return use_form(intake, &file->form, out, err);
+    }
+    struct digest aside = out->digest;
+    if (blob_writer_commit(writer, &aside, err) != ERR_OK ||
+        recode_compress(intake->batch, options->codec, options->effort, out, err) != ERR_OK)
+        return err->code;
+    batch_drop_blob(intake->batch, &aside);
+    return ERR_OK;
+}
+
+/* What is known of the file before its end. */
+static enum errc look_up(struct file_intake *intake, const struct file_promise *promise,
+                         struct file *file, struct error *err)
+{
+    const struct file_intake_options *options = &intake->options;
+    enum effort effort = file_intake_effort(options->codec, options->effort);
+    file->tar = content_of(intake->start, intake->start_size) == CONTENT_TAR;
+    if (!file->tar)
+        return ERR_OK;
+    if (promise->digest.algorithm != DIGEST_NONE &&
+        layer_find(options->store, &promise->digest, options->codec, effort, &file->held,
+                   &file->form, err) != ERR_OK)
+        return err->code;
+    if (options->codec == CODEC_NONE || promise->size == FILE_SIZE_UNKNOWN ||
+        promise->digest.algorithm == DIGEST_SHA256)
+        return ERR_OK;
+    struct digest start = layer_start(intake->start, intake->start_size, promise->size);
+    return layer_find_by_start(options->store, &start, options->codec, effort, &file->guessed,
+                               &file->diff_id, &file->form, err);
+}
+
+enum errc file_intake_take(struct file_intake *intake, struct source source,
+                           const struct file_promise *promise, struct layer_result *out,
+                           struct error *err)
+{
+    struct layer_result result = {.content = CONTENT_EMPTY};
+    struct file file = {.source = source, .algorithm = promise->digest.algorithm};
+    if (file.algorithm == DIGEST_NONE)
+        file.algorithm = DIGEST_SHA256;
+    if (read_start(intake, &file, err) != ERR_OK || look_up(intake, promise, &file, err) != ERR_OK)
+        return err->code;
+    enum errc rc;
+    if (file.held)
+        rc = verify_file(intake, &file, &result, err);
+    else if (file.guessed)
+        rc = guess_file(intake, &file, &result, err);
+    else
+        rc = store_file(intake, &file, &result, err);
+    if (rc != ERR_OK)
+        return rc;
+    if (file.tar && intake->options.codec != CODEC_NONE)
+        result.start = layer_start(intake->start, intake->start_size, result.raw_size);
+    *out = result;
+    return ERR_OK;
+}

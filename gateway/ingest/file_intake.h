@@ -1,0 +1,49 @@
+/*
+ * One file on its way into the store: a file of an archive (gateway/ingest/ingest.h), or a layer by
+ * itself (gateway/ingest/layer_intake.h). A tar is compressed, everything else kept as it is
+ * (image/layer.h).
+ *
+ * A layer that the store holds already in the form it would be given is hashed, not compressed
+ * again: it is known by the diffID that it was promised to have, or by what it begins with; then
+ * its bytes are put aside until its end shows whether it is that layer.
+ *
+ * Memory: LAYER_START_BYTES beside the pipeline's. Used by one thread at a time, for one file after
+ * another.
+ */
+#ifndef SLIPWAY_GATEWAY_INGEST_FILE_INTAKE_H
+#define SLIPWAY_GATEWAY_INGEST_FILE_INTAKE_H
+
+#include "base/pool.h"
+#include "image/layer.h"
+#include "store/batch.h"
+
+struct file_intake_options {
+    struct store *store;
+    struct pool *codecs;
+    enum codec codec; /* what a tar is given */
+    enum effort effort;
+};
+
+struct file_intake;
+/* All is borrowed until file_intake_free. */
+struct file_intake *file_intake_new(const struct file_intake_options *options, struct batch *batch);
+void file_intake_free(struct file_intake *intake);
+
+#define FILE_SIZE_UNKNOWN UINT64_MAX
+
+struct file_promise {
+    struct digest digest; /* what the file says of itself; DIGEST_NONE when it says nothing. Also
+                             the algorithm of layer_result.raw, SHA-256 without */
+    uint64_t size;        /* bytes, or FILE_SIZE_UNKNOWN: then it is not known by its beginning */
+};
+
+/* Pull the file to its end. Whether it kept its promise is for the caller to see. Errors: the
+ * source's, the batch's. */
+enum errc file_intake_take(struct file_intake *intake, struct source source,
+                           const struct file_promise *promise, struct layer_result *out,
+                           struct error *err);
+
+/* The layer record's effort for a tar that was given this: one that stays a tar has none. */
+enum effort file_intake_effort(enum codec codec, enum effort effort);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * Taking an archive in: read once as a stream, every file stored as it passes, its name and digests
+ * entered in a catalog. What the files mean is decided afterwards (gateway/ingest/image_choice.h),
+ * because an archive may name its parts before or after it describes them.
+ *
+ * Runs on the calling thread, which blocks in the source; compression runs on the codec pool.
+ * Memory is constant: see gateway/ingest/file_intake.h and image/archive.h.
+ */
+#ifndef SLIPWAY_GATEWAY_INGEST_INGEST_H
+#define SLIPWAY_GATEWAY_INGEST_INGEST_H
+
+#include "base/cancel.h"
+#include "gateway/ingest/file_intake.h"
+#include "image/catalog.h"
+
+struct ingest_options {
+    struct file_intake_options files;
+    uint64_t limit_bytes; /* of the unpacked archive */
+};
+
+/* Everything goes into `batch`; on failure the caller aborts it. A file under `blobs/ALG/HEX` whose
+ * bytes have another digest is ERR_DIGEST_MISMATCH. A layer that is held already is known again by
+ * that name, too (gateway/ingest/file_intake.h). *out is owned: catalog_free. */
+enum errc ingest_archive(const struct ingest_options *options, struct source source,
+                         struct cancel *cancel, struct batch *batch, struct catalog **out,
+                         struct error *err);
+
+#endif

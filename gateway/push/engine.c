@@ -1,0 +1,140 @@
+#include "gateway/push/engine.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/credentials.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static char *copy_or_null(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
+/* The configuration's credentials for a registry come before Docker's. */
+static enum errc find_credentials(void *self, const char *host, const char *path,
+                                  struct registry_credentials *out, struct error *err)
+{
+    const struct registry_setting *setting = settings_registry(self, host);
+    if (setting && setting->username) {
+        *out = (struct registry_credentials){.username = xstrdup(setting->username),
+                                             .password = copy_or_null(setting->password)};
+        return ERR_OK;
+    }
+    struct stored_credentials stored = {0};
+    if (credentials_find(host, path, &stored, err) != ERR_OK)
+        return err->code;
+    *out = (struct registry_credentials){.username = copy_or_null(stored.username),
+                                         .password = copy_or_null(stored.password),
+                                         .identity_token = copy_or_null(stored.identity_token),
+                                         .registry_token = copy_or_null(stored.registry_token)};
+    credentials_clear(&stored);
+    return ERR_OK;
+}
+
+static enum upload_way upload_way_of(enum setting_upload setting)
+{
+    switch (setting) {
+    case UPLOAD_PUT:
+        return UPLOAD_WAY_PUT;
+    case UPLOAD_PATCH:
+        return UPLOAD_WAY_PATCH;
+    case UPLOAD_CHUNKED:
+        return UPLOAD_WAY_CHUNKED;
+    case UPLOAD_POST:
+        return UPLOAD_WAY_POST;
+    case UPLOAD_AUTO:
+        break;
+    }
+    return UPLOAD_WAY_AUTO;
+}
+
+/* Whoever gets a request with our own name has been sent it by itself: gateway/registry/registry.c.
+ */
+static void make_agent(char agent[ENGINE_AGENT_MAX])
+{
+    uint8_t chance[8] = {0};
+    char mark[2 * sizeof chance + 1];
+    if (getrandom(chance, sizeof chance, 0) != sizeof chance)
+        log_warn("no random bytes for the name of this gateway");
+    for (size_t i = 0; i < sizeof chance; i++)
+        snprintf(mark + 2 * i, 3, "%02x", chance[i]);
+    snprintf(agent, ENGINE_AGENT_MAX, "slipway/" SLIPWAY_VERSION " (%s)", mark);
+}
+
+static enum errc open_registries(const struct settings *settings, struct store *store,
+                                 const char *agent, struct registries **out, struct error *err)
+{
+    autofree struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
+    for (size_t i = 0; i < settings->registry_count; i++) {
+        const struct registry_setting *setting = &settings->registries[i];
+        hosts[i] = (struct registry_options){.host = setting->host,
+                                             .endpoints = (const char *const *)setting->endpoints,
+                                             .endpoint_count = setting->endpoint_count,
+                                             .ca_file = setting->ca,
+                                             .upload = upload_way_of(setting->upload),
+                                             .chunk_bytes = setting->chunk_bytes,
+                                             .plain_http = setting->plain_http,
+                                             .retry_wait_ms = setting->retry_wait_ms,
+                                             .schema1_never = setting->schema1 == SCHEMA1_NEVER};
+    }
+    struct registries_options options = {
+        .registries = hosts,
+        .registry_count = settings->registry_count,
+        .transfers_per_registry = settings->limits.pushes_per_registry,
+        .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
+        .user_agent = agent,
+        .store = store};
+    return registries_new(&options, out, err);
+}
+
+enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
+                      struct error *err)
+{
+    struct engine *engine = xcalloc(1, sizeof *engine);
+    struct store_options store = {.path = settings->data, .leave_volatile = brief};
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    engine->settings = settings;
+    make_agent(engine->agent);
+    if (store_open(&store, &engine->store, err) != ERR_OK ||
+        pool_new(cores > 0 ? (unsigned)cores : 1, &engine->codecs, err) != ERR_OK ||
+        open_registries(settings, engine->store, engine->agent, &engine->registries, err) !=
+            ERR_OK) {
+        engine_close(engine);
+        return err->code;
+    }
+    *out = engine;
+    return ERR_OK;
+}
+
+void engine_close(struct engine *engine)
+{
+    if (engine == NULL)
+        return;
+    registries_free(engine->registries);
+    pool_free(engine->codecs);
+    if (engine->store)
+        store_close(engine->store);
+    free(engine);
+}
+
+struct file_intake_options engine_file_options(const struct engine *engine,
+                                               enum setting_codec compression)
+{
+    static const enum codec codecs[] = {
+        [SETTING_CODEC_KEEP] = CODEC_GZIP,
+        [SETTING_CODEC_GZIP] = CODEC_GZIP,
+        [SETTING_CODEC_ZSTD] = CODEC_ZSTD,
+        [SETTING_CODEC_NONE] = CODEC_NONE,
+    };
+    const struct settings *settings = engine->settings;
+    if (compression == SETTING_CODEC_KEEP)
+        compression = settings->compression.codec;
+    return (struct file_intake_options){
+        .store = engine->store,
+        .codecs = engine->codecs,
+        .codec = codecs[compression],
+        .effort = settings->compression.effort == SETTING_EFFORT_BEST ? EFFORT_BEST : EFFORT_FAST};
+}

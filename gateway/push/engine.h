@@ -1,0 +1,40 @@
+/*
+ * What every command that pushes needs, opened once: the store, the codec threads, the registries.
+ *
+ * The engine is where settings become the small option structs of the modules below; none of them
+ * sees the configuration. Any thread may use an open engine; engine_close() comes after all of
+ * them.
+ */
+#ifndef SLIPWAY_GATEWAY_PUSH_ENGINE_H
+#define SLIPWAY_GATEWAY_PUSH_ENGINE_H
+
+#include "base/pool.h"
+#include "config/settings.h"
+#include "gateway/ingest/file_intake.h"
+#include "store/store.h"
+#include "upstream/client/registries.h"
+
+#define ENGINE_AGENT_MAX 64
+
+struct engine {
+    const struct settings *settings; /* borrowed until engine_close */
+    struct store *store;
+    struct pool *codecs;
+    struct registries *registries;
+    char
+        agent[ENGINE_AGENT_MAX]; /* what registries are told who we are; no other process says it */
+};
+
+/* `brief`: for one push, so closing does not wait for the disk: what the push stored is kept until
+ * the machine restarts, as a cache. */
+enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
+                      struct error *err);
+void engine_close(struct engine *engine);
+
+/* How files are taken in. `compression` is what a request asked for, else the configuration's
+ * counts: layers are only ever kept compressed as they came, so SETTING_CODEC_KEEP leaves what
+ * comes uncompressed to that, and there it is gzip. */
+struct file_intake_options engine_file_options(const struct engine *engine,
+                                               enum setting_codec compression);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * Where what arrives has to go: from the name of a repository to its targets, by the `mirrors` of
+ * the configuration.
+ *
+ * Patterns. `*` matches within one component of a name, `**` across components; both match nothing,
+ * too. In a target, the first `*` stands for what the first `*` matched, and so on, the same for
+ * `**`. Where a name can be divided in several ways, each wildcard takes as much as it can, from
+ * left to right. A match costs at most the product of both lengths.
+ *
+ * The first mirror whose pattern matches the whole name counts; those after it are not looked at.
+ * With no mirror configured at all, a name whose first component looks like a host (`localhost`, or
+ * has a "." or ":") names its upstream. A name that leads nowhere is held here and goes nowhere.
+ *
+ * Names are as clients of the front write them: "team/app". Names from archives are brought to that
+ * form first: docker.io and library/ are left out.
+ */
+#ifndef SLIPWAY_GATEWAY_PUSH_MIRRORS_H
+#define SLIPWAY_GATEWAY_PUSH_MIRRORS_H
+
+#include "config/settings.h"
+#include "image/reference.h"
+
+#define MIRROR_TARGETS_MAX 64
+
+enum acknowledge { ACKNOWLEDGE_PUSHED, ACKNOWLEDGE_STORED };
+
+struct mirror_target {
+    struct reference repository; /* without tag and digest */
+    bool optional;               /* its failure does not fail the push */
+};
+
+struct mirror_route {
+    enum acknowledge acknowledge;
+    struct mirror_target targets[MIRROR_TARGETS_MAX];
+    size_t count; /* 0: it goes nowhere */
+};
+
+/* ERR_REFERENCE_INVALID when what comes of a target's pattern for this name is no repository (too
+ * long, say). */
+enum errc mirrors_route(const struct settings *settings, const char *repository,
+                        struct mirror_route *out, struct error *err);
+
+/* The name that a client of the front would use for this reference. */
+const char *mirrors_name(const struct reference *ref, char name[REFERENCE_NAME_MAX + 1]);
+
+/* Of one pattern: does it match the whole of `name`, and what does `target` become? */
+bool mirror_matches(const char *pattern, const char *name);
+enum errc mirror_expand(const char *pattern, const char *name, const char *target,
+                        struct reference *out, struct error *err);
+
+#endif

@@ -1,0 +1,83 @@
+#include "gateway/registry/registry.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+/* distribution-spec, "Content Management": taken out of the repository here, not upstream. */
+
+struct delete_job {
+    struct store *store;
+    enum front_endpoint endpoint; /* FRONT_BLOB or FRONT_MANIFEST */
+    char repository[REPOSITORY_NAME_MAX + 1];
+    char tag[REFERENCE_TAG_MAX + 1];
+    struct digest digest;
+};
+
+/* Somebody else may have been faster. */
+static enum errc take_out(const struct delete_job *self, struct error *err)
+{
+    bool found = false;
+    if (self->endpoint == FRONT_BLOB) {
+        if (repository_remove_blob(self->store, self->repository, &self->digest, &found, err) ==
+                ERR_OK &&
+            !found)
+            fail(err, ERR_BLOB_UNKNOWN, 0, "%s has no such blob", self->repository);
+        return err->code;
+    }
+    if ((self->tag[0] ? repository_remove_tag(self->store, self->repository, self->tag, &found, err)
+                      : repository_remove_manifest(self->store, self->repository, &self->digest,
+                                                   &found, err)) == ERR_OK &&
+        !found)
+        fail(err, ERR_MANIFEST_NOT_HELD, 0, "%s has no such manifest", self->repository);
+    return err->code;
+}
+
+static void run(struct job *job, void *arg)
+{
+    const struct delete_job *self = arg;
+    struct error err = ERROR_INIT;
+    if (take_out(self, &err) != ERR_OK) {
+        front_answer_error(job, &err);
+        return;
+    }
+    char digest[DIGEST_TEXT_MAX];
+    if (self->tag[0])
+        log_info("tag %s is deleted from %s", self->tag, self->repository);
+    else
+        log_info("%s %s is deleted from %s", self->endpoint == FRONT_BLOB ? "blob" : "manifest",
+                 digest_text(&self->digest, digest), self->repository);
+    struct reply reply = REPLY_INIT(202);
+    front_answer(job, &reply);
+}
+
+static struct job *start(const struct front_request *front, struct reply *reply)
+{
+    struct delete_job *self = xcalloc(1, sizeof *self);
+    self->store = front->gateway->engine->store;
+    self->endpoint = front->path.endpoint;
+    self->digest = front->path.digest;
+    memcpy(self->repository, front->path.repository, sizeof self->repository);
+    memcpy(self->tag, front->path.tag, sizeof self->tag);
+    return front_start(front, JOB_BRIEF, run, free, self, reply);
+}
+
+struct job *front_delete_blob(struct front_request *front, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    if (front_find_blob(front, &err) == ERR_OK)
+        return start(front, reply);
+    front_refuse(reply, &err);
+    return NULL;
+}
+
+struct job *front_delete_manifest(struct front_request *front, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    struct repository_manifest manifest;
+    if (front_find_manifest(front, &manifest, &err) == ERR_OK)
+        return start(front, reply);
+    front_refuse(reply, &err);
+    return NULL;
+}

@@ -1,0 +1,177 @@
+#include "gateway/registry/document.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+#define WHAT "the manifest"
+#define MEDIA_ANY_JSON "application/json"
+#define MEDIA_SCHEMA1_BEGIN "application/vnd.docker.distribution.manifest.v1+"
+
+/* ---- its media type ---- */
+
+/* The header without its parameters (RFC 9110, 8.3.1); "" when it says nothing. */
+static enum errc take_header(const char *header, char type[MEDIA_TYPE_MAX], struct error *err)
+{
+    header += strspn(header, " \t");
+    size_t size = strcspn(header, "; \t");
+    if (size >= MEDIA_TYPE_MAX)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "the Content-Type has more than %d bytes",
+                    MEDIA_TYPE_MAX - 1);
+    memcpy(type, header, size);
+    type[size] = '\0';
+    if (strncmp(type, MEDIA_SCHEMA1_BEGIN, strlen(MEDIA_SCHEMA1_BEGIN)) == 0)
+        return fail(err, ERR_MANIFEST_INVALID, 0,
+                    "the Content-Type is that of a Docker schema1 manifest, which is no longer "
+                    "taken: push with a client that writes schema2 or OCI manifests");
+    return ERR_OK;
+}
+
+static bool says_what_it_is(const json_t *root)
+{
+    static const char *const members[] = {"mediaType", "config", "layers", "manifests", "fsLayers"};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        if (json_object_get(root, members[i]))
+            return true;
+    return false;
+}
+
+static enum errc find_type(const char *header, const json_t *root, char type[MEDIA_TYPE_MAX],
+                           struct error *err)
+{
+    type[0] = '\0';
+    if (header && take_header(header, type, err) != ERR_OK)
+        return err->code;
+    if (type[0] == '\0' && !says_what_it_is(root))
+        memcpy(type, MEDIA_ANY_JSON, sizeof MEDIA_ANY_JSON);
+    return ERR_OK;
+}
+
+/* ---- what it refers to ---- */
+
+static void add(struct front_document *document, const char *member, size_t position,
+                const struct descriptor *descriptor)
+{
+    document->references[document->reference_count++] =
+        (struct front_reference){.descriptor = descriptor,
+                                 .manifest = strcmp(member, "manifests") == 0,
+                                 .member = member,
+                                 .position = position};
+}
+
+static void find_references(struct front_document *document)
+{
+    const struct manifest *manifest = &document->manifest;
+    document->references =
+        xcalloc(1 + manifest->layer_count + manifest->child_count, sizeof *document->references);
+    if (manifest->kind == MANIFEST_IMAGE)
+        add(document, "config", 0, &manifest->config);
+    for (size_t i = 0; i < manifest->layer_count; i++) {
+        const struct descriptor *layer = &manifest->layers[i];
+        if (!layer->foreign && !media_type_is_foreign_layer(layer->media_type))
+            add(document, "layers", i, layer);
+    }
+    for (size_t i = 0; i < manifest->child_count; i++)
+        add(document, "manifests", i, &manifest->children[i]);
+}
+
+/* Not too large, but of a shape that no manifest has. */
+static bool too_many_values(size_t size, struct error *err)
+{
+    if (err->code != ERR_JSON_TOO_LARGE || size > MANIFEST_LIMIT_BYTES)
+        return false;
+    err->code = ERR_MANIFEST_INVALID;
+    return true;
+}
+
+enum errc front_document_parse(const void *data, size_t size, const char *content_type,
+                               struct front_document *out, struct error *err)
+{
+    struct front_document got = {.reference_count = 0};
+    char type[MEDIA_TYPE_MAX];
+    autojson json_t *root = NULL;
+    if (json_parse(data, size, MANIFEST_LIMIT_BYTES, WHAT, &root, err) != ERR_OK)
+        return too_many_values(size, err) ? ERR_MANIFEST_INVALID : err->code;
+    if (!json_is_object(root))
+        return fail(err, ERR_MANIFEST_INVALID, 0, WHAT " is not a JSON object");
+    if (find_type(content_type, root, type, err) != ERR_OK ||
+        manifest_parse_any(data, size, type[0] ? type : NULL, WHAT, &got.manifest, err) != ERR_OK)
+        return err->code;
+    got.root = mem_take(&root);
+    *out = got;
+    find_references(out);
+    return ERR_OK;
+}
+
+void front_document_forget(struct front_document *document)
+{
+    json_decref(document->root);
+    document->root = NULL;
+}
+
+void front_document_deinit(struct front_document *document)
+{
+    manifest_deinit(&document->manifest);
+    free(document->references);
+    json_decref(document->root);
+    *document = (struct front_document){.reference_count = 0};
+}
+
+/* ---- its descriptor in a list of referrers ---- */
+
+static enum errc set_artifact_type(const struct front_document *document, json_t *descriptor,
+                                   struct error *err)
+{
+    const json_t *own = json_object_get(document->root, "artifactType");
+    if (own && !json_is_null(own) && !json_is_string(own))
+        return fail(err, ERR_MANIFEST_INVALID, 0, WHAT ": \"artifactType\" is not a string");
+    const char *type = json_string_value(own);
+    if (type == NULL || *type == '\0')
+        type = json_text(json_object_get(document->root, "config"), "mediaType");
+    if (type)
+        json_object_set_new(descriptor, "artifactType", json_string(type));
+    return ERR_OK;
+}
+
+static enum errc set_annotations(const struct front_document *document, json_t *descriptor,
+                                 struct error *err)
+{
+    json_t *annotations = json_object_get(document->root, "annotations");
+    const char *key;
+    json_t *value;
+    if (annotations == NULL || json_is_null(annotations))
+        return ERR_OK;
+    if (!json_is_object(annotations))
+        return fail(err, ERR_MANIFEST_INVALID, 0, WHAT ": \"annotations\" is not an object");
+    json_object_foreach(annotations, key, value)
+    {
+        if (!json_is_string(value))
+            return fail(err, ERR_MANIFEST_INVALID, 0,
+                        WHAT ": the annotation \"%.160s\" is not a string", key);
+    }
+    json_object_set(descriptor, "annotations", annotations);
+    return ERR_OK;
+}
+
+enum errc front_document_descriptor(const struct front_document *document,
+                                    const struct digest *digest, uint64_t size, char **text,
+                                    struct error *err)
+{
+    char digest_as_text[DIGEST_TEXT_MAX];
+    autojson json_t *descriptor = json_object();
+    json_object_set_new(descriptor, "mediaType", json_string(document->manifest.media_type));
+    json_object_set_new(descriptor, "size", json_integer((json_int_t)size));
+    json_object_set_new(descriptor, "digest", json_string(digest_text(digest, digest_as_text)));
+    if (set_artifact_type(document, descriptor, err) != ERR_OK ||
+        set_annotations(document, descriptor, err) != ERR_OK)
+        return err->code;
+    autofree char *printed = json_compact(descriptor);
+    size_t printed_size = strlen(printed);
+    if (printed_size > MANIFEST_DESCRIPTOR_MAX)
+        return fail(err, ERR_MANIFEST_INVALID, 0,
+                    WHAT " refers to a subject, and has %zu bytes of annotations and other members "
+                         "that the list of referrers repeats; the limit is %zu",
+                    printed_size, MANIFEST_DESCRIPTOR_MAX);
+    *text = mem_take(&printed);
+    return ERR_OK;
+}

@@ -1,0 +1,61 @@
+#include "gateway/registry/layers.h"
+
+#include "base/mem.h"
+#include "image/image_config.h"
+#include "store/blob.h"
+
+#include <string.h>
+
+static bool codec_of_type(const char *type, enum codec *codec)
+{
+    static const struct {
+        const char *type;
+        enum codec codec;
+    } known[] = {
+        {MEDIA_DOCKER_LAYER_GZIP, CODEC_GZIP}, {MEDIA_OCI_LAYER_GZIP, CODEC_GZIP},
+        {MEDIA_DOCKER_LAYER_ZSTD, CODEC_ZSTD}, {MEDIA_OCI_LAYER_ZSTD, CODEC_ZSTD},
+        {MEDIA_DOCKER_LAYER, CODEC_NONE},      {MEDIA_OCI_LAYER, CODEC_NONE},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(known[i].type, type) == 0) {
+            *codec = known[i].codec;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the config says of a plain tar can be held against it; of a compressed one it is believed,
+ * as registries do. */
+static void put_layer(const struct descriptor *layer, const struct digest *diff_id,
+                      struct batch *batch)
+{
+    struct layer_form form = {
+        .effort = EFFORT_AS_CAME, .digest = layer->digest, .size = layer->size};
+    if (layer->foreign || !codec_of_type(layer->media_type, &form.codec))
+        return;
+    if (form.codec == CODEC_NONE) {
+        if (!digest_equal(diff_id, &layer->digest))
+            return;
+        form.raw_size = layer->size;
+    }
+    batch_put_layer(batch, diff_id, &form);
+}
+
+void front_put_layers(struct store *store, const struct manifest *manifest, struct batch *batch)
+{
+    struct error ignored = ERROR_INIT;
+    autofree char *data = NULL;
+    size_t size = 0;
+    struct image_config config;
+    if (manifest->kind != MANIFEST_IMAGE ||
+        !media_type_is_image_config(manifest->config.media_type) ||
+        blob_read_all(store, &manifest->config.digest, IMAGE_CONFIG_LIMIT_BYTES, "config", &data,
+                      &size, &ignored) != ERR_OK ||
+        image_config_parse(data, size, "config", &config, &ignored) != ERR_OK)
+        return;
+    if (config.diff_id_count == manifest->layer_count)
+        for (size_t i = 0; i < manifest->layer_count; i++)
+            put_layer(&manifest->layers[i], &config.diff_ids[i], batch);
+    image_config_deinit(&config);
+}

@@ -1,0 +1,217 @@
+#include "gateway/registry/registry.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "gateway/registry/page.h"
+#include "image/manifest.h"
+
+#include <string.h>
+
+#define TAGS_AT_A_TIME 10000
+#define FILTER_MAX 256
+
+/* ---- tags and repositories ---- */
+
+static char *list_text(const char *name, const char *member, const struct name_list *list)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < list->count; i++)
+        json_array_append_new(names, json_string(list->names[i]));
+    autojson json_t *root = json_object();
+    if (name)
+        json_object_set_new(root, "name", json_string(name));
+    json_object_set_new(root, member, names);
+    return json_compact(root);
+}
+
+/* Names as JSON, with a Link when there are more behind them. `list` is taken. */
+static void answer_list(const struct front_request *front, const struct front_page *page,
+                        char *text, struct name_list *list, struct reply *reply)
+{
+    reply->status = 200;
+    reply_json(reply, text);
+    if (list->more && list->count > 0) {
+        autofree char *link =
+            front_page_link(front->request->path, page->limit, NULL, list->names[list->count - 1]);
+        reply_header(reply, "Link", "%s", link);
+    }
+    name_list_deinit(list);
+}
+
+/* The order of tags is not the store's, so for each page all of them are looked at; what cannot be
+ * on it is dropped on the way. */
+static enum errc find_tags(struct store *store, const char *repository,
+                           const struct front_page *page, struct name_list *out, struct error *err)
+{
+    autofree char *after = NULL;
+    bool more = true;
+    while (more) {
+        struct name_list some = {.count = 0};
+        if (repository_tags(store, repository, after, TAGS_AT_A_TIME, &some, err) != ERR_OK) {
+            name_list_deinit(out);
+            return err->code;
+        }
+        more = some.more && some.count > 0;
+        if (more) {
+            free(after);
+            after = xstrdup(some.names[some.count - 1]);
+        }
+        front_page_of_tags(page, &some, out);
+    }
+    return ERR_OK;
+}
+
+/* distribution-spec, "Listing Tags" */
+static enum errc list_tags(struct front_request *front, struct reply *reply, struct error *err)
+{
+    struct store *store = front->gateway->engine->store;
+    const char *repository = front->path.repository;
+    struct front_page page;
+    struct name_list tags = {.count = 0};
+    bool held = false;
+    if (front_page_parse(&front->query, &page, err) != ERR_OK ||
+        repository_held(store, repository, &held, err) != ERR_OK)
+        return err->code;
+    if (!held)
+        return fail(err, ERR_REPOSITORY_NOT_HELD, 0, "there is no repository %s", repository);
+    if (find_tags(store, repository, &page, &tags, err) != ERR_OK)
+        return err->code;
+    answer_list(front, &page, list_text(repository, "tags", &tags), &tags, reply);
+    return ERR_OK;
+}
+
+struct job *front_list_tags(struct front_request *front, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    if (list_tags(front, reply, &err) != ERR_OK)
+        front_refuse(reply, &err);
+    return NULL;
+}
+
+/* As registries of the Docker kind have it; the specification has no such list. */
+static enum errc list_repositories(struct front_request *front, struct reply *reply,
+                                   struct error *err)
+{
+    struct front_page page;
+    struct name_list names = {.count = 0};
+    if (front_page_parse(&front->query, &page, err) != ERR_OK)
+        return err->code;
+    if (page.limit > 0 && repositories_list(front->gateway->engine->store, page.last, page.limit,
+                                            &names, err) != ERR_OK)
+        return err->code;
+    answer_list(front, &page, list_text(NULL, "repositories", &names), &names, reply);
+    return ERR_OK;
+}
+
+struct job *front_list_repositories(struct front_request *front, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    if (list_repositories(front, reply, &err) != ERR_OK)
+        front_refuse(reply, &err);
+    return NULL;
+}
+
+/* ---- referrers ---- */
+
+struct referrers_page {
+    const char *filter; /* an artifactType; NULL: all */
+    struct digest last; /* after this one, unless DIGEST_NONE */
+};
+
+static enum errc parse_referrers_page(const struct query *query, struct referrers_page *out,
+                                      struct error *err)
+{
+    bool twice = false;
+    const char *filter = query_value(query, "artifactType", &twice);
+    if (twice || (filter && strlen(filter) >= FILTER_MAX))
+        return fail(err, ERR_BAD_REQUEST, 0,
+                    "\"artifactType\" is there once, with less than %d bytes", FILTER_MAX);
+    struct referrers_page page = {.filter = filter && *filter ? filter : NULL};
+    if (query_value(query, "last", NULL) &&
+        front_query_digest(query, "last", &page.last, err) != ERR_OK)
+        return err->code;
+    *out = page;
+    return ERR_OK;
+}
+
+static bool wanted(const struct referrers_page *page, const json_t *descriptor)
+{
+    const char *type = json_text(descriptor, "artifactType");
+    return page->filter == NULL || (type && strcmp(type, page->filter) == 0);
+}
+
+/* An index is built up to the size that one may have. */
+struct index_text {
+    struct buf text;
+    char *last; /* owned; the digest of the last descriptor that was looked at */
+};
+
+#define INDEX_BEGIN "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":["
+#define INDEX_END "]}"
+
+/* False when it is full. */
+static bool add_descriptor(struct index_text *index, const struct referrers_page *page,
+                           const char *text)
+{
+    autojson json_t *descriptor = json_loads(text, 0, NULL);
+    const char *digest = json_text(descriptor, "digest");
+    if (digest == NULL)
+        return true;
+    if (wanted(page, descriptor)) {
+        if (index->text.size + strlen(text) + sizeof INDEX_END > MANIFEST_LIMIT_BYTES)
+            return false;
+        buf_text(&index->text, index->text.size > strlen(INDEX_BEGIN) ? "," : "");
+        buf_text(&index->text, text);
+    }
+    free(index->last);
+    index->last = xstrdup(digest);
+    return true;
+}
+
+/* The index as text (owned); *last is set (owned) when there is more behind it. */
+static char *index_of(const struct referrers_page *page, const struct name_list *list, char **last)
+{
+    struct index_text index = {.text = BUF_INIT(MANIFEST_LIMIT_BYTES)};
+    size_t i = 0;
+    buf_text(&index.text, INDEX_BEGIN);
+    while (i < list->count && add_descriptor(&index, page, list->names[i]))
+        i++;
+    buf_text(&index.text, INDEX_END);
+    if (i < list->count || list->more)
+        *last = mem_take(&index.last);
+    free(index.last);
+    return buf_take(&index.text);
+}
+
+/* distribution-spec, "Listing Referrers" */
+static enum errc list_referrers(struct front_request *front, struct reply *reply, struct error *err)
+{
+    struct referrers_page page = {.filter = NULL};
+    struct name_list list = {.count = 0};
+    if (parse_referrers_page(&front->query, &page, err) != ERR_OK ||
+        repository_referrers(
+            front->gateway->engine->store, front->path.repository, &front->path.digest,
+            page.last.algorithm == DIGEST_NONE ? NULL : &page.last, &list, err) != ERR_OK)
+        return err->code;
+    autofree char *last = NULL;
+    char *text = index_of(&page, &list, &last);
+    name_list_deinit(&list);
+    reply->status = 200;
+    reply_bytes(reply, text, strlen(text));
+    reply_header(reply, "Content-Type", MEDIA_OCI_INDEX);
+    if (page.filter)
+        reply_header(reply, "OCI-Filters-Applied", "artifactType");
+    if (last) {
+        autofree char *link = front_page_link(front->request->path, 0, page.filter, last);
+        reply_header(reply, "Link", "%s", link);
+    }
+    return ERR_OK;
+}
+
+struct job *front_list_referrers(struct front_request *front, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    if (list_referrers(front, reply, &err) != ERR_OK)
+        front_refuse(reply, &err);
+    return NULL;
+}

@@ -1,0 +1,338 @@
+#include "gateway/registry/registry.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/push/delivery.h"
+#include "gateway/registry/document.h"
+#include "gateway/registry/layers.h"
+#include "store/blob.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+
+#define CONTENT_TYPE_MAX 1024
+#define LARGE_BYTES ((size_t)16 << 10)
+
+/* Parsed, a document can take two hundred times its room (150 KB of "{}," are 25 MiB): those that
+ * are larger than most manifests are looked at one after another. */
+static pthread_mutex_t large_documents = PTHREAD_MUTEX_INITIALIZER;
+
+struct manifest_job {
+    struct gateway *gateway;
+    char repository[REPOSITORY_NAME_MAX + 1];
+    char tag[REFERENCE_TAG_MAX + 1]; /* "": put under its digest */
+    struct digest digest;            /* DIGEST_NONE until the bytes are there, by tag */
+    char *content_type;              /* owned; NULL when there is none */
+
+    struct buf body; /* gone when it is in the store */
+    uint64_t size;   /* its */
+    struct front_document document;
+    char *referrer; /* owned; with a subject: the descriptor in its list of referrers */
+};
+
+static struct store *store_of(const struct manifest_job *self)
+{
+    return self->gateway->engine->store;
+}
+
+static void drop(void *arg)
+{
+    struct manifest_job *self = arg;
+    free(self->content_type);
+    free(self->referrer);
+    buf_deinit(&self->body);
+    front_document_deinit(&self->document);
+    free(self);
+}
+
+/* ---- what came ---- */
+
+static enum errc too_large(struct error *err)
+{
+    return fail(err, ERR_JSON_TOO_LARGE, 0, "the manifest has more than %zu bytes",
+                MANIFEST_LIMIT_BYTES);
+}
+
+static enum errc read_body(struct job *job, struct manifest_job *self, struct error *err)
+{
+    const struct source body = job_body(job);
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    while (source_pull(&body, &data, &size, err) == ERR_OK && size > 0) {
+        buf_append(&self->body, data, size);
+        if (self->body.overflowed)
+            return too_large(err);
+    }
+    return err->code;
+}
+
+static enum errc find_digest(struct manifest_job *self, struct error *err)
+{
+    char wanted[DIGEST_TEXT_MAX], came[DIGEST_TEXT_MAX];
+    const struct digest expected = self->digest;
+    bool by_tag = expected.algorithm == DIGEST_NONE;
+    self->digest = digest_of(by_tag ? DIGEST_SHA256 : expected.algorithm, buf_cstr(&self->body),
+                             self->body.size);
+    if (by_tag || digest_equal(&self->digest, &expected))
+        return ERR_OK;
+    return fail(err, ERR_DIGEST_INVALID, 0, "the manifest that came has the digest %s, not %s",
+                digest_text(&self->digest, came), digest_text(&expected, wanted));
+}
+
+/* distribution-spec, "Push": what a manifest refers to has to be there before it, but for its
+ * subject. */
+static enum errc find_part(const struct manifest_job *self, const struct front_reference *reference,
+                           bool *held, uint64_t *size, struct error *err)
+{
+    struct store *store = store_of(self);
+    const struct digest *digest = &reference->descriptor->digest;
+    struct repository_manifest manifest;
+    *held = false;
+    if (reference->manifest &&
+        repository_manifest(store, self->repository, digest, held, &manifest, err) != ERR_OK)
+        return err->code;
+    if (*held) {
+        *size = manifest.size;
+        return ERR_OK;
+    }
+    autoblob struct blob blob = BLOB_INIT;
+    if (repository_has_blob(store, self->repository, digest, held, err) != ERR_OK ||
+        (*held && blob_open(store, digest, &blob, err) != ERR_OK))
+        return err->code;
+    *size = blob.size;
+    return ERR_OK;
+}
+
+/* What is of another size than its descriptor says could be pushed nowhere. */
+static enum errc check_part(const struct manifest_job *self,
+                            const struct front_reference *reference, bool *held, struct error *err)
+{
+    uint64_t size = 0;
+    if (find_part(self, reference, held, &size, err) != ERR_OK)
+        return err->code;
+    if (!*held || size == reference->descriptor->size)
+        return ERR_OK;
+    return fail(err, ERR_MANIFEST_INVALID, 0,
+                "number %zu of the manifest's \"%s\" has %" PRIu64 " bytes, not %" PRIu64,
+                reference->position, reference->member, size, reference->descriptor->size);
+}
+
+static enum errc check_references(const struct manifest_job *self, struct error *err)
+{
+    const struct front_document *document = &self->document;
+    const struct front_reference *missing = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < document->reference_count; i++) {
+        bool held = false;
+        if (check_part(self, &document->references[i], &held, err) != ERR_OK)
+            return err->code;
+        count += !held;
+        if (!held && missing == NULL)
+            missing = &document->references[i];
+    }
+    if (missing == NULL)
+        return ERR_OK;
+    char digest[DIGEST_TEXT_MAX];
+    return fail(err, ERR_MANIFEST_BLOB_UNKNOWN, 0,
+                "%s lacks %zu of what the manifest refers to, first of all number %zu of its "
+                "\"%s\", %s",
+                self->repository, count, missing->position, missing->member,
+                digest_text(&missing->descriptor->digest, digest));
+}
+
+/* What has to outlast the JSON. */
+static enum errc look_at(struct manifest_job *self, struct error *err)
+{
+    struct front_document *document = &self->document;
+    if (front_document_parse(buf_cstr(&self->body), self->size, self->content_type, document,
+                             err) != ERR_OK)
+        return err->code;
+    if (document->manifest.has_subject)
+        front_document_descriptor(document, &self->digest, self->size, &self->referrer, err);
+    front_document_forget(document);
+    return err->code;
+}
+
+static enum errc look_in_turn(struct manifest_job *self, struct error *err)
+{
+    if (self->size < LARGE_BYTES)
+        return look_at(self, err);
+    pthread_mutex_lock(&large_documents);
+    enum errc rc = look_at(self, err);
+    pthread_mutex_unlock(&large_documents);
+    return rc;
+}
+
+static enum errc take_manifest(struct job *job, struct manifest_job *self, struct error *err)
+{
+    if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK)
+        return err->code;
+    self->size = self->body.size;
+    return look_in_turn(self, err) == ERR_OK ? check_references(self, err) : err->code;
+}
+
+/* ---- into the store and to its targets ---- */
+
+static enum errc put_blob(const struct manifest_job *self, struct batch *batch, struct error *err)
+{
+    struct blob_writer *writer = NULL;
+    if (blob_writer_open(batch, &writer, err) != ERR_OK)
+        return err->code;
+    if (blob_writer_write(writer, buf_cstr(&self->body), self->body.size, err) != ERR_OK) {
+        blob_writer_abort(writer);
+        return err->code;
+    }
+    return blob_writer_commit(writer, &self->digest, err);
+}
+
+static void put_name(const struct manifest_job *self, struct batch *batch)
+{
+    const struct manifest *manifest = &self->document.manifest;
+    struct manifest_entry entry = {
+        .repository = self->repository,
+        .tag = self->tag[0] ? self->tag : NULL,
+        .manifest = {.digest = self->digest, .size = self->size},
+        .subject = manifest->has_subject ? &manifest->subject.digest : NULL,
+        .descriptor = self->referrer,
+    };
+    memcpy(entry.manifest.media_type, manifest->media_type, MEDIA_TYPE_MAX);
+    batch_put_manifest(batch, &entry);
+    front_put_layers(store_of(self), manifest, batch);
+}
+
+/* With its name, and the promise to deliver it if there is one. */
+static enum errc commit_whole(const struct manifest_job *self, const struct delivery *promise,
+                              struct error *err)
+{
+    struct batch *batch = NULL;
+    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
+        return err->code;
+    if (put_blob(self, batch, err) != ERR_OK) {
+        batch_abort(batch);
+        return err->code;
+    }
+    put_name(self, batch);
+    if (promise)
+        delivery_record(promise, batch);
+    return batch_commit(batch, err);
+}
+
+/* The bytes alone, for the push to read: nothing is promised yet. */
+static enum errc commit_bytes(struct manifest_job *self, struct error *err)
+{
+    struct batch *batch = NULL;
+    if (batch_begin(store_of(self), BATCH_VOLATILE, &batch, err) != ERR_OK)
+        return err->code;
+    if (put_blob(self, batch, err) == ERR_OK) {
+        buf_deinit(&self->body);
+        return batch_commit(batch, err);
+    }
+    batch_abort(batch);
+    return err->code;
+}
+
+static enum errc commit_name(const struct manifest_job *self, struct error *err)
+{
+    struct batch *batch = NULL;
+    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
+        return err->code;
+    if (batch_hold_blob(batch, &self->digest, err) != ERR_OK) {
+        batch_abort(batch);
+        return err->code;
+    }
+    put_name(self, batch);
+    return batch_commit(batch, err);
+}
+
+static enum errc keep_and_deliver(struct job *job, struct manifest_job *self, struct error *err)
+{
+    struct delivery delivery;
+    struct descriptor descriptor = {.digest = self->digest, .size = self->size};
+    memcpy(descriptor.media_type, self->document.manifest.media_type, MEDIA_TYPE_MAX);
+    if (delivery_plan(self->gateway, self->repository, self->tag, &descriptor, &delivery, err) !=
+        ERR_OK)
+        return err->code;
+    if (delivery_goes_nowhere(&delivery))
+        return commit_whole(self, NULL, err);
+    if (delivery_waits(&delivery)) {
+        if (commit_bytes(self, err) != ERR_OK ||
+            delivery_run(&delivery, job_cancelled(job), err) != ERR_OK)
+            return err->code;
+        return commit_name(self, err);
+    }
+    if (commit_whole(self, &delivery, err) == ERR_OK)
+        delivery_start(&delivery);
+    return err->code;
+}
+
+/* ---- the request ---- */
+
+static void answer(struct job *job, const struct manifest_job *self)
+{
+    const struct manifest *manifest = &self->document.manifest;
+    struct reply reply = REPLY_INIT(201);
+    front_location(&reply, self->repository, "manifests", &self->digest);
+    front_digest_header(&reply, "Docker-Content-Digest", &self->digest);
+    if (manifest->has_subject)
+        front_digest_header(&reply, "OCI-Subject", &manifest->subject.digest);
+    front_answer(job, &reply);
+}
+
+static void tell(const struct manifest_job *self, const struct error *err)
+{
+    char text[DIGEST_TEXT_MAX] = "a manifest";
+    const char *tag = self->tag[0] ? self->tag : "(no tag)";
+    if (self->digest.algorithm != DIGEST_NONE)
+        digest_text(&self->digest, text);
+    if (err->code == ERR_OK)
+        log_info("%s %s: %s", self->repository, tag, text);
+    else
+        log_info("%s %s: %s is refused: %s: %s", self->repository, tag, text, error_name(err->code),
+                 err->text);
+}
+
+/* distribution-spec, "Pushing Manifests" */
+static void run(struct job *job, void *arg)
+{
+    struct manifest_job *self = arg;
+    struct error err = ERROR_INIT;
+    if (take_manifest(job, self, &err) == ERR_OK) {
+        job_received(job);
+        keep_and_deliver(job, self, &err);
+    }
+    tell(self, &err);
+    if (err.code == ERR_OK)
+        answer(job, self);
+    else
+        front_answer_error(job, &err);
+}
+
+static enum errc check_length(const struct request *request, struct error *err)
+{
+    bool known = false;
+    uint64_t length = 0;
+    if (request_length(request, &known, &length, err) != ERR_OK)
+        return err->code;
+    return known && length > MANIFEST_LIMIT_BYTES ? too_large(err) : ERR_OK;
+}
+
+struct job *front_put_manifest(struct front_request *front, struct reply *reply)
+{
+    const char *content_type = request_header(front->request, "Content-Type");
+    struct error err = ERROR_INIT;
+    if (check_length(front->request, &err) != ERR_OK) {
+        front_refuse(reply, &err);
+        return NULL;
+    }
+    struct manifest_job *self = xcalloc(1, sizeof *self);
+    *self = (struct manifest_job){.gateway = front->gateway,
+                                  .digest = front->path.digest,
+                                  .body = BUF_INIT(MANIFEST_LIMIT_BYTES)};
+    memcpy(self->repository, front->path.repository, sizeof self->repository);
+    memcpy(self->tag, front->path.tag, sizeof self->tag);
+    if (content_type)
+        self->content_type = xstrndup(content_type, CONTENT_TYPE_MAX);
+    return front_start(front, JOB_PUSH, run, drop, self, reply);
+}

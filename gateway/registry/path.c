@@ -1,0 +1,194 @@
+#include "gateway/registry/path.h"
+
+#include "base/mem.h"
+#include "gateway/http/query.h"
+
+#include <string.h>
+
+#define ROOT "/v2"
+#define SHOWN_BYTES 200
+
+/* A part of the path. */
+struct span {
+    const char *at;
+    size_t size;
+};
+
+static bool is(struct span span, const char *text)
+{
+    return span.size == strlen(text) && memcmp(span.at, text, span.size) == 0;
+}
+
+/* Takes the last component off; an empty one when there is a slash at the end. */
+static struct span cut_last(struct span *path)
+{
+    const char *slash = memrchr(path->at, '/', path->size);
+    const char *end = path->at + path->size;
+    struct span last = *path;
+    if (slash) {
+        last = (struct span){slash + 1, (size_t)(end - slash - 1)};
+        path->size = (size_t)(slash - path->at);
+    } else {
+        path->size = 0;
+    }
+    return last;
+}
+
+/* ---- names ---- */
+
+static enum errc name_invalid(struct error *err, struct span name, const char *why)
+{
+    return fail(err, ERR_NAME_INVALID, 0, "repository name \"%.*s\"%s: %s",
+                name.size < SHOWN_BYTES ? (int)name.size : SHOWN_BYTES, name.at,
+                name.size > SHOWN_BYTES ? "..." : "", why);
+}
+
+static enum errc check_component(struct span name, struct span part, struct error *err)
+{
+    bool first = part.at == name.at;
+    if (part.size == 0)
+        return name_invalid(err, name, "a component is empty");
+    for (size_t i = 0; i < part.size; i++)
+        if (part.at[i] >= 'A' && part.at[i] <= 'Z')
+            return name_invalid(err, name, "it has upper-case letters");
+    if (!reference_component_valid(part.at, part.size) &&
+        !(first && reference_host_valid(part.at, part.size)))
+        return name_invalid(err, name, "a component is malformed");
+    return ERR_OK;
+}
+
+static enum errc check_name(struct span name, struct error *err)
+{
+    if (name.size > REPOSITORY_NAME_MAX)
+        return name_invalid(err, name, "it has more than 255 characters");
+    for (struct span rest = name;;) {
+        const char *slash = memchr(rest.at, '/', rest.size);
+        struct span part = {rest.at, slash ? (size_t)(slash - rest.at) : rest.size};
+        if (check_component(name, part, err) != ERR_OK)
+            return err->code;
+        if (slash == NULL)
+            break;
+        rest.at += part.size + 1;
+        rest.size -= part.size + 1;
+    }
+    bool port_alone =
+        memchr(name.at, '/', name.size) == NULL && !reference_component_valid(name.at, name.size);
+    return port_alone ? name_invalid(err, name, "it is a host and no repository") : ERR_OK;
+}
+
+enum errc front_name_check(const char *name, struct error *err)
+{
+    return check_name((struct span){name, strlen(name)}, err);
+}
+
+/* ---- what stands behind the name ---- */
+
+static enum errc take_digest(const char *text, struct front_path *out, struct error *err)
+{
+    return digest_parse(text, &out->digest, err);
+}
+
+static enum errc take_manifest(const char *text, struct front_path *out, struct error *err)
+{
+    struct reference ref = {.tag = ""};
+    struct error why = ERROR_INIT;
+    if (strchr(text, ':'))
+        return take_digest(text, out, err);
+    if (reference_set_tag(&ref, text, &why) != ERR_OK)
+        return fail(err, ERR_TAG_INVALID, 0, "%s", why.text);
+    memcpy(out->tag, ref.tag, sizeof out->tag);
+    return ERR_OK;
+}
+
+static enum errc take_id(const char *text, struct front_path *out, struct error *err)
+{
+    size_t size = strlen(text);
+    if (size == 0 || size > FRONT_ID_MAX || strchr(text, '/'))
+        return fail(err, ERR_NO_UPLOAD, 0, "no upload has the id \"%.*s\"", SHOWN_BYTES, text);
+    memcpy(out->id, text, size + 1);
+    return ERR_OK;
+}
+
+static enum errc take_last(struct span last, struct front_path *out, struct error *err)
+{
+    autofree char *text = NULL;
+    struct error broken = ERROR_INIT;
+    if (out->endpoint == FRONT_TAGS || out->endpoint == FRONT_UPLOADS)
+        return ERR_OK;
+    /* What has a broken escape is no digest, tag or id as it stands. */
+    if (percent_decode(last.at, last.size, &text, &broken) != ERR_OK)
+        text = xstrndup(last.at, last.size);
+    if (out->endpoint == FRONT_MANIFEST)
+        return take_manifest(text, out, err);
+    if (out->endpoint == FRONT_UPLOAD)
+        return take_id(text, out, err);
+    return take_digest(text, out, err);
+}
+
+/* ---- paths ---- */
+
+/* Which endpoint the end of the path says; what is before it stays in *path. */
+static bool find_endpoint(struct span *path, struct span *last, enum front_endpoint *out)
+{
+    *last = cut_last(path);
+    struct span word = cut_last(path);
+    if (is(word, "tags") && is(*last, "list"))
+        *out = FRONT_TAGS;
+    else if (is(word, "manifests"))
+        *out = FRONT_MANIFEST;
+    else if (is(word, "referrers"))
+        *out = FRONT_REFERRERS;
+    else if (is(word, "blobs"))
+        *out = is(*last, "uploads") ? FRONT_UPLOADS : FRONT_BLOB;
+    else if (is(word, "uploads") && is(cut_last(path), "blobs"))
+        *out = last->size == 0 ? FRONT_UPLOADS : FRONT_UPLOAD;
+    else
+        return false;
+    return true;
+}
+
+/* No endpoint; but who tries to climb out of a name is told that it is none. */
+static enum errc refuse(struct span path, struct error *err)
+{
+    struct span rest = path;
+    while (rest.size > 0) {
+        struct span part = cut_last(&rest);
+        if (part.size == 0 || part.at[0] == '.' || memchr(part.at, '%', part.size))
+            return name_invalid(err, path, "a component is empty or malformed");
+    }
+    return fail(err, ERR_NOT_FOUND, 0, "there is no endpoint at " ROOT "/%.*s",
+                path.size < SHOWN_BYTES ? (int)path.size : SHOWN_BYTES, path.at);
+}
+
+static enum errc parse_named(struct span all, struct front_path *out, struct error *err)
+{
+    struct span name = all;
+    struct span last;
+    if (!find_endpoint(&name, &last, &out->endpoint))
+        return refuse(all, err);
+    if (check_name(name, err) != ERR_OK)
+        return err->code;
+    /* A slash at the end of anything but the uploads. */
+    if (last.size == 0 && out->endpoint != FRONT_UPLOADS)
+        return name_invalid(err, all, "a component is empty");
+    if (take_last(last, out, err) != ERR_OK)
+        return err->code;
+    memcpy(out->repository, name.at, name.size);
+    return ERR_OK;
+}
+
+enum errc front_path_parse(const char *path, struct front_path *out, struct error *err)
+{
+    struct front_path parsed = {.endpoint = FRONT_PING};
+    size_t root = strlen(ROOT);
+    if (strncmp(path, ROOT, root) != 0 || (path[root] != '/' && path[root] != '\0'))
+        return fail(err, ERR_NOT_FOUND, 0, "there is nothing at %.200s", path);
+    const char *rest = path + root + (path[root] == '/');
+    if (strcmp(rest, "_catalog") == 0)
+        parsed.endpoint = FRONT_CATALOG;
+    else if (*rest != '\0' &&
+             parse_named((struct span){rest, strlen(rest)}, &parsed, err) != ERR_OK)
+        return err->code;
+    *out = parsed;
+    return ERR_OK;
+}

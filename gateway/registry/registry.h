@@ -1,0 +1,108 @@
+/*
+ * The registry front: the OCI distribution API 1.1 below /v2/, for clients that push into the
+ * gateway and pull from it. docs/api.md describes it to users; the sections of the specification
+ * are named where they are implemented.
+ *
+ *     front.c           which handler a path and method lead to; jobs
+ *     front_reply.c     the front's form of errors, and headers
+ *     front_read.c      ping, blobs and manifests: HEAD, GET, ranges
+ *     front_list.c      tags, catalog, referrers; front_page.c their pages
+ *     front_upload.c    uploads, mounts
+ *     front_manifest.c  manifests: PUT; front_document.c what one says, front_layers.c its layers
+ *     front_delete.c    DELETE of blobs, manifests and tags
+ *
+ * What only reads (metadata, opening a blob) is answered on the HTTP thread. What writes or waits
+ * is a job: JOB_BLOB for the bytes of an upload, JOB_PUSH for manifests, JOB_BRIEF for the rest.
+ *
+ * Errors are those of the specification ("Error Codes"): front_refuse() gives the codes that the
+ * rest of slipway answers otherwise (MANIFEST_INVALID is 422 for an archive, 400 here) their form.
+ */
+#ifndef SLIPWAY_GATEWAY_REGISTRY_REGISTRY_H
+#define SLIPWAY_GATEWAY_REGISTRY_REGISTRY_H
+
+#include "gateway/http/query.h"
+#include "gateway/http/request.h"
+#include "gateway/registry/path.h"
+#include "gateway/service/gateway.h"
+
+/* Everything whose path begins with /v2. */
+struct job *front_route(struct gateway *gateway, const struct request *request,
+                        struct reply *reply);
+
+/* What a handler of the front gets. */
+struct front_request {
+    struct gateway *gateway;
+    const struct request *request;
+    struct front_path path;
+    struct query query;
+};
+
+/* The handlers; as route_handler. */
+struct job *front_ping(struct front_request *front, struct reply *reply);
+struct job *front_get_blob(struct front_request *front, struct reply *reply);
+struct job *front_get_manifest(struct front_request *front, struct reply *reply);
+struct job *front_list_tags(struct front_request *front, struct reply *reply);
+struct job *front_list_repositories(struct front_request *front, struct reply *reply);
+struct job *front_list_referrers(struct front_request *front, struct reply *reply);
+struct job *front_begin_upload(struct front_request *front, struct reply *reply);
+struct job *front_get_upload(struct front_request *front, struct reply *reply);
+struct job *front_patch_upload(struct front_request *front, struct reply *reply);
+struct job *front_put_upload(struct front_request *front, struct reply *reply);
+struct job *front_cancel_upload(struct front_request *front, struct reply *reply);
+struct job *front_put_manifest(struct front_request *front, struct reply *reply);
+struct job *front_delete_blob(struct front_request *front, struct reply *reply);
+struct job *front_delete_manifest(struct front_request *front, struct reply *reply);
+
+/* --- what the handlers share --- */
+
+/*
+ * Make `reply` the front's answer for this error. Below 500 its code is one of the specification:
+ *
+ *     a malformed or unusable manifest            400 MANIFEST_INVALID
+ *     a manifest over MANIFEST_LIMIT_BYTES        413 MANIFEST_INVALID
+ *     a blob over limits.archive                  413 SIZE_INVALID
+ *     bytes that have another digest              400 DIGEST_INVALID
+ *     a body that did not arrive whole            400, 408 BLOB_UPLOAD_INVALID
+ *     a malformed parameter                       400 UNSUPPORTED
+ *     no such endpoint, another method            404, 405 UNSUPPORTED
+ *
+ *     a target whose registry refuses              403 DENIED
+ *     a target that failed otherwise               424 DENIED
+ *
+ * Those of the gateway itself are answered as everywhere.
+ */
+void front_refuse(struct reply *reply, const struct error *err);
+
+/* The same with this status and code. */
+void front_refuse_as(struct reply *reply, int status, const char *code, const struct error *err);
+
+/* A header that names a digest. */
+void front_digest_header(struct reply *reply, const char *name, const struct digest *digest);
+
+/* Location: where the repository has this blob or manifest. `kind` is "blobs" or "manifests". */
+void front_location(struct reply *reply, const char *repository, const char *kind,
+                    const struct digest *digest);
+
+/* The value of the digest parameter: ERR_DIGEST_INVALID, also when it is not there or there
+ * twice. */
+enum errc front_query_digest(const struct query *query, const char *name, struct digest *out,
+                             struct error *err);
+
+/* The blob that the path names is in the repository: else ERR_BLOB_UNKNOWN. */
+enum errc front_find_blob(const struct front_request *front, struct error *err);
+
+/* The manifest that the path names: ERR_MANIFEST_NOT_HELD, ERR_REPOSITORY_NOT_HELD. */
+enum errc front_find_manifest(const struct front_request *front, struct repository_manifest *out,
+                              struct error *err);
+
+/* Begin the job that answers this request; `self` is taken and freed with `drop`. NULL when it is
+ * refused: then `reply` says so. */
+struct job *front_start(const struct front_request *front, enum job_class class,
+                        void (*run)(struct job *job, void *self), void (*drop)(void *self),
+                        void *self, struct reply *reply);
+
+/* The job's answer, with the headers that all answers of the front have. */
+void front_answer(struct job *job, struct reply *reply);
+void front_answer_error(struct job *job, const struct error *err);
+
+#endif

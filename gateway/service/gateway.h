@@ -1,0 +1,20 @@
+/*
+ * What a running gateway consists of, for its routes: opened by the server at start, the same for
+ * every request. All parts are borrowed from the server and may be used by any thread.
+ */
+#ifndef SLIPWAY_GATEWAY_SERVICE_GATEWAY_H
+#define SLIPWAY_GATEWAY_SERVICE_GATEWAY_H
+
+#include "gateway/http/jobs.h"
+#include "gateway/push/behind.h"
+#include "gateway/push/engine.h"
+#include "upstream/push/ahead.h"
+
+struct gateway {
+    struct engine *engine;
+    struct jobs *jobs;
+    struct ahead *ahead;
+    struct behind *behind;
+};
+
+#endif

@@ -1,0 +1,424 @@
+#include "net/transport_private.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/address.h"
+#include "net/url.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+
+#define UPLOAD_BUFFER_BYTES (1L << 20)
+#define SMALL_BODY_BYTES (64L << 10)
+#define STALL_FLOOR_BYTES_S 1024L
+#define CA_CACHE_S 300L
+/* What is read and dropped of an answer that is too long, so that the connection stays usable. */
+#define ANSWER_DROP_MAX ((size_t)1 << 20)
+/* A kept connection that was closed shows within what the socket buffers take. One that took more
+ * broke: then the caller has to ask what arrived, and not to be sent everything again unasked. */
+#define REPEAT_BODY_MAX ((uint64_t)8 << 20)
+/* Registries read a blob once more before they acknowledge it: silence in proportion is no stall.
+ */
+#define COMMIT_BYTES_S (UINT64_C(16) << 20)
+
+/* One running exchange: what libcurl's callbacks work on. */
+struct exchange {
+    const struct http_request *request;
+    struct http_response *response;
+    uint64_t body_at;
+    const uint8_t *span; /* of the body's source: pulled and not sent yet */
+    size_t span_size;
+    size_t dropped;
+    bool answer_given_up;
+    bool address_refused;
+    struct error body_error; /* reading the body's file failed */
+};
+
+void http_response_deinit(struct http_response *response)
+{
+    buf_deinit(&response->headers);
+    buf_deinit(&response->body);
+}
+
+static void response_reset(struct http_response *response, size_t body_limit)
+{
+    buf_clear(&response->headers);
+    buf_clear(&response->body);
+    response->headers.limit_bytes = HTTP_HEADERS_MAX;
+    response->body.limit_bytes = body_limit;
+    response->status = 0;
+    response->body_cut = false;
+    response->peer_private = false;
+}
+
+static size_t on_header(char *data, size_t one, size_t size, void *arg)
+{
+    (void)one;
+    struct exchange *exchange = arg;
+    struct buf *headers = &exchange->response->headers;
+    size_t used = size;
+    while (used > 0 && strchr("\r\n \t", data[used - 1]))
+        used--;
+    /* A status line begins another answer: after a 100, or when the request is sent again. */
+    if (used >= 5 && strncmp(data, "HTTP/", 5) == 0) {
+        buf_clear(headers);
+        buf_clear(&exchange->response->body);
+    } else if (used > 0 && memchr(data, '\0', used) == NULL &&
+               headers->size + used + 1 <= headers->limit_bytes) {
+        buf_append(headers, data, used);
+        buf_append(headers, "", 1);
+    }
+    return size;
+}
+
+static size_t on_answer(char *data, size_t one, size_t size, void *arg)
+{
+    (void)one;
+    struct exchange *exchange = arg;
+    const struct http_request *request = exchange->request;
+    if (request->received &&
+        request->received(request->received_arg, exchange->response, data, size))
+        return size;
+    struct buf *body = &exchange->response->body;
+    size_t room = body->limit_bytes - body->size;
+    size_t kept = size < room ? size : room;
+    buf_append(body, data, kept);
+    if (kept == size)
+        return size;
+    exchange->response->body_cut = true;
+    exchange->dropped += size - kept;
+    if (exchange->dropped <= ANSWER_DROP_MAX)
+        return size;
+    exchange->answer_given_up = true;
+    return 0;
+}
+
+/* A source gives spans of its own size. */
+static size_t read_source(struct exchange *exchange, char *out, size_t size)
+{
+    const struct http_body *body = exchange->request->body;
+    if (exchange->span_size == 0 && source_pull(body->source, &exchange->span, &exchange->span_size,
+                                                &exchange->body_error) != ERR_OK)
+        return CURL_READFUNC_ABORT;
+    if (exchange->span_size == 0 && body->size != HTTP_SIZE_UNKNOWN) {
+        fail(&exchange->body_error, ERR_IO, 0, "the body ends after %llu of %llu bytes",
+             (unsigned long long)exchange->body_at, (unsigned long long)body->size);
+        return CURL_READFUNC_ABORT;
+    }
+    size_t n = size < exchange->span_size ? size : exchange->span_size;
+    memcpy(out, exchange->span, n);
+    exchange->span += n;
+    exchange->span_size -= n;
+    return n;
+}
+
+static size_t read_body(struct exchange *exchange, char *out, size_t size)
+{
+    const struct http_body *body = exchange->request->body;
+    if (body->data) {
+        memcpy(out, (const char *)body->data + exchange->body_at, size);
+        return size;
+    }
+    if (body->source)
+        return read_source(exchange, out, size);
+    size_t got = 0;
+    struct error *err = &exchange->body_error;
+    if (file_read_at(body->fd, out, size, body->offset + exchange->body_at, &got, err) != ERR_OK)
+        return CURL_READFUNC_ABORT;
+    if (got == 0) {
+        /* Ending early would leave the registry waiting for the rest. */
+        fail(err, ERR_BLOB_CORRUPT, 0, "the blob ends after %llu of %llu bytes",
+             (unsigned long long)exchange->body_at, (unsigned long long)body->size);
+        return CURL_READFUNC_ABORT;
+    }
+    return got;
+}
+
+static size_t on_body(char *out, size_t one, size_t capacity, void *arg)
+{
+    (void)one;
+    struct exchange *exchange = arg;
+    const struct http_request *request = exchange->request;
+    uint64_t left = request->body->size - exchange->body_at;
+    size_t size = left < capacity ? (size_t)left : capacity;
+    if (size == 0)
+        return 0;
+    size_t got = read_body(exchange, out, size);
+    if (got == CURL_READFUNC_ABORT)
+        return got;
+    exchange->body_at += got;
+    if (request->sent)
+        request->sent(request->sent_arg, exchange->body_at);
+    return got;
+}
+
+static bool may_repeat(const struct exchange *exchange)
+{
+    return exchange->body_at <= (exchange->request->once ? 0 : REPEAT_BODY_MAX);
+}
+
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+    struct exchange *exchange = arg;
+    const struct http_body *body = exchange->request->body;
+    if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > body->size || body->source)
+        return CURL_SEEKFUNC_CANTSEEK;
+    if (!may_repeat(exchange))
+        return CURL_SEEKFUNC_FAIL;
+    exchange->body_at = (uint64_t)offset;
+    return CURL_SEEKFUNC_OK;
+}
+
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    struct exchange *exchange = arg;
+    if (exchange->request->public_only && address_is_private(&address->addr)) {
+        exchange->address_refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    /* Credential helpers are child processes: they must not inherit connections. */
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void set_method(CURL *easy, struct exchange *exchange)
+{
+    const struct http_request *request = exchange->request;
+    if (strcmp(request->method, "HEAD") == 0)
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    else if (strcmp(request->method, "GET") != 0)
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    if (request->body == NULL)
+        return;
+    bool large = request->body->size > SMALL_BODY_BYTES;
+    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    bool known = request->body->size != HTTP_SIZE_UNKNOWN;
+    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+                     known ? (curl_off_t)request->body->size : (curl_off_t)-1);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+    curl_easy_setopt(easy, CURLOPT_SEEKDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE,
+                     large ? UPLOAD_BUFFER_BYTES : SMALL_BODY_BYTES);
+    if (large && request->body->data == NULL && request->body->source == NULL)
+        posix_fadvise(request->body->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+}
+
+static void set_limits(CURL *easy, const struct transport *transport,
+                       const struct http_request *request)
+{
+    uint64_t commit_s = request->body ? request->body->size / COMMIT_BYTES_S : 0;
+    if (commit_s > 24 * 3600)
+        commit_s = 24 * 3600;
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, transport->connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, STALL_FLOOR_BYTES_S);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, transport->stall_s + (long)commit_s);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms);
+}
+
+static void set_network(CURL *easy, const struct transport *transport,
+                        const struct http_request *request)
+{
+    struct url url = {0};
+    struct error ignored = ERROR_INIT;
+    if (url_parse(request->url, &url, &ignored) == ERR_OK && address_host_is_loopback(url.host))
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    url_deinit(&url);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    /* A name that resolves slowly must not hold up a cancel. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S);
+    if (transport->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, transport->ca_file);
+}
+
+static void set_callbacks(CURL *easy, struct exchange *exchange)
+{
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange);
+}
+
+static struct curl_slist *header_append(struct curl_slist *list, const char *name,
+                                        const char *value)
+{
+    if (value == NULL)
+        return list;
+    char *line = xasprintf("%s: %s", name, value);
+    struct curl_slist *longer = curl_slist_append(list, line);
+    explicit_bzero(line, strlen(line)); /* may be credentials */
+    free(line);
+    return longer ? longer : list;
+}
+
+static struct curl_slist *headers_of(const struct http_request *request)
+{
+    /* libcurl waits up to a second for a 100 that many registries never send. */
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    list = header_append(list, "Authorization", request->authorization);
+    list = header_append(list, "Content-Type", request->content_type);
+    list = header_append(list, "Content-Range", request->content_range);
+    return header_append(list, "Accept", request->accept);
+}
+
+static void headers_free(struct curl_slist *list)
+{
+    for (struct curl_slist *line = list; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
+    curl_slist_free_all(list);
+}
+
+/* *since_ms is when the stop was seen first, 0 before. */
+static bool must_end(const struct http_request *request, int64_t *since_ms)
+{
+    if (!stop_requested(request->stop))
+        return false;
+    int64_t now_ms = clock_ms();
+    if (*since_ms == 0)
+        *since_ms = now_ms;
+    return now_ms - *since_ms >= request->stop_grace_ms;
+}
+
+static CURLcode result_of(CURLM *multi)
+{
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    int left = 0;
+    for (const CURLMsg *message; (message = curl_multi_info_read(multi, &left));)
+        if (message->msg == CURLMSG_DONE)
+            code = message->data.result;
+    return code;
+}
+
+/* Drive the handle to its end, looking at the stop at least every STOP_POLL_MS. True when stopped.
+ */
+static bool run(struct connection *connection, const struct http_request *request, CURLcode *code)
+{
+    bool stopped = stop_requested(request->stop);
+    int64_t stop_seen_ms = 0;
+    *code = CURLE_OUT_OF_MEMORY;
+    if (curl_multi_add_handle(connection->multi, connection->easy) != CURLM_OK)
+        return false;
+    for (int running = 1; !stopped; stopped = must_end(request, &stop_seen_ms)) {
+        if (curl_multi_perform(connection->multi, &running) != CURLM_OK || running == 0)
+            break;
+        curl_multi_poll(connection->multi, NULL, 0, STOP_POLL_MS, NULL);
+    }
+    *code = result_of(connection->multi);
+    curl_multi_remove_handle(connection->multi, connection->easy);
+    return stopped;
+}
+
+static bool peer_is_private(CURL *easy)
+{
+    char *address = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
+    return address && address_host_is_private(address);
+}
+
+/* A kept connection that the other side closed meanwhile shows as a failure before any answer. */
+static bool was_stale(CURL *easy, CURLcode code, const struct exchange *exchange)
+{
+    if (code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR && code != CURLE_GOT_NOTHING)
+        return false;
+    long connects = 0;
+    curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
+    return connects == 0 && exchange->response->headers.size == 0 && may_repeat(exchange);
+}
+
+static void prepare(struct connection *connection, struct exchange *exchange,
+                    struct curl_slist *headers, char detail[CURL_ERROR_SIZE])
+{
+    const struct http_request *request = exchange->request;
+    CURL *easy = connection->easy;
+    curl_easy_reset(easy);
+    curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, detail);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, connection->transport->user_agent);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    set_network(easy, connection->transport, request);
+    set_limits(easy, connection->transport, request);
+    set_callbacks(easy, exchange);
+    set_method(easy, exchange);
+}
+
+static enum errc conclude(struct connection *connection, struct exchange *exchange, CURLcode code,
+                          const char *detail, struct error *err)
+{
+    const struct http_request *request = exchange->request;
+    char shown[URL_SHOWN_MAX];
+    if (exchange->body_error.code != ERR_OK) {
+        *err = exchange->body_error;
+        return error_wrap(err, "%s %s", request->method, url_shown(request->url, shown));
+    }
+    if (exchange->address_refused && code != CURLE_OK)
+        return fail(err, ERR_ADDRESS_REFUSED, 0,
+                    "%s %s: the registry leads to a host with a private address, which is refused",
+                    request->method, url_shown(request->url, shown));
+    if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && exchange->answer_given_up))
+        return transport_fail(connection, request, code, detail, err);
+    long status = 0;
+    curl_easy_getinfo(connection->easy, CURLINFO_RESPONSE_CODE, &status);
+    exchange->response->status = (int)status;
+    exchange->response->peer_private = peer_is_private(connection->easy);
+    return ERR_OK;
+}
+
+enum errc transport_exchange(struct connection *connection, const struct http_request *request,
+                             struct http_response *response, struct error *err)
+{
+    struct exchange exchange = {.request = request, .response = response};
+    char detail[CURL_ERROR_SIZE] = "";
+    char shown[URL_SHOWN_MAX];
+    int64_t start_ms = clock_ms();
+    response_reset(response, request->answer_limit_bytes);
+    struct curl_slist *headers = headers_of(request);
+    CURLcode code = CURLE_OK;
+    prepare(connection, &exchange, headers, detail);
+    bool stopped = run(connection, request, &code);
+    bool again = request->body == NULL || request->body->source == NULL;
+    if (!stopped && again && was_stale(connection->easy, code, &exchange)) {
+        exchange.body_at = 0;
+        curl_easy_setopt(connection->easy, CURLOPT_FRESH_CONNECT, 1L);
+        stopped = run(connection, request, &code);
+    }
+    enum errc result = stopped ? stop_check(request->stop, err)
+                               : conclude(connection, &exchange, code, detail, err);
+    /* The handle outlives what this frame lent it. */
+    curl_easy_setopt(connection->easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(connection->easy, CURLOPT_ERRORBUFFER, NULL);
+    headers_free(headers);
+    if (result == ERR_OK)
+        log_debug("%s %s: %d in %lld ms", request->method, url_shown(request->url, shown),
+                  response->status, (long long)(clock_ms() - start_ms));
+    return result;
+}
+
+const char *http_header_next(const struct http_response *response, const char *name,
+                             const char *previous)
+{
+    const char *at = buf_cstr(&response->headers);
+    const char *end = at + response->headers.size;
+    size_t size = strlen(name);
+    if (previous)
+        at = previous + strlen(previous) + 1;
+    for (; at < end; at += strlen(at) + 1)
+        if (strncasecmp(at, name, size) == 0 && at[size] == ':')
+            return at + size + 1 + strspn(at + size + 1, " \t");
+    return NULL;
+}
+
+const char *http_header(const struct http_response *response, const char *name)
+{
+    return http_header_next(response, name, NULL);
+}

@@ -1,0 +1,124 @@
+/*
+ * HTTP exchanges with one registry: the home of libcurl.
+ *
+ * A transport is a pool of connections for one registry host and the settings they share. A
+ * `struct connection` is one libcurl handle with the TCP connections it keeps warm (to the
+ * registry, its token server, its storage). A thread leases one, does one exchange after another on
+ * it, and returns it; requests that belong together (an upload session) therefore use one
+ * connection.
+ *
+ * Lifecycle: transport_new; transport_lease .. transport_return, any thread; transport_free when
+ * every lease is back. At most `idle_limit` returned connections are kept. An idle one holds no
+ * large buffer; one that sends a large body holds 1 MiB.
+ *
+ * An exchange is one request and its whole answer: HTTP/1.1 (RFC 9112), no redirects followed, no
+ * "Expect: 100-continue", Content-Length always, TLS 1.2 or later. Proxies are taken from the
+ * environment as curl does, except for loopback hosts, which are always reached directly. A request
+ * that finds its kept connection closed by the other side before a byte of the answer is sent once
+ * more on a fresh one.
+ *
+ * The process ignores SIGPIPE from the first transport_new() on (unless it handles it): TLS
+ * libraries write to closed sockets.
+ */
+#ifndef SLIPWAY_NET_TRANSPORT_H
+#define SLIPWAY_NET_TRANSPORT_H
+
+#include "base/buf.h"
+#include "base/stop.h"
+#include "base/stream.h"
+
+#include <stdint.h>
+
+struct transport_options {
+    const char *host;       /* of the registry, for messages that name a setting; copied */
+    const char *user_agent; /* copied */
+    const char *ca_file;    /* PEM; NULL = the system's; copied */
+    unsigned idle_limit;
+    long connect_timeout_ms; /* 0 = 30 s */
+    long stall_s;            /* 0 = 60: an exchange slower than 1 KiB/s for so long is given up */
+};
+
+struct transport;
+struct connection;
+struct http_response;
+
+struct transport *transport_new(const struct transport_options *options);
+void transport_free(struct transport *transport);
+
+/* Never waits and never fails: who may lease is decided elsewhere (upstream/client/gate.h). */
+struct connection *transport_lease(struct transport *transport);
+void transport_return(struct connection *connection);
+
+/* The bytes of a request: memory, a range of a file that is read with pread, or a source. Borrowed.
+ * Registries are always sent a Content-Length, so a source without a known size is for other
+ * gateways only; what comes from a source cannot be sent a second time. */
+struct http_body {
+    const void *data;            /* NULL: take them from source or fd */
+    const struct source *source; /* NULL: take them from fd */
+    int fd;
+    uint64_t offset; /* in the file */
+    uint64_t size;   /* HTTP_SIZE_UNKNOWN: chunked transfer coding */
+};
+#define HTTP_SIZE_UNKNOWN UINT64_MAX
+
+struct http_request {
+    const char *method;
+    const char *url;
+    const char *authorization; /* field values, NULL when not sent */
+    const char *content_type;
+    const char *content_range;
+    const char *accept;
+    const struct http_body *body; /* NULL: none, and no Content-Length */
+    bool once; /* a body that began to leave is not sent a second time: the caller asks first what
+                  arrived */
+    size_t answer_limit_bytes; /* of the answer's body; what is over it is dropped */
+    long timeout_ms;           /* for the whole exchange; 0: none beside the stall limit */
+    bool public_only;          /* connect to no private address: ERR_ADDRESS_REFUSED */
+    const struct stop *stop;
+    long stop_grace_ms; /* once sent, wait so long for its answer all the same: for a request that
+                           opens what has to be taken back */
+    void (*sent)(void *arg, uint64_t bytes); /* body bytes handed to the network so far, or NULL; */
+    void *sent_arg;                          /* starts again at 0 when the body does */
+    /* Bytes of the answer's body as they come; the status line and headers are in `response`. True:
+     * they are taken; false: they are collected in response->body. NULL: all are collected. */
+    bool (*received)(void *arg, const struct http_response *response, const void *data,
+                     size_t size);
+    void *received_arg;
+};
+
+#define HTTP_HEADERS_MAX ((size_t)64 << 10)
+
+struct http_response {
+    int status;
+    struct buf headers; /* "Name: value" lines, each ended by NUL; bounded by HTTP_HEADERS_MAX */
+    struct buf body;
+    bool body_cut;     /* there was more than answer_limit_bytes */
+    bool peer_private; /* the other end of the connection has a private address */
+};
+
+#define autoresponse __attribute__((cleanup(http_response_deinit)))
+#define HTTP_RESPONSE_INIT                                                                         \
+    {                                                                                              \
+        .headers = {.limit_bytes = HTTP_HEADERS_MAX }                                              \
+    }
+void http_response_deinit(struct http_response *response);
+
+/*
+ * Do it. Any status is ERR_OK; what was in `response` before is replaced, also on failure. Errors:
+ * ERR_HOST_UNKNOWN, ERR_CONNECT, ERR_TIMEOUT, ERR_CERTIFICATE, ERR_TLS, ERR_CONNECTION_LOST,
+ * ERR_ADDRESS_REFUSED, ERR_NOT_A_REGISTRY (no HTTP), ERR_SETTINGS (the CA file), ERR_IO (the body's
+ * file), ERR_CANCELLED. Messages name method and URL (without query) and what can be done.
+ */
+enum errc transport_exchange(struct connection *connection, const struct http_request *request,
+                             struct http_response *response, struct error *err);
+
+/* The first field of that name (any case), borrowed until the response changes; NULL when absent.
+ */
+const char *http_header(const struct http_response *response, const char *name);
+
+/* The next field of that name after `previous` (NULL: the first): for fields that come several
+ * times. */
+const char *http_header_next(const struct http_response *response, const char *name,
+                             const char *previous);
+
+#endif

@@ -1,0 +1,129 @@
+#include "net/transport_private.h"
+#include "net/url.h"
+
+#include <openssl/x509_vfy.h>
+#include <stdio.h>
+#include <string.h>
+
+struct failure {
+    const struct connection *connection;
+    const char *what; /* "PUT https://..." */
+    const char *why;  /* libcurl's words */
+};
+
+static enum errc certificate_fail(const struct failure *failure, struct error *err)
+{
+    long verified = X509_V_OK;
+    curl_easy_getinfo(failure->connection->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+    switch (verified) {
+    case X509_V_OK:
+    case X509_V_ERR_UNSPECIFIED: /* the chain was not what failed: libcurl judges the name itself */
+        return fail(err, ERR_CERTIFICATE, 0,
+                    "%s: the certificate does not fit the host name it was asked for: %s",
+                    failure->what, failure->why);
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return fail(err, ERR_CERTIFICATE, 0,
+                    "%s: the certificate has expired; it has to be renewed at the registry",
+                    failure->what);
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return fail(err, ERR_CERTIFICATE, 0,
+                    "%s: the certificate is not valid yet; check the clocks of both machines",
+                    failure->what);
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        return fail(err, ERR_CERTIFICATE, 0,
+                    "%s: the certificate is signed by an unknown authority (%s); set "
+                    "registries.\"%s\".ca to the file of its CA certificate",
+                    failure->what, X509_verify_cert_error_string(verified),
+                    failure->connection->transport->host);
+    default:
+        return fail(err, ERR_CERTIFICATE, 0, "%s: the certificate is refused: %s", failure->what,
+                    X509_verify_cert_error_string(verified));
+    }
+}
+
+static enum errc tls_fail(const struct failure *failure, struct error *err)
+{
+    /* OpenSSL reports a connection that ends within the handshake as a failed call, not as TLS. */
+    if (strstr(failure->why, "SSL_ERROR_SYSCALL") || strstr(failure->why, "reset by peer") ||
+        strstr(failure->why, "unexpected eof"))
+        return fail(err, ERR_CONNECTION_LOST, 0,
+                    "%s: the connection was closed during the TLS handshake", failure->what);
+    if (strstr(failure->why, "wrong version number") ||
+        strstr(failure->why, "packet length too long") || strstr(failure->why, "http request"))
+        return fail(err, ERR_TLS, 0,
+                    "%s: the other side does not speak TLS; if plain HTTP is meant, set "
+                    "registries.\"%s\".plain_http",
+                    failure->what, failure->connection->transport->host);
+    return fail(err, ERR_TLS, 0, "%s: TLS failed: %s", failure->what, failure->why);
+}
+
+static enum errc timeout_fail(const struct failure *failure, struct error *err)
+{
+    curl_off_t connected_us = 0;
+    curl_easy_getinfo(failure->connection->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
+    long connects = 0;
+    curl_easy_getinfo(failure->connection->easy, CURLINFO_NUM_CONNECTS, &connects);
+    if (connects > 0 && connected_us == 0)
+        return fail(err, ERR_TIMEOUT, 0, "%s: no connection in time: %s", failure->what,
+                    failure->why);
+    return fail(err, ERR_TIMEOUT, 0, "%s: the registry stalled: %s", failure->what, failure->why);
+}
+
+static enum errc connect_fail(const struct failure *failure, struct error *err)
+{
+    long sys = 0;
+    curl_easy_getinfo(failure->connection->easy, CURLINFO_OS_ERRNO, &sys);
+    if (sys != 0)
+        return fail(err, ERR_CONNECT, (int)sys, "%s: cannot connect", failure->what);
+    return fail(err, ERR_CONNECT, 0, "%s: cannot connect: %s", failure->what, failure->why);
+}
+
+enum errc transport_fail(const struct connection *connection, const struct http_request *request,
+                         CURLcode code, const char *detail, struct error *err)
+{
+    char url[URL_SHOWN_MAX];
+    char what[URL_SHOWN_MAX + 16];
+    snprintf(what, sizeof what, "%s %s", request->method, url_shown(request->url, url));
+    const struct failure value = {
+        .connection = connection,
+        .what = what,
+        .why = detail[0] ? detail : curl_easy_strerror(code),
+    };
+    const struct failure *failure = &value;
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return fail(err, ERR_HOST_UNKNOWN, 0, "%s: the host name cannot be resolved: %s",
+                    failure->what, failure->why);
+    case CURLE_COULDNT_CONNECT:
+        return connect_fail(failure, err);
+    case CURLE_OPERATION_TIMEDOUT:
+        return timeout_fail(failure, err);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+        return certificate_fail(failure, err);
+    case CURLE_SSL_CACERT_BADFILE:
+        return fail(err, ERR_SETTINGS, 0,
+                    "%s: the CA file %s (registries.\"%s\".ca) cannot be used: %s", failure->what,
+                    connection->transport->ca_file ? connection->transport->ca_file
+                                                   : "of the system",
+                    failure->connection->transport->host, failure->why);
+    case CURLE_SSL_CONNECT_ERROR:
+        return tls_fail(failure, err);
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY:
+        return fail(err, ERR_NOT_A_REGISTRY, 0, "%s: what answers there is no HTTP server: %s",
+                    failure->what, failure->why);
+    case CURLE_OUT_OF_MEMORY:
+        return fail(err, ERR_MEMORY, 0, "%s: no memory", failure->what);
+    case CURLE_URL_MALFORMAT:
+        return fail(err, ERR_REGISTRY_ANSWER, 0, "%s: %s", failure->what, failure->why);
+    default:
+        return fail(err, ERR_CONNECTION_LOST, 0, "%s: the connection was lost: %s", failure->what,
+                    failure->why);
+    }
+}

@@ -1,0 +1,260 @@
+#include "store/batch.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/local/batch_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum errc batch_begin(struct store *store, enum durability durability, struct batch **out,
+                      struct error *err)
+{
+    (void)err;
+    struct batch *batch = xcalloc(1, sizeof *batch);
+    batch->store = store;
+    batch->durability = durability;
+    batch->folder_fd = -1;
+    batch->serial = (uint64_t)atomic_fetch_add(&store->next_batch, 1);
+    snprintf(batch->name, sizeof batch->name, "%" PRIu64, batch->serial);
+    *out = batch;
+    return ERR_OK;
+}
+
+static void remove_staging(struct batch *batch)
+{
+    if (batch->folder_fd < 0)
+        return;
+    file_close_at(&batch->folder_fd);
+    struct error err = ERROR_INIT;
+    if (file_remove_tree(batch->store->staging_fd, batch->name, &err) != ERR_OK)
+        log_warn("clean up after a batch: %s", err.text);
+}
+
+void batch_abort(struct batch *batch)
+{
+    if (batch == NULL)
+        return;
+    assert(batch->open_writers == 0);
+    remove_staging(batch);
+    for (size_t i = 0; i < batch->reference_count; i++)
+        free(batch->references[i].media_type);
+    batch_free_front(batch);
+    free(batch->references);
+    free(batch->layers);
+    free(batch->starts);
+    free(batch->held);
+    free(batch->blobs);
+    free(batch);
+}
+
+void *batch_grow(void *items, size_t count, size_t *capacity, size_t item_size, struct error *err)
+{
+    if (count == BATCH_ITEMS_MAX) {
+        fail(err, ERR_ARCHIVE_TOO_LARGE, 0, "more than %d blobs or records in one image",
+             BATCH_ITEMS_MAX);
+        return NULL;
+    }
+    if (count < *capacity)
+        return items;
+    *capacity = *capacity ? 2 * *capacity : 16;
+    return xrealloc(items, *capacity, item_size);
+}
+
+void batch_make_durable(struct batch *batch)
+{
+    batch->durability = BATCH_DURABLE;
+}
+
+struct batch_blob *batch_find(struct batch *batch, const struct digest *digest)
+{
+    for (size_t i = 0; i < batch->blob_count; i++)
+        if (digest_equal(&batch->blobs[i].digest, digest))
+            return &batch->blobs[i];
+    return NULL;
+}
+
+const char *batch_file_name(uint32_t number, char name[BATCH_NAME_MAX])
+{
+    snprintf(name, BATCH_NAME_MAX, "%" PRIu32, number);
+    return name;
+}
+
+void batch_remove_file(struct batch *batch, uint32_t number)
+{
+    char name[BATCH_NAME_MAX];
+    unlinkat(batch->folder_fd, batch_file_name(number, name), 0);
+}
+
+enum errc batch_open_staging(struct batch *batch, struct error *err)
+{
+    int staging_fd = batch->store->staging_fd;
+    if (batch->folder_fd >= 0)
+        return ERR_OK;
+    if (mkdirat(staging_fd, batch->name, 0700) != 0)
+        return fail(err, ERR_IO, errno, "make folder staging/%s", batch->name);
+    int fd = openat(staging_fd, batch->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, ERR_IO, errno, "open folder staging/%s", batch->name);
+    batch->folder_fd = fd;
+    return ERR_OK;
+}
+
+static enum errc make_room(struct batch *batch, struct error *err)
+{
+    void *grown = batch_grow(batch->blobs, batch->blob_count, &batch->blob_capacity,
+                             sizeof *batch->blobs, err);
+    if (grown == NULL)
+        return err->code;
+    batch->blobs = grown;
+    return ERR_OK;
+}
+
+enum errc batch_add_blob(struct batch *batch, const struct digest *digest, uint64_t size,
+                         uint32_t number, struct error *err)
+{
+    if (batch_find(batch, digest) != NULL) {
+        batch_remove_file(batch, number);
+        return ERR_OK;
+    }
+    if (make_room(batch, err) != ERR_OK) {
+        batch_remove_file(batch, number);
+        return err->code;
+    }
+    batch->blobs[batch->blob_count++] =
+        (struct batch_blob){.digest = *digest, .size = size, .number = number};
+    return ERR_OK;
+}
+
+enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, uint64_t size,
+                          const struct digest *digest, struct error *err)
+{
+    char own_name[BATCH_NAME_MAX];
+    if (batch_find(batch, digest) != NULL) {
+        if (unlinkat(folder_fd, name, 0) != 0)
+            return fail(err, ERR_IO, errno, "remove a file that the batch has");
+        return ERR_OK;
+    }
+    if (make_room(batch, err) != ERR_OK || batch_open_staging(batch, err) != ERR_OK)
+        return err->code;
+    uint32_t number = batch->next_blob++;
+    if (renameat(folder_fd, name, batch->folder_fd, batch_file_name(number, own_name)) != 0)
+        return fail(err, ERR_IO, errno, "move a file into the batch");
+    return batch_add_blob(batch, digest, size, number, err);
+}
+
+enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, struct digest *digest,
+                         struct error *err)
+{
+    struct digest sha256 = digest_of(DIGEST_SHA256, data, size);
+    struct blob_writer *writer = NULL;
+    if (blob_writer_open(batch, &writer, err) != ERR_OK)
+        return err->code;
+    if (blob_writer_write(writer, data, size, err) != ERR_OK) {
+        blob_writer_abort(writer);
+        return err->code;
+    }
+    if (blob_writer_commit(writer, &sha256, err) != ERR_OK)
+        return err->code;
+    *digest = sha256;
+    return ERR_OK;
+}
+
+void batch_drop_blob(struct batch *batch, const struct digest *digest)
+{
+    struct batch_blob *blob = batch_find(batch, digest);
+    if (blob == NULL)
+        return;
+    batch_remove_file(batch, blob->number);
+    *blob = batch->blobs[--batch->blob_count];
+}
+
+enum errc batch_hold_blob(struct batch *batch, const struct digest *digest, struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    struct blob_record record;
+    bool found = false;
+    if (blob_find(batch->store, digest, &found, &record, err) != ERR_OK)
+        return err->code;
+    if (!found)
+        return fail(err, ERR_BLOB_UNKNOWN, 0, "blob %s is not held", digest_text(digest, text));
+    void *grown =
+        batch_grow(batch->held, batch->held_count, &batch->held_capacity, sizeof *batch->held, err);
+    if (grown == NULL)
+        return err->code;
+    batch->held = grown;
+    batch->held[batch->held_count++] = *digest;
+    return ERR_OK;
+}
+
+enum errc batch_open_blob(struct batch *batch, const struct digest *digest, struct blob *out,
+                          struct error *err)
+{
+    const struct batch_blob *blob = batch_find(batch, digest);
+    if (blob == NULL)
+        return blob_open(batch->store, digest, out, err);
+    char name[BATCH_NAME_MAX];
+    int fd = openat(batch->folder_fd, batch_file_name(blob->number, name), O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, ERR_IO, errno, "open a blob of the batch");
+    *out = (struct blob){.fd = fd, .size = blob->size};
+    return ERR_OK;
+}
+
+enum errc batch_read_all(struct batch *batch, const struct digest *digest, size_t limit_bytes,
+                         const char *what, char **data, size_t *size, struct error *err)
+{
+    autoblob struct blob blob = BLOB_INIT;
+    if (batch_open_blob(batch, digest, &blob, err) != ERR_OK)
+        return error_wrap(err, "%s", what);
+    return blob_slurp(&blob, limit_bytes, what, data, size, err);
+}
+
+void batch_put_layer(struct batch *batch, const struct digest *diff_id,
+                     const struct layer_form *form)
+{
+    void *grown = batch_grow(batch->layers, batch->layer_count, &batch->layer_capacity,
+                             sizeof *batch->layers, &batch->error);
+    if (grown == NULL)
+        return;
+    batch->layers = grown;
+    batch->layers[batch->layer_count++] = (struct batch_layer){.diff_id = *diff_id, .form = *form};
+}
+
+void batch_put_start(struct batch *batch, const struct digest *start, const struct digest *diff_id)
+{
+    void *grown = batch_grow(batch->starts, batch->start_count, &batch->start_capacity,
+                             sizeof *batch->starts, &batch->error);
+    if (grown == NULL)
+        return;
+    batch->starts = grown;
+    batch->starts[batch->start_count++] =
+        (struct batch_start){.start = *start, .diff_id = *diff_id};
+}
+
+void batch_put_reference(struct batch *batch, const struct reference *ref,
+                         const struct digest *manifest, const char *media_type)
+{
+    if (ref->tag[0] == '\0' && ref->digest.algorithm == DIGEST_NONE) {
+        fail(&batch->error, ERR_NO_TAG, 0, "%s/%s has neither tag nor digest", ref->host,
+             ref->path);
+        return;
+    }
+    if (strlen(media_type) >= MEDIA_TYPE_MAX) {
+        fail(&batch->error, ERR_MANIFEST_INVALID, 0, "a media type of more than %d characters",
+             MEDIA_TYPE_MAX - 1);
+        return;
+    }
+    void *grown = batch_grow(batch->references, batch->reference_count, &batch->reference_capacity,
+                             sizeof *batch->references, &batch->error);
+    if (grown == NULL)
+        return;
+    batch->references = grown;
+    batch->references[batch->reference_count++] = (struct batch_reference){
+        .reference = *ref, .manifest = *manifest, .media_type = xstrdup(media_type)};
+}

@@ -1,0 +1,91 @@
+#include "store/blob.h"
+
+#include "base/mem.h"
+#include "store/local/blob_files.h"
+#include "store/local/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+enum errc blob_find(struct store *store, const struct digest *digest, bool *found,
+                    struct blob_record *out, struct error *err)
+{
+    struct record_key key = blob_key(digest);
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
+        return err->code;
+    struct kv_slice value;
+    bool held = false;
+    if (kv_get(&txn, KV_BLOBS, record_key_slice(&key), &value, &held, err) != ERR_OK)
+        return err->code;
+    if (held && blob_decode(value, out, err) != ERR_OK)
+        return err->code;
+    *found = held;
+    return ERR_OK;
+}
+
+enum errc blob_open(struct store *store, const struct digest *digest, struct blob *out,
+                    struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    char path[BLOB_PATH_MAX];
+    struct blob_record record;
+    bool found = false;
+    if (blob_find(store, digest, &found, &record, err) != ERR_OK)
+        return err->code;
+    if (!found)
+        return fail(err, ERR_BLOB_UNKNOWN, 0, "blob %s is not held", digest_text(digest, text));
+    autoblob struct blob blob = BLOB_INIT;
+    blob.fd = openat(store->blobs_fd, blob_path(digest, path), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (blob.fd < 0)
+        return fail(err, errno == ENOENT ? ERR_BLOB_CORRUPT : ERR_IO, errno, "open blob %s", path);
+    struct stat st;
+    if (fstat(blob.fd, &st) != 0)
+        return fail(err, ERR_IO, errno, "look at blob %s", path);
+    blob.size = (uint64_t)st.st_size;
+    if (blob.size != record.size)
+        return fail(err, ERR_BLOB_CORRUPT, 0, "blob %s has %llu bytes instead of %llu",
+                    digest_text(digest, text), (unsigned long long)blob.size,
+                    (unsigned long long)record.size);
+    *out = blob;
+    blob.fd = -1;
+    return ERR_OK;
+}
+
+void blob_close(struct blob *blob)
+{
+    file_close_at(&blob->fd);
+    blob->fd = -1;
+}
+
+enum errc blob_slurp(const struct blob *blob, size_t limit_bytes, const char *what, char **data,
+                     size_t *size, struct error *err)
+{
+    if (blob->size > limit_bytes)
+        return fail(err, ERR_JSON_TOO_LARGE, 0, "%s has %llu bytes, over the limit of %zu", what,
+                    (unsigned long long)blob->size, limit_bytes);
+    size_t expected = (size_t)blob->size;
+    void *room = NULL;
+    if (mem_try_alloc(expected + 1, 1, limit_bytes + 1, what, &room, err) != ERR_OK)
+        return err->code;
+    autofree char *bytes = room;
+    size_t got = 0;
+    if (file_read_at(blob->fd, bytes, expected, 0, &got, err) != ERR_OK)
+        return error_wrap(err, "%s", what);
+    if (got != expected)
+        return fail(err, ERR_BLOB_CORRUPT, 0, "%s ends after %zu of %zu bytes", what, got,
+                    expected);
+    *data = mem_take(&bytes);
+    *size = got;
+    return ERR_OK;
+}
+
+enum errc blob_read_all(struct store *store, const struct digest *digest, size_t limit_bytes,
+                        const char *what, char **data, size_t *size, struct error *err)
+{
+    autoblob struct blob blob = BLOB_INIT;
+    if (blob_open(store, digest, &blob, err) != ERR_OK)
+        return error_wrap(err, "%s", what);
+    return blob_slurp(&blob, limit_bytes, what, data, size, err);
+}

@@ -1,0 +1,277 @@
+#include "store/blob_upload.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/local/blob_upload_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+/* As for any blob that will be durable: the disk has little left to do when the last byte is in. */
+#define FLUSH_BYTES ((uint64_t)8 << 20)
+#define READ_BYTES ((size_t)1 << 20)
+
+struct blob_upload {
+    struct store *store;
+    struct upload_slot *slot; /* held */
+    int fd;
+    char id[BLOB_UPLOAD_ID_SIZE + 1];
+    uint64_t size;
+    uint64_t flushed;
+    struct error error; /* of the write that failed */
+};
+
+static enum errc make_id(char id[BLOB_UPLOAD_ID_SIZE + 1], struct error *err)
+{
+    uint8_t chance[BLOB_UPLOAD_ID_SIZE / 2];
+    if (getrandom(chance, sizeof chance, 0) != sizeof chance)
+        return fail(err, ERR_IO, errno, "get random bytes");
+    for (size_t i = 0; i < sizeof chance; i++)
+        snprintf(id + 2 * i, 3, "%02x", chance[i]);
+    return ERR_OK;
+}
+
+static enum errc make_file(struct store *store, const char *id, struct error *err)
+{
+    autofd int fd =
+        openat(store->uploads_fd, id, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd >= 0 ? ERR_OK : fail(err, ERR_IO, errno, "create the file of an upload");
+}
+
+static enum errc make_record(struct store *store, const char *repository, const char *id,
+                             struct error *err)
+{
+    struct session_record record = {.created_s = (uint64_t)clock_wall_s()};
+    snprintf(record.repository, sizeof record.repository, "%s", repository);
+    struct record_key key = session_key(id);
+    struct record_value value = session_value(&record);
+    autochange struct change change;
+    change_init(&change);
+    change_put(&change, KV_SESSIONS, record_key_slice(&key), record_value_slice(&value));
+    if (writer_submit(store->writer, &change, err) == ERR_OK)
+        return ERR_OK;
+    unlinkat(store->uploads_fd, id, 0);
+    return err->code;
+}
+
+enum errc blob_upload_begin(struct store *store, const char *repository,
+                            char id[BLOB_UPLOAD_ID_SIZE + 1], struct error *err)
+{
+    char made[BLOB_UPLOAD_ID_SIZE + 1];
+    struct upload_slot *slot = NULL;
+    if (!repository_name_fits(repository))
+        return fail(err, ERR_NAME_INVALID, 0, "a repository's name has 1 to %d characters",
+                    REPOSITORY_NAME_MAX);
+    /* Held, so that the file is not taken for one that has lost its session. */
+    if (make_id(made, err) != ERR_OK ||
+        upload_table_take(store->uploads, made, NULL, 0, &slot, err) != ERR_OK)
+        return err->code;
+    enum errc rc = make_file(store, made, err);
+    if (rc == ERR_OK)
+        rc = make_record(store, repository, made, err);
+    upload_table_release(store->uploads, slot);
+    if (rc == ERR_OK)
+        memcpy(id, made, sizeof made);
+    return rc;
+}
+
+enum errc blob_upload_offset(struct store *store, const char *repository, const char *id,
+                             uint64_t *offset, struct error *err)
+{
+    struct stat st;
+    if (upload_check(store, repository, id, err) != ERR_OK)
+        return err->code;
+    if (fstatat(store->uploads_fd, id, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        *offset = (uint64_t)st.st_size;
+        return ERR_OK;
+    }
+    if (errno == ENOENT)
+        return upload_fail_unknown(repository, id, err);
+    return fail(err, ERR_IO, errno, "look at an upload");
+}
+
+/* Only now, as its holder, it is sure that the session has not ended: its file is there. */
+static enum errc open_file(struct blob_upload *upload, const char *repository, struct error *err)
+{
+    struct stat st;
+    upload->fd =
+        openat(upload->store->uploads_fd, upload->id, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    if (upload->fd < 0 && errno == ENOENT)
+        return upload_fail_unknown(repository, upload->id, err);
+    if (upload->fd < 0 || fstat(upload->fd, &st) != 0)
+        return fail(err, ERR_IO, errno, "open an upload");
+    upload->size = upload->flushed = (uint64_t)st.st_size;
+    if (upload->slot->hashed != upload->size)
+        upload_slot_reset(upload->slot);
+    if (upload->size == 0 && upload->slot->sha256 == NULL)
+        upload->slot->sha256 = digester_new(DIGEST_SHA256);
+    return ERR_OK;
+}
+
+enum errc blob_upload_open(struct store *store, const char *repository, const char *id,
+                           const struct overtaken *overtaken, struct blob_upload **out,
+                           struct error *err)
+{
+    struct upload_slot *slot = NULL;
+    if (upload_check(store, repository, id, err) != ERR_OK ||
+        upload_table_take(store->uploads, id, overtaken, BLOB_UPLOAD_OVERTAKE_MS, &slot, err) !=
+            ERR_OK)
+        return err->code;
+    struct blob_upload *upload = xcalloc(1, sizeof *upload);
+    upload->store = store;
+    upload->slot = slot;
+    memcpy(upload->id, id, sizeof upload->id);
+    if (open_file(upload, repository, err) != ERR_OK) {
+        blob_upload_close(upload);
+        return err->code;
+    }
+    *out = upload;
+    return ERR_OK;
+}
+
+uint64_t blob_upload_size(const struct blob_upload *upload)
+{
+    return upload->size;
+}
+
+static void add_to_digest(struct blob_upload *upload, const void *data, size_t size)
+{
+    struct upload_slot *slot = upload->slot;
+    if (slot->sha256 == NULL || slot->hashed != upload->size)
+        return;
+    digester_update(slot->sha256, data, size);
+    slot->hashed += size;
+}
+
+static void flush_behind(struct blob_upload *upload)
+{
+    uint64_t fresh = upload->size - upload->flushed;
+    if (fresh < FLUSH_BYTES)
+        return;
+    /* Only a hint: what fails here fails again, and is seen, in the commit's fsync. */
+    sync_file_range(upload->fd, (off_t)upload->flushed, (off_t)fresh, SYNC_FILE_RANGE_WRITE);
+    upload->flushed = upload->size;
+}
+
+enum errc blob_upload_write(struct blob_upload *upload, const void *data, size_t size,
+                            struct error *err)
+{
+    if (upload->error.code == ERR_OK) {
+        if (file_write_all(upload->fd, data, size, &upload->error) == ERR_OK) {
+            add_to_digest(upload, data, size);
+            upload->size += size;
+            flush_behind(upload);
+            return ERR_OK;
+        }
+        error_wrap(&upload->error, "write to an upload");
+        /* Where this fails, too, the next request sees the file's length and hashes it again. */
+        if (ftruncate(upload->fd, (off_t)upload->size) != 0)
+            log_warn("an upload keeps part of a failed write: %s", strerror(errno));
+    }
+    *err = upload->error;
+    return err->code;
+}
+
+void blob_upload_close(struct blob_upload *upload)
+{
+    if (upload == NULL)
+        return;
+    if (upload->fd >= 0)
+        futimens(upload->fd, NULL);
+    file_close_at(&upload->fd);
+    upload_table_release(upload->store->uploads, upload->slot);
+    free(upload);
+}
+
+/* Add the file's bytes from `from` on. */
+static enum errc hash_file(const struct blob_upload *upload, uint64_t from,
+                           struct digester *digester, struct error *err)
+{
+    autofree uint8_t *bytes = xmalloc(READ_BYTES);
+    for (uint64_t at = from; at < upload->size;) {
+        size_t got = 0;
+        if (file_read_at(upload->fd, bytes, READ_BYTES, at, &got, err) != ERR_OK)
+            return err->code;
+        if (got == 0)
+            return fail(err, ERR_IO, 0, "an upload has become shorter while it was read");
+        digester_update(digester, bytes, got);
+        at += got;
+    }
+    return ERR_OK;
+}
+
+static enum errc digest_upload(struct blob_upload *upload, enum digest_algorithm algorithm,
+                               struct digest *out, struct error *err)
+{
+    struct upload_slot *slot = upload->slot;
+    struct digester *digester = NULL;
+    uint64_t hashed = 0;
+    if (algorithm == DIGEST_SHA256 && slot->sha256 != NULL) {
+        digester = slot->sha256;
+        hashed = slot->hashed;
+        slot->sha256 = NULL;
+    } else {
+        digester = digester_new(algorithm);
+    }
+    upload_slot_reset(slot);
+    enum errc rc = hash_file(upload, hashed, digester, err);
+    if (rc == ERR_OK)
+        *out = digester_finish(digester);
+    digester_free(digester);
+    return rc;
+}
+
+static enum errc fail_digest(const struct digest *got, const struct digest *wanted,
+                             struct error *err)
+{
+    char got_text[DIGEST_TEXT_MAX];
+    char wanted_text[DIGEST_TEXT_MAX];
+    return fail(err, ERR_DIGEST_INVALID, 0, "the upload's bytes have the digest %s, not %s",
+                digest_text(got, got_text), digest_text(wanted, wanted_text));
+}
+
+static void drop_session(struct blob_upload *upload)
+{
+    bool found = false;
+    struct error err = ERROR_INIT;
+    if (upload_remove(upload->store, upload->slot, upload->id, &found, &err) != ERR_OK)
+        log_warn("end an upload: %s", err.text);
+}
+
+static enum errc finish(struct blob_upload *upload, struct batch *batch,
+                        const struct digest *digest, struct error *err)
+{
+    struct digest got;
+    if (upload->error.code != ERR_OK) {
+        *err = upload->error;
+        return err->code;
+    }
+    if (digest_upload(upload, digest->algorithm, &got, err) != ERR_OK)
+        return error_wrap(err, "complete an upload");
+    if (!digest_equal(&got, digest)) {
+        drop_session(upload);
+        return fail_digest(&got, digest, err);
+    }
+    /* A process that dies between here and the commit takes the session with it, so what takes
+     * long, the disk, is waited for first. */
+    if (upload->size >= FLUSH_BYTES && file_sync(upload->fd, "an upload", err) != ERR_OK)
+        return err->code;
+    if (batch_take_file(batch, upload->store->uploads_fd, upload->id, upload->size, digest, err) !=
+        ERR_OK)
+        return err->code;
+    batch_end_session(batch, upload->id);
+    return ERR_OK;
+}
+
+enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
+                             const struct digest *digest, struct error *err)
+{
+    enum errc rc = finish(upload, batch, digest, err);
+    blob_upload_close(upload);
+    return rc;
+}

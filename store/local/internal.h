@@ -1,0 +1,41 @@
+/*
+ * The inside of a store, for the files of store/ and their tests.
+ */
+#ifndef SLIPWAY_STORE_LOCAL_INTERNAL_H
+#define SLIPWAY_STORE_LOCAL_INTERNAL_H
+
+#include "store/blob.h"
+#include "store/local/kv/writer.h"
+#include "store/local/records.h"
+
+#include <stdatomic.h>
+
+struct store {
+    char *path;
+    int root_fd;
+    int lock_fd; /* flock'ed */
+    int blobs_fd;
+    int staging_fd;
+    int uploads_fd;
+    struct upload_table *uploads;
+    struct kv *kv;
+    struct writer *writer;
+    atomic_uint_fast64_t next_batch;
+    atomic_bool unsynced; /* blobs/ has files that the disk may not have */
+    bool leave_volatile;
+    char boot_id[BOOT_ID_MAX]; /* of this boot of the machine; "" when not known */
+};
+
+/* store_open() for a machine whose boot has this id. */
+enum errc store_open_in_boot(const struct store_options *options, const char *boot_id,
+                             struct store **out, struct error *err);
+
+/* *found false when the blob is not held. */
+enum errc blob_find(struct store *store, const struct digest *digest, bool *found,
+                    struct blob_record *out, struct error *err);
+
+/* blob_read_all() of an open blob. */
+enum errc blob_slurp(const struct blob *blob, size_t limit_bytes, const char *what, char **data,
+                     size_t *size, struct error *err);
+
+#endif

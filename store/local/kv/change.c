@@ -1,0 +1,150 @@
+#include "store/local/kv/change.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum kind { PUT, PUT_NEW, SWAP, DELETE, EXPECT_VALUE, EXPECT_NONE };
+
+struct operation {
+    struct operation *next;
+    enum kind kind;
+    enum kv_table table;
+    struct kv_slice key; /* the slices point into `bytes` */
+    struct kv_slice expected;
+    struct kv_slice value;
+    uint8_t bytes[];
+};
+
+void change_init(struct change *change)
+{
+    memset(change, 0, sizeof *change);
+}
+
+void change_deinit(struct change *change)
+{
+    while (change->first != NULL) {
+        struct operation *operation = change->first;
+        change->first = operation->next;
+        free(operation);
+    }
+    change->last = NULL;
+}
+
+static struct kv_slice copy_in(uint8_t **at, struct kv_slice slice)
+{
+    struct kv_slice copy = {.data = *at, .size = slice.size};
+    if (slice.size > 0)
+        memcpy(*at, slice.data, slice.size);
+    *at += slice.size;
+    return copy;
+}
+
+static void add(struct change *change, enum kind kind, enum kv_table table, struct kv_slice key,
+                struct kv_slice expected, struct kv_slice value)
+{
+    assert(table < KV_TABLE_COUNT && key.size > 0 && key.size <= KV_KEY_MAX);
+    assert(expected.size <= CHANGE_VALUE_MAX && value.size <= CHANGE_VALUE_MAX);
+    struct operation *operation =
+        xmalloc(sizeof *operation + key.size + expected.size + value.size);
+    uint8_t *at = operation->bytes;
+    operation->next = NULL;
+    operation->kind = kind;
+    operation->table = table;
+    operation->key = copy_in(&at, key);
+    operation->expected = copy_in(&at, expected);
+    operation->value = copy_in(&at, value);
+    if (change->last != NULL)
+        change->last->next = operation;
+    else
+        change->first = operation;
+    change->last = operation;
+    change->grows = change->grows || kind == PUT || kind == PUT_NEW || kind == SWAP;
+}
+
+static const struct kv_slice nothing;
+
+void change_put(struct change *change, enum kv_table table, struct kv_slice key,
+                struct kv_slice value)
+{
+    add(change, PUT, table, key, nothing, value);
+}
+
+void change_put_new(struct change *change, enum kv_table table, struct kv_slice key,
+                    struct kv_slice value)
+{
+    add(change, PUT_NEW, table, key, nothing, value);
+}
+
+void change_swap(struct change *change, enum kv_table table, struct kv_slice key,
+                 struct kv_slice expected, struct kv_slice value)
+{
+    add(change, SWAP, table, key, expected, value);
+}
+
+void change_delete(struct change *change, enum kv_table table, struct kv_slice key)
+{
+    add(change, DELETE, table, key, nothing, nothing);
+}
+
+void change_expect(struct change *change, enum kv_table table, struct kv_slice key,
+                   const struct kv_slice *expected)
+{
+    if (expected != NULL)
+        add(change, EXPECT_VALUE, table, key, *expected, nothing);
+    else
+        add(change, EXPECT_NONE, table, key, nothing, nothing);
+}
+
+static bool same(struct kv_slice a, struct kv_slice b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static bool is_expectation(const struct operation *operation)
+{
+    return operation->kind == EXPECT_VALUE || operation->kind == EXPECT_NONE;
+}
+
+/* Does the table stand as the operation wants it? */
+static enum errc applies(const struct operation *operation, const struct kv_txn *txn, bool *out,
+                         struct error *err)
+{
+    *out = true;
+    if (operation->kind == PUT || operation->kind == DELETE)
+        return ERR_OK;
+    bool found = false;
+    struct kv_slice now = nothing;
+    if (kv_get(txn, operation->table, operation->key, &now, &found, err) != ERR_OK)
+        return err->code;
+    bool wants_none = operation->kind == PUT_NEW || operation->kind == EXPECT_NONE;
+    *out = wants_none ? !found : found && same(now, operation->expected);
+    return ERR_OK;
+}
+
+static enum errc apply(const struct operation *operation, struct kv_txn *txn, struct error *err)
+{
+    if (operation->kind == DELETE)
+        return kv_delete(txn, operation->table, operation->key, err);
+    bool wanted = false;
+    if (applies(operation, txn, &wanted, err) != ERR_OK)
+        return err->code;
+    if (!wanted)
+        return ERR_OK;
+    return kv_put(txn, operation->table, operation->key, operation->value, err);
+}
+
+enum errc change_apply(struct change *change, struct kv_txn *txn, struct error *err)
+{
+    const struct operation *operation;
+    bool holds = true;
+    for (operation = change->first; operation != NULL && holds; operation = operation->next)
+        if (is_expectation(operation) && applies(operation, txn, &holds, err) != ERR_OK)
+            return err->code;
+    change->superseded = !holds;
+    for (operation = change->first; operation != NULL && holds; operation = operation->next)
+        if (!is_expectation(operation) && apply(operation, txn, err) != ERR_OK)
+            return err->code;
+    return ERR_OK;
+}

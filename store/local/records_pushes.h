@@ -1,0 +1,32 @@
+/*
+ * Keys and values of the table of promised pushes; the layout is in store/local/records.h, with all
+ * others.
+ */
+#ifndef SLIPWAY_STORE_LOCAL_RECORDS_PUSHES_H
+#define SLIPWAY_STORE_LOCAL_RECORDS_PUSHES_H
+
+#include "store/local/records.h"
+#include "store/pushes.h"
+
+#define PUSH_MANIFEST_SIZE_MAX (1 + DIGEST_BYTES_MAX + 8 + 1 + MEDIA_TYPE_MAX - 1)
+#define PUSH_TARGET_SIZE_MAX                                                                       \
+    (3 + 1 + REFERENCE_NAME_MAX + 1 + REFERENCE_TAG_MAX + 1 + DIGEST_BYTES_MAX)
+/* A push of the most targets and referrers, each of the longest texts. */
+#define PUSH_VALUE_MAX                                                                             \
+    ((size_t)(1 + 8 + PUSH_MANIFEST_SIZE_MAX + 2 +                                                 \
+              PUSH_RECORD_TARGETS_MAX * PUSH_TARGET_SIZE_MAX + 2 +                                 \
+              PUSH_RECORD_REFERRERS_MAX * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX)))
+
+/* `id` is not empty, and shorter than PUSH_ID_MAX: asserted. */
+struct record_key push_key(const char *id);
+
+/* At most PUSH_VALUE_MAX bytes, owned (free()). ERR_MANIFEST_INVALID when it has too many targets
+ * or referrers. */
+enum errc push_value(const struct push_record *record, uint8_t **value, size_t *size,
+                     struct error *err);
+
+/* What it gives is owned: push_record_deinit(). ERR_STORE. */
+enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push_record *out,
+                      struct error *err);
+
+#endif

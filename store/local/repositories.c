@@ -1,0 +1,281 @@
+#include "store/repositories.h"
+
+#include "base/mem.h"
+#include "store/local/blob_files.h"
+#include "store/local/internal.h"
+#include "store/local/records_front.h"
+
+/* A record of a blob says only that it was put; what was lost with the machine is not held. */
+static enum errc blob_is_held(struct store *store, const struct digest *digest, bool *held,
+                              struct error *err)
+{
+    struct blob_record record;
+    bool found = false;
+    if (blob_find(store, digest, &found, &record, err) != ERR_OK)
+        return err->code;
+    *held = found && blob_file_is_there(store->blobs_fd, digest, record.size);
+    return ERR_OK;
+}
+
+static enum errc any_with_prefix(struct store *store, enum kv_table table,
+                                 const struct record_key *prefix, bool *any, struct error *err)
+{
+    struct kv_slice key;
+    struct kv_slice value;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_cursor_open(&txn, table, record_key_slice(prefix), &cursor, err) != ERR_OK)
+        return err->code;
+    return kv_cursor_next(&cursor, &key, &value, any, err);
+}
+
+enum errc repository_held(struct store *store, const char *repository, bool *held,
+                          struct error *err)
+{
+    bool any = false;
+    if (repository_name_fits(repository)) {
+        struct record_key prefix = repository_prefix(repository);
+        if (any_with_prefix(store, KV_MANIFESTS, &prefix, &any, err) != ERR_OK ||
+            (!any && any_with_prefix(store, KV_MEMBERS, &prefix, &any, err) != ERR_OK))
+            return err->code;
+    }
+    *held = any;
+    return ERR_OK;
+}
+
+enum errc repository_has_blob(struct store *store, const char *repository,
+                              const struct digest *digest, bool *held, struct error *err)
+{
+    bool member = false;
+    if (repository_name_fits(repository)) {
+        struct record_key key = repository_digest_key(repository, digest);
+        struct kv_slice value;
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+            kv_get(&txn, KV_MEMBERS, record_key_slice(&key), &value, &member, err) != ERR_OK)
+            return err->code;
+    }
+    if (member && blob_is_held(store, digest, &member, err) != ERR_OK)
+        return err->code;
+    *held = member;
+    return ERR_OK;
+}
+
+enum errc repositories_have_blob(struct store *store, const struct digest *digest, bool *held,
+                                 struct error *err)
+{
+    struct record_key prefix = blob_key(digest);
+    bool member = false;
+    if (any_with_prefix(store, KV_HOLDERS, &prefix, &member, err) != ERR_OK ||
+        (member && blob_is_held(store, digest, &member, err) != ERR_OK))
+        return err->code;
+    *held = member;
+    return ERR_OK;
+}
+
+static enum errc get_manifest(const struct kv_txn *txn, const char *repository,
+                              const struct digest *digest, bool *found, struct manifest_record *out,
+                              struct error *err)
+{
+    struct record_key key = repository_digest_key(repository, digest);
+    struct kv_slice value;
+    if (kv_get(txn, KV_MANIFESTS, record_key_slice(&key), &value, found, err) != ERR_OK)
+        return err->code;
+    return *found ? manifest_decode(record_key_slice(&key), value, out, err) : ERR_OK;
+}
+
+static enum errc get_tag(const struct kv_txn *txn, const char *repository, const char *tag,
+                         bool *found, struct digest *digest, struct error *err)
+{
+    char text[REFERENCE_TAG_MAX + 1];
+    struct record_key key = tag_key(repository, tag);
+    struct kv_slice value;
+    if (kv_get(txn, KV_TAGS, record_key_slice(&key), &value, found, err) != ERR_OK)
+        return err->code;
+    return *found ? tag_decode(record_key_slice(&key), value, text, digest, err) : ERR_OK;
+}
+
+static enum errc find_manifest(struct store *store, const char *repository, const char *tag,
+                               const struct digest *digest, bool *found,
+                               struct manifest_record *out, struct error *err)
+{
+    struct digest named;
+    *found = true;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
+        return err->code;
+    if (digest == NULL) {
+        if (get_tag(&txn, repository, tag, found, &named, err) != ERR_OK)
+            return err->code;
+        digest = &named;
+    }
+    return *found ? get_manifest(&txn, repository, digest, found, out, err) : ERR_OK;
+}
+
+/* By digest, or where that is NULL by tag. */
+static enum errc held_manifest(struct store *store, const char *repository, const char *tag,
+                               const struct digest *digest, bool *found,
+                               struct repository_manifest *out, struct error *err)
+{
+    struct manifest_record record;
+    bool held = false;
+    if (find_manifest(store, repository, tag, digest, &held, &record, err) != ERR_OK ||
+        (held && blob_is_held(store, &record.manifest.digest, &held, err) != ERR_OK))
+        return err->code;
+    if (held)
+        *out = record.manifest;
+    *found = held;
+    return ERR_OK;
+}
+
+enum errc repository_tag(struct store *store, const char *repository, const char *tag, bool *found,
+                         struct repository_manifest *out, struct error *err)
+{
+    if (repository_name_fits(repository) && tag_fits(tag))
+        return held_manifest(store, repository, tag, NULL, found, out, err);
+    *found = false;
+    return ERR_OK;
+}
+
+enum errc repository_manifest(struct store *store, const char *repository,
+                              const struct digest *digest, bool *found,
+                              struct repository_manifest *out, struct error *err)
+{
+    if (repository_name_fits(repository))
+        return held_manifest(store, repository, NULL, digest, found, out, err);
+    *found = false;
+    return ERR_OK;
+}
+
+/* *found: it was there and is not any more. */
+static enum errc remove_expected(struct store *store, struct change *change, bool *found,
+                                 struct error *err)
+{
+    change->durable = true;
+    if (writer_submit(store->writer, change, err) != ERR_OK)
+        return err->code;
+    *found = !change->superseded;
+    return ERR_OK;
+}
+
+enum errc repository_remove_blob(struct store *store, const char *repository,
+                                 const struct digest *digest, bool *found, struct error *err)
+{
+    if (!repository_name_fits(repository)) {
+        *found = false;
+        return ERR_OK;
+    }
+    struct record_key key = repository_digest_key(repository, digest);
+    struct record_key holder = holder_key(digest, repository);
+    struct record_value value = member_value();
+    const struct kv_slice expected = record_value_slice(&value);
+    autochange struct change change;
+    change_init(&change);
+    change_expect(&change, KV_MEMBERS, record_key_slice(&key), &expected);
+    change_delete(&change, KV_MEMBERS, record_key_slice(&key));
+    change_delete(&change, KV_HOLDERS, record_key_slice(&holder));
+    return remove_expected(store, &change, found, err);
+}
+
+static enum errc read_tag(struct store *store, const char *repository, const char *tag, bool *found,
+                          struct digest *digest, struct error *err)
+{
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
+        return err->code;
+    return get_tag(&txn, repository, tag, found, digest, err);
+}
+
+enum errc repository_remove_tag(struct store *store, const char *repository, const char *tag,
+                                bool *found, struct error *err)
+{
+    bool there = repository_name_fits(repository) && tag_fits(tag);
+    bool removed = false;
+    while (there && !removed) {
+        struct digest digest;
+        if (read_tag(store, repository, tag, &there, &digest, err) != ERR_OK)
+            return err->code;
+        if (!there)
+            break;
+        struct record_key key = tag_key(repository, tag);
+        struct record_value value = tag_value(&digest);
+        const struct kv_slice expected = record_value_slice(&value);
+        autochange struct change change;
+        change_init(&change);
+        change_expect(&change, KV_TAGS, record_key_slice(&key), &expected);
+        change_delete(&change, KV_TAGS, record_key_slice(&key));
+        if (remove_expected(store, &change, &removed, err) != ERR_OK)
+            return err->code;
+    }
+    *found = removed;
+    return ERR_OK;
+}
+
+/* A tag that is moved away meanwhile does not hold what is expected of it; one that is put
+ * meanwhile comes with a new record of the manifest. Either way the removal is prepared again. */
+static enum errc delete_tags(const struct kv_txn *txn, const char *repository,
+                             const struct digest *digest, struct change *change, struct error *err)
+{
+    struct record_key prefix = repository_prefix(repository);
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    if (kv_cursor_open(txn, KV_TAGS, record_key_slice(&prefix), &cursor, err) != ERR_OK)
+        return err->code;
+    for (;;) {
+        char tag[REFERENCE_TAG_MAX + 1];
+        struct digest named;
+        struct kv_slice key;
+        struct kv_slice value;
+        bool more = false;
+        if (kv_cursor_next(&cursor, &key, &value, &more, err) != ERR_OK)
+            return err->code;
+        if (!more)
+            return ERR_OK;
+        if (tag_decode(key, value, tag, &named, err) != ERR_OK)
+            return err->code;
+        if (!digest_equal(&named, digest))
+            continue;
+        change_expect(change, KV_TAGS, key, &value);
+        change_delete(change, KV_TAGS, key);
+    }
+}
+
+/* What removes the manifest as it stands now; *found false when it is not there. */
+static enum errc prepare_removal(struct store *store, const char *repository,
+                                 const struct digest *digest, struct change *change, bool *found,
+                                 struct error *err)
+{
+    struct manifest_record record;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        get_manifest(&txn, repository, digest, found, &record, err) != ERR_OK)
+        return err->code;
+    if (!*found)
+        return ERR_OK;
+    struct record_key key = repository_digest_key(repository, digest);
+    struct record_value value = manifest_value(&record);
+    const struct kv_slice expected = record_value_slice(&value);
+    change_expect(change, KV_MANIFESTS, record_key_slice(&key), &expected);
+    change_delete(change, KV_MANIFESTS, record_key_slice(&key));
+    if (record.subject.algorithm != DIGEST_NONE) {
+        struct record_key referrer = referrer_key(repository, &record.subject, digest);
+        change_delete(change, KV_REFERRERS, record_key_slice(&referrer));
+    }
+    return delete_tags(&txn, repository, digest, change, err);
+}
+
+enum errc repository_remove_manifest(struct store *store, const char *repository,
+                                     const struct digest *digest, bool *found, struct error *err)
+{
+    bool there = repository_name_fits(repository);
+    bool removed = false;
+    while (there && !removed) {
+        autochange struct change change;
+        change_init(&change);
+        if (prepare_removal(store, repository, digest, &change, &there, err) != ERR_OK ||
+            (there && remove_expected(store, &change, &removed, err) != ERR_OK))
+            return err->code;
+    }
+    *found = removed;
+    return ERR_OK;
+}

@@ -1,0 +1,306 @@
+#include "tests/unit/store/store_test.h"
+
+#include "store/local/kv/kv.h"
+
+#define MAP ((uint64_t)1 << 20)
+
+static struct kv_slice text(const char *s)
+{
+    return (struct kv_slice){.data = s, .size = strlen(s)};
+}
+
+static struct kv *open_kv(const char *folder)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = NULL;
+    assert_ok(kv_open(folder, MAP, &kv, &err), &err);
+    return kv;
+}
+
+static void put(struct kv *kv, enum kv_table table, const char *key, const char *value)
+{
+    struct error err = ERROR_INIT;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    assert_ok(kv_begin_write(kv, &txn, &err), &err);
+    assert_ok(kv_put(&txn, table, text(key), text(value), &err), &err);
+    assert_ok(kv_commit(&txn, &err), &err);
+}
+
+static bool has(struct kv *kv, enum kv_table table, const char *key, const char *value)
+{
+    struct error err = ERROR_INIT;
+    struct kv_slice got = {NULL, 0};
+    bool found = false;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    assert_ok(kv_begin_read(kv, &txn, &err), &err);
+    assert_ok(kv_get(&txn, table, text(key), &got, &found, &err), &err);
+    return found && got.size == strlen(value) && memcmp(got.data, value, got.size) == 0;
+}
+
+static void keys_with_prefix(struct kv *kv, const char *prefix, char *out, size_t capacity)
+{
+    struct error err = ERROR_INIT;
+    struct kv_slice key;
+    struct kv_slice value;
+    bool more = false;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    out[0] = '\0';
+    assert_ok(kv_begin_read(kv, &txn, &err), &err);
+    assert_ok(kv_cursor_open(&txn, KV_BLOBS, text(prefix), &cursor, &err), &err);
+    for (;;) {
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        if (!more)
+            return;
+        size_t at = strlen(out);
+        snprintf(out + at, capacity - at, "%.*s ", (int)key.size, (const char *)key.data);
+    }
+}
+
+static void what_is_put_is_found_after_reopening(void **state)
+{
+    struct kv *kv = open_kv(*state);
+    put(kv, KV_BLOBS, "a", "1");
+    put(kv, KV_LAYERS, "a", "2");
+    kv_close(kv);
+    kv = open_kv(*state);
+    assert_true(has(kv, KV_BLOBS, "a", "1"));
+    assert_true(has(kv, KV_LAYERS, "a", "2"));
+    assert_false(has(kv, KV_REFERENCES, "a", "2"));
+    kv_close(kv);
+}
+
+static void a_dropped_transaction_leaves_nothing(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    put(kv, KV_BLOBS, "kept", "1");
+    struct kv_txn txn = KV_TXN_INIT;
+    assert_ok(kv_begin_write(kv, &txn, &err), &err);
+    assert_ok(kv_put(&txn, KV_BLOBS, text("new"), text("1"), &err), &err);
+    assert_ok(kv_delete(&txn, KV_BLOBS, text("kept"), &err), &err);
+    kv_end(&txn);
+    kv_end(&txn);
+    assert_true(has(kv, KV_BLOBS, "kept", "1"));
+    assert_false(has(kv, KV_BLOBS, "new", "1"));
+    kv_close(kv);
+}
+
+static void deleting_what_is_not_there_is_success(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    put(kv, KV_BLOBS, "a", "1");
+    struct kv_txn txn = KV_TXN_INIT;
+    assert_ok(kv_begin_write(kv, &txn, &err), &err);
+    assert_ok(kv_delete(&txn, KV_BLOBS, text("b"), &err), &err);
+    assert_ok(kv_delete(&txn, KV_BLOBS, text("a"), &err), &err);
+    assert_ok(kv_commit(&txn, &err), &err);
+    assert_ok(kv_sync(kv, &err), &err);
+    assert_false(has(kv, KV_BLOBS, "a", "1"));
+    kv_close(kv);
+}
+
+static void a_reader_sees_the_state_at_its_begin(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    struct kv_slice got;
+    bool found = true;
+    autotxn struct kv_txn before = KV_TXN_INIT;
+    assert_ok(kv_begin_read(kv, &before, &err), &err);
+    put(kv, KV_BLOBS, "a", "1");
+    assert_ok(kv_get(&before, KV_BLOBS, text("a"), &got, &found, &err), &err);
+    assert_false(found);
+    assert_true(has(kv, KV_BLOBS, "a", "1"));
+    kv_end(&before);
+    kv_close(kv);
+}
+
+static void a_prefix_gives_its_keys_in_byte_order(void **state)
+{
+    char keys[128];
+    struct kv *kv = open_kv(*state);
+    keys_with_prefix(kv, "", keys, sizeof keys);
+    assert_string_equal(keys, "");
+    static const char *const all[] = {"b", "ab", "a", "ab\x7f", "aa", "abc", "ac"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        put(kv, KV_BLOBS, all[i], "");
+    keys_with_prefix(kv, "ab", keys, sizeof keys);
+    assert_string_equal(keys, "ab abc ab\x7f ");
+    keys_with_prefix(kv, "", keys, sizeof keys);
+    assert_string_equal(keys, "a aa ab abc ab\x7f ac b ");
+    keys_with_prefix(kv, "b", keys, sizeof keys);
+    assert_string_equal(keys, "b ");
+    keys_with_prefix(kv, "abcd", keys, sizeof keys);
+    assert_string_equal(keys, "");
+    keys_with_prefix(kv, "c", keys, sizeof keys);
+    assert_string_equal(keys, "");
+    kv_close(kv);
+}
+
+static void the_longest_key_fits(void **state)
+{
+    char key[KV_KEY_MAX + 1];
+    memset(key, 'k', sizeof key - 1);
+    key[KV_KEY_MAX] = '\0';
+    struct kv *kv = open_kv(*state);
+    put(kv, KV_BLOBS, key, "1");
+    assert_true(has(kv, KV_BLOBS, key, "1"));
+    kv_close(kv);
+}
+
+static void one_reader_too_many_is_an_error_and_no_more(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    struct kv_txn *readers = xcalloc(KV_READERS_MAX, sizeof *readers);
+    struct kv_txn extra = KV_TXN_INIT;
+    for (size_t i = 0; i < KV_READERS_MAX; i++)
+        assert_ok(kv_begin_read(kv, &readers[i], &err), &err);
+    assert_code(kv_begin_read(kv, &extra, &err), ERR_STORE, &err);
+    kv_end(&readers[7]);
+    error_clear(&err);
+    assert_ok(kv_begin_read(kv, &extra, &err), &err);
+    kv_end(&extra);
+    for (size_t i = 0; i < KV_READERS_MAX; i++)
+        kv_end(&readers[i]);
+    free(readers);
+    kv_close(kv);
+}
+
+static void a_full_map_is_told_and_deleting_helps(void **state)
+{
+    struct error err = ERROR_INIT;
+    char value[1500];
+    memset(value, 'v', sizeof value);
+    struct kv *kv = open_kv(*state);
+    bool nearly = true;
+    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
+    assert_false(nearly);
+    unsigned puts = 0;
+    for (; err.code == ERR_OK; puts++) {
+        char key[16];
+        snprintf(key, sizeof key, "%08u", puts);
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        if (kv_begin_write(kv, &txn, &err) == ERR_OK &&
+            kv_put(&txn, KV_BLOBS, text(key), (struct kv_slice){value, sizeof value}, &err) ==
+                ERR_OK)
+            kv_commit(&txn, &err);
+    }
+    assert_int_equal(err.code, ERR_STORE_FULL);
+    assert_true(puts > 100);
+    error_clear(&err);
+    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
+    assert_true(nearly);
+    for (unsigned i = 0; i < puts - 1; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%08u", i);
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        assert_ok(kv_begin_write(kv, &txn, &err), &err);
+        assert_ok(kv_delete(&txn, KV_BLOBS, text(key), &err), &err);
+        assert_ok(kv_commit(&txn, &err), &err);
+    }
+    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
+    assert_false(nearly);
+    put(kv, KV_BLOBS, "room", "again");
+    kv_close(kv);
+}
+
+static void a_file_that_is_no_database_is_refused(void **state)
+{
+    struct error err = ERROR_INIT;
+    char path[256];
+    snprintf(path, sizeof path, "%s/data.mdb", (const char *)*state);
+    FILE *file = fopen(path, "w");
+    for (int i = 0; i < 10000; i++)
+        fputs("garbage ", file);
+    fclose(file);
+    struct kv *kv = NULL;
+    assert_code(kv_open(*state, MAP, &kv, &err), ERR_STORE, &err);
+    assert_null(kv);
+    error_clear(&err);
+    assert_code(kv_open("/nonexistent/folder", MAP, &kv, &err), ERR_IO, &err);
+}
+
+/* Each step seeks behind all keys that begin as the one it found. */
+static void a_cursor_skips_by_seeking(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    static const char *const keys[] = {"a1", "a2", "a3", "b1", "b2", "c1"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        put(kv, KV_BLOBS, keys[i], "value");
+    char found[64] = "";
+    {
+        struct kv_slice key;
+        struct kv_slice value;
+        bool more = false;
+        char behind[3];
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+        assert_ok(kv_begin_read(kv, &txn, &err), &err);
+        assert_ok(kv_cursor_open(&txn, KV_BLOBS, text(""), &cursor, &err), &err);
+        kv_cursor_seek(&cursor, text("a2"));
+        for (;;) {
+            assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+            if (!more)
+                break;
+            snprintf(found + strlen(found), sizeof found - strlen(found), "%.*s ", (int)key.size,
+                     (const char *)key.data);
+            snprintf(behind, sizeof behind, "%c~", ((const char *)key.data)[0]);
+            kv_cursor_seek(&cursor, text(behind));
+        }
+    }
+    assert_string_equal(found, "a2 b1 c1 ");
+    kv_close(kv);
+}
+
+static void a_cursor_that_seeks_stays_within_its_prefix(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    put(kv, KV_BLOBS, "a1", "value");
+    put(kv, KV_BLOBS, "a2", "value");
+    put(kv, KV_BLOBS, "b1", "value");
+    {
+        struct kv_slice key;
+        struct kv_slice value;
+        bool more = false;
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+        assert_ok(kv_begin_read(kv, &txn, &err), &err);
+        assert_ok(kv_cursor_open(&txn, KV_BLOBS, text("a"), &cursor, &err), &err);
+        kv_cursor_seek(&cursor, text("a2"));
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        assert_true(more && key.size == 2 && memcmp(key.data, "a2", 2) == 0);
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        assert_false(more);
+        kv_cursor_seek(&cursor, text("a3"));
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        assert_false(more);
+        /* And back again. */
+        kv_cursor_seek(&cursor, text("a"));
+        assert_ok(kv_cursor_next(&cursor, &key, &value, &more, &err), &err);
+        assert_true(more && memcmp(key.data, "a1", 2) == 0);
+    }
+    kv_close(kv);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        folder_test(what_is_put_is_found_after_reopening),
+        folder_test(a_dropped_transaction_leaves_nothing),
+        folder_test(deleting_what_is_not_there_is_success),
+        folder_test(a_reader_sees_the_state_at_its_begin),
+        folder_test(a_prefix_gives_its_keys_in_byte_order),
+        folder_test(the_longest_key_fits),
+        folder_test(one_reader_too_many_is_an_error_and_no_more),
+        folder_test(a_full_map_is_told_and_deleting_helps),
+        folder_test(a_file_that_is_no_database_is_refused),
+        folder_test(a_cursor_skips_by_seeking),
+        folder_test(a_cursor_that_seeks_stays_within_its_prefix),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

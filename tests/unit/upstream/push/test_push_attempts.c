@@ -1,0 +1,124 @@
+/* Pushes whose uploads break off again and again: no session stays open, however they end. */
+#include "tests/support/fake_registry.h"
+#include "tests/support/push_test.h"
+#include "upstream/client/registry_host.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LAYER_BYTES 5000
+#define UPLOADS "/v2/team/app/blobs/uploads/"
+
+struct scene {
+    struct push_test *test;
+    struct fake_registry *fake;
+    struct made_image image;
+    enum errc code;
+};
+
+/* Every PUT fails, and of each session the registry has 100 bytes. */
+static void set_up(struct scene *scene)
+{
+    *scene = (struct scene){.test = push_test_new(NULL), .fake = fake_registry_start(FAKE_OPEN)};
+    scene->image = push_test_image(scene->test, "a", LAYER_BYTES);
+    fake_registry_rule(scene->fake, (struct fake_rule){"PUT", UPLOADS, 1000, .status = 504});
+    fake_registry_rule(scene->fake, (struct fake_rule){"GET", UPLOADS, 1000, .status = 204,
+                                                       .headers = "Range: 0-99\r\n"});
+}
+
+static void tear_down(struct scene *scene)
+{
+    fake_registry_stop(scene->fake);
+    push_test_free(scene->test);
+}
+
+static size_t requests(const struct scene *scene, const char *prefix)
+{
+    return http_double_count(fake_registry_http(scene->fake), prefix);
+}
+
+static void *run(void *arg)
+{
+    struct scene *scene = arg;
+    scene->code =
+        push_test_push(scene->test, &scene->image.manifest, fake_registry_host(scene->fake));
+    return NULL;
+}
+
+static void the_last_failure_takes_the_session_back(void **state)
+{
+    (void)state;
+    struct scene scene;
+    set_up(&scene);
+    run(&scene);
+    assert_int_equal(scene.code, ERR_REGISTRY_FAULT);
+    assert_int_equal(scene.test->result.attempts, 5);
+    assert_int_equal(requests(&scene, "POST " UPLOADS), 1);
+    assert_int_equal(requests(&scene, "DELETE " UPLOADS), 1);
+    tear_down(&scene);
+}
+
+static bool waits(struct push_test *test)
+{
+    pthread_mutex_lock(&test->lock);
+    bool found = strstr(test->events, "Retrying in ") != NULL;
+    pthread_mutex_unlock(&test->lock);
+    return found;
+}
+
+static void cancelled_between_attempts(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct error err = ERROR_INIT;
+    struct registry_host *host = NULL;
+    pthread_t thread;
+    set_up(&scene);
+    const char *name = fake_registry_host(scene.fake);
+    assert_int_equal(registries_host(push_test_registries(scene.test, name), name, &host, &err),
+                     ERR_OK);
+    host->retry_wait_ms = 60000;
+    pthread_create(&thread, NULL, run, &scene);
+    while (!waits(scene.test))
+        cancel_wait(&scene.test->cancel, 2);
+    assert_int_equal(requests(&scene, "DELETE " UPLOADS), 0); /* the next attempt would need it */
+    int64_t start_ms = clock_ms();
+    cancel_request(&scene.test->cancel);
+    pthread_join(thread, NULL);
+    assert_in_range(clock_ms() - start_ms, 0, 1000);
+    assert_int_equal(scene.code, ERR_CANCELLED);
+    assert_int_equal(requests(&scene, "POST " UPLOADS), 1);
+    assert_int_equal(requests(&scene, "DELETE " UPLOADS), 1);
+    tear_down(&scene);
+}
+
+static void the_config_is_no_different(void **state)
+{
+    (void)state;
+    struct scene scene;
+    char digest[DIGEST_TEXT_MAX];
+    set_up(&scene);
+    fake_registry_put(scene.fake, digest_text(&scene.image.layers[0], digest), "5000");
+    run(&scene);
+    assert_int_equal(scene.code, ERR_REGISTRY_FAULT);
+    assert_int_equal(scene.test->result.layers.existed, 1);
+    assert_int_equal(scene.test->result.attempts, 5);
+    assert_int_equal(requests(&scene, "POST " UPLOADS), 1);
+    assert_int_equal(requests(&scene, "DELETE " UPLOADS), 1);
+    tear_down(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_failure_takes_the_session_back),
+        cmocka_unit_test(cancelled_between_attempts),
+        cmocka_unit_test(the_config_is_no_different),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

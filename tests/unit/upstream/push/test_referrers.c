@@ -1,0 +1,264 @@
+#include "upstream/push/referrers.h"
+
+#include "base/mem.h"
+#include "base/turns.h"
+#include "store/batch.h"
+#include "tests/support/fake_registry.h"
+#include "tests/support/push_test.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ARTIFACT                                                                                   \
+    "{\"schemaVersion\":2,\"artifactType\":\"application/x-sig\",\"config\":{\"mediaType\":"       \
+    "\"application/vnd.oci.empty.v1+json\"},\"annotations\":{\"b\":\"1\",\"a\":\"2\"}}"
+
+/* --- the list --- */
+
+static enum errc add(const char *index, const char *document, struct buf *out, bool *changed,
+                     struct error *err)
+{
+    struct descriptor descriptor = {.media_type = MEDIA_OCI_MANIFEST, .size = strlen(document)};
+    descriptor.digest = digest_of(DIGEST_SHA256, document, strlen(document));
+    const struct referrer referrer = {&descriptor, document, strlen(document)};
+    return referrers_add(index, index ? strlen(index) : 0, &referrer, out, changed, err);
+}
+
+static void test_a_list_grows(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    autobuf struct buf first = BUF_INIT(1 << 16);
+    autobuf struct buf second = BUF_INIT(1 << 16);
+    autobuf struct buf third = BUF_INIT(1 << 16);
+    bool changed = false;
+    assert_int_equal(add(NULL, ARTIFACT, &first, &changed, &err), ERR_OK);
+    assert_true(changed);
+    struct digest digest = digest_of(DIGEST_SHA256, ARTIFACT, strlen(ARTIFACT));
+    char text[DIGEST_TEXT_MAX];
+    autofree char *want = xasprintf(
+        "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":[{\"mediaType\":"
+        "\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"%s\",\"size\":%zu,\"artifactType\":"
+        "\"application/x-sig\",\"annotations\":{\"b\":\"1\",\"a\":\"2\"}}]}",
+        digest_text(&digest, text), strlen(ARTIFACT));
+    assert_string_equal(buf_cstr(&first), want);
+
+    /* Without an artifactType it is the config's type; what was there stays. */
+    assert_int_equal(add(buf_cstr(&first), "{\"config\":{\"mediaType\":\"application/x-c\"}}",
+                         &second, &changed, &err),
+                     ERR_OK);
+    assert_true(changed);
+    assert_int_equal(strncmp(buf_cstr(&second), want, strlen(want) - 2), 0);
+    assert_non_null(strstr(buf_cstr(&second), "\"artifactType\":\"application/x-c\"}]}"));
+
+    assert_int_equal(add(buf_cstr(&second), ARTIFACT, &third, &changed, &err), ERR_OK);
+    assert_false(changed);
+    assert_int_equal(third.size, 0);
+}
+
+static void test_what_is_no_list(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *index;
+        enum errc code;
+    } cases[] = {
+        {"{\"schemaVersion\":2,\"config\":{\"mediaType\":\"" MEDIA_OCI_CONFIG
+         "\",\"digest\":\"sha256:"
+         "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\",\"size\":2},"
+         "\"layers\":[]}",
+         ERR_MANIFEST_INVALID},
+        {"{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_DOCKER_LIST "\",\"manifests\":[]}",
+         ERR_MANIFEST_INVALID},
+        {"{}", ERR_MANIFEST_INVALID},
+        {"nothing", ERR_JSON_INVALID},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct error err = ERROR_INIT;
+        autobuf struct buf out = BUF_INIT(1 << 16);
+        bool changed = false;
+        assert_int_equal(add(cases[i].index, ARTIFACT, &out, &changed, &err), cases[i].code);
+        assert_int_equal(out.size, 0);
+    }
+    struct error err = ERROR_INIT;
+    autobuf struct buf out = BUF_INIT(1 << 16);
+    bool changed = false;
+    assert_int_equal(
+        add("{\"schemaVersion\":2,\"manifests\":null}", ARTIFACT, &out, &changed, &err), ERR_OK);
+    assert_true(changed);
+    autobuf struct buf small = BUF_INIT(out.size - 1);
+    assert_int_equal(
+        add("{\"schemaVersion\":2,\"manifests\":null}", ARTIFACT, &small, &changed, &err),
+        ERR_JSON_TOO_LARGE);
+}
+
+static void test_tags_of_lists(void **state)
+{
+    (void)state;
+    char tag[REFERRERS_TAG_MAX];
+    struct digest digest = digest_of(DIGEST_SHA256, "", 0);
+    assert_string_equal(referrers_tag(&digest, tag),
+                        "sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    /* No more than a tag may have. */
+    digest = digest_of(DIGEST_SHA512, "", 0);
+    assert_string_equal(referrers_tag(&digest, tag),
+                        "sha512-cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce");
+}
+
+/* --- turns --- */
+
+struct counter {
+    struct turns turns;
+    atomic_int inside;
+    atomic_int most;
+    int total; /* only changed in a turn */
+};
+
+static void *take_turns(void *arg)
+{
+    struct counter *counter = arg;
+    struct error err = ERROR_INIT;
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(turns_take(&counter->turns, "name", NULL, &err), ERR_OK);
+        int inside = atomic_fetch_add(&counter->inside, 1) + 1;
+        if (inside > atomic_load(&counter->most))
+            atomic_store(&counter->most, inside);
+        counter->total++;
+        atomic_fetch_sub(&counter->inside, 1);
+        turns_give(&counter->turns, "name");
+    }
+    return NULL;
+}
+
+static void test_one_turn_at_a_time(void **state)
+{
+    (void)state;
+    struct counter counter = {0};
+    pthread_t threads[4];
+    turns_init(&counter.turns);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_turns, &counter), 0);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(counter.most, 1);
+    assert_int_equal(counter.total, 200);
+
+    /* Another name does not wait; who is stopped gives up. */
+    struct error err = ERROR_INIT;
+    struct stop stop;
+    stop_init(&stop, NULL);
+    assert_int_equal(turns_take(&counter.turns, "a", &stop, &err), ERR_OK);
+    assert_int_equal(turns_take(&counter.turns, "b", &stop, &err), ERR_OK);
+    stop_siblings(&stop);
+    assert_int_equal(turns_take(&counter.turns, "a", &stop, &err), ERR_CANCELLED);
+    turns_give(&counter.turns, "a");
+    turns_give(&counter.turns, "b");
+    turns_deinit(&counter.turns);
+}
+
+/* --- a push with one --- */
+
+static struct push_referrer put_artifact(struct push_test *test, const struct made_image *subject)
+{
+    char config[DIGEST_TEXT_MAX];
+    char digest[DIGEST_TEXT_MAX];
+    struct push_referrer referrer = {.manifest = {.media_type = MEDIA_OCI_MANIFEST}};
+    struct error err = ERROR_INIT;
+    struct batch *batch = NULL;
+    struct digest empty;
+    assert_int_equal(batch_begin(test->store, BATCH_VOLATILE, &batch, &err), ERR_OK);
+    assert_int_equal(batch_put_blob(batch, "{}", 2, &empty, &err), ERR_OK);
+    autofree char *text =
+        xasprintf("{\"schemaVersion\":2,\"config\":{\"mediaType\":\"" MEDIA_OCI_EMPTY
+                  "\",\"digest\":\"%s\",\"size\":2},\"layers\":[],\"subject\":{\"mediaType\":"
+                  "\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"%s\",\"size\":%llu}}",
+                  digest_text(&empty, config), digest_text(&subject->manifest.digest, digest),
+                  (unsigned long long)subject->manifest.size);
+    referrer.manifest.size = strlen(text);
+    assert_int_equal(batch_put_blob(batch, text, strlen(text), &referrer.manifest.digest, &err),
+                     ERR_OK);
+    assert_int_equal(batch_commit(batch, &err), ERR_OK);
+    return referrer;
+}
+
+static enum errc push_signed(struct push_test *test, struct fake_registry *fake,
+                             const struct push_referrer *referrer, const struct made_image *image)
+{
+    const char *host = fake_registry_host(fake);
+    struct push_request request = push_test_request(&image->manifest, host, "team/app:1");
+    request.referrers = referrer;
+    request.referrer_count = 1;
+    return push_image(test->store, push_test_registries(test, host), &request, NULL, &test->cancel,
+                      &test->result);
+}
+
+static void test_who_keeps_the_list(void **state)
+{
+    (void)state;
+    for (int keeps = 0; keeps <= 1; keeps++) {
+        struct push_test *test = push_test_new(NULL);
+        struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+        struct http_double *http = fake_registry_http(fake);
+        struct made_image image = push_test_image(test, "a", 1000);
+        struct push_referrer referrer = put_artifact(test, &image);
+        char digest[DIGEST_TEXT_MAX];
+        char tag[REFERRERS_TAG_MAX];
+        autofree char *path =
+            xasprintf("/manifests/%s", digest_text(&referrer.manifest.digest, digest));
+        autofree char *list = xasprintf("manifests/%s", referrers_tag(&image.manifest.digest, tag));
+        autofree char *headers =
+            xasprintf("OCI-Subject: %s\r\n", digest_text(&image.manifest.digest, digest));
+        const struct fake_rule rule = {"PUT", path, 1, .effect = true, .headers = headers};
+        if (keeps)
+            fake_registry_rule(fake, rule);
+        if (push_signed(test, fake, &referrer, &image) != ERR_OK)
+            fail_msg("%s", test->result.error.text);
+        assert_true(digest_equal(&test->result.digest, &image.manifest.digest));
+        assert_true(fake_registry_has(fake, path + 1));
+        assert_int_equal(fake_registry_has(fake, list), !keeps);
+        /* The image by digest, what refers to it, its list, and the tag last. */
+        assert_int_equal(http_double_count(http, "PUT /v2/team/app/manifests/"), keeps ? 3 : 4);
+        autofree char *put_referrer = xasprintf("PUT /v2/team/app%s", path);
+        assert_true(http_double_position(http, put_referrer) <
+                    http_double_position(http, "PUT /v2/team/app/manifests/1"));
+        fake_registry_stop(fake);
+        push_test_free(test);
+    }
+}
+
+static void test_a_failed_referrer_fails_the_push(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "a", 1000);
+    struct push_referrer referrer = put_artifact(test, &image);
+    char digest[DIGEST_TEXT_MAX];
+    autofree char *path =
+        xasprintf("/manifests/%s", digest_text(&referrer.manifest.digest, digest));
+    fake_registry_rule(fake, (struct fake_rule){"PUT", path, 1000, .status = 403});
+    assert_int_equal(push_signed(test, fake, &referrer, &image), ERR_DENIED);
+    assert_non_null(strstr(test->result.error.text, "referrer "));
+    /* Nobody sees an image by its tag whose signature is missing. */
+    assert_false(fake_registry_has(fake, "manifests/1"));
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_list_grows),
+        cmocka_unit_test(test_what_is_no_list),
+        cmocka_unit_test(test_tags_of_lists),
+        cmocka_unit_test(test_one_turn_at_a_time),
+        cmocka_unit_test(test_who_keeps_the_list),
+        cmocka_unit_test(test_a_failed_referrer_fails_the_push),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

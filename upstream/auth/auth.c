@@ -1,0 +1,160 @@
+#include "upstream/auth/auth.h"
+
+#include "base/mem.h"
+#include "upstream/auth/token_fetch.h"
+#include "upstream/auth/tokens.h"
+
+#include <string.h>
+
+#define SCOPE_SET_MAX ((size_t)16 << 10)
+static const char bearer[] = "Bearer ";
+
+struct auth {
+    struct tokens *tokens;
+    pthread_mutex_t lock;       /* guards what follows */
+    struct challenge challenge; /* scheme AUTH_NONE: nothing was asked for */
+};
+
+struct auth *auth_new(void)
+{
+    struct auth *auth = xcalloc(1, sizeof *auth);
+    auth->tokens = tokens_new();
+    pthread_mutex_init(&auth->lock, NULL);
+    return auth;
+}
+
+void auth_free(struct auth *auth)
+{
+    if (auth == NULL)
+        return;
+    tokens_free(auth->tokens);
+    pthread_mutex_destroy(&auth->lock);
+    free(auth);
+}
+
+bool auth_learn(struct auth *auth, const struct http_response *response, struct challenge *out)
+{
+    struct challenge_list list = {.count = 0};
+    const char *field = NULL;
+    while ((field = http_header_next(response, "WWW-Authenticate", field)))
+        challenge_parse(field, &list);
+    const struct challenge *chosen = challenge_choose(&list);
+    if (chosen == NULL)
+        return false;
+    pthread_mutex_lock(&auth->lock);
+    auth->challenge = *chosen;
+    pthread_mutex_unlock(&auth->lock);
+    if (out)
+        *out = *chosen;
+    return true;
+}
+
+static struct challenge known_challenge(struct auth *auth)
+{
+    pthread_mutex_lock(&auth->lock);
+    struct challenge challenge = auth->challenge;
+    pthread_mutex_unlock(&auth->lock);
+    return challenge;
+}
+
+enum auth_scheme auth_scheme(struct auth *auth)
+{
+    pthread_mutex_lock(&auth->lock);
+    enum auth_scheme scheme = auth->challenge.scheme;
+    pthread_mutex_unlock(&auth->lock);
+    return scheme;
+}
+
+static enum errc run_fetch(void *self, struct token *out, struct error *err)
+{
+    return token_fetch(self, out, err);
+}
+
+static char *token_key(const struct auth_request *request)
+{
+    struct digest digest = registry_credentials_digest(request->credentials);
+    char text[DIGEST_TEXT_MAX];
+    return xasprintf("%s %s", digest_hex(&digest, text), request->scope);
+}
+
+static enum errc bearer_value(struct auth *auth, const struct auth_request *request,
+                              const struct challenge *challenge, char **value, struct error *err)
+{
+    struct token_request fetch = {
+        .connection = request->connection,
+        .stop = request->stop,
+        .endpoint = request->endpoint,
+        .endpoint_private = request->endpoint_private,
+        .host = request->host,
+        .realm = challenge->realm,
+        .service = challenge->service,
+        .scope = request->scope,
+        .credentials = request->credentials,
+    };
+    autofree char *key = token_key(request);
+    const struct token_fetch how = {.run = run_fetch, .self = &fetch};
+    char *token = NULL;
+    if (tokens_get(auth->tokens, key, request->least_ms, request->stop, &how, &token, err) !=
+        ERR_OK)
+        return err->code;
+    *value = xasprintf("%s%s", bearer, token);
+    secret_free(token);
+    return ERR_OK;
+}
+
+enum errc auth_value(struct auth *auth, const struct auth_request *request, char **value,
+                     struct error *err)
+{
+    const struct registry_credentials *credentials = request->credentials;
+    struct challenge challenge = known_challenge(auth);
+    *value = NULL;
+    if (challenge.scheme == AUTH_NONE)
+        return ERR_OK;
+    if (credentials->registry_token)
+        *value = xasprintf("%s%s", bearer, credentials->registry_token);
+    else if (challenge.scheme == AUTH_BEARER)
+        return bearer_value(auth, request, &challenge, value, err);
+    else if (challenge.scheme == AUTH_BASIC && credentials->password)
+        *value = basic_authorization(credentials->username, credentials->password);
+    return ERR_OK;
+}
+
+bool auth_refused(struct auth *auth, const struct auth_request *request, const char *value)
+{
+    if (request->credentials->registry_token || auth_scheme(auth) != AUTH_BEARER)
+        return false;
+    if (strncmp(value, bearer, sizeof bearer - 1) != 0)
+        return true; /* it asks for another scheme than it did */
+    autofree char *key = token_key(request);
+    tokens_drop(auth->tokens, key, value + sizeof bearer - 1);
+    return true;
+}
+
+static bool has_scope(const char *set, const char *scope, size_t size)
+{
+    for (const char *at = set; *at;) {
+        size_t one = strcspn(at, " ");
+        if (one == size && strncmp(at, scope, size) == 0)
+            return true;
+        at += one + strspn(at + one, " ");
+    }
+    return false;
+}
+
+char *scope_merge(const char *scope, const char *more)
+{
+    autobuf struct buf merged = BUF_INIT(SCOPE_SET_MAX);
+    buf_text(&merged, scope);
+    for (const char *at = more + strspn(more, " "); *at;) {
+        size_t size = strcspn(at, " ");
+        if (!has_scope(buf_cstr(&merged), at, size)) {
+            if (merged.size > 0)
+                buf_append(&merged, " ", 1);
+            buf_append(&merged, at, size);
+        }
+        at += size + strspn(at + size, " ");
+    }
+    if (merged.overflowed || merged.size == strlen(scope))
+        return NULL;
+    return buf_take(&merged);
+}

@@ -1,0 +1,221 @@
+#include "upstream/client/exchange.h"
+
+#include "base/mem.h"
+#include "upstream/client/answer.h"
+#include "upstream/client/retry.h"
+
+#include <string.h>
+
+#define REDIRECTS_MAX 5
+/* A request with a body must not be the one that finds its token expired. */
+#define TOKEN_LEFT_BODY_MS 30000
+#define TOKEN_LEFT_MS 5000
+
+void repository_init(struct repository *repository, struct endpoint *endpoint, const char *path,
+                     const struct registry_credentials *credentials)
+{
+    *repository = (struct repository){
+        .endpoint = endpoint,
+        .path = path,
+        .credentials = credentials,
+        .scope = xasprintf("repository:%s:pull,push", path),
+    };
+    pthread_mutex_init(&repository->lock, NULL);
+}
+
+void repository_deinit(struct repository *repository)
+{
+    pthread_mutex_destroy(&repository->lock);
+    free(repository->scope);
+}
+
+static char *repository_scope(struct repository *repository)
+{
+    pthread_mutex_lock(&repository->lock);
+    char *scope = xstrdup(repository->scope);
+    pthread_mutex_unlock(&repository->lock);
+    return scope;
+}
+
+static char *client_scope(const struct registry_client *client)
+{
+    autofree char *scope = repository_scope(client->repository);
+    char *merged = client->more_scope ? scope_merge(scope, client->more_scope) : NULL;
+    return merged ? merged : mem_take(&scope);
+}
+
+/* True when the scope set grew. */
+static bool repository_widen(struct repository *repository, const char *more)
+{
+    pthread_mutex_lock(&repository->lock);
+    char *merged = scope_merge(repository->scope, more);
+    if (merged) {
+        free(repository->scope);
+        repository->scope = merged;
+    }
+    pthread_mutex_unlock(&repository->lock);
+    return merged != NULL;
+}
+
+void repository_learn(struct repository *repository, struct repository *from)
+{
+    autofree char *scope = repository_scope(from);
+    repository_widen(repository, scope);
+}
+
+void registry_client_open(struct registry_client *client, struct repository *repository,
+                          const struct stop *stop)
+{
+    *client = (struct registry_client){
+        .repository = repository,
+        .connection = transport_lease(repository->endpoint->host->transport),
+        .stop = stop,
+    };
+}
+
+void registry_client_close(struct registry_client *client)
+{
+    transport_return(client->connection);
+    client->connection = NULL;
+}
+
+enum errc registry_client_url(const struct registry_client *client, const char *suffix,
+                              struct url *url, struct error *err)
+{
+    const struct repository *repository = client->repository;
+    const char *base = repository->endpoint->base.text;
+    autofree char *text = suffix ? xasprintf("%s/v2/%s/%s", base, repository->path, suffix)
+                                 : xasprintf("%s/v2/", base);
+    return url_parse(text, url, err);
+}
+
+static struct auth_request auth_request_of(const struct registry_client *client, const char *scope,
+                                           bool has_body)
+{
+    const struct repository *repository = client->repository;
+    struct endpoint *endpoint = repository->endpoint;
+    return (struct auth_request){
+        .connection = client->connection,
+        .stop = client->stop,
+        .endpoint = &endpoint->base,
+        .endpoint_private = endpoint_is_private(endpoint),
+        .host = endpoint->host->name,
+        .credentials = repository->credentials,
+        .scope = scope,
+        .least_ms = has_body ? TOKEN_LEFT_BODY_MS : TOKEN_LEFT_MS,
+    };
+}
+
+/* One request to one URL; credentials go along only where `authorize` says so. */
+static enum errc send_once(struct registry_client *client, const struct url *url, const char *value,
+                           struct http_request *request, struct http_response *response,
+                           struct error *err)
+{
+    struct endpoint *endpoint = client->repository->endpoint;
+    bool elsewhere = strcmp(url->host, endpoint->base.host) != 0;
+    request->url = url->text;
+    request->authorization = value;
+    request->stop = client->stop;
+    request->public_only = elsewhere && !endpoint_is_private(endpoint);
+    enum errc code = transport_exchange(client->connection, request, response, err);
+    request->authorization = NULL;
+    if (!elsewhere && (code == ERR_OK || code == ERR_CERTIFICATE))
+        endpoint_spoke_tls(endpoint);
+    if (code == ERR_OK && (response->status == 429 || response->status == 503))
+        gate_back_off(&endpoint->host->transfers, retry_after_ms(response, clock_wall_s()));
+    if (!elsewhere && code == ERR_OK && response->peer_private)
+        atomic_store(&endpoint->private_seen, true);
+    return code;
+}
+
+/* After a 401: is there something else to send? */
+static bool can_do_better(struct registry_client *client, const struct auth_request *asked,
+                          const char *value, const struct http_response *response)
+{
+    struct repository *repository = client->repository;
+    struct auth *auth = repository->endpoint->auth;
+    autofree struct challenge *challenge = xcalloc(1, sizeof *challenge);
+    bool learned = auth_learn(auth, response, challenge);
+    if (value == NULL)
+        return learned;
+    /* What is wanted for one request is not asked for in all others. */
+    if (learned && client->more_scope && strcmp(challenge->error, "insufficient_scope") == 0)
+        return false;
+    if (learned && client->more_scope == NULL && repository_widen(repository, challenge->scope))
+        return true;
+    return auth_refused(auth, asked, value);
+}
+
+static enum errc send_authorized(struct registry_client *client, const struct url *url,
+                                 struct http_request *request, struct http_response *response,
+                                 struct error *err)
+{
+    struct repository *repository = client->repository;
+    for (int attempt = 0;; attempt++) {
+        autofree char *scope = client_scope(client);
+        struct auth_request asked = auth_request_of(client, scope, request->body != NULL);
+        char *value = NULL;
+        if (auth_value(repository->endpoint->auth, &asked, &value, err) != ERR_OK)
+            return err->code;
+        enum errc code = send_once(client, url, value, request, response, err);
+        bool again = code == ERR_OK && response->status == 401 && attempt == 0 &&
+                     can_do_better(client, &asked, value, response);
+        secret_free(value);
+        if (!again)
+            return code;
+    }
+}
+
+static bool is_redirect(const struct http_request *request, int status)
+{
+    bool reads = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+    if (status == 307 || status == 308) /* RFC 9110 15.4.8, 15.4.9: same method, same body */
+        return true;
+    return reads && (status == 301 || status == 302 || status == 303);
+}
+
+enum errc exchange(struct registry_client *client, struct url *url, struct http_request *request,
+                   struct http_response *response, struct error *err)
+{
+    struct endpoint *endpoint = client->repository->endpoint;
+    for (int hop = 0; hop <= REDIRECTS_MAX; hop++) {
+        enum errc code = url_same_origin(url, &endpoint->base)
+                             ? send_authorized(client, url, request, response, err)
+                             : send_once(client, url, NULL, request, response, err);
+        if (code != ERR_OK)
+            return code;
+        const char *location = http_header(response, "Location");
+        if (!is_redirect(request, response->status) || location == NULL)
+            return ERR_OK;
+        struct url next = {0};
+        if (url_follow(url, location, endpoint_is_private(endpoint), &next, err) != ERR_OK)
+            return err->code;
+        url_move(&next, url);
+    }
+    char shown[URL_SHOWN_MAX];
+    return fail(err, ERR_REGISTRY_ANSWER, 0, "%s %s: more than %d redirects", request->method,
+                url_shown(url->text, shown), REDIRECTS_MAX);
+}
+
+enum errc exchange_refused(const struct registry_client *client, const char *method,
+                           const struct url *url, const struct http_response *response,
+                           struct error *err)
+{
+    const struct repository *repository = client->repository;
+    answer_fail(method, url, response, err);
+    bool anonymous = registry_credentials_empty(repository->credentials);
+    if (err->code == ERR_UNAUTHORIZED || (err->code == ERR_DENIED && anonymous))
+        answer_explain_credentials(repository->endpoint->host->name, repository->credentials, err);
+    return err->code;
+}
+
+enum errc exchange_authorize(struct registry_client *client, struct error *err)
+{
+    struct repository *repository = client->repository;
+    autofree char *scope = client_scope(client);
+    struct auth_request asked = auth_request_of(client, scope, false);
+    char *value = NULL;
+    enum errc code = auth_value(repository->endpoint->auth, &asked, &value, err);
+    secret_free(value);
+    return code;
+}

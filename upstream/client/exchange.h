@@ -1,0 +1,63 @@
+/*
+ * One authorised exchange with a registry: a request is sent with what proves who we are, a 401 is
+ * answered with a new token once, redirects are followed under the rules of net/url.h.
+ *
+ * `struct repository` is a repository at one endpoint as seen with some credentials: made once by a
+ * push and shared by its threads. `struct registry_client` is one thread's way to it, with a
+ * connection leased for its life, so that requests that belong together use one connection.
+ */
+#ifndef SLIPWAY_UPSTREAM_CLIENT_EXCHANGE_H
+#define SLIPWAY_UPSTREAM_CLIENT_EXCHANGE_H
+
+#include "upstream/client/registry_host.h"
+
+struct repository {
+    struct endpoint *endpoint;
+    const char *path;                               /* borrowed, as the credentials */
+    const struct registry_credentials *credentials; /* wiped by who made the repository */
+    pthread_mutex_t lock;                           /* guards what follows */
+    char *scope; /* the scope set tokens are asked for; grows when the registry wants more */
+};
+
+void repository_init(struct repository *repository, struct endpoint *endpoint, const char *path,
+                     const struct registry_credentials *credentials);
+void repository_deinit(struct repository *repository);
+
+/* Ask for the scopes that the other one learned to ask for, too. */
+void repository_learn(struct repository *repository, struct repository *from);
+
+struct registry_client {
+    struct repository *repository;
+    struct connection *connection;
+    const struct stop *stop; /* NULL: nothing stops it */
+    const char *more_scope;  /* asked for beside the repository's own scope; NULL: none */
+};
+
+#define autoclient __attribute__((cleanup(registry_client_close)))
+void registry_client_open(struct registry_client *client, struct repository *repository,
+                          const struct stop *stop);
+void registry_client_close(struct registry_client *client);
+
+/* BASE/v2/PATH/SUFFIX of the client's repository, or BASE/v2/ for a NULL suffix; owned text in a
+ * zeroed `url`. */
+enum errc registry_client_url(const struct registry_client *client, const char *suffix,
+                              struct url *url, struct error *err);
+
+/*
+ * Send `request` (its url, authorization, stop and public_only are filled in here) to `url`, which
+ * is the URL that answered afterwards: Location is relative to it. Any final status is ERR_OK,
+ * also 401 when a token does not help. Errors: the transport's, those of getting a token,
+ * ERR_ADDRESS_REFUSED for a redirect, ERR_REGISTRY_ANSWER after too many of them.
+ */
+enum errc exchange(struct registry_client *client, struct url *url, struct http_request *request,
+                   struct http_response *response, struct error *err);
+
+/* As answer_fail(), with advice about credentials for a 401 and 403. */
+enum errc exchange_refused(const struct registry_client *client, const char *method,
+                           const struct url *url, const struct http_response *response,
+                           struct error *err);
+
+/* Get ready to authorise without waiting for a 401: a token is fetched where one will be needed. */
+enum errc exchange_authorize(struct registry_client *client, struct error *err);
+
+#endif

@@ -1,0 +1,316 @@
+#include "upstream/client/registries.h"
+
+#include "base/mem.h"
+#include "image/reference.h"
+#include "net/address.h"
+#include "upstream/client/registry_host.h"
+#include "upstream/client/retry.h"
+#include "upstream/push/transfers.h"
+
+#include <string.h>
+
+#define TRANSFERS_DEFAULT 5
+/* Hosts come from references that clients send: a bound on what they can make us remember. */
+#define HOSTS_MAX 1024
+
+/* A copy of struct registry_options, and of those that name no host. */
+struct host_settings {
+    char *host;
+    char **endpoints;
+    size_t endpoint_count;
+    char *ca_file;
+    bool plain_http;
+    bool schema1_never;
+    enum upload_way upload;
+    uint64_t chunk_bytes;
+    int64_t retry_wait_ms;
+};
+
+struct registries {
+    struct host_settings *settings;
+    size_t settings_count;
+    unsigned transfers;
+    struct credentials_source credentials;
+    char *user_agent;
+    struct store *store;
+    pthread_mutex_t lock; /* guards what follows */
+    struct registry_host **hosts;
+    size_t host_count;
+};
+
+/* --- settings --- */
+
+static void settings_copy(const struct registry_options *from, struct host_settings *to)
+{
+    *to = (struct host_settings){
+        .host = xstrdup(from->host),
+        .endpoints = xcalloc(from->endpoint_count, sizeof(char *)),
+        .endpoint_count = from->endpoint_count,
+        .ca_file = from->ca_file ? xstrdup(from->ca_file) : NULL,
+        .plain_http = from->plain_http,
+        .schema1_never = from->schema1_never,
+        .upload = from->upload,
+        .chunk_bytes = from->chunk_bytes,
+        .retry_wait_ms = from->retry_wait_ms,
+    };
+    for (size_t i = 0; i < from->endpoint_count; i++)
+        to->endpoints[i] = xstrdup(from->endpoints[i]);
+}
+
+static void settings_deinit(struct host_settings *settings)
+{
+    for (size_t i = 0; i < settings->endpoint_count; i++)
+        free(settings->endpoints[i]);
+    free(settings->endpoints);
+    free(settings->ca_file);
+    free(settings->host);
+}
+
+static enum errc check_endpoint(const struct registry_options *options, const char *endpoint,
+                                struct error *err)
+{
+    autourl struct url url = {0};
+    char shown[URL_SHOWN_MAX];
+    if (url_parse(endpoint, &url, err) != ERR_OK) {
+        err->code = ERR_SETTINGS;
+        return error_wrap(err, "registries.\"%s\".endpoints", options->host);
+    }
+    if (!url.tls && !options->plain_http && !address_host_is_loopback(url.host))
+        return fail(err, ERR_SETTINGS, 0,
+                    "registries.\"%s\".endpoints: %s sends credentials in the clear; if that is "
+                    "meant, set registries.\"%s\".plain_http",
+                    options->host, url_shown(endpoint, shown), options->host);
+    return ERR_OK;
+}
+
+static enum errc check_options(const struct registry_options *options, struct error *err)
+{
+    if (options->endpoint_count > ENDPOINTS_MAX)
+        return fail(err, ERR_SETTINGS, 0, "registries.\"%s\".endpoints: at most %d", options->host,
+                    ENDPOINTS_MAX);
+    for (size_t i = 0; i < options->endpoint_count; i++)
+        if (check_endpoint(options, options->endpoints[i], err) != ERR_OK)
+            return err->code;
+    return ERR_OK;
+}
+
+enum errc registries_new(const struct registries_options *options, struct registries **out,
+                         struct error *err)
+{
+    for (size_t i = 0; i < options->registry_count; i++)
+        if (check_options(&options->registries[i], err) != ERR_OK)
+            return err->code;
+    struct registries *registries = xcalloc(1, sizeof *registries);
+    registries->settings = xcalloc(options->registry_count, sizeof *registries->settings);
+    registries->settings_count = options->registry_count;
+    for (size_t i = 0; i < options->registry_count; i++)
+        settings_copy(&options->registries[i], &registries->settings[i]);
+    registries->transfers =
+        options->transfers_per_registry ? options->transfers_per_registry : TRANSFERS_DEFAULT;
+    registries->credentials = options->credentials;
+    registries->store = options->store;
+    registries->user_agent =
+        xstrdup(options->user_agent ? options->user_agent : "slipway/" SLIPWAY_VERSION);
+    registries->hosts = xcalloc(HOSTS_MAX, sizeof(struct registry_host *));
+    pthread_mutex_init(&registries->lock, NULL);
+    *out = registries;
+    return ERR_OK;
+}
+
+static const struct host_settings *settings_of(const struct registries *registries,
+                                               const char *name)
+{
+    for (size_t i = 0; i < registries->settings_count; i++)
+        if (strcasecmp(registries->settings[i].host, name) == 0)
+            return &registries->settings[i];
+    return NULL;
+}
+
+/* --- hosts --- */
+
+static void host_free(struct registry_host *host)
+{
+    for (size_t i = 0; i < host->endpoint_count; i++) {
+        url_deinit(&host->endpoints[i].base);
+        auth_free(host->endpoints[i].auth);
+    }
+    transport_free(host->transport);
+    turns_deinit(&host->manifest_turns);
+    transfers_free(host->under_way);
+    gate_deinit(&host->transfers);
+    upload_ladder_deinit(&host->uploads);
+    free(host->name);
+    free(host);
+}
+
+void registries_free(struct registries *registries)
+{
+    if (registries == NULL)
+        return;
+    for (size_t i = 0; i < registries->host_count; i++)
+        host_free(registries->hosts[i]);
+    for (size_t i = 0; i < registries->settings_count; i++)
+        settings_deinit(&registries->settings[i]);
+    pthread_mutex_destroy(&registries->lock);
+    free(registries->hosts);
+    free(registries->settings);
+    free(registries->user_agent);
+    free(registries);
+}
+
+static enum errc add_endpoint(struct registry_host *host, const char *text, struct error *err)
+{
+    autofree char *base = xstrdup(text);
+    size_t size = strlen(base);
+    while (size > 0 && base[size - 1] == '/')
+        base[--size] = '\0';
+    struct endpoint *endpoint = &host->endpoints[host->endpoint_count];
+    if (url_parse(base, &endpoint->base, err) != ERR_OK) {
+        err->code = ERR_REFERENCE_INVALID;
+        return error_wrap(err, "registry host %s", host->name);
+    }
+    /* A URL without a path is written back with one. */
+    size = strlen(endpoint->base.text);
+    if (size > 0 && endpoint->base.text[size - 1] == '/')
+        endpoint->base.text[size - 1] = '\0';
+    endpoint->host = host;
+    endpoint->auth = auth_new();
+    host->endpoint_count++;
+    return ERR_OK;
+}
+
+static enum errc add_default_endpoints(struct registry_host *host, bool plain_http,
+                                       struct error *err)
+{
+    bool hub = strcmp(host->name, "docker.io") == 0;
+    const char *where = hub ? "registry-1.docker.io" : host->name;
+    autofree char *https = xasprintf("https://%s", where);
+    autofree char *http = xasprintf("http://%s", where);
+    if (add_endpoint(host, https, err) != ERR_OK)
+        return err->code;
+    if (plain_http || reference_host_is_loopback(host->name))
+        return add_endpoint(host, http, err);
+    return ERR_OK;
+}
+
+static enum errc host_new(const struct registries *registries, const char *name,
+                          struct registry_host **out, struct error *err)
+{
+    const struct host_settings *settings = settings_of(registries, name);
+    struct registry_host *host = xcalloc(1, sizeof *host);
+    host->name = xstrdup(name);
+    host->transfer_limit = registries->transfers;
+    turns_init(&host->manifest_turns);
+    host->schema1_never = settings && settings->schema1_never;
+    upload_ladder_init(&host->uploads, host->name, registries->store,
+                       settings ? settings->upload : UPLOAD_WAY_AUTO,
+                       settings ? settings->chunk_bytes : 0);
+    host->retry_wait_ms =
+        settings && settings->retry_wait_ms > 0 ? settings->retry_wait_ms : RETRY_WAIT_MS;
+    gate_init(&host->transfers, registries->transfers, host->retry_wait_ms);
+    host->under_way = transfers_new();
+    const struct transport_options transport = {
+        .host = name,
+        .user_agent = registries->user_agent,
+        .ca_file = settings ? settings->ca_file : NULL,
+        .idle_limit = registries->transfers + 1, /* the layers' and the manifest's */
+    };
+    host->transport = transport_new(&transport);
+    size_t configured = settings ? settings->endpoint_count : 0;
+    enum errc code = ERR_OK;
+    for (size_t i = 0; i < configured && code == ERR_OK; i++)
+        code = add_endpoint(host, settings->endpoints[i], err);
+    if (configured == 0)
+        code = add_default_endpoints(host, settings && settings->plain_http, err);
+    if (code != ERR_OK)
+        host_free(host);
+    else
+        *out = host;
+    return code;
+}
+
+static struct registry_host *find_host(const struct registries *registries, const char *name)
+{
+    for (size_t i = 0; i < registries->host_count; i++)
+        if (strcmp(registries->hosts[i]->name, name) == 0)
+            return registries->hosts[i];
+    return NULL;
+}
+
+/* Put `host` into the table unless another thread was first; returns the one that is there, or NULL
+ * when the table is full. */
+static struct registry_host *add_host(struct registries *registries, struct registry_host *host)
+{
+    pthread_mutex_lock(&registries->lock);
+    struct registry_host *held = find_host(registries, host->name);
+    if (held == NULL && registries->host_count < HOSTS_MAX)
+        held = registries->hosts[registries->host_count++] = host;
+    pthread_mutex_unlock(&registries->lock);
+    return held;
+}
+
+enum errc registries_host(struct registries *registries, const char *name,
+                          struct registry_host **out, struct error *err)
+{
+    pthread_mutex_lock(&registries->lock);
+    struct registry_host *held = find_host(registries, name);
+    pthread_mutex_unlock(&registries->lock);
+    if (held == NULL) {
+        struct registry_host *made = NULL;
+        if (host_new(registries, name, &made, err) != ERR_OK)
+            return err->code;
+        held = add_host(registries, made);
+        if (held != made)
+            host_free(made);
+    }
+    if (held == NULL)
+        return fail(err, ERR_BUSY, 0, "more than %d registry hosts", HOSTS_MAX);
+    *out = held;
+    return ERR_OK;
+}
+
+enum errc registries_credentials(struct registries *registries, const char *host, const char *path,
+                                 struct registry_credentials *out, struct error *err)
+{
+    const struct credentials_source *source = &registries->credentials;
+    if (source->find == NULL) {
+        *out = (struct registry_credentials){0};
+        return ERR_OK;
+    }
+    return source->find(source->self, host, path, out, err);
+}
+
+/* --- endpoints --- */
+
+size_t registry_host_order(struct registry_host *host, struct endpoint *order[ENDPOINTS_MAX])
+{
+    size_t preferred = atomic_load(&host->preferred);
+    size_t count = 0;
+    order[count++] = &host->endpoints[preferred];
+    for (size_t i = 0; i < host->endpoint_count; i++)
+        if (i != preferred)
+            order[count++] = &host->endpoints[i];
+    return count;
+}
+
+bool registry_host_allows(const struct registry_host *host, const struct endpoint *endpoint)
+{
+    return endpoint->base.tls || !atomic_load(&host->spoke_tls);
+}
+
+void endpoint_answered(struct endpoint *endpoint)
+{
+    atomic_store(&endpoint->answered, true);
+    atomic_store(&endpoint->host->preferred, (size_t)(endpoint - endpoint->host->endpoints));
+}
+
+void endpoint_spoke_tls(struct endpoint *endpoint)
+{
+    if (endpoint->base.tls)
+        atomic_store(&endpoint->host->spoke_tls, true);
+}
+
+bool endpoint_is_private(struct endpoint *endpoint)
+{
+    return atomic_load(&endpoint->private_seen) || address_host_is_private(endpoint->base.host);
+}

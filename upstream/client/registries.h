@@ -1,0 +1,43 @@
+/*
+ * The registries slipway pushes to, one object per host, shared by all pushes of the process: its
+ * endpoints, its warm connections, its tokens, its limit on concurrent transfers.
+ *
+ * registries_new(options) at start, registries_free() when no push runs any more. A registry object
+ * lives as long as the table. Any thread.
+ */
+#ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRIES_H
+#define SLIPWAY_UPSTREAM_CLIENT_REGISTRIES_H
+
+#include "store/learned.h"
+#include "upstream/auth/credentials.h"
+
+#include <stdint.h>
+
+/* How one host is reached; from the configuration. Strings are copied. */
+struct registry_options {
+    const char *host;
+    const char *const *endpoints; /* base URLs; NULL = https://HOST (http too where plain) */
+    size_t endpoint_count;
+    const char *ca_file;    /* PEM; NULL = the system's */
+    bool plain_http;        /* http allowed; loopback hosts are allowed it anyway */
+    bool schema1_never;     /* who refuses schema2 manifests is not offered schema1 */
+    enum upload_way upload; /* UPLOAD_WAY_AUTO: the way that works is found and remembered */
+    uint64_t chunk_bytes;   /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
+    int64_t retry_wait_ms;  /* the base of the waits between attempts; 0 = RETRY_WAIT_MS */
+};
+
+struct registries_options {
+    const struct registry_options *registries; /* hosts not listed get the defaults */
+    size_t registry_count;
+    unsigned transfers_per_registry; /* uploads at a time over all pushes; 0 = 5 */
+    struct credentials_source credentials;
+    const char *user_agent;
+    struct store *store; /* keeps what is learned about hosts; NULL: nobody does. Borrowed. */
+};
+
+struct registries;
+enum errc registries_new(const struct registries_options *options, struct registries **out,
+                         struct error *err);
+void registries_free(struct registries *registries);
+
+#endif

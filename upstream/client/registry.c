@@ -1,0 +1,117 @@
+#include "upstream/client/registry.h"
+
+#include "base/mem.h"
+#include "upstream/client/answer.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_json(const struct http_response *response)
+{
+    const char *type = http_header(response, "Content-Type");
+    return type && strncasecmp(type, "application/json", strlen("application/json")) == 0;
+}
+
+static enum errc not_a_registry(const struct url *url, const struct http_response *response,
+                                struct error *err)
+{
+    struct answer answer;
+    answer_read(response, &answer);
+    char shown[URL_SHOWN_MAX];
+    const char *server = http_header(response, "Server");
+    const char *location = http_header(response, "Location");
+    char where[URL_SHOWN_MAX] = "";
+    if (location)
+        url_shown(location, where);
+    fail(err, ERR_NOT_A_REGISTRY, 0,
+         "GET %s: what answers there is not a registry: status %d%s%.100s%s%s%s%.200s%s",
+         url_shown(url->text, shown), response->status, server ? " from " : "",
+         server ? server : "", location ? ", leading to " : "", where,
+         answer.message[0] ? ", saying \"" : "", answer.message, answer.message[0] ? "\"" : "");
+    err->status = response->status;
+    return err->code;
+}
+
+/* distribution-spec "Determining Support" asks for no more than a 200; a page for people is what
+ * tells a web server apart. */
+static bool looks_like_registry(const struct http_response *response)
+{
+    struct answer answer;
+    answer_read(response, &answer);
+    return answer.registry ||
+           (response->status == 200 && (response->body.size == 0 || is_json(response)));
+}
+
+static enum errc judge_ping(struct registry_client *client, const struct url *url,
+                            const struct http_response *response, struct error *err)
+{
+    int status = response->status;
+    bool challenged = status == 401 && auth_scheme(client->repository->endpoint->auth) != AUTH_NONE;
+    if (status == 429 || status >= 500)
+        return answer_fail("GET", url, response, err);
+    if (!challenged && !looks_like_registry(response))
+        return status == 403 ? exchange_refused(client, "GET", url, response, err)
+                             : not_a_registry(url, response, err);
+    endpoint_answered(client->repository->endpoint);
+    return ERR_OK;
+}
+
+static enum errc ping(struct registry_client *client, struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    if (registry_client_url(client, NULL, &url, err) != ERR_OK)
+        return err->code;
+    struct http_request request = {.method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES};
+    if (exchange(client, &url, &request, &response, err) != ERR_OK ||
+        judge_ping(client, &url, &response, err) != ERR_OK)
+        return err->code;
+    /* A token for one repository need not open /v2/; a password opens all or nothing. */
+    bool basic = auth_scheme(client->repository->endpoint->auth) == AUTH_BASIC;
+    if (response.status == 401 && basic)
+        return exchange_refused(client, "GET", &url, &response, err);
+    return ERR_OK;
+}
+
+enum errc registry_ping(struct registry_client *client, struct error *err)
+{
+    struct endpoint *endpoint = client->repository->endpoint;
+    bool basic = auth_scheme(endpoint->auth) == AUTH_BASIC;
+    if ((basic || !atomic_load(&endpoint->answered)) && ping(client, err) != ERR_OK)
+        return err->code;
+    return exchange_authorize(client, err);
+}
+
+static bool size_agrees(const struct http_response *response, uint64_t size)
+{
+    const char *length = http_header(response, "Content-Length");
+    return length == NULL || strtoull(length, NULL, 10) == size;
+}
+
+enum errc registry_blob_exists(struct registry_client *client, const struct digest *digest,
+                               uint64_t size, bool *exists, struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    char text[DIGEST_TEXT_MAX];
+    autofree char *suffix = xasprintf("blobs/%s", digest_text(digest, text));
+    if (registry_client_url(client, suffix, &url, err) != ERR_OK)
+        return err->code;
+    struct http_request request = {.method = "HEAD", .answer_limit_bytes = ANSWER_LIMIT_BYTES};
+    if (exchange(client, &url, &request, &response, err) != ERR_OK)
+        return err->code;
+    switch (response.status) {
+    case 200:
+        *exists = size_agrees(&response, size);
+        return ERR_OK;
+    case 401:
+    case 403:
+    case 404:
+    case 405:
+        *exists = false;
+        return ERR_OK;
+    default:
+        return exchange_refused(client, "HEAD", &url, &response, err);
+    }
+}

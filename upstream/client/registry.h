@@ -1,0 +1,29 @@
+/*
+ * What the registry API is to a push, one function a request: OCI distribution-spec 1.1, the
+ * sections "API" and "Pushing Blobs". Manifests and uploads have modules of their own,
+ * upstream/client/registry_manifest.h and upstream/upload/upload.h.
+ *
+ * All functions block; they use the client's connection and end with ERR_CANCELLED within
+ * STOP_POLL_MS of its stop. Beside the errors named here each may return those of exchange().
+ */
+#ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRY_H
+#define SLIPWAY_UPSTREAM_CLIENT_REGISTRY_H
+
+#include "image/digest.h"
+#include "upstream/client/exchange.h"
+
+/*
+ * end-1, GET /v2/: is there a registry, and does it accept who we are? Afterwards the endpoint's
+ * challenge is known, and either a token is held or the password was tried once, so that a wrong
+ * one shows here and not in every layer. An endpoint that answered before is not asked again, save
+ * for Basic. Errors: ERR_NOT_A_REGISTRY says what answered instead; ERR_UNAUTHORIZED, ERR_DENIED,
+ * ERR_TOO_MANY_REQUESTS, ERR_REGISTRY_FAULT.
+ */
+enum errc registry_ping(struct registry_client *client, struct error *err);
+
+/* end-2, HEAD of a blob. *exists false also when the registry does not say (401, 403, 405), or when
+ * what it has is not `size` bytes. Errors: what other statuses mean. */
+enum errc registry_blob_exists(struct registry_client *client, const struct digest *digest,
+                               uint64_t size, bool *exists, struct error *err);
+
+#endif

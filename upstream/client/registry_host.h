@@ -1,0 +1,73 @@
+/*
+ * One registry host as all pushes of the process share it: its endpoints, its connections, its
+ * limit, the transfers under way to it. Made by registries.c, lives as long as the table; any
+ * thread.
+ *
+ * Endpoints are tried in the order of registry_host_order(): the one that answered last first, then
+ * the others as configured. A plain-http endpoint is left out once the host has answered over
+ * TLS, even with a certificate that was refused: whoever can cut the TLS connection must not be
+ * able to make credentials travel in the clear.
+ */
+#ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRY_HOST_H
+#define SLIPWAY_UPSTREAM_CLIENT_REGISTRY_HOST_H
+
+#include "base/turns.h"
+#include "upstream/auth/auth.h"
+#include "upstream/client/gate.h"
+#include "upstream/client/registries.h"
+#include "upstream/client/upload_ladder.h"
+
+#define ENDPOINTS_MAX 16
+
+struct registry_host;
+struct transfers;
+
+struct endpoint {
+    struct registry_host *host; /* whose endpoint this is */
+    struct url base;            /* without "/" at the end */
+    struct auth *auth;
+    atomic_bool answered;     /* it is known to be a registry */
+    atomic_bool private_seen; /* its address is private: it may send us to private addresses */
+};
+
+struct registry_host {
+    char *name; /* as in references: "r.example.com:5000" */
+    struct endpoint endpoints[ENDPOINTS_MAX];
+    size_t endpoint_count;
+    struct transport *transport;
+    struct gate transfers;
+    unsigned transfer_limit;
+    struct turns
+        manifest_turns; /* "repository:tag" of upstream/push/referrers.h, "repository@digest" */
+    bool schema1_never;
+    struct upload_ladder uploads; /* how it takes blobs */
+    int64_t retry_wait_ms;        /* the base wait before another attempt */
+    struct transfers *under_way;  /* see upstream/push/transfers.h */
+    atomic_bool spoke_tls;
+    atomic_size_t preferred; /* index of the endpoint that answered last */
+};
+
+/* The host's object, borrowed. ERR_REFERENCE_INVALID when the name makes no URL, ERR_BUSY when
+ * there are too many hosts already. */
+enum errc registries_host(struct registries *registries, const char *name,
+                          struct registry_host **out, struct error *err);
+
+/* What the credentials source says for a repository of this host; cleared by the caller. */
+enum errc registries_credentials(struct registries *registries, const char *host, const char *path,
+                                 struct registry_credentials *out, struct error *err);
+
+/* The endpoints in the order to try them; returns how many. */
+size_t registry_host_order(struct registry_host *host, struct endpoint *order[ENDPOINTS_MAX]);
+
+/* False for a plain-http endpoint of a host that is known to speak TLS by now. */
+bool registry_host_allows(const struct registry_host *host, const struct endpoint *endpoint);
+
+/* A registry answered here: it is the first to be tried from now on. */
+void endpoint_answered(struct endpoint *endpoint);
+
+/* Something spoke TLS here, whatever it said. */
+void endpoint_spoke_tls(struct endpoint *endpoint);
+
+bool endpoint_is_private(struct endpoint *endpoint);
+
+#endif

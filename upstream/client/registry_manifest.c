@@ -1,0 +1,133 @@
+#include "upstream/client/registry_manifest.h"
+
+#include "base/mem.h"
+#include "image/manifest.h"
+#include "upstream/client/answer.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* Without these, registries convert or refuse what they hold (distribution-spec, "Pulling
+ * manifests"). */
+static const char manifest_types[] = MEDIA_OCI_MANIFEST
+    ", " MEDIA_OCI_INDEX ", " MEDIA_DOCKER_MANIFEST ", " MEDIA_DOCKER_LIST ", */*";
+
+static enum errc manifest_url(const struct registry_client *client, const char *reference,
+                              struct url *url, struct error *err)
+{
+    autofree char *suffix = xasprintf("manifests/%s", reference);
+    return registry_client_url(client, suffix, url, err);
+}
+
+static enum errc read_digest_header(const struct url *url, const struct http_response *response,
+                                    struct digest *out, struct error *err)
+{
+    const char *text = http_header(response, "Docker-Content-Digest");
+    *out = (struct digest){0};
+    if (text == NULL || text[0] == '\0')
+        return ERR_OK;
+    char shown[URL_SHOWN_MAX];
+    if (digest_parse(text, out, err) == ERR_OK)
+        return ERR_OK;
+    err->code = ERR_REGISTRY_ANSWER;
+    return error_wrap(err, "%s: Docker-Content-Digest", url_shown(url->text, shown));
+}
+
+static bool refuses_kind(const struct http_response *response)
+{
+    struct answer answer;
+    answer_read(response, &answer);
+    return response->status == 405 || response->status == 415 ||
+           (response->status == 400 && strcasecmp(answer.code, "MANIFEST_INVALID") == 0) ||
+           strcasecmp(answer.code, "UNSUPPORTED") == 0;
+}
+
+enum errc registry_manifest_put(struct registry_client *client, const char *reference,
+                                const struct manifest_bytes *manifest,
+                                struct manifest_answer *answer, struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    *answer = (struct manifest_answer){0};
+    if (manifest_url(client, reference, &url, err) != ERR_OK)
+        return err->code;
+    const struct http_body body = {.data = manifest->data, .fd = -1, .size = manifest->size};
+    struct http_request request = {
+        .method = "PUT",
+        .content_type = manifest->media_type,
+        .body = &body,
+        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+    };
+    if (exchange(client, &url, &request, &response, err) != ERR_OK)
+        return err->code;
+    if (response.status < 200 || response.status > 204) {
+        answer->kind_refused = refuses_kind(&response);
+        return exchange_refused(client, "PUT", &url, &response, err);
+    }
+    answer->subject_noted = http_header(&response, "OCI-Subject") != NULL;
+    return read_digest_header(&url, &response, &answer->stored, err);
+}
+
+static enum errc manifest_request(struct registry_client *client, const char *method,
+                                  struct url *url, struct http_response *response,
+                                  struct error *err)
+{
+    struct http_request request = {
+        .method = method,
+        .accept = manifest_types,
+        .answer_limit_bytes = MANIFEST_LIMIT_BYTES,
+    };
+    return exchange(client, url, &request, response, err);
+}
+
+/* *found false for a 404. */
+static enum errc get(struct registry_client *client, struct url *url,
+                     struct http_response *response, bool *found, struct error *err)
+{
+    if (manifest_request(client, "GET", url, response, err) != ERR_OK)
+        return err->code;
+    if (response->status != 200 && response->status != 404)
+        return exchange_refused(client, "GET", url, response, err);
+    char shown[URL_SHOWN_MAX];
+    if (response->body_cut)
+        return fail(err, ERR_REGISTRY_ANSWER, 0, "GET %s: more than %zu bytes are no manifest",
+                    url_shown(url->text, shown), MANIFEST_LIMIT_BYTES);
+    *found = response->status == 200;
+    return ERR_OK;
+}
+
+enum errc registry_manifest_digest(struct registry_client *client, const char *reference,
+                                   struct digest *digest, struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    if (manifest_url(client, reference, &url, err) != ERR_OK ||
+        manifest_request(client, "HEAD", &url, &response, err) != ERR_OK)
+        return err->code;
+    struct digest named = {0};
+    if (response.status == 200 && read_digest_header(&url, &response, &named, err) != ERR_OK)
+        return err->code;
+    *digest = named;
+    if (response.status == 404 || named.algorithm != DIGEST_NONE)
+        return ERR_OK;
+    bool found = false;
+    if (get(client, &url, &response, &found, err) != ERR_OK)
+        return err->code;
+    if (found)
+        *digest = digest_of(DIGEST_SHA256, response.body.data, response.body.size);
+    return ERR_OK;
+}
+
+enum errc registry_manifest_get(struct registry_client *client, const char *reference, char **data,
+                                size_t *size, struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    bool found = false;
+    if (manifest_url(client, reference, &url, err) != ERR_OK ||
+        get(client, &url, &response, &found, err) != ERR_OK)
+        return err->code;
+    *size = found ? response.body.size : 0;
+    *data = found ? buf_take(&response.body) : NULL;
+    return ERR_OK;
+}

@@ -1,0 +1,71 @@
+/*
+ * Which way a registry is sent blobs: the ladder of ways, what was learned about the registry, and
+ * where to go on from a refusal. Decisions only; the sending is in upstream/upload/upload_ways.h.
+ *
+ * The rungs, in the order in which they are tried where nothing is known:
+ *
+ *     put      POST, PUT with the whole body
+ *     patch    POST, PATCH with the whole body, empty PUT
+ *     chunked  POST, PATCH after PATCH with a chunk each, empty PUT
+ *     post     POST with the whole body
+ *
+ * What is learned is a way for whole bodies and a limit for the body of one request. A body over
+ * the limit goes in chunks of at most that limit, whatever the way. The limit comes from refusals
+ * for size (413): the next lower cap of those that people configure is tried, so it is found in a
+ * few requests that are refused by their Content-Length, and only once: store/learned.h keeps it.
+ *
+ * One ladder belongs to one registry host and is used by all its uploads; any thread. What is
+ * learned is written to the store outside of the lock.
+ */
+#ifndef SLIPWAY_UPSTREAM_CLIENT_UPLOAD_LADDER_H
+#define SLIPWAY_UPSTREAM_CLIENT_UPLOAD_LADDER_H
+
+#include "store/learned.h"
+
+#include <pthread.h>
+
+#define UPLOAD_CHUNK_DEFAULT ((uint64_t)95 << 20)
+
+struct upload_ladder {
+    const char *host;     /* borrowed */
+    struct store *store;  /* borrowed; NULL: nothing outlives the process */
+    enum upload_way wish; /* of the configuration */
+    uint64_t chunk_bytes;
+    pthread_mutex_t lock; /* guards what follows */
+    struct learned learned;
+};
+
+/* Reads what the store knows. `chunk_bytes` 0 is the default. */
+void upload_ladder_init(struct upload_ladder *ladder, const char *host, struct store *store,
+                        enum upload_way wish, uint64_t chunk_bytes);
+void upload_ladder_deinit(struct upload_ladder *ladder);
+
+/* Where one upload stands. A value. */
+struct upload_rung {
+    enum upload_way way;
+    uint64_t chunk_bytes; /* of the chunked way */
+    bool known;           /* it has worked with this registry, or is said to */
+    bool by_size; /* chunked because of the blob's size, not because the others are refused */
+    enum upload_way whole; /* by_size: the way for what is not too large, as far as is known */
+    uint64_t body_limit;   /* learned by this upload; 0: nothing */
+    unsigned refused;      /* ways, a bit each */
+};
+
+struct upload_rung upload_ladder_first(struct upload_ladder *ladder, uint64_t blob_bytes);
+
+/* The registry does not take blobs this way. False when there is no other one to try. */
+bool upload_ladder_refused(const struct upload_ladder *ladder, uint64_t blob_bytes,
+                           struct upload_rung *rung);
+
+/* A body of `body_bytes` was too large. `least` is the shortest chunk that the registry wants, or
+ * 0. False when no smaller one can be tried. */
+bool upload_ladder_too_large(const struct upload_ladder *ladder, uint64_t body_bytes,
+                             uint64_t least, struct upload_rung *rung);
+
+/* The blob went this way: remember it. */
+void upload_ladder_worked(struct upload_ladder *ladder, const struct upload_rung *rung);
+
+/* "one PUT", ...: for people. */
+const char *upload_way_name(enum upload_way way);
+
+#endif

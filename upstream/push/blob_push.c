@@ -1,0 +1,62 @@
+#include "upstream/push/blob_push.h"
+
+#include "store/blob.h"
+#include "upstream/client/registry.h"
+
+#define TELL_EVERY_MS 200
+
+enum errc blob_check(struct push *push, struct registry_client *client,
+                     const struct descriptor *blob, bool *exists, struct error *err)
+{
+    if (registry_blob_exists(client, &blob->digest, blob->size, exists, err) != ERR_OK)
+        return err->code;
+    if (*exists)
+        push_learn(push, &blob->digest);
+    return ERR_OK;
+}
+
+/* Turns the bytes of one upload into events, not too many of them. */
+struct meter {
+    const struct push *push;
+    const char *id;
+    uint64_t total;
+    int64_t next_ms;
+};
+
+static void meter_sent(void *arg, uint64_t bytes)
+{
+    struct meter *meter = arg;
+    int64_t now_ms = clock_ms();
+    if (now_ms < meter->next_ms)
+        return;
+    meter->next_ms = now_ms + TELL_EVERY_MS;
+    push_tell_bytes(meter->push, meter->id, bytes, meter->total);
+}
+
+enum errc blob_send(struct push *push, struct registry_client *client,
+                    struct unfinished_upload *upload, const struct descriptor *blob, const char *id,
+                    struct error *err)
+{
+    autoblob struct blob file = BLOB_INIT;
+    if (blob_open(push->store, &blob->digest, &file, err) != ERR_OK)
+        return err->code;
+    if (file.size != blob->size)
+        return fail(err, ERR_BLOB_CORRUPT, 0, "the store holds %llu bytes of %llu",
+                    (unsigned long long)file.size, (unsigned long long)blob->size);
+
+    struct meter meter = {.push = push, .id = id, .total = blob->size};
+    const struct http_body body = {.fd = file.fd, .size = file.size};
+    const struct upload_blob what = {
+        .digest = &blob->digest,
+        .body = &body,
+        .sent = id ? meter_sent : NULL,
+        .sent_arg = &meter,
+    };
+    if (upload_blob(client, upload, &what, err) != ERR_OK)
+        return err->code;
+    if (id)
+        push_tell_bytes(push, id, blob->size, blob->size);
+    push_learn(push, &blob->digest);
+    push_count_bytes(push, blob->size);
+    return ERR_OK;
+}

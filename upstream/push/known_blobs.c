@@ -1,0 +1,64 @@
+#include "upstream/push/known_blobs.h"
+
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <search.h>
+
+struct known_blobs {
+    pthread_mutex_t lock;
+    void *tree; /* tsearch tree of owned struct known_blob; the lock guards it */
+};
+
+struct known_blob {
+    const struct endpoint *endpoint; /* compared, never followed */
+    struct digest digest;
+};
+
+static int compare(const void *left, const void *right)
+{
+    const struct known_blob *a = left;
+    const struct known_blob *b = right;
+    if (a->endpoint != b->endpoint)
+        return (uintptr_t)a->endpoint < (uintptr_t)b->endpoint ? -1 : 1;
+    return digest_compare(&a->digest, &b->digest);
+}
+
+struct known_blobs *known_blobs_new(void)
+{
+    struct known_blobs *known = xcalloc(1, sizeof *known);
+    pthread_mutex_init(&known->lock, NULL);
+    return known;
+}
+
+void known_blobs_free(struct known_blobs *known)
+{
+    if (known == NULL)
+        return;
+    tdestroy(known->tree, free);
+    pthread_mutex_destroy(&known->lock);
+    free(known);
+}
+
+void known_blobs_add(struct known_blobs *known, const struct endpoint *endpoint,
+                     const struct digest *digest)
+{
+    struct known_blob *blob = xmalloc(sizeof *blob);
+    *blob = (struct known_blob){.endpoint = endpoint, .digest = *digest};
+    pthread_mutex_lock(&known->lock);
+    struct known_blob **held = tsearch(blob, &known->tree, compare);
+    bool was_there = held == NULL || *held != blob;
+    pthread_mutex_unlock(&known->lock);
+    if (was_there)
+        free(blob);
+}
+
+bool known_blobs_has(struct known_blobs *known, const struct endpoint *endpoint,
+                     const struct digest *digest)
+{
+    const struct known_blob blob = {.endpoint = endpoint, .digest = *digest};
+    pthread_mutex_lock(&known->lock);
+    bool has = tfind(&blob, &known->tree, compare) != NULL;
+    pthread_mutex_unlock(&known->lock);
+    return has;
+}

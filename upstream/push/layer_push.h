@@ -1,0 +1,51 @@
+/*
+ * One attempt to bring one layer into the target repository, step by step as docs/architecture.md
+ * tells the algorithm; each step that finds the layer there ends it.
+ *
+ *     1. a foreign layer is skipped
+ *     2. the push state knows it
+ *     3. its uncompressed size decides how much may be asked (upstream/push/candidates.h)
+ *     4. the registry is asked, if the layer was pushed to this repository before
+ *     5. it is mounted from a repository of the same registry where it was seen
+ *     6. the registry is asked for what other repositories call the layer, if it is big
+ *     7. the registry is asked for the blob that would be sent, if the layer is not small
+ *     8. upload, in the session that a mount left open or in a new one
+ *
+ * An attempt whose upload broke off is followed by one that goes straight to step 8 and takes the
+ * upload up where the registry says it ended (upstream/upload/upload.h).
+ *
+ * No digest is asked for twice, nor by a further attempt once that was answered. The bytes of the
+ * manifest are fixed before its layers go, so only the blob that it names counts: associations of
+ * other compressions of the layer are passed over, and steps 4, 6 and 7 together ask at most once.
+ *
+ * Wherever the layer is found or put is remembered in the store for later pushes; a place that
+ * turned out to be wrong is forgotten. A mount that fails never fails the push, nor does a memory
+ * that cannot be read or written.
+ *
+ * Turns, further attempts and sharing with other pushes are the business of
+ * upstream/push/transfers.h.
+ */
+#ifndef SLIPWAY_UPSTREAM_PUSH_LAYER_PUSH_H
+#define SLIPWAY_UPSTREAM_PUSH_LAYER_PUSH_H
+
+#include "upstream/push/push_state.h"
+#include "upstream/upload/upload.h"
+
+struct push_layer {
+    const struct descriptor *blob; /* borrowed */
+    struct digest layer;           /* its diffID; the blob's digest where it has none */
+    char id[DIGEST_SHORT_MAX];     /* in events: of `layer` */
+};
+
+/* Blocks. Counts the layer in the result, then tells its last words. `upload` belongs to the
+ * caller, who makes all attempts at the layer with the same one and ends it after the last: a
+ * session that a mount opened may be left in it, also when the layer was found after all. Errors:
+ * those of the steps. */
+enum errc layer_attempt(struct push *push, const struct push_layer *layer,
+                        struct unfinished_upload *upload, struct error *err);
+
+/* The layer is in the target repository, however that came to be known: by somebody else's
+ * transfer, say, that had no diffID for it (upstream/push/ahead.h). Remember it, unless it is. */
+void layer_note(struct push *push, const struct push_layer *layer);
+
+#endif

@@ -1,0 +1,160 @@
+#include "upstream/push/manifest_put.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/turns.h"
+#include "upstream/push/push_retry.h"
+
+#include <string.h>
+
+/* Registries name what they hold by the algorithm they like. */
+static bool is_of(const struct digest *digest, const struct outgoing_manifest *manifest)
+{
+    if (digest->algorithm == DIGEST_NONE)
+        return false;
+    struct digest sent =
+        digest_of(digest->algorithm, manifest->canonical, manifest->canonical_size);
+    return digest_equal(digest, &sent);
+}
+
+/* An answer that got lost, or a tag that may not be moved: what counts is what is there now. */
+static bool stands_there_anyway(struct registry_client *client, const char *reference,
+                                const struct outgoing_manifest *manifest, const struct error *why)
+{
+    bool doubtful =
+        why->status >= 400 || why->code == ERR_TIMEOUT || why->code == ERR_CONNECTION_LOST;
+    if (!doubtful || why->status == 401 || why->status == 429)
+        return false;
+    struct digest there = {0};
+    struct error ignored = ERROR_INIT;
+    return registry_manifest_digest(client, reference, &there, &ignored) == ERR_OK &&
+           is_of(&there, manifest);
+}
+
+/* A registry may sign a manifest anew each time it serves it; before the signatures its bytes are
+ * the canonical ones but for the closing "\n}". */
+static enum errc find_signed(struct registry_client *client, const char *reference,
+                             const struct outgoing_manifest *manifest, struct digest *stored,
+                             struct error *err)
+{
+    autofree char *data = NULL;
+    size_t size = 0;
+    size_t same = manifest->canonical_size - strlen("\n}");
+    if (registry_manifest_get(client, reference, &data, &size, err) != ERR_OK)
+        return err->code;
+    if (data && size >= same && memcmp(data, manifest->canonical, same) == 0)
+        *stored = manifest->digest;
+    else if (data)
+        *stored = digest_of(DIGEST_SHA256, data, size);
+    return ERR_OK;
+}
+
+/* schema1: what is sent has signatures beside what its digest is over. */
+static bool is_signed(const struct outgoing_manifest *manifest)
+{
+    return manifest->canonical != manifest->bytes.data;
+}
+
+static enum errc find_stored(struct registry_client *client, const char *reference,
+                             const struct outgoing_manifest *manifest, struct digest *stored,
+                             struct error *err)
+{
+    enum errc code = is_signed(manifest) ? find_signed(client, reference, manifest, stored, err)
+                                         : registry_manifest_digest(client, reference, stored, err);
+    return code == ERR_OK ? ERR_OK : error_wrap(err, "verifying the manifest");
+}
+
+static enum errc check_stored(const struct push *push, const struct outgoing_manifest *manifest,
+                              const struct digest *stored, struct error *err)
+{
+    if (stored->algorithm == DIGEST_NONE)
+        return fail(err, ERR_PUSHED_DIGEST, 0,
+                    "%s: the registry accepted the manifest but does not serve it", push->target);
+    if (is_of(stored, manifest))
+        return ERR_OK;
+    char ours[DIGEST_TEXT_MAX];
+    char theirs[DIGEST_TEXT_MAX];
+    return fail(err, ERR_PUSHED_DIGEST, 0, "%s: the registry holds %s, sent was %s", push->target,
+                digest_text(stored, theirs), digest_text(&manifest->digest, ours));
+}
+
+static enum errc put_once(struct push *push, struct registry_client *client, const char *tag,
+                          const struct outgoing_manifest *manifest, struct manifest_answer *answer,
+                          struct error *err)
+{
+    char digest_as_text[DIGEST_TEXT_MAX];
+    const char *reference = tag ? tag : digest_text(&manifest->digest, digest_as_text);
+    if (registry_manifest_put(client, reference, &manifest->bytes, answer, err) != ERR_OK) {
+        if (!stands_there_anyway(client, reference, manifest, err))
+            return error_wrap(err, "manifest");
+        log_info("%s: the manifest is there although its push ended with: %s", push->target,
+                 err->text);
+        error_clear(err);
+        answer->kind_refused = false;
+        answer->stored = manifest->digest;
+    }
+    struct digest stored = answer->stored;
+    if (stored.algorithm == DIGEST_NONE &&
+        find_stored(client, reference, manifest, &stored, err) != ERR_OK)
+        return err->code;
+    return check_stored(push, manifest, &stored, err);
+}
+
+struct put {
+    struct push *push;
+    struct registry_client *client;
+    const char *tag;
+    const struct outgoing_manifest *manifest;
+    struct manifest_answer *answer;
+};
+
+/* Pushes of one manifest to one repository take turns: docker-registry 2.8 answers DIGEST_INVALID
+ * when it is given the same manifest twice at once. */
+static enum errc attempt(void *self, struct error *err)
+{
+    const struct put *put = self;
+    const struct repository *repository = put->push->repository;
+    struct registry_host *host = repository->endpoint->host;
+    char digest[DIGEST_TEXT_MAX];
+    autofree char *name =
+        xasprintf("%s@%s", repository->path, digest_text(&put->manifest->digest, digest));
+    if (gate_wait_open(&host->transfers, &put->push->stop, err) != ERR_OK ||
+        turns_take(&host->manifest_turns, name, &put->push->stop, err) != ERR_OK)
+        return err->code;
+    enum errc code = put_once(put->push, put->client, put->tag, put->manifest, put->answer, err);
+    turns_give(&host->manifest_turns, name);
+    return code;
+}
+
+/* Other refusals of a manifest (a tag that must not move, say) stay refusals; a blob that the
+ * registry does not find right after its upload may turn up. docker-registry 2.8 says 500 to a
+ * schema1 manifest when it is not told to take them. */
+static bool another_may_help(void *self, const struct error *err)
+{
+    const struct put *put = self;
+    bool refused = put->answer->kind_refused || err->code == ERR_REGISTRY_REFUSED ||
+                   (is_signed(put->manifest) && err->status == 500);
+    return error_retriable(err->code) && !refused;
+}
+
+enum errc manifest_put(struct push *push, struct registry_client *client, const char *tag,
+                       const struct outgoing_manifest *manifest, struct manifest_answer *answer,
+                       struct error *err)
+{
+    *answer = (struct manifest_answer){0};
+    struct put put = {
+        .push = push,
+        .client = client,
+        .tag = tag,
+        .manifest = manifest,
+        .answer = answer,
+    };
+    autofree char *what = xasprintf("%s manifest", push->target);
+    const struct push_work work = {
+        .what = what,
+        .attempt = attempt,
+        .helps = another_may_help,
+        .self = &put,
+    };
+    return push_retry(push, &work, err);
+}

@@ -1,0 +1,65 @@
+#include "upstream/upload/registry_mount.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "upstream/client/answer.h"
+
+static enum errc mount_url(const struct registry_client *client, const struct digest *digest,
+                           const char *from, struct url *out, struct error *err)
+{
+    autourl struct url url = {0};
+    char text[DIGEST_TEXT_MAX];
+    if (registry_client_url(client, "blobs/uploads/", &url, err) != ERR_OK)
+        return err->code;
+    char *plain = url.text;
+    url.text = url_with_query(&url, "mount", digest_text(digest, text));
+    free(plain);
+    autofree char *whole = url_with_query(&url, "from", from);
+    return url_parse(whole, out, err);
+}
+
+static enum errc post(struct registry_client *client, const struct digest *digest, const char *from,
+                      bool *mounted, struct upload_session *session, struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    if (mount_url(client, digest, from, &url, err) != ERR_OK)
+        return err->code;
+    const struct http_body nothing = {.data = "", .fd = -1, .size = 0};
+    struct http_request request = {
+        .method = "POST",
+        .body = &nothing,
+        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .stop_grace_ms = UPLOAD_OPEN_GRACE_MS,
+    };
+    if (exchange(client, &url, &request, &response, err) != ERR_OK)
+        return err->code;
+    switch (response.status) {
+    case 201:
+        *mounted = true;
+        return ERR_OK;
+    case 202:
+        *mounted = false;
+        return upload_session_begin(client, &url, &response, session, err);
+    default:
+        return exchange_refused(client, "POST", &url, &response, err);
+    }
+}
+
+enum errc registry_mount(struct registry_client *client, const struct digest *digest,
+                         const char *from, bool *mounted, struct upload_session *session,
+                         struct error *err)
+{
+    autofree char *scope = xasprintf("repository:%s:pull", from);
+    struct error refused = ERROR_INIT;
+    client->more_scope = scope;
+    if (exchange_authorize(client, &refused) != ERR_OK) {
+        log_debug("no token to pull from %s too: %s", from, refused.text);
+        client->more_scope = NULL;
+    }
+    enum errc code = stop_check(client->stop, err);
+    if (code == ERR_OK)
+        code = post(client, digest, from, mounted, session, err);
+    client->more_scope = NULL;
+    return code;
+}

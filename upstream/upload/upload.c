@@ -1,0 +1,274 @@
+#include "upstream/upload/upload.h"
+
+#include "base/log.h"
+#include "upstream/client/registry.h"
+#include "upstream/upload/upload_ways.h"
+
+/* A session that gets lost means beginning anew; an hour's session of a large blob may. */
+#define SESSIONS_MAX 3
+
+/* One attempt at a blob, with what was tried so far. */
+struct attempt {
+    struct upload upload;
+    struct upload_rung rung;
+    struct upload_ladder *ladder;
+    unsigned sessions;   /* lost */
+    uint64_t resumed_at; /* where the last trouble was overcome */
+    bool sent_again;     /* at once, without progress */
+    struct error first;  /* the first refusal of a way */
+    bool exhausted;      /* no way is left */
+};
+
+enum next {
+    GIVE_UP,
+    LATER, /* another attempt may take it up where this one ends */
+    ARRIVED,
+    AGAIN,
+};
+
+static bool was_lost(const struct error *err)
+{
+    return err->code == ERR_TIMEOUT || err->code == ERR_CONNECTION_LOST;
+}
+
+/* The answer may have got lost while the blob arrived: these ends do not say. */
+static bool end_is_doubtful(const struct error *err)
+{
+    return err->status >= 500 || err->status == 404 || was_lost(err);
+}
+
+/* What says nothing against the session or the bytes in it. */
+static bool may_pass(const struct error *err)
+{
+    return err->status == 408 || err->status == 429 || error_party(err->code) == PARTY_NETWORK;
+}
+
+/* ERR_OK when the registry answered, whatever it has. */
+static enum errc ask(struct attempt *attempt, bool *arrived, struct error *err)
+{
+    const struct upload_blob *blob = attempt->upload.blob;
+    return registry_blob_exists(attempt->upload.client, blob->digest, blob->body->size, arrived,
+                                err);
+}
+
+/* --- which refusals mean: not this way --- */
+
+/* 404 for a body sent to a session that was just opened: some know no such request. Of a way that
+ * has worked before it is one of their moods. */
+static bool no_such_request(const struct attempt *attempt, const struct error *err)
+{
+    const struct upload *upload = &attempt->upload;
+    if (err->status != 404 || err->code == ERR_NAME_UNKNOWN || attempt->rung.known)
+        return false;
+    bool with_body = upload->stage == UPLOAD_COMMITTING && upload->body_bytes > 0;
+    return with_body && (err->code != ERR_UPLOAD_UNKNOWN || attempt->sessions > 0);
+}
+
+static bool way_is_refused(const struct attempt *attempt, const struct error *err)
+{
+    const struct upload *upload = &attempt->upload;
+    switch (err->status) {
+    case 405:
+    case 413:
+    case 501:
+        return true;
+    case 416:
+        return upload->session->offset == 0;
+    default:
+        break;
+    }
+    /* What we counted against its word was wrong after all. */
+    if (err->status == 400 && upload->session->doubted)
+        return true;
+    return upload->stuck || err->code == ERR_REGISTRY_UNSUPPORTED || no_such_request(attempt, err);
+}
+
+/* A refusal for size is met with chunks, or smaller ones, in the same session: nothing of the body
+ * was taken. */
+static enum next next_rung(struct attempt *attempt, const struct error *err)
+{
+    struct upload *upload = &attempt->upload;
+    struct upload_rung *rung = &attempt->rung;
+    enum upload_way before = rung->way;
+    if (attempt->first.code == ERR_OK)
+        attempt->first = *err;
+    if (err->status == 413 && upload_ladder_too_large(attempt->ladder, upload->body_bytes,
+                                                      upload->session->chunk_least, rung)) {
+        log_info("%s; trying chunks of %llu bytes", err->text,
+                 (unsigned long long)rung->chunk_bytes);
+        return AGAIN;
+    }
+    upload_session_cancel(upload->client->repository, upload->session);
+    upload->stuck = false;
+    attempt->exhausted = !upload_ladder_refused(attempt->ladder, upload->blob->body->size, rung);
+    if (attempt->exhausted)
+        return GIVE_UP;
+    log_info("%s; trying %s after %s", err->text, upload_way_name(rung->way),
+             upload_way_name(before));
+    return AGAIN;
+}
+
+/* --- how to go on in the same way --- */
+
+static enum next begin_anew(struct attempt *attempt)
+{
+    attempt->resumed_at = 0;
+    return ++attempt->sessions < SESSIONS_MAX ? AGAIN : GIVE_UP;
+}
+
+/* A connection that broke may be a matter of a moment; after anything else, and after a second one,
+ * waiting helps more than haste, and that is the caller's. */
+static enum next send_again(struct attempt *attempt, const struct error *err)
+{
+    if (err->code != ERR_CONNECTION_LOST || attempt->sent_again)
+        return LATER;
+    attempt->sent_again = true;
+    return AGAIN;
+}
+
+/* Where the registry says it is, if there was any progress since the last trouble. */
+static enum next resume(struct attempt *attempt, const struct error *err)
+{
+    struct upload *upload = &attempt->upload;
+    struct upload_session *session = upload->session;
+    struct error ignored = ERROR_INIT;
+    bool known = false;
+    if (!upload_session_is_open(session))
+        return send_again(attempt, err);
+    if (upload_session_ask(upload->client, upload->blob->body->size, session, &known, &ignored) !=
+        ERR_OK)
+        return LATER;
+    if (!known) {
+        upload_session_cancel(upload->client->repository, session);
+        return begin_anew(attempt);
+    }
+    if (session->offset <= attempt->resumed_at && err->status == 416)
+        return next_rung(attempt, err);
+    if (session->offset <= attempt->resumed_at)
+        return send_again(attempt, err);
+    attempt->resumed_at = session->offset;
+    log_info("%s; going on at %llu", err->text, (unsigned long long)session->offset);
+    return AGAIN;
+}
+
+static enum next after_failure(struct attempt *attempt, const struct error *err)
+{
+    bool arrived = false;
+    struct error ignored = ERROR_INIT;
+    if (attempt->upload.stage == UPLOAD_OPENING || err->code == ERR_CANCELLED)
+        return GIVE_UP;
+    if (end_is_doubtful(err) && ask(attempt, &arrived, &ignored) != ERR_OK)
+        return LATER;
+    if (arrived)
+        return ARRIVED;
+    if (way_is_refused(attempt, err))
+        return next_rung(attempt, err);
+    if (err->status == 404 && err->code != ERR_NAME_UNKNOWN) {
+        upload_session_drop(attempt->upload.session);
+        return begin_anew(attempt);
+    }
+    if (was_lost(err) || err->status == 416 || err->status >= 500)
+        return resume(attempt, err);
+    return may_pass(err) ? LATER : GIVE_UP;
+}
+
+/* The first refusal says most. Trying it all again would not help. */
+static enum errc no_way_left(const struct attempt *attempt, struct error *err)
+{
+    const struct upload_ladder *ladder = attempt->ladder;
+    *err = attempt->first;
+    err->code = ERR_REGISTRY_UNSUPPORTED;
+    if (ladder->wish == UPLOAD_WAY_AUTO)
+        return error_wrap(err, "registry %s takes blobs in no known way", ladder->host);
+    return error_wrap(err,
+                      "registry %s does not take blobs by %s, which registries.\"%s\".upload "
+                      "asks for",
+                      ladder->host, upload_way_name(ladder->wish), ladder->host);
+}
+
+/* --- one attempt --- */
+
+/* Until the blob arrived, or nothing more can be done now: then *next is GIVE_UP or LATER. */
+static enum errc send(struct attempt *attempt, enum next *next, struct error *err)
+{
+    for (;;) {
+        const struct upload_rung *rung = &attempt->rung;
+        if (upload_by(&attempt->upload, rung->way, rung->chunk_bytes, err) == ERR_OK) {
+            upload_ladder_worked(attempt->ladder, rung);
+            return ERR_OK;
+        }
+        *next = after_failure(attempt, err);
+        if (*next == ARRIVED)
+            log_info("the blob arrived although its upload ended with: %s", err->text);
+        if (*next == GIVE_UP || *next == LATER)
+            break;
+        error_clear(err);
+        if (*next == ARRIVED)
+            return ERR_OK;
+    }
+    return attempt->exhausted ? no_way_left(attempt, err) : err->code;
+}
+
+/* What an earlier attempt began: is it there by now, and if not, how much of it? */
+static enum errc take_up(struct attempt *attempt, bool *arrived, struct error *err)
+{
+    const struct upload *upload = &attempt->upload;
+    struct upload_session *session = upload->session;
+    bool known = false;
+    if (ask(attempt, arrived, err) != ERR_OK)
+        return err->code;
+    if (*arrived || !upload_session_is_open(session))
+        return ERR_OK;
+    if (upload_session_ask(upload->client, upload->blob->body->size, session, &known, err) !=
+        ERR_OK)
+        return err->code;
+    if (!known) {
+        upload_session_cancel(upload->client->repository, session);
+        return ERR_OK;
+    }
+    attempt->resumed_at = session->offset;
+    log_info("another attempt goes on at %llu", (unsigned long long)session->offset);
+    return ERR_OK;
+}
+
+static enum errc run(struct attempt *attempt, bool begun, enum next *next, struct error *err)
+{
+    bool arrived = false;
+    *next = LATER;
+    if (begun && take_up(attempt, &arrived, err) != ERR_OK)
+        return err->code;
+    if (!arrived)
+        return send(attempt, next, err);
+    upload_session_cancel(attempt->upload.client->repository, attempt->upload.session);
+    return ERR_OK;
+}
+
+enum errc upload_blob(struct registry_client *client, struct unfinished_upload *unfinished,
+                      const struct upload_blob *blob, struct error *err)
+{
+    struct unfinished_upload own = {.begun = false};
+    struct unfinished_upload *at = unfinished ? unfinished : &own;
+    struct upload_ladder *ladder = &client->repository->endpoint->host->uploads;
+    struct attempt attempt = {
+        .upload = {.client = client, .blob = blob, .session = &at->session},
+        .rung = at->begun ? at->rung : upload_ladder_first(ladder, blob->body->size),
+        .ladder = ladder,
+    };
+    enum next next = GIVE_UP;
+    enum errc code = run(&attempt, at->begun, &next, err);
+    if (code != ERR_OK && next == LATER && unfinished) {
+        at->begun = true;
+        at->rung = attempt.rung;
+        return code;
+    }
+    if (code == ERR_OK)
+        upload_session_drop(&at->session);
+    upload_give_up(client->repository, at);
+    return code;
+}
+
+void upload_give_up(struct repository *repository, struct unfinished_upload *unfinished)
+{
+    upload_session_cancel(repository, &unfinished->session);
+    *unfinished = (struct unfinished_upload){.begun = false};
+}

@@ -1,0 +1,173 @@
+#include "upstream/upload/upload_session.h"
+
+#include "upstream/client/answer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define CANCEL_TIMEOUT_MS 2000
+
+bool upload_session_is_open(const struct upload_session *session)
+{
+    return session->url.text != NULL;
+}
+
+/* Digits and nothing after them. */
+static bool parse_number(const char *text, uint64_t *out)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 18 || text[digits] != '\0')
+        return false;
+    *out = strtoull(text, NULL, 10);
+    return true;
+}
+
+bool upload_range_parse(const char *range, uint64_t *bytes)
+{
+    if (range == NULL)
+        return false;
+    if (strncasecmp(range, "bytes", 5) == 0 && (range[5] == '=' || range[5] == ' '))
+        range += 6;
+    range += strspn(range, " ");
+    if (strncmp(range, "0-", 2) != 0)
+        return false;
+    uint64_t last = 0;
+    if (strcmp(range + 2, "-1") != 0 && !parse_number(range + 2, &last))
+        return false;
+    *bytes = last == 0 ? 0 : last + 1;
+    return true;
+}
+
+static enum errc follow(struct registry_client *client, const struct url *url, const char *location,
+                        struct upload_session *session, struct error *err)
+{
+    autourl struct url next = {0};
+    if (url_follow(url, location, endpoint_is_private(client->repository->endpoint), &next, err) !=
+        ERR_OK)
+        return err->code;
+    url_move(&next, &session->url);
+    return ERR_OK;
+}
+
+static void note_chunk_least(const struct http_response *response, struct upload_session *session)
+{
+    const char *least = http_header(response, "OCI-Chunk-Min-Length");
+    if (least)
+        parse_number(least, &session->chunk_least);
+}
+
+enum errc upload_session_begin(struct registry_client *client, const struct url *url,
+                               const struct http_response *response, struct upload_session *session,
+                               struct error *err)
+{
+    const char *location = http_header(response, "Location");
+    char shown[URL_SHOWN_MAX];
+    if (location == NULL) {
+        fail(err, ERR_REGISTRY_ANSWER, 0, "POST %s: status %d without a Location",
+             url_shown(url->text, shown), response->status);
+        err->status = response->status;
+        return err->code;
+    }
+    if (follow(client, url, location, session, err) != ERR_OK)
+        return err->code;
+    session->offset = 0;
+    session->doubted = false;
+    session->chunk_least = 0;
+    note_chunk_least(response, session);
+    return ERR_OK;
+}
+
+enum errc upload_session_open(struct registry_client *client, struct upload_session *session,
+                              struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    if (registry_client_url(client, "blobs/uploads/", &url, err) != ERR_OK)
+        return err->code;
+    const struct http_body nothing = {.data = "", .fd = -1, .size = 0};
+    struct http_request request = {
+        .method = "POST",
+        .body = &nothing,
+        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .stop_grace_ms = UPLOAD_OPEN_GRACE_MS,
+    };
+    if (exchange(client, &url, &request, &response, err) != ERR_OK)
+        return err->code;
+    if (response.status < 200 || response.status > 202)
+        return exchange_refused(client, "POST", &url, &response, err);
+    return upload_session_begin(client, &url, &response, session, err);
+}
+
+enum errc upload_session_sent(struct registry_client *client, const struct url *url,
+                              const struct http_response *response, uint64_t sent,
+                              struct upload_session *session, bool *advanced, struct error *err)
+{
+    const char *location = http_header(response, "Location");
+    if (location && follow(client, url, location, session, err) != ERR_OK)
+        return err->code;
+    note_chunk_least(response, session);
+    uint64_t counted = session->offset + sent;
+    uint64_t said = counted;
+    upload_range_parse(http_header(response, "Range"), &said);
+    *advanced = true;
+    if (said > session->offset && said <= counted) {
+        session->offset = said;
+        return ERR_OK;
+    }
+    /* One byte is "0-0", as nothing is. */
+    if (counted > 1)
+        *advanced = !session->doubted;
+    session->doubted = true;
+    session->offset = counted;
+    return ERR_OK;
+}
+
+enum errc upload_session_ask(struct registry_client *client, uint64_t size,
+                             struct upload_session *session, bool *known, struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    if (url_parse(session->url.text, &url, err) != ERR_OK)
+        return err->code;
+    struct http_request request = {.method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES};
+    if (exchange(client, &url, &request, &response, err) != ERR_OK)
+        return err->code;
+    uint64_t there = 0;
+    int status = response.status;
+    if (status == 408 || status == 429 || status >= 500)
+        return exchange_refused(client, "GET", &url, &response, err);
+    bool told = status == 200 || status == 202 || status == 204;
+    *known = told && upload_range_parse(http_header(&response, "Range"), &there) && there <= size;
+    if (!*known)
+        return ERR_OK;
+    const char *location = http_header(&response, "Location");
+    if (location && follow(client, &url, location, session, err) != ERR_OK)
+        return err->code;
+    session->offset = there;
+    return ERR_OK;
+}
+
+/* A stop may be why this is called, so none applies; a time limit does. */
+void upload_session_cancel(struct repository *repository, struct upload_session *session)
+{
+    if (!upload_session_is_open(session))
+        return;
+    autoclient struct registry_client client = {0};
+    registry_client_open(&client, repository, NULL);
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    struct error ignored = ERROR_INIT;
+    struct http_request request = {
+        .method = "DELETE",
+        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .timeout_ms = CANCEL_TIMEOUT_MS,
+    };
+    exchange(&client, &session->url, &request, &response, &ignored);
+    upload_session_drop(session);
+}
+
+void upload_session_drop(struct upload_session *session)
+{
+    url_deinit(&session->url);
+    *session = (struct upload_session){0};
+}
