@@ -110,7 +110,7 @@ struct bringing {
 };
 
 /* Once: it is not worth waiting for a registry that may never have been one. */
-static enum errc greet(struct push *push, struct error *err)
+static enum errc greet(struct target_push *push, struct error *err)
 {
     if (atomic_load(&push->repository->endpoint->answered))
         return ERR_OK;
@@ -126,7 +126,7 @@ static enum errc bring_to_endpoint(void *self, struct endpoint *endpoint, bool l
     const struct bringing *bringing = self;
     struct push_result result = {0};
     struct repository repository;
-    struct push push;
+    struct target_push push;
     repository_init(&repository, endpoint, bringing->path, &bringing->credentials);
     push_init(&push, bringing->ahead->store, &repository, NULL, bringing->target,
               &bringing->ahead->cancel, &result);

@@ -5,7 +5,7 @@
 
 #define TELL_EVERY_MS 200
 
-enum errc blob_check(struct push *push, struct registry_client *client,
+enum errc blob_check(struct target_push *push, struct registry_client *client,
                      const struct descriptor *blob, bool *exists, struct error *err)
 {
     if (registry_blob_exists(client, &blob->digest, blob->size, exists, err) != ERR_OK)
@@ -17,7 +17,7 @@ enum errc blob_check(struct push *push, struct registry_client *client,
 
 /* Turns the bytes of one upload into events, not too many of them. */
 struct meter {
-    const struct push *push;
+    const struct target_push *push;
     const char *id;
     uint64_t total;
     int64_t next_ms;
@@ -33,7 +33,7 @@ static void meter_sent(void *arg, uint64_t bytes)
     push_tell_bytes(meter->push, meter->id, bytes, meter->total);
 }
 
-enum errc blob_send(struct push *push, struct registry_client *client,
+enum errc blob_send(struct target_push *push, struct registry_client *client,
                     struct unfinished_upload *upload, const struct descriptor *blob, const char *id,
                     struct error *err)
 {

@@ -9,14 +9,14 @@
 #include "upstream/upload/upload.h"
 
 /* Ask the registry; what is there goes into the push state. */
-enum errc blob_check(struct push *push, struct registry_client *client,
+enum errc blob_check(struct target_push *push, struct registry_client *client,
                      const struct descriptor *blob, bool *exists, struct error *err);
 
 /* One attempt to upload it from the store; `upload` is what is kept of it over the attempts, as in
  * upload_blob(). It goes into the push state and its bytes into the result. With an `id` its
  * progress is told, at most five times a second and once at the end. ERR_BLOB_UNKNOWN or
  * ERR_BLOB_CORRUPT when the store does not hold it as described. */
-enum errc blob_send(struct push *push, struct registry_client *client,
+enum errc blob_send(struct target_push *push, struct registry_client *client,
                     struct unfinished_upload *upload, const struct descriptor *blob, const char *id,
                     struct error *err);
 

@@ -12,7 +12,7 @@
 
 /* One layer on its way; what the steps share. */
 struct way {
-    struct push *push;
+    struct target_push *push;
     const struct push_layer *layer;
     struct registry_client client;
     struct push_budget budget;
@@ -23,7 +23,7 @@ struct way {
     bool there;                       /* the layer has arrived: no further step */
 };
 
-static enum errc ended(struct push *push, const struct push_layer *layer, enum layer_end end,
+static enum errc ended(struct target_push *push, const struct push_layer *layer, enum layer_end end,
                        const char *words)
 {
     push_count_layer(push, end);
@@ -225,7 +225,7 @@ static enum errc find_or_send(struct way *way, struct error *err)
     return ERR_OK;
 }
 
-static struct way way_of(struct push *push, const struct push_layer *layer)
+static struct way way_of(struct target_push *push, const struct push_layer *layer)
 {
     return (struct way){
         .push = push,
@@ -237,7 +237,7 @@ static struct way way_of(struct push *push, const struct push_layer *layer)
     };
 }
 
-enum errc layer_attempt(struct push *push, const struct push_layer *layer,
+enum errc layer_attempt(struct target_push *push, const struct push_layer *layer,
                         struct unfinished_upload *upload, struct error *err)
 {
     if (layer->blob->foreign)
@@ -253,7 +253,7 @@ enum errc layer_attempt(struct push *push, const struct push_layer *layer,
     return code;
 }
 
-void layer_note(struct push *push, const struct push_layer *layer)
+void layer_note(struct target_push *push, const struct push_layer *layer)
 {
     struct way way = way_of(push, layer);
     const struct association here = in_target(&way);

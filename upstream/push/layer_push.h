@@ -41,11 +41,11 @@ struct push_layer {
  * caller, who makes all attempts at the layer with the same one and ends it after the last: a
  * session that a mount opened may be left in it, also when the layer was found after all. Errors:
  * those of the steps. */
-enum errc layer_attempt(struct push *push, const struct push_layer *layer,
+enum errc layer_attempt(struct target_push *push, const struct push_layer *layer,
                         struct unfinished_upload *upload, struct error *err);
 
 /* The layer is in the target repository, however that came to be known: by somebody else's
  * transfer, say, that had no diffID for it (upstream/push/ahead.h). Remember it, unless it is. */
-void layer_note(struct push *push, const struct push_layer *layer);
+void layer_note(struct target_push *push, const struct push_layer *layer);
 
 #endif

@@ -20,7 +20,7 @@
 /* The layers of one image, each distinct blob's first position before all repetitions, so that a
  * repetition finds its blob in the push state. */
 struct layer_list {
-    struct push *push;
+    struct target_push *push;
     struct push_layer *layers;
     size_t count;
     size_t distinct;
@@ -60,7 +60,8 @@ static void list_layers(const struct manifest *manifest, const struct image_conf
 }
 
 /* What needs no registry is not worth a transfer. */
-static enum errc push_layer(struct push *push, const struct push_layer *layer, struct error *err)
+static enum errc push_layer(struct target_push *push, const struct push_layer *layer,
+                            struct error *err)
 {
     struct unfinished_upload none = {.begun = false};
     bool foreign = layer->blob->foreign;
@@ -82,7 +83,7 @@ static void push_one_layer(void *self, size_t index)
 }
 
 /* The config as the layers' names need it; an artifact's config is anything and has no diffIDs. */
-static enum errc read_config(struct push *push, const struct manifest *manifest,
+static enum errc read_config(struct target_push *push, const struct manifest *manifest,
                              struct image_config *out, struct error *err)
 {
     *out = (struct image_config){0};
@@ -111,7 +112,8 @@ static void push_listed(struct layer_list *list)
     crew_run(list->count - list->distinct, 1, push_one_layer, list);
 }
 
-static enum errc push_layers(struct push *push, const struct manifest *manifest, struct error *err)
+static enum errc push_layers(struct target_push *push, const struct manifest *manifest,
+                             struct error *err)
 {
     struct image_config config;
     if (read_config(push, manifest, &config, err) != ERR_OK)
@@ -127,7 +129,7 @@ static enum errc push_layers(struct push *push, const struct manifest *manifest,
     return err->code;
 }
 
-static enum errc config_attempt(struct push *push, const struct push_layer *config,
+static enum errc config_attempt(struct target_push *push, const struct push_layer *config,
                                 struct unfinished_upload *upload, struct error *err)
 {
     autoclient struct registry_client client = {0};
@@ -138,7 +140,8 @@ static enum errc config_attempt(struct push *push, const struct push_layer *conf
     return exists ? ERR_OK : blob_send(push, &client, upload, config->blob, NULL, err);
 }
 
-static enum errc push_config(struct push *push, const struct descriptor *config, struct error *err)
+static enum errc push_config(struct target_push *push, const struct descriptor *config,
+                             struct error *err)
 {
     const struct push_layer nameless = {.blob = config};
     if (push_knows(push, &config->digest) ||
@@ -163,9 +166,9 @@ struct parsed {
     struct outgoing_manifest outgoing;
 };
 
-static enum errc push_node(struct push *push, const struct node *node, struct error *err);
+static enum errc push_node(struct target_push *push, const struct node *node, struct error *err);
 
-static enum errc push_children(struct push *push, const struct manifest *index, int depth,
+static enum errc push_children(struct target_push *push, const struct manifest *index, int depth,
                                struct error *err)
 {
     for (size_t i = 0; i < index->child_count; i++) {
@@ -177,7 +180,7 @@ static enum errc push_children(struct push *push, const struct manifest *index, 
     return ERR_OK;
 }
 
-static enum errc push_referrers(struct push *push, const struct push_request *request,
+static enum errc push_referrers(struct target_push *push, const struct push_request *request,
                                 struct error *err)
 {
     for (size_t i = 0; i < request->referrer_count; i++) {
@@ -191,7 +194,7 @@ static enum errc push_referrers(struct push *push, const struct push_request *re
     return ERR_OK;
 }
 
-static enum errc note_referrer(struct push *push, struct registry_client *client,
+static enum errc note_referrer(struct target_push *push, struct registry_client *client,
                                const struct node *node, const struct parsed *parsed,
                                struct error *err)
 {
@@ -207,7 +210,7 @@ static enum errc note_referrer(struct push *push, struct registry_client *client
 
 /* What goes with it is there before the tag shows it; *refused when the registry takes no manifest
  * of this kind. */
-static enum errc put_below_tag(struct push *push, struct registry_client *client,
+static enum errc put_below_tag(struct target_push *push, struct registry_client *client,
                                const struct node *node, const struct parsed *parsed, bool *refused,
                                struct error *err)
 {
@@ -220,7 +223,7 @@ static enum errc put_below_tag(struct push *push, struct registry_client *client
 }
 
 /* The first refusal is the one that says what is wrong with the image. */
-static enum errc fall_back(struct push *push, struct registry_client *client,
+static enum errc fall_back(struct target_push *push, struct registry_client *client,
                            const struct node *node, const struct parsed *parsed, struct error *err)
 {
     struct error why = ERROR_INIT;
@@ -238,20 +241,20 @@ static enum errc fall_back(struct push *push, struct registry_client *client,
     return ERR_OK;
 }
 
-static void report(struct push *push, const struct parsed *parsed)
+static void report(struct target_push *push, const struct parsed *parsed)
 {
     push->result->digest = parsed->outgoing.digest;
     push->result->size = parsed->outgoing.canonical_size;
     memcpy(push->result->media_type, parsed->manifest.media_type, MEDIA_TYPE_MAX);
 }
 
-static bool may_fall_back(const struct push *push, const struct node *node,
+static bool may_fall_back(const struct target_push *push, const struct node *node,
                           const struct manifest *manifest)
 {
     return node->request && node->tag && schema1_push_applies(push, manifest);
 }
 
-static enum errc put_parsed(struct push *push, struct registry_client *client,
+static enum errc put_parsed(struct target_push *push, struct registry_client *client,
                             const struct node *node, const struct parsed *parsed, struct error *err)
 {
     bool top = node->request != NULL;
@@ -276,7 +279,7 @@ static enum errc put_parsed(struct push *push, struct registry_client *client,
     return code;
 }
 
-static enum errc push_content(struct push *push, const struct manifest *manifest, int depth,
+static enum errc push_content(struct target_push *push, const struct manifest *manifest, int depth,
                               struct error *err)
 {
     switch (manifest->kind) {
@@ -293,7 +296,7 @@ static enum errc push_content(struct push *push, const struct manifest *manifest
 }
 
 /* A connection is leased for the manifest only: transfers lease their own. */
-static enum errc push_parsed(struct push *push, const struct node *node,
+static enum errc push_parsed(struct target_push *push, const struct node *node,
                              const struct parsed *parsed, struct error *err)
 {
     if (push_content(push, &parsed->manifest, node->depth, err) != ERR_OK)
@@ -303,7 +306,7 @@ static enum errc push_parsed(struct push *push, const struct node *node,
     return put_parsed(push, &client, node, parsed, err);
 }
 
-static enum errc read_node(struct push *push, const struct node *node, struct parsed *out,
+static enum errc read_node(struct target_push *push, const struct node *node, struct parsed *out,
                            struct error *err)
 {
     const struct descriptor *descriptor = node->manifest;
@@ -328,7 +331,7 @@ static enum errc read_node(struct push *push, const struct node *node, struct pa
     return ERR_OK;
 }
 
-static enum errc push_node(struct push *push, const struct node *node, struct error *err)
+static enum errc push_node(struct target_push *push, const struct node *node, struct error *err)
 {
     struct parsed parsed = {0};
     bool by_digest = node->request == NULL && node->tag == NULL;
@@ -344,7 +347,8 @@ static enum errc push_node(struct push *push, const struct node *node, struct er
     return code;
 }
 
-enum errc manifest_push(struct push *push, const struct push_request *request, struct error *err)
+enum errc manifest_push(struct target_push *push, const struct push_request *request,
+                        struct error *err)
 {
     const struct node top = {
         .manifest = &request->manifest,

@@ -21,6 +21,7 @@
  * ERR_MANIFEST_INVALID, ERR_PUSHED_DIGEST when the registry holds something else there, those of
  * the steps.
  */
-enum errc manifest_push(struct push *push, const struct push_request *request, struct error *err);
+enum errc manifest_push(struct target_push *push, const struct push_request *request,
+                        struct error *err);
 
 #endif

@@ -64,8 +64,9 @@ static enum errc find_stored(struct registry_client *client, const char *referen
     return code == ERR_OK ? ERR_OK : error_wrap(err, "verifying the manifest");
 }
 
-static enum errc check_stored(const struct push *push, const struct outgoing_manifest *manifest,
-                              const struct digest *stored, struct error *err)
+static enum errc check_stored(const struct target_push *push,
+                              const struct outgoing_manifest *manifest, const struct digest *stored,
+                              struct error *err)
 {
     if (stored->algorithm == DIGEST_NONE)
         return fail(err, ERR_PUSHED_DIGEST, 0,
@@ -78,7 +79,7 @@ static enum errc check_stored(const struct push *push, const struct outgoing_man
                 digest_text(stored, theirs), digest_text(&manifest->digest, ours));
 }
 
-static enum errc put_once(struct push *push, struct registry_client *client, const char *tag,
+static enum errc put_once(struct target_push *push, struct registry_client *client, const char *tag,
                           const struct outgoing_manifest *manifest, struct manifest_answer *answer,
                           struct error *err)
 {
@@ -101,7 +102,7 @@ static enum errc put_once(struct push *push, struct registry_client *client, con
 }
 
 struct put {
-    struct push *push;
+    struct target_push *push;
     struct registry_client *client;
     const char *tag;
     const struct outgoing_manifest *manifest;
@@ -137,7 +138,7 @@ static bool another_may_help(void *self, const struct error *err)
     return error_retriable(err->code) && !refused;
 }
 
-enum errc manifest_put(struct push *push, struct registry_client *client, const char *tag,
+enum errc manifest_put(struct target_push *push, struct registry_client *client, const char *tag,
                        const struct outgoing_manifest *manifest, struct manifest_answer *answer,
                        struct error *err)
 {

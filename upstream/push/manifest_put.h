@@ -23,7 +23,7 @@ struct outgoing_manifest {
  * registry_manifest_put(). Errors: those of the PUT; ERR_PUSHED_DIGEST when the registry holds
  * something else afterwards, or nothing.
  */
-enum errc manifest_put(struct push *push, struct registry_client *client, const char *tag,
+enum errc manifest_put(struct target_push *push, struct registry_client *client, const char *tag,
                        const struct outgoing_manifest *manifest, struct manifest_answer *answer,
                        struct error *err);
 

@@ -20,7 +20,7 @@ struct attempt {
 
 /* The first request to an endpoint. */
 struct greeting {
-    struct push *push;
+    struct target_push *push;
     bool last; /* there is no other endpoint to be tried */
 };
 
@@ -54,8 +54,8 @@ static void tell_greeting(void *self, const char *words)
     progress_emit(greeting->push->progress, &event);
 }
 
-static enum errc push_connected(struct push *push, const struct push_request *request, bool last,
-                                struct error *err)
+static enum errc push_connected(struct target_push *push, const struct push_request *request,
+                                bool last, struct error *err)
 {
     struct greeting greeting = {.push = push, .last = last};
     const struct push_work work = {
@@ -75,7 +75,7 @@ static enum errc push_to_endpoint(void *self, struct endpoint *endpoint, bool la
 {
     const struct attempt *attempt = self;
     struct repository repository;
-    struct push push;
+    struct target_push push;
     repository_init(&repository, endpoint, attempt->request->target.path, &attempt->credentials);
     push_init(&push, attempt->store, &repository, attempt->progress, attempt->target,
               attempt->cancel, attempt->result);

@@ -1,6 +1,6 @@
 #include "upstream/push/push_retry.h"
 
-void push_count_attempts(struct push *push, unsigned made)
+void push_count_attempts(struct target_push *push, unsigned made)
 {
     pthread_mutex_lock(&push->lock);
     if (push->result->attempts < made)
@@ -8,7 +8,7 @@ void push_count_attempts(struct push *push, unsigned made)
     pthread_mutex_unlock(&push->lock);
 }
 
-enum errc push_retry(struct push *push, const struct push_work *work, struct error *err)
+enum errc push_retry(struct target_push *push, const struct push_work *work, struct error *err)
 {
     struct registry_host *host = push->repository->endpoint->host;
     const struct retry retry = {

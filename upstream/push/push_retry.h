@@ -17,9 +17,9 @@ struct push_work {
 };
 
 /* As retry_run(); the attempts are counted in the result of `push`. */
-enum errc push_retry(struct push *push, const struct push_work *work, struct error *err);
+enum errc push_retry(struct target_push *push, const struct push_work *work, struct error *err);
 
 /* `made` attempts were needed for a part of this push: the result keeps the most. */
-void push_count_attempts(struct push *push, unsigned made);
+void push_count_attempts(struct target_push *push, unsigned made);
 
 #endif

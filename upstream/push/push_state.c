@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-void push_init(struct push *push, struct store *store, struct repository *repository,
+void push_init(struct target_push *push, struct store *store, struct repository *repository,
                const struct progress *progress, const char *target, const struct cancel *cancel,
                struct push_result *result)
 {
-    *push = (struct push){
+    *push = (struct target_push){
         .store = store,
         .repository = repository,
         .progress = progress,
@@ -23,7 +23,7 @@ void push_init(struct push *push, struct store *store, struct repository *reposi
     pthread_mutex_init(&push->lock, NULL);
 }
 
-void push_deinit(struct push *push)
+void push_deinit(struct target_push *push)
 {
     known_blobs_free(push->known_own);
     known_blobs_free(push->missed);
@@ -32,43 +32,43 @@ void push_deinit(struct push *push)
     pthread_mutex_destroy(&push->lock);
 }
 
-void push_share(struct push *push, struct known_blobs *known)
+void push_share(struct target_push *push, struct known_blobs *known)
 {
     if (known)
         push->known = known;
 }
 
-void push_learn(struct push *push, const struct digest *digest)
+void push_learn(struct target_push *push, const struct digest *digest)
 {
     known_blobs_add(push->known, push->repository->endpoint, digest);
 }
 
-bool push_knows(struct push *push, const struct digest *digest)
+bool push_knows(struct target_push *push, const struct digest *digest)
 {
     return known_blobs_has(push->known, push->repository->endpoint, digest);
 }
 
-void push_learn_missing(struct push *push, const struct digest *digest)
+void push_learn_missing(struct target_push *push, const struct digest *digest)
 {
     known_blobs_add(push->missed, push->repository->endpoint, digest);
 }
 
-bool push_knows_missing(struct push *push, const struct digest *digest)
+bool push_knows_missing(struct target_push *push, const struct digest *digest)
 {
     return known_blobs_has(push->missed, push->repository->endpoint, digest);
 }
 
-void push_learn_manifest(struct push *push, const struct digest *digest)
+void push_learn_manifest(struct target_push *push, const struct digest *digest)
 {
     known_blobs_add(push->manifests, push->repository->endpoint, digest);
 }
 
-bool push_knows_manifest(struct push *push, const struct digest *digest)
+bool push_knows_manifest(struct target_push *push, const struct digest *digest)
 {
     return known_blobs_has(push->manifests, push->repository->endpoint, digest);
 }
 
-void push_count_layer(struct push *push, enum layer_end end)
+void push_count_layer(struct target_push *push, enum layer_end end)
 {
     unsigned *const counts[] = {
         [LAYER_EXISTED] = &push->result->layers.existed,
@@ -81,14 +81,14 @@ void push_count_layer(struct push *push, enum layer_end end)
     pthread_mutex_unlock(&push->lock);
 }
 
-void push_count_bytes(struct push *push, uint64_t bytes)
+void push_count_bytes(struct target_push *push, uint64_t bytes)
 {
     pthread_mutex_lock(&push->lock);
     push->result->bytes_uploaded += bytes;
     pthread_mutex_unlock(&push->lock);
 }
 
-void push_part_failed(struct push *push, const struct error *err)
+void push_part_failed(struct target_push *push, const struct error *err)
 {
     pthread_mutex_lock(&push->lock);
     if (push->failure.code == ERR_OK)
@@ -97,7 +97,7 @@ void push_part_failed(struct push *push, const struct error *err)
     stop_siblings(&push->stop);
 }
 
-void push_tell_layer(const struct push *push, const char *id, const char *status)
+void push_tell_layer(const struct target_push *push, const char *id, const char *status)
 {
     const struct progress_event event = {
         .kind = PROGRESS_STATUS,
@@ -108,7 +108,8 @@ void push_tell_layer(const struct push *push, const char *id, const char *status
     progress_emit(push->progress, &event);
 }
 
-void push_tell_bytes(const struct push *push, const char *id, uint64_t current, uint64_t total)
+void push_tell_bytes(const struct target_push *push, const char *id, uint64_t current,
+                     uint64_t total)
 {
     const struct progress_event event = {
         .kind = PROGRESS_BYTES,

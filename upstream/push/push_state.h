@@ -24,7 +24,7 @@
 /* How a layer came to be in the target repository; names a count of struct push_result. */
 enum layer_end { LAYER_EXISTED, LAYER_MOUNTED, LAYER_UPLOADED, LAYER_SKIPPED };
 
-struct push {
+struct target_push {
     struct store *store;           /* borrowed, as all pointers here */
     struct repository *repository; /* the target, at the endpoint being tried */
     const struct progress *progress;
@@ -40,36 +40,37 @@ struct push {
     struct error failure; /* the first one of a layer */
 };
 
-void push_init(struct push *push, struct store *store, struct repository *repository,
+void push_init(struct target_push *push, struct store *store, struct repository *repository,
                const struct progress *progress, const char *target, const struct cancel *cancel,
                struct push_result *result);
-void push_deinit(struct push *push);
+void push_deinit(struct target_push *push);
 
 /* Before any other use: know what earlier pushes to the same repository found, and let later ones
  * know. Borrowed; NULL is a no-op. */
-void push_share(struct push *push, struct known_blobs *known);
+void push_share(struct target_push *push, struct known_blobs *known);
 
 /* The blob is in the target repository: remember it; was it remembered? */
-void push_learn(struct push *push, const struct digest *digest);
-bool push_knows(struct push *push, const struct digest *digest);
+void push_learn(struct target_push *push, const struct digest *digest);
+bool push_knows(struct target_push *push, const struct digest *digest);
 
 /* The registry answered that it does not have the blob: a further attempt need not ask again. */
-void push_learn_missing(struct push *push, const struct digest *digest);
-bool push_knows_missing(struct push *push, const struct digest *digest);
+void push_learn_missing(struct target_push *push, const struct digest *digest);
+bool push_knows_missing(struct target_push *push, const struct digest *digest);
 
 /* A manifest, with all below it, has been put under its digest; was it? An index may name it again,
  * and indexes within indexes a thousand times a thousand. */
-void push_learn_manifest(struct push *push, const struct digest *digest);
-bool push_knows_manifest(struct push *push, const struct digest *digest);
+void push_learn_manifest(struct target_push *push, const struct digest *digest);
+bool push_knows_manifest(struct target_push *push, const struct digest *digest);
 
-void push_count_layer(struct push *push, enum layer_end end);
-void push_count_bytes(struct push *push, uint64_t bytes);
+void push_count_layer(struct target_push *push, enum layer_end end);
+void push_count_bytes(struct target_push *push, uint64_t bytes);
 
 /* A part failed: keep the first error and stop the others. */
-void push_part_failed(struct push *push, const struct error *err);
+void push_part_failed(struct target_push *push, const struct error *err);
 
 /* Events of a layer, named by its id; see upstream/push/progress.h. */
-void push_tell_layer(const struct push *push, const char *id, const char *status);
-void push_tell_bytes(const struct push *push, const char *id, uint64_t current, uint64_t total);
+void push_tell_layer(const struct target_push *push, const char *id, const char *status);
+void push_tell_bytes(const struct target_push *push, const char *id, uint64_t current,
+                     uint64_t total);
 
 #endif

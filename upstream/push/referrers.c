@@ -99,7 +99,7 @@ enum errc referrers_add(const char *index, size_t index_size, const struct refer
     return ERR_OK;
 }
 
-static enum errc rewrite(struct push *push, struct registry_client *client, const char *tag,
+static enum errc rewrite(struct target_push *push, struct registry_client *client, const char *tag,
                          const struct referrer *referrer, struct error *err)
 {
     autofree char *index = NULL;
@@ -120,7 +120,7 @@ static enum errc rewrite(struct push *push, struct registry_client *client, cons
 }
 
 struct note {
-    struct push *push;
+    struct target_push *push;
     struct registry_client *client;
     const char *tag;
     const char *turn; /* of the list, among all of the registry */
@@ -139,7 +139,7 @@ static enum errc attempt(void *self, struct error *err)
     return code;
 }
 
-enum errc referrers_note(struct push *push, struct registry_client *client,
+enum errc referrers_note(struct target_push *push, struct registry_client *client,
                          const struct digest *subject, const struct referrer *referrer,
                          struct error *err)
 {

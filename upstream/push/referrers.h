@@ -35,7 +35,7 @@ enum errc referrers_add(const char *index, size_t index_size, const struct refer
  * another process that does the same at the same time may be overwritten, as the specification
  * knows. Errors: those of referrers_add() and of the requests.
  */
-enum errc referrers_note(struct push *push, struct registry_client *client,
+enum errc referrers_note(struct target_push *push, struct registry_client *client,
                          const struct digest *subject, const struct referrer *referrer,
                          struct error *err);
 

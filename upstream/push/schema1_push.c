@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-bool schema1_push_applies(const struct push *push, const struct manifest *image)
+bool schema1_push_applies(const struct target_push *push, const struct manifest *image)
 {
     if (push->repository->endpoint->host->schema1_never ||
         strcmp(image->media_type, MEDIA_DOCKER_MANIFEST) != 0)
@@ -23,7 +23,7 @@ bool schema1_push_applies(const struct push *push, const struct manifest *image)
     return true;
 }
 
-static enum errc send_empty_layer(struct push *push, struct registry_client *client,
+static enum errc send_empty_layer(struct target_push *push, struct registry_client *client,
                                   struct error *err)
 {
     struct digest digest = schema1_empty_layer_digest();
@@ -42,7 +42,7 @@ static enum errc send_empty_layer(struct push *push, struct registry_client *cli
     return ERR_OK;
 }
 
-static enum errc build(struct push *push, const struct manifest *image, const char *tag,
+static enum errc build(struct target_push *push, const struct manifest *image, const char *tag,
                        struct buf *canonical, bool *needs_empty, struct error *err)
 {
     autofree char *config = NULL;
@@ -61,7 +61,7 @@ static enum errc build(struct push *push, const struct manifest *image, const ch
     return schema1_build(&source, canonical, needs_empty, err);
 }
 
-static enum errc sign(struct push *push, const struct buf *canonical, struct buf *out,
+static enum errc sign(struct target_push *push, const struct buf *canonical, struct buf *out,
                       struct error *err)
 {
     char *key = NULL;
@@ -77,7 +77,7 @@ static enum errc sign(struct push *push, const struct buf *canonical, struct buf
     return code;
 }
 
-enum errc schema1_push(struct push *push, struct registry_client *client,
+enum errc schema1_push(struct target_push *push, struct registry_client *client,
                        const struct manifest *image, const char *tag, struct error *err)
 {
     autobuf struct buf canonical = BUF_INIT(MANIFEST_LIMIT_BYTES);

@@ -10,7 +10,7 @@
 
 /* May this manifest, refused as a kind, be offered as schema1? Only a schema2 image without foreign
  * layers, and only where the configuration does not say "never". */
-bool schema1_push_applies(const struct push *push, const struct manifest *image);
+bool schema1_push_applies(const struct target_push *push, const struct manifest *image);
 
 /*
  * Make, sign and put it under `tag`; layers are there already, the empty layer is uploaded when it
@@ -18,7 +18,7 @@ bool schema1_push_applies(const struct push *push, const struct manifest *image)
  * digest and size of the canonical payload, and the media type. Errors: those of schema1_build(),
  * jws_sign() and manifest_put().
  */
-enum errc schema1_push(struct push *push, struct registry_client *client,
+enum errc schema1_push(struct target_push *push, struct registry_client *client,
                        const struct manifest *image, const char *tag, struct error *err);
 
 #endif

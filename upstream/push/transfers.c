@@ -9,7 +9,7 @@
 #define WORDS_MAX 384
 
 struct watcher {
-    struct push *push;
+    struct target_push *push;
     const struct push_layer *layer;
     struct watcher *next; /* came later */
     uint64_t seen;        /* number of the last event it told */
@@ -42,7 +42,7 @@ struct transfer {
     bool started;
 
     /* its thread's until `done` */
-    struct push push;
+    struct target_push push;
     struct push_result result;
     struct unfinished_upload upload;
 
@@ -191,7 +191,7 @@ static void *run(void *arg)
 
 /* --- its life --- */
 
-static struct transfer *transfer_new(struct transfers *table, const struct push *push,
+static struct transfer *transfer_new(struct transfers *table, const struct target_push *push,
                                      const struct push_layer *layer, transfer_attempt *attempt)
 {
     const struct repository *repository = push->repository;
@@ -331,7 +331,7 @@ static bool watch(struct transfers *table, struct transfer *transfer, struct wat
     return true;
 }
 
-static void count_work(struct push *push, const struct push_result *done)
+static void count_work(struct target_push *push, const struct push_result *done)
 {
     const unsigned counts[] = {
         [LAYER_EXISTED] = done->layers.existed,
@@ -352,7 +352,7 @@ static void tell_end(const struct watcher *watcher, const char *words)
 /* The transfer is done: nothing in it changes any more. */
 static enum errc take_end(struct transfer *transfer, struct watcher *watcher, struct error *err)
 {
-    struct push *push = watcher->push;
+    struct target_push *push = watcher->push;
     push_count_attempts(push, transfer->attempts);
     repository_learn(push->repository, &transfer->repository);
     if (transfer->error.code != ERR_OK) {
@@ -376,7 +376,7 @@ static enum errc take_end(struct transfer *transfer, struct watcher *watcher, st
     return ERR_OK;
 }
 
-enum errc transfers_push(struct push *push, const struct push_layer *layer,
+enum errc transfers_push(struct target_push *push, const struct push_layer *layer,
                          transfer_attempt *attempt, struct error *err)
 {
     struct transfers *table = push->repository->endpoint->host->under_way;

@@ -38,7 +38,7 @@ void transfers_free(struct transfers *transfers);
 
 /* One attempt to bring a blob into the repository of `push`; it counts a layer before it tells its
  * last words. Called on the transfer's thread with the transfer's push and upload. */
-typedef enum errc transfer_attempt(struct push *push, const struct push_layer *layer,
+typedef enum errc transfer_attempt(struct target_push *push, const struct push_layer *layer,
                                    struct unfinished_upload *upload, struct error *err);
 
 /*
@@ -52,7 +52,7 @@ typedef enum errc transfer_attempt(struct push *push, const struct push_layer *l
  * one takes for a config another one may take for a layer; it is the same transfer, by the attempt
  * of whoever came first.
  */
-enum errc transfers_push(struct push *push, const struct push_layer *layer,
+enum errc transfers_push(struct target_push *push, const struct push_layer *layer,
                          transfer_attempt *attempt, struct error *err);
 
 #endif

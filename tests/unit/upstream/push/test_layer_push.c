@@ -284,7 +284,7 @@ static enum errc attempt(struct scene *scene, const char *user, struct error *er
     struct registry_credentials credentials = credentials_of(name);
     struct registry_host *host = NULL;
     struct repository repository;
-    struct push push;
+    struct target_push push;
     const struct progress progress = {.emit = keep_words, .self = scene};
     if (registries_host(scene->registries, scene->host, &host, err) != ERR_OK)
         fail_msg("%s", err->text);

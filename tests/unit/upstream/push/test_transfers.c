@@ -52,7 +52,7 @@ static void box_wait_calls(unsigned calls)
     pthread_mutex_unlock(&box.lock);
 }
 
-static enum errc attempt(struct push *push, const struct push_layer *layer,
+static enum errc attempt(struct target_push *push, const struct push_layer *layer,
                          struct unfinished_upload *upload, struct error *err)
 {
     (void)upload;
@@ -79,7 +79,7 @@ static enum errc attempt(struct push *push, const struct push_layer *layer,
 }
 
 /* As that of a config, which is no layer. */
-static enum errc uncounted_attempt(struct push *push, const struct push_layer *layer,
+static enum errc uncounted_attempt(struct target_push *push, const struct push_layer *layer,
                                    struct unfinished_upload *upload, struct error *err)
 {
     struct push_result counted = *push->result;
@@ -96,7 +96,7 @@ static struct registry_host *host;
 struct pusher {
     struct registry_credentials credentials;
     struct repository repository;
-    struct push push;
+    struct target_push push;
     struct push_result result;
     struct progress progress;
     struct cancel cancel;
