@@ -13,6 +13,7 @@
 #define SLIPWAY_CONFIG_SETTINGS_H
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
 
 #include <stdint.h>
@@ -21,7 +22,6 @@
 #define SETTINGS_FILE_LIMIT ((size_t)1 << 20)
 #define SETTINGS_REGISTRIES_MAX 1024
 #define SETTINGS_MIRRORS_MAX 1024
-#define SETTINGS_TARGETS_MAX 64 /* of one mirror */
 
 enum setting_upload { UPLOAD_AUTO, UPLOAD_PUT, UPLOAD_PATCH, UPLOAD_CHUNKED, UPLOAD_POST };
 enum setting_schema1 { SCHEMA1_FALLBACK, SCHEMA1_NEVER };
@@ -63,7 +63,7 @@ struct mirror_target_setting {
 
 struct mirror_setting {
     char *match;
-    struct mirror_target_setting *targets; /* one to SETTINGS_TARGETS_MAX */
+    struct mirror_target_setting *targets; /* one to TARGETS_MAX */
     size_t target_count;
     enum setting_acknowledge acknowledge;
 };

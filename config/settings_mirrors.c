@@ -151,9 +151,9 @@ static enum errc read_targets(struct mirror_setting *mirror, const json_t *list,
     setting_path(at, path, "to");
     if (list == NULL)
         return setting_refuse(origin, at, "must be given", err);
-    if (!json_is_array(list) || count == 0 || count > SETTINGS_TARGETS_MAX)
+    if (!json_is_array(list) || count == 0 || count > TARGETS_MAX)
         return fail(err, ERR_SETTINGS, 0, "%s: %s: must be a list of 1 to %d targets", origin->name,
-                    at, SETTINGS_TARGETS_MAX);
+                    at, TARGETS_MAX);
     mirror->targets = xcalloc(count, sizeof *mirror->targets);
     for (size_t i = 0; i < count; i++) {
         struct mirror_target_setting *target = &mirror->targets[mirror->target_count++];

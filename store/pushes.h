@@ -13,12 +13,13 @@
 #ifndef SLIPWAY_STORE_PUSHES_H
 #define SLIPWAY_STORE_PUSHES_H
 
+#include "base/limits.h"
 #include "image/descriptor.h"
 #include "image/reference.h"
 #include "store/batch.h"
 
 #define PUSH_ID_MAX 32
-#define PUSH_RECORD_TARGETS_MAX 64
+#define PUSH_RECORD_TARGETS_MAX TARGETS_MAX
 #define PUSH_RECORD_REFERRERS_MAX 128 /* what fits a value (store/local/kv/change.h) */
 
 enum push_record_state { PUSH_RECORD_WAITING = 1, PUSH_RECORD_PUSHED = 2, PUSH_RECORD_FAILED = 3 };

@@ -18,6 +18,7 @@
 #ifndef SLIPWAY_STORE_REPOSITORIES_H
 #define SLIPWAY_STORE_REPOSITORIES_H
 
+#include "base/limits.h"
 #include "image/digest.h"
 #include "image/media_type.h"
 #include "image/reference.h"
@@ -72,7 +73,6 @@ enum errc repositories_list(struct store *store, const char *after, size_t limit
 /* The manifests of the repository whose `subject` this is, in the order of their digests, after the
  * digest `after` (NULL: from the first), at most REFERRERS_MAX. Each as the descriptor that the
  * referrers API lists: JSON text. */
-#define REFERRERS_MAX 1000
 enum errc repository_referrers(struct store *store, const char *repository,
                                const struct digest *subject, const struct digest *after,
                                struct name_list *out, struct error *err);

@@ -8,50 +8,22 @@
 #include <assert.h>
 #include <string.h>
 
-static void digest_list_add(struct digest_list *list, const struct digest *digest)
-{
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? list->capacity * 2 : 32;
-        list->items = xrealloc(list->items, list->capacity, sizeof *list->items);
-    }
-    list->items[list->count++] = *digest;
-}
-
-bool digest_list_has(const struct digest_list *list, const struct digest *digest)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (digest_equal(&list->items[i], digest))
-            return true;
-    return false;
-}
-
 static void use_blob(struct assembly *assembly, const struct digest *digest)
 {
-    digest_list_add(&assembly->used, digest);
+    digest_map_add(&assembly->used, digest);
 }
 
 void assembly_deinit(struct assembly *assembly)
 {
-    free(assembly->used.items);
-    free(assembly->replaced.items);
-    assembly->used = assembly->replaced = (struct digest_list){0};
-}
-
-static int compare_digests(const void *a, const void *b)
-{
-    return digest_compare(a, b);
+    digest_map_deinit(&assembly->used);
+    digest_map_deinit(&assembly->replaced);
 }
 
 void assembly_drop_unused(struct assembly *assembly)
 {
-    const struct digest_list *used = &assembly->used;
-    if (used->count > 0)
-        qsort(used->items, used->count, sizeof *used->items, compare_digests);
     for (size_t i = 0; i < catalog_count(assembly->catalog); i++) {
         const struct catalog_entry *entry = catalog_at(assembly->catalog, i);
-        if (entry->target == NULL &&
-            (used->count == 0 || !bsearch(&entry->content.digest, used->items, used->count,
-                                          sizeof *used->items, compare_digests)))
+        if (entry->target == NULL && !digest_map_find(&assembly->used, &entry->content.digest))
             batch_drop_blob(assembly->batch, &entry->content.digest);
     }
 }
@@ -454,7 +426,7 @@ static enum errc oci_node(struct assembly *assembly, const struct descriptor *ro
     if (rc == ERR_OK && digest_equal(&out->digest, &entry->content.digest))
         use_blob(assembly, &entry->content.digest);
     else if (rc == ERR_OK && !one_member)
-        digest_list_add(&assembly->replaced, &root->digest);
+        digest_map_add(&assembly->replaced, &root->digest);
     manifest_deinit(&manifest);
     return rc;
 }

@@ -6,14 +6,8 @@
 #define SLIPWAY_GATEWAY_INGEST_ASSEMBLE_H
 
 #include "gateway/ingest/image_choice.h"
+#include "image/digest_map.h"
 #include "image/docker_archive.h"
-
-struct digest_list {
-    struct digest *items; /* owned */
-    size_t count;
-    size_t capacity;
-};
-bool digest_list_has(const struct digest_list *list, const struct digest *digest);
 
 struct assembly {
     const struct catalog *catalog;   /* borrowed */
@@ -22,11 +16,11 @@ struct assembly {
     const struct platform *platform; /* the one wished for, until it was found; NULL = any */
     enum codec codec;                /* of layers that came uncompressed */
     enum effort effort;
-    unsigned members;            /* manifests and indexes looked at, repetitions too */
-    unsigned enclosing;          /* indexes that are pushed around the manifest at hand */
-    bool verbatim;               /* no layer is compressed: bytes as they came */
-    struct digest_list used;     /* blobs of the batch that the image needs */
-    struct digest_list replaced; /* manifests that got new bytes, by their old digest */
+    unsigned members;           /* manifests and indexes looked at, repetitions too */
+    unsigned enclosing;         /* indexes that are pushed around the manifest at hand */
+    bool verbatim;              /* no layer is compressed: bytes as they came */
+    struct digest_map used;     /* blobs of the batch that the image needs */
+    struct digest_map replaced; /* manifests that got new bytes, by their old digest */
 };
 
 void assembly_deinit(struct assembly *assembly);

@@ -62,19 +62,12 @@ static bool read_manifest(const struct search *search, const struct descriptor *
            manifest_parse(data, size, descriptor->media_type, "manifest", out, &ignored) == ERR_OK;
 }
 
-static struct attachment *find(const struct attachments *attachments, const struct digest *digest)
-{
-    for (size_t i = 0; i < attachments->count; i++)
-        if (digest_equal(&attachments->items[i].manifest.digest, digest))
-            return &attachments->items[i];
-    return NULL;
-}
-
 static void add(struct attachments *attachments, const struct descriptor *manifest,
                 const struct digest *subject, const char *tag)
 {
-    if (find(attachments, &manifest->digest))
+    if (digest_map_find(&attachments->manifests, &manifest->digest))
         return;
+    digest_map_add(&attachments->manifests, &manifest->digest);
     attachments->items =
         xrealloc(attachments->items, attachments->count + 1, sizeof *attachments->items);
     struct attachment *item = &attachments->items[attachments->count++];
@@ -84,11 +77,8 @@ static void add(struct attachments *attachments, const struct descriptor *manife
 
 static void add_members(struct attachments *attachments, const struct manifest *index)
 {
-    attachments->members =
-        xrealloc(attachments->members, attachments->member_count + index->child_count + 1,
-                 sizeof *attachments->members);
     for (size_t i = 0; i < index->child_count; i++)
-        attachments->members[attachments->member_count++] = index->children[i].digest;
+        digest_map_add(&attachments->members, &index->children[i].digest);
 }
 
 static void add_list(const struct search *search, const struct manifest *list)
@@ -135,19 +125,17 @@ void attachments_find(const struct catalog *catalog, struct batch *batch,
 void attachments_deinit(struct attachments *attachments)
 {
     free(attachments->items);
-    free(attachments->members);
+    digest_map_deinit(&attachments->manifests);
+    digest_map_deinit(&attachments->members);
     *attachments = (struct attachments){0};
 }
 
 bool attachments_include(const struct attachments *attachments, const struct layout_entry *entry)
 {
+    const struct digest *digest = &entry->descriptor.digest;
     bool index = media_type_is_index(entry->descriptor.media_type);
-    if (find(attachments, &entry->descriptor.digest) || (index && is_list_name(entry)))
-        return true;
-    for (size_t i = 0; !entry->named && i < attachments->member_count; i++)
-        if (digest_equal(&attachments->members[i], &entry->descriptor.digest))
-            return true;
-    return false;
+    return digest_map_find(&attachments->manifests, digest) || (index && is_list_name(entry)) ||
+           (!entry->named && digest_map_find(&attachments->members, digest));
 }
 
 /* --- taking what belongs to the chosen image --- */
@@ -163,6 +151,8 @@ static enum errc take(struct attachment *item, struct assembly *assembly, struct
 {
     struct digest config;
     struct push_referrer *referrer = &out[*count];
+    if (*count == REFERRERS_MAX)
+        return fail(err, ERR_UNSUPPORTED, 0, "the image has more than %d referrers", REFERRERS_MAX);
     item->taken = true;
     if (assemble_oci_image(assembly, &item->manifest, &referrer->manifest, &config, err) ==
         ERR_OK) {
@@ -183,7 +173,7 @@ static void log_left_behind(const struct attachments *attachments, const struct 
     char subject[DIGEST_TEXT_MAX];
     for (size_t i = 0; i < attachments->count; i++) {
         const struct attachment *item = &attachments->items[i];
-        if (!item->taken && digest_list_has(&assembly->replaced, &item->subject))
+        if (!item->taken && digest_map_find(&assembly->replaced, &item->subject))
             log_warn("referrer %s is left out: %s, which it refers to, has a new digest because "
                      "layers were compressed",
                      digest_text(&item->manifest.digest, text),
@@ -191,25 +181,48 @@ static void log_left_behind(const struct attachments *attachments, const struct 
     }
 }
 
+/* Each subject's first item by its number from 1 on; the others of that subject hang on it. */
+static void sort_by_subject(struct attachments *attachments, struct digest_map *out)
+{
+    for (size_t i = attachments->count; i > 0; i--) {
+        struct attachment *item = &attachments->items[i - 1];
+        struct digest_item *subject = digest_map_add(out, &item->subject);
+        item->next = subject->number;
+        subject->number = i;
+    }
+}
+
+/* What the image needs grows while it is walked: what belongs to it is needed, too. */
+static enum errc take_all(struct attachments *attachments, const struct digest_map *subjects,
+                          struct assembly *assembly, struct push_referrer *out, size_t *count,
+                          struct error *err)
+{
+    for (const struct digest_item *used = assembly->used.first; used; used = used->next) {
+        const struct digest_item *subject = digest_map_find(subjects, &used->digest);
+        for (size_t number = subject ? subject->number : 0; number > 0;) {
+            struct attachment *item = &attachments->items[number - 1];
+            if (!digest_map_find(&assembly->used, &item->manifest.digest) &&
+                take(item, assembly, out, count, err) != ERR_OK)
+                return err->code;
+            number = item->next;
+        }
+    }
+    return ERR_OK;
+}
+
 enum errc attachments_assemble(struct attachments *attachments, struct assembly *assembly,
                                struct push_referrer **out, size_t *count, struct error *err)
 {
-    autofree struct push_referrer *referrers = xcalloc(attachments->count, sizeof *referrers);
+    autofree struct push_referrer *referrers = xcalloc(REFERRERS_MAX, sizeof *referrers);
+    struct digest_map subjects = {.first = NULL};
     size_t taken = 0;
     assembly->verbatim = true;
     assembly->platform = NULL;
-    for (size_t depth = 0, before = SIZE_MAX; depth < ATTACHMENT_DEPTH_MAX && before != taken;
-         depth++) {
-        before = taken;
-        for (size_t i = 0; i < attachments->count; i++) {
-            struct attachment *item = &attachments->items[i];
-            if (item->taken || digest_list_has(&assembly->used, &item->manifest.digest) ||
-                !digest_list_has(&assembly->used, &item->subject))
-                continue;
-            if (take(item, assembly, referrers, &taken, err) != ERR_OK)
-                return err->code;
-        }
-    }
+    sort_by_subject(attachments, &subjects);
+    enum errc rc = take_all(attachments, &subjects, assembly, referrers, &taken, err);
+    digest_map_deinit(&subjects);
+    if (rc != ERR_OK)
+        return rc;
     log_left_behind(attachments, assembly);
     *out = mem_take(&referrers);
     *count = taken;

@@ -18,20 +18,19 @@
 #include "image/oci_layout.h"
 #include "upstream/push/push.h"
 
-#define ATTACHMENT_DEPTH_MAX 8 /* signatures of signatures */
-
 struct attachment {
     struct descriptor manifest;
     struct digest subject;
     char tag[REFERENCE_TAG_MAX + 1]; /* "" = under its digest */
+    size_t next; /* of the same subject: its number from 1 on, 0 at the last one */
     bool taken;
 };
 
 struct attachments {
     struct attachment *items; /* owned; no digest comes twice */
     size_t count;
-    struct digest *members; /* owned; of the indexes that are listed */
-    size_t member_count;
+    struct digest_map manifests; /* the digests of the items */
+    struct digest_map members;   /* of the indexes that are listed */
 };
 
 /* Look through a layout. What cannot be read belongs to nothing: it is for the choice to say so. */
@@ -46,7 +45,7 @@ bool attachments_include(const struct attachments *attachments, const struct lay
  * Assemble what belongs to the image that `assembly` has assembled, or to something that does,
  * byte for byte: *out (owned, subjects first) is what is pushed with it. Left out with a line in
  * the log: what belongs to a manifest that got new bytes, and what the archive has only in part.
- * Other errors are those of assemble_oci_image().
+ * ERR_UNSUPPORTED over REFERRERS_MAX; other errors are those of assemble_oci_image().
  */
 enum errc attachments_assemble(struct attachments *attachments, struct assembly *assembly,
                                struct push_referrer **out, size_t *count, struct error *err);

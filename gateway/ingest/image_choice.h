@@ -21,12 +21,12 @@
 #ifndef SLIPWAY_GATEWAY_INGEST_IMAGE_CHOICE_H
 #define SLIPWAY_GATEWAY_INGEST_IMAGE_CHOICE_H
 
+#include "base/limits.h"
 #include "image/catalog.h"
 #include "image/oci_layout.h"
 #include "store/batch.h"
 #include "upstream/push/push.h"
 
-#define INDEX_DEPTH_MAX 8       /* indexes within indexes */
 #define INDEX_MEMBERS_MAX 10000 /* of all of them, each as often as it is named */
 
 struct image_wish {

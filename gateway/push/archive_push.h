@@ -8,12 +8,11 @@
 #define SLIPWAY_GATEWAY_PUSH_ARCHIVE_PUSH_H
 
 #include "base/cancel.h"
+#include "base/limits.h"
 #include "gateway/ingest/image_choice.h"
 #include "gateway/push/engine.h"
 #include "store/pushes.h"
 #include "upstream/push/push.h"
-
-#define TARGETS_MAX 64
 
 /* What was asked for. Owned by whoever made it: push_order_deinit. */
 struct push_order {

@@ -164,7 +164,7 @@ static enum errc add_subject(struct family *family, const struct descriptor *sub
 {
     if (in_family(family, &subject->digest))
         return ERR_OK;
-    if (family->count == HELD_REFERRERS_MAX + MANIFEST_CHILDREN_MAX)
+    if (family->count == REFERRERS_MAX + MANIFEST_CHILDREN_MAX)
         return fail(err, ERR_UNSUPPORTED, 0, "the image has too many members and referrers");
     family->subjects = xrealloc(family->subjects, family->count + 1, sizeof *family->subjects);
     family->subjects[family->count++] = *subject;
@@ -173,8 +173,7 @@ static enum errc add_subject(struct family *family, const struct descriptor *sub
 
 static enum errc too_many(struct error *err)
 {
-    return fail(err, ERR_UNSUPPORTED, 0, "the image has more than %d referrers",
-                HELD_REFERRERS_MAX);
+    return fail(err, ERR_UNSUPPORTED, 0, "the image has more than %d referrers", REFERRERS_MAX);
 }
 
 static enum errc add_referrer(struct family *family, const struct descriptor *manifest,
@@ -183,7 +182,7 @@ static enum errc add_referrer(struct family *family, const struct descriptor *ma
     struct held_image *image = family->image;
     if (in_family(family, &manifest->digest))
         return ERR_OK;
-    if (image->referrer_count == HELD_REFERRERS_MAX)
+    if (image->referrer_count == REFERRERS_MAX)
         return too_many(err);
     image->referrers =
         xrealloc(image->referrers, image->referrer_count + 1, sizeof *image->referrers);

@@ -17,8 +17,6 @@
 #include "store/store.h"
 #include "upstream/push/push.h"
 
-#define HELD_REFERRERS_MAX 1000
-
 struct held_image {
     struct descriptor manifest;
     struct digest config;            /* DIGEST_NONE for an index, and where there is none */
@@ -29,7 +27,7 @@ struct held_image {
 void held_image_deinit(struct held_image *image);
 
 /* ERR_IMAGE_UNKNOWN when nothing of that name is held; ERR_REFERENCE_INVALID for what is no name,
- * or one without tag and digest; ERR_UNSUPPORTED over HELD_REFERRERS_MAX; the store's own. On
+ * or one without tag and digest; ERR_UNSUPPORTED over REFERRERS_MAX; the store's own. On
  * success *out is to be deinited. */
 enum errc held_image_find(struct store *store, const char *text, struct held_image *out,
                           struct error *err);

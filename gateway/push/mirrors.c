@@ -200,7 +200,7 @@ static enum errc route_by(const struct mirror_setting *mirror, const char *repos
 {
     out->acknowledge =
         mirror->acknowledge == SETTING_ACKNOWLEDGE_STORED ? ACKNOWLEDGE_STORED : ACKNOWLEDGE_PUSHED;
-    for (size_t i = 0; i < mirror->target_count && i < MIRROR_TARGETS_MAX; i++) {
+    for (size_t i = 0; i < mirror->target_count && i < TARGETS_MAX; i++) {
         struct reference target;
         if (mirror_expand(mirror->match, repository, mirror->targets[i].target, &target, err) !=
             ERR_OK)

@@ -17,10 +17,9 @@
 #ifndef SLIPWAY_GATEWAY_PUSH_MIRRORS_H
 #define SLIPWAY_GATEWAY_PUSH_MIRRORS_H
 
+#include "base/limits.h"
 #include "config/settings.h"
 #include "image/reference.h"
-
-#define MIRROR_TARGETS_MAX 64
 
 enum acknowledge { ACKNOWLEDGE_PUSHED, ACKNOWLEDGE_STORED };
 
@@ -31,7 +30,7 @@ struct mirror_target {
 
 struct mirror_route {
     enum acknowledge acknowledge;
-    struct mirror_target targets[MIRROR_TARGETS_MAX];
+    struct mirror_target targets[TARGETS_MAX];
     size_t count; /* 0: it goes nowhere */
 };
 

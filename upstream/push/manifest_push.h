@@ -7,9 +7,8 @@
 #ifndef SLIPWAY_UPSTREAM_PUSH_MANIFEST_PUSH_H
 #define SLIPWAY_UPSTREAM_PUSH_MANIFEST_PUSH_H
 
+#include "base/limits.h"
 #include "upstream/push/push_state.h"
-
-#define INDEX_DEPTH_MAX 4 /* indexes within indexes */
 
 /*
  * Push what `request` describes: the manifest with everything below it, the referrers that go with

@@ -190,7 +190,7 @@ static void lists_are_counted(void **state)
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         autofree char *list = repeated("\"r.x/a\"", targets[i]);
         autofree char *text = xasprintf("{\"mirrors\":[{\"match\":\"a\",\"to\":[%s]}]}", list);
-        if (targets[i] <= SETTINGS_TARGETS_MAX)
+        if (targets[i] <= TARGETS_MAX)
             settings_free(parsed(text));
         else
             expect_refusal(text, "mirrors[0].to", "1 to 64");

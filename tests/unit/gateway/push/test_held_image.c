@@ -238,13 +238,13 @@ static void check_referrers(struct store *store, const char *repository, int dir
     autofree char *name = xasprintf("%s:1", repository);
     struct digest subject = put_image(store, repository, "1", "subject", NULL);
     struct digest first = {0};
-    for (int i = 0; i <= HELD_REFERRERS_MAX; i++) {
+    for (int i = 0; i <= REFERRERS_MAX; i++) {
         char text[16];
         snprintf(text, sizeof text, "%d", i);
         struct digest one =
             put_image(store, repository, NULL, text, i < direct ? &subject : &first);
         first = i == 0 ? one : first;
-        if (i < HELD_REFERRERS_MAX - 2 || i == HELD_REFERRERS_MAX)
+        if (i < REFERRERS_MAX - 2 || i == REFERRERS_MAX)
             continue;
         assert_ok(held_image_find(store, name, &image, &err), &err);
         assert_int_equal(image.referrer_count, i + 1);
@@ -256,8 +256,8 @@ static void check_referrers(struct store *store, const char *repository, int dir
 static void too_many_referrers(void **state)
 {
     struct store *store = open_store(state);
-    check_referrers(store, "half", HELD_REFERRERS_MAX / 2);
-    check_referrers(store, "all", HELD_REFERRERS_MAX + 1);
+    check_referrers(store, "half", REFERRERS_MAX / 2);
+    check_referrers(store, "all", REFERRERS_MAX + 1);
     store_close(store);
 }
 
