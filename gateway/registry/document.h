@@ -40,6 +40,12 @@ void front_document_deinit(struct front_document *document);
 /* Free the JSON, which may be large; no descriptor can be made from then on. */
 void front_document_forget(struct front_document *document);
 
+/* Parsed, a document can take two hundred times its room (150 KB of "{}," are 25 MiB): those of
+ * `size` bytes that are larger than most manifests are parsed one after another, over the whole
+ * process. A turn that was taken is given back, by the same thread. */
+void document_turn_take(size_t size);
+void document_turn_give(size_t size);
+
 /* The descriptor of the document (whose digest and size these are) in a list of referrers: with its
  * artifactType, which is that of the document, else of an image its config's media type, and with
  * its annotations. *text is owned. ERR_MANIFEST_INVALID for an artifactType or annotations of the

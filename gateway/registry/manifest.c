@@ -6,18 +6,13 @@
 #include "gateway/push/delivery.h"
 #include "gateway/registry/document.h"
 #include "gateway/registry/layers.h"
+#include "gateway/registry/pushable.h"
 #include "store/blob.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <string.h>
 
 #define CONTENT_TYPE_MAX 1024
-#define LARGE_BYTES ((size_t)16 << 10)
-
-/* Parsed, a document can take two hundred times its room (150 KB of "{}," are 25 MiB): those that
- * are larger than most manifests are looked at one after another. */
-static pthread_mutex_t large_documents = PTHREAD_MUTEX_INITIALIZER;
 
 struct manifest_job {
     struct gateway *gateway;
@@ -157,11 +152,9 @@ static enum errc look_at(struct manifest_job *self, struct error *err)
 
 static enum errc look_in_turn(struct manifest_job *self, struct error *err)
 {
-    if (self->size < LARGE_BYTES)
-        return look_at(self, err);
-    pthread_mutex_lock(&large_documents);
+    document_turn_take(self->size);
     enum errc rc = look_at(self, err);
-    pthread_mutex_unlock(&large_documents);
+    document_turn_give(self->size);
     return rc;
 }
 
@@ -256,6 +249,8 @@ static enum errc keep_and_deliver(struct job *job, struct manifest_job *self, st
         return err->code;
     if (delivery_goes_nowhere(&delivery))
         return commit_whole(self, NULL, err);
+    if (pushable_check(store_of(self), job_cancelled(job), &self->document.manifest, err) != ERR_OK)
+        return err->code;
     if (delivery_waits(&delivery)) {
         if (commit_bytes(self, err) != ERR_OK ||
             delivery_run(&delivery, job_cancelled(job), err) != ERR_OK)

@@ -16,6 +16,15 @@ import pytest
 
 from support.archives import docker_save_old, expected
 from support.curl import Reply
+from support.front import (
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Front,
+    descriptor,
+    index_of,
+    to_json,
+)
 from support.gateway import Gateway, pushed
 from support.images import make_small_image
 from support.nginx import Nginx
@@ -28,6 +37,7 @@ from support.waiting import wait_until
 SCHEMA2 = "application/vnd.docker.distribution.manifest.v2+json"
 REFUSAL = '{"errors":[{"code":"DENIED","message":"no pushes on Mondays"}]}'
 WAIT = 60.0
+INDEX_DEPTH_MAX = 8
 
 
 def make_archive(folder: Path, seed: str, *names: str) -> Path:
@@ -642,6 +652,41 @@ def test_front_promise_outlives_a_kill(tmp_path: Path, seed: str, registry: Regi
             assert client.tags() == ["1"]
             wait_until(lambda: f"has {digest}" in gateway.log(), "the last is told", WAIT)
             assert digest_at(registry, "front/kill", "1") == digest != older
+
+
+@pytest.mark.parametrize("acknowledge", ["stored", "pushed"])
+def test_front_what_cannot_be_pushed_is_refused(
+    registry: Registry, tmp_path: Path, acknowledge: str
+) -> None:
+    """What is kept here only may nest deeper, and have blobs as members."""
+    repository = f"front/nested-{acknowledge}"
+    config = configuration(
+        mirror("team/*", f"{registry.host}/{repository}", acknowledge=acknowledge)
+    )
+    with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+        for name in ("team/app", "kept/app"):
+            image = front.image(name)
+            front.must_put(name, sha256(image), image)
+            blob = b"a layer of a cache"
+            front.push_blob(name, blob)
+            index = to_json(index_of(descriptor(OCI_LAYER, blob)))
+            cache = front.put(name, "cache", index, OCI_INDEX)
+            inner, kind = image, OCI_MANIFEST
+            deep = []
+            for depth in range(1, INDEX_DEPTH_MAX + 2):
+                inner, kind = to_json(index_of(descriptor(kind, inner))), OCI_INDEX
+                deep.append(front.put(name, f"d{depth}", inner, OCI_INDEX))
+                if depth == INDEX_DEPTH_MAX:
+                    deepest = sha256(inner)
+            assert [reply.status for reply in deep[:-1]] == [201] * INDEX_DEPTH_MAX
+            if name == "kept/app":
+                assert (cache.status, deep[-1].status) == (201, 201)
+                continue
+            for refused, words in ((cache, "member "), (deep[-1], "nested more than 8 deep")):
+                assert (refused.status, refused.error["code"]) == (400, "MANIFEST_INVALID")
+                assert words in refused.error["message"], refused.error
+            wait_for_digest(registry, repository, f"d{INDEX_DEPTH_MAX}", deepest)
+    assert registry.tags(repository) == [f"d{n}" for n in range(1, INDEX_DEPTH_MAX + 1)]
 
 
 def test_front_and_archive_at_once(registry: Registry, tmp_path: Path, seed: str) -> None:
