@@ -49,8 +49,26 @@ const char *json_text(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
+void json_put_text(json_t *object, const char *key, const char *text)
+{
+    json_t *value = json_string(text);
+    json_object_set_new(object, key, value ? value : json_string("(not valid UTF-8)"));
+}
+
+void json_put_number(json_t *object, const char *key, uint64_t number)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)number));
+}
+
 char *json_compact(const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     return text ? text : xstrdup("null");
+}
+
+char *json_compact_take(json_t *value)
+{
+    char *text = json_compact(value);
+    json_decref(value);
+    return text;
 }

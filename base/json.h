@@ -12,6 +12,7 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <stdint.h>
 
 #define autojson __attribute__((cleanup(json_decref_at)))
 
@@ -34,7 +35,14 @@ enum errc json_parse(const void *data, size_t size, size_t limit_bytes, const ch
  */
 const char *json_text(const json_t *object, const char *key);
 
+/* Set the member `key` of `object`. A text that is not valid UTF-8 has no place in JSON: the member
+ * says so. */
+void json_put_text(json_t *object, const char *key, const char *text);
+void json_put_number(json_t *object, const char *key, uint64_t number);
+
 /* The value as compact JSON text, owned. Keys keep their order of insertion. */
 char *json_compact(const json_t *value);
+/* The same; `value` is taken. */
+char *json_compact_take(json_t *value);
 
 #endif

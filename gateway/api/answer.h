@@ -1,22 +1,14 @@
 /*
- * What the API says, as JSON text: the push object and the OCI error form. The shapes are described
- * in docs/openapi.yaml. Returned text is owned (free()).
+ * What the API says beside the push object (gateway/push/push_json.h), as JSON text. The shapes are
+ * described in docs/openapi.yaml. Returned text is owned (free()).
  */
 #ifndef SLIPWAY_GATEWAY_API_ANSWER_H
 #define SLIPWAY_GATEWAY_API_ANSWER_H
 
 #include "gateway/push/archive_push.h"
 
-/* {"errors":[{"code","message","detail":{"party"}}]} */
-char *answer_error(const struct error *err);
-/* The same with another code than the error's own. */
-char *answer_error_as(const char *code, const struct error *err);
-
-/* The same, with what is missing in detail.diff_ids. */
+/* The error body (gateway/http/error_body.h), with what is missing in detail.diff_ids. */
 char *answer_missing(const struct error *err, const struct digest *diff_ids, size_t count);
-
-/* The push object of a report that has results. */
-char *answer_report(const struct push_report *report);
 
 /* {"diff_id","digest","size","media_type"}: a layer in the form that is held. The media type is
  * OCI's: it names the same bytes as Docker's, and for zstd Docker has none that registries know. */
@@ -38,8 +30,5 @@ char *answer_event(const struct progress_event *event);
  * "result"} for one that is pushed behind the answer; `result` is what the push object has for it.
  */
 char *answer_outcome(const struct push_result *result);
-
-/* {"version", "libraries":{...}} */
-char *answer_version(void);
 
 #endif

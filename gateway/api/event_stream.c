@@ -34,7 +34,7 @@ struct slot {
 struct event_stream {
     pthread_mutex_t lock;
     unsigned references;
-    struct feeder feeder;
+    struct suspendable connection;
     struct line *first;
     struct line **end;
     size_t waiting_bytes;
@@ -160,7 +160,7 @@ static void add(struct event_stream *stream, enum line_kind kind, char *text, ch
     if (!taken)
         free_lines(line);
     if (resume)
-        stream->feeder.resume(stream->feeder.connection);
+        suspendable_resume(&stream->connection);
 }
 
 static enum line_kind kind_of(const struct progress_event *event)
@@ -201,14 +201,14 @@ void event_stream_end(struct event_stream *stream)
     stream->parked = false;
     pthread_mutex_unlock(&stream->lock);
     if (resume)
-        stream->feeder.resume(stream->feeder.connection);
+        suspendable_resume(&stream->connection);
 }
 
 /* ---- the reader ---- */
 
-void event_stream_attach(struct event_stream *stream, struct feeder feeder)
+void event_stream_attach(struct event_stream *stream, struct suspendable connection)
 {
-    stream->feeder = feeder;
+    stream->connection = connection;
 }
 
 /* Take the first line out of the queue. The lock is held. */
@@ -247,8 +247,9 @@ static size_t copy_out(struct event_stream *stream, char *out, size_t size, stru
     return copied;
 }
 
-ssize_t event_stream_read(struct event_stream *stream, char *out, size_t size)
+static ssize_t read_lines(void *self, char *out, size_t size)
 {
+    struct event_stream *stream = self;
     struct line *through = NULL;
     pthread_mutex_lock(&stream->lock);
     size_t copied = copy_out(stream, out, size, &through);
@@ -258,20 +259,21 @@ ssize_t event_stream_read(struct event_stream *stream, char *out, size_t size)
     if (copied > 0)
         return (ssize_t)copied;
     if (end)
-        return EVENT_STREAM_END;
+        return BODY_END;
 
-    stream->feeder.suspend(stream->feeder.connection);
+    suspendable_suspend(&stream->connection);
     pthread_mutex_lock(&stream->lock);
     stream->parked = stream->first == NULL && !stream->ended;
     bool resume = !stream->parked;
     pthread_mutex_unlock(&stream->lock);
     if (resume)
-        stream->feeder.resume(stream->feeder.connection);
+        suspendable_resume(&stream->connection);
     return 0;
 }
 
-void event_stream_abandon(struct event_stream *stream)
+static void abandon(void *self)
 {
+    struct event_stream *stream = self;
     pthread_mutex_lock(&stream->lock);
     struct line *waiting = stream->first;
     stream->abandoned = true;
@@ -281,4 +283,9 @@ void event_stream_abandon(struct event_stream *stream)
     pthread_mutex_unlock(&stream->lock);
     free_lines(waiting);
     event_stream_unref(stream);
+}
+
+struct body_source event_stream_body(struct event_stream *stream)
+{
+    return (struct body_source){.read = read_lines, .release = abandon, .self = stream};
 }

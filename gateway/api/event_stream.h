@@ -5,7 +5,7 @@
  *
  *     push threads:  emit (event_stream_progress) -> queue
  *     upload thread: event_stream_begin, the push, event_stream_outcome..., event_stream_end
- *     HTTP thread:   event_stream_read, suspended while the queue is empty; event_stream_abandon
+ *     HTTP thread:   event_stream_body: read, suspended while the queue is empty; release
  *
  * When the client is slow. A line that only passes (bytes sent, a countdown to the next attempt)
  * is replaced by the next of its kind of the same layer and target as long as it waits in the
@@ -13,24 +13,24 @@
  * state, message or outcome is dropped for slowness alone; but when more than EVENT_STREAM_BYTES
  * wait, lines about layers are, until there is room. Begin and outcomes are never dropped.
  *
- * When the client is gone (event_stream_abandon), what comes is dropped and the push goes on.
+ * When the client is gone (release), what comes is dropped and the push goes on.
  *
  * Ownership: two references, the producer's and the reader's; event_stream_unref drops one. The
- * reader's ends with event_stream_abandon.
+ * reader's ends with release().
  *
  * Threads: one lock inside, held for list operations only; lines are made and freed, connections
- * suspended and resumed without it. The feeder is only touched between event_stream_attach() and
- * the reader's end: by event_stream_read(), and by whoever adds a line while the connection is
+ * suspended and resumed without it. The connection is only touched between event_stream_attach()
+ * and the reader's end: by read(), and by the thread that adds a line while the connection is
  * parked, which is a time in which the server does not end it.
  */
 #ifndef SLIPWAY_GATEWAY_API_EVENT_STREAM_H
 #define SLIPWAY_GATEWAY_API_EVENT_STREAM_H
 
-#include "gateway/http/feeder.h"
+#include "gateway/http/reply.h"
+#include "gateway/http/suspendable.h"
 #include "gateway/push/archive_push.h"
 
-#include <sys/types.h>
-
+#define EVENT_STREAM_TYPE "application/x-ndjson"
 #define EVENT_STREAM_BYTES ((size_t)8 << 20)
 
 struct event_stream;
@@ -47,15 +47,10 @@ void event_stream_outcome(struct event_stream *stream, const struct push_result 
 /* Nothing more will come. */
 void event_stream_end(struct event_stream *stream);
 
-/* Reader, before the first read: whom to make wait. */
-void event_stream_attach(struct event_stream *stream, struct feeder feeder);
+/* Reader, before the first read: the connection that waits. */
+void event_stream_attach(struct event_stream *stream, struct suspendable connection);
 
-/* Reader. At most `size` bytes, and how many they are; 0: none now, and the connection has been
- * suspended until there are; EVENT_STREAM_END after the last. */
-#define EVENT_STREAM_END ((ssize_t)-1)
-ssize_t event_stream_read(struct event_stream *stream, char *out, size_t size);
-
-/* Reader: it reads no more. Drops its reference. */
-void event_stream_abandon(struct event_stream *stream);
+/* The reader's side as the body of a reply; its release() is the reader's end. */
+struct body_source event_stream_body(struct event_stream *stream);
 
 #endif

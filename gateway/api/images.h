@@ -13,7 +13,7 @@
 #ifndef SLIPWAY_GATEWAY_API_IMAGES_H
 #define SLIPWAY_GATEWAY_API_IMAGES_H
 
-#include "gateway/server/routes.h"
+#include "gateway/service/handler.h"
 
 /* A route_handler. Refuses wrong parameters and an archive over limits.archive before the client
  * has sent it; ERR_BUSY as job_start(). A config is a job of class JOB_PUSH: its body is small, and

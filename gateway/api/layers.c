@@ -193,7 +193,7 @@ struct job *layers_post(struct gateway *gateway, const struct request *request, 
         read_length(request, self->order.limit_bytes, &self->order.size, &err) == ERR_OK) {
         self->order.files = engine_file_options(gateway->engine, parameters.compression);
         self->order.diff_id = parameters.diff_id;
-        job_start(gateway->jobs, &work, request_feeder(request), &job, &err);
+        job_start(gateway->jobs, &work, request_connection(request), &job, &err);
     }
     if (job == NULL) {
         free(self);

@@ -9,7 +9,7 @@
 #ifndef SLIPWAY_GATEWAY_API_LAYERS_H
 #define SLIPWAY_GATEWAY_API_LAYERS_H
 
-#include "gateway/server/routes.h"
+#include "gateway/service/handler.h"
 #include "image/descriptor.h"
 #include "store/layers.h"
 

@@ -2,7 +2,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "gateway/api/answer.h"
+#include "gateway/api/event_stream.h"
+#include "gateway/push/push_json.h"
 
 #include <string.h>
 
@@ -82,8 +83,8 @@ static void send_with_events(struct job *job, struct gateway *gateway,
     const struct progress progress = event_stream_progress(stream);
     struct reply reply = REPLY_INIT(good_status(report));
     event_stream_begin(stream, report);
-    event_stream_attach(stream, job_feeder(job));
-    reply_events(&reply, stream);
+    event_stream_attach(stream, job_connection(job));
+    reply_source(&reply, EVENT_STREAM_TYPE, event_stream_body(stream));
     job_answer(job, &reply);
     archive_send(gateway->engine, requests, &progress, job_cancelled(job), report);
     tell_results(gateway, report);
@@ -101,7 +102,7 @@ static void send_quietly(struct job *job, struct gateway *gateway,
     const struct error *failure = push_report_failure(report);
     struct reply reply =
         REPLY_INIT(failure ? error_http_status(failure->code) : good_status(report));
-    reply_json(&reply, answer_report(report));
+    reply_json(&reply, push_json_report(report));
     job_answer(job, &reply);
 }
 

@@ -8,7 +8,7 @@
 #define SLIPWAY_GATEWAY_API_PUSHES_H
 
 #include "gateway/api/push_job.h"
-#include "gateway/server/routes.h"
+#include "gateway/service/handler.h"
 
 #define PUSH_BODY_MAX ((size_t)64 << 10)
 

@@ -1,7 +1,7 @@
 #include "gateway/cli/cli.h"
 
 #include "base/mem.h"
-#include "gateway/api/answer.h"
+#include "gateway/service/version.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -104,7 +104,7 @@ int cmd_version(int argc, char **argv)
 {
     if (argc > 1)
         return cli_usage(argv[0], "version takes no arguments");
-    autofree char *text = answer_version();
+    autofree char *text = version_json();
     puts(text);
     return 0;
 }

@@ -1,10 +1,10 @@
-#include "gateway/api/answer.h"
 #include "gateway/cli/archive_input.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/push_print.h"
 #include "gateway/cli/push_remote.h"
 
 #include "base/mem.h"
+#include "gateway/push/push_json.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -201,7 +201,7 @@ static enum errc push_with(struct engine *engine, const struct shown_push *shown
                                 &report, &requests, err);
     if (rc == ERR_OK) {
         archive_send(engine, requests, &shown->progress, shown->cancel, &report);
-        *text = answer_report(&report);
+        *text = push_json_report(&report);
     }
     free(requests);
     push_report_deinit(&report);

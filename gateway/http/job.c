@@ -9,22 +9,22 @@
 #define RING_BYTES ((size_t)256 << 10)
 #define GATHER_MS 500
 
-static void resume_feeder(void *arg)
+static void resume_connection(void *arg)
 {
     struct job *job = arg;
-    job->feeder.resume(job->feeder.connection);
+    suspendable_resume(&job->connection);
 }
 
-struct job *job_new(struct jobs *jobs, const struct job_work *work, struct feeder feeder)
+struct job *job_new(struct jobs *jobs, const struct job_work *work, struct suspendable connection)
 {
     struct job *job = xcalloc(1, sizeof *job);
     job->jobs = jobs;
     job->work = *work;
-    job->feeder = feeder;
+    job->connection = connection;
     job->references = 2;
     job->reply = (struct reply)REPLY_INIT(0);
-    job->ring =
-        ring_new(work->class == JOB_ARCHIVE ? ARCHIVE_RING_BYTES : RING_BYTES, resume_feeder, job);
+    job->ring = ring_new(work->class == JOB_ARCHIVE ? ARCHIVE_RING_BYTES : RING_BYTES,
+                         resume_connection, job);
     cancel_init(&job->cancel);
     pthread_mutex_init(&job->lock, NULL);
     return job;
@@ -73,10 +73,10 @@ size_t job_put(struct job *job, const void *data, size_t size)
         if (n > 0)
             continue;
         /* Suspended first: a resume that comes before the suspend would be lost. */
-        job->feeder.suspend(job->feeder.connection);
+        suspendable_suspend(&job->connection);
         if (ring_park(job->ring))
             break;
-        job->feeder.resume(job->feeder.connection);
+        suspendable_resume(&job->connection);
         break;
     }
     return taken;
@@ -90,13 +90,13 @@ void job_end(struct job *job)
 bool job_reply(struct job *job, struct reply *out)
 {
     if (!job_answered(job)) {
-        job->feeder.suspend(job->feeder.connection);
+        suspendable_suspend(&job->connection);
         pthread_mutex_lock(&job->lock);
         job->waiting = !job->answered;
         bool resume = job->answered;
         pthread_mutex_unlock(&job->lock);
         if (resume)
-            job->feeder.resume(job->feeder.connection);
+            suspendable_resume(&job->connection);
         return false;
     }
     pthread_mutex_lock(&job->lock);
@@ -169,9 +169,9 @@ struct cancel *job_cancelled(struct job *job)
     return &job->cancel;
 }
 
-struct feeder job_feeder(const struct job *job)
+struct suspendable job_connection(const struct job *job)
 {
-    return job->feeder;
+    return job->connection;
 }
 
 void job_answer(struct job *job, struct reply *reply)
@@ -189,7 +189,7 @@ void job_answer(struct job *job, struct reply *reply)
     *reply = (struct reply)REPLY_INIT(0);
     reply_deinit(&unread);
     if (resume)
-        resume_feeder(job);
+        resume_connection(job);
 }
 
 bool job_interrupt(struct job *job, const struct error *why)

@@ -281,10 +281,10 @@ static enum errc give_up(struct jobs *jobs, struct job *job, int sys, struct err
     return err->code;
 }
 
-enum errc job_start(struct jobs *jobs, const struct job_work *work, struct feeder feeder,
+enum errc job_start(struct jobs *jobs, const struct job_work *work, struct suspendable connection,
                     struct job **out, struct error *err)
 {
-    struct job *job = job_new(jobs, work, feeder);
+    struct job *job = job_new(jobs, work, connection);
     bool run = false;
     if (admit(jobs, job, &run, err) != ERR_OK) {
         job_free(job);

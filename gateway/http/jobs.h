@@ -24,8 +24,8 @@
 
 #include "base/cancel.h"
 #include "base/stream.h"
-#include "gateway/http/feeder.h"
 #include "gateway/http/reply.h"
+#include "gateway/http/suspendable.h"
 
 /* A body may pause for so long; and while other jobs of its class wait their turn, each time that
  * much was spent waiting for it, it must have brought CLIENT_PACE_BYTES meanwhile. */
@@ -69,7 +69,7 @@ struct job_work {
 };
 
 /* Begin one. work->self is taken on success. ERR_BUSY, ERR_STOPPING. */
-enum errc job_start(struct jobs *jobs, const struct job_work *work, struct feeder feeder,
+enum errc job_start(struct jobs *jobs, const struct job_work *work, struct suspendable connection,
                     struct job **out, struct error *err);
 
 /* --- HTTP thread --- */
@@ -106,7 +106,7 @@ void job_received(struct job *job);
 struct cancel *job_cancelled(struct job *job);
 
 /* Whom a stream of events makes wait. */
-struct feeder job_feeder(const struct job *job);
+struct suspendable job_connection(const struct job *job);
 
 /* The reply is taken. With a stream of events the job goes on. */
 void job_answer(struct job *job, struct reply *reply);

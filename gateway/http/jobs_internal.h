@@ -21,7 +21,7 @@ bool job_pace_is_slow(struct job_pace *pace, int64_t waited_ms, size_t bytes);
 struct job {
     struct jobs *jobs;
     struct job_work work;
-    struct feeder feeder;
+    struct suspendable connection;
     struct ring *ring;
     struct cancel cancel;
 
@@ -43,7 +43,7 @@ struct job {
 };
 
 /* With two references, the connection's and the work's. work->self is borrowed. */
-struct job *job_new(struct jobs *jobs, const struct job_work *work, struct feeder feeder);
+struct job *job_new(struct jobs *jobs, const struct job_work *work, struct suspendable connection);
 /* When it has not become anybody's: both references at once. */
 void job_free(struct job *job);
 void job_unref(struct job *job);

@@ -1,7 +1,7 @@
 #include "gateway/http/reply.h"
 
 #include "base/mem.h"
-#include "gateway/api/answer.h"
+#include "gateway/http/error_body.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -10,8 +10,7 @@
 
 #define RETRY_AFTER_S "5"
 #define MEDIA_JSON "application/json"
-#define MEDIA_NDJSON "application/x-ndjson"
-#define STREAM_BLOCK_BYTES ((size_t)16 << 10)
+#define SOURCE_BLOCK_BYTES ((size_t)16 << 10)
 
 void reply_header(struct reply *reply, const char *name, const char *format, ...)
 {
@@ -31,11 +30,11 @@ static void drop_body(struct reply *reply)
     free(reply->text);
     if (reply->fd >= 0)
         close(reply->fd);
-    if (reply->stream)
-        event_stream_abandon(reply->stream);
+    if (reply->source.read)
+        reply->source.release(reply->source.self);
     reply->text = NULL;
     reply->fd = -1;
-    reply->stream = NULL;
+    reply->source = (struct body_source){0};
 }
 
 void reply_json(struct reply *reply, char *text)
@@ -59,18 +58,18 @@ void reply_file(struct reply *reply, int fd, uint64_t offset, uint64_t size)
     reply->size = size;
 }
 
-void reply_events(struct reply *reply, struct event_stream *stream)
+void reply_source(struct reply *reply, const char *media_type, struct body_source source)
 {
     drop_body(reply);
-    reply_header(reply, MHD_HTTP_HEADER_CONTENT_TYPE, MEDIA_NDJSON);
-    reply->stream = stream;
+    reply_header(reply, MHD_HTTP_HEADER_CONTENT_TYPE, "%s", media_type);
+    reply->source = source;
 }
 
 void reply_error(struct reply *reply, const struct error *err)
 {
     reply_deinit(reply);
     reply->status = error_http_status(err->code);
-    reply_json(reply, answer_error(err));
+    reply_json(reply, error_body(err));
     if (err->code == ERR_BUSY || err->code == ERR_STOPPING)
         reply_header(reply, MHD_HTTP_HEADER_RETRY_AFTER, RETRY_AFTER_S);
 }
@@ -85,25 +84,38 @@ void reply_deinit(struct reply *reply)
 
 /* ---- to the wire ---- */
 
-static ssize_t read_stream(void *stream, uint64_t position, char *out, size_t size)
+static ssize_t read_source(void *self, uint64_t position, char *out, size_t size)
 {
     (void)position;
-    ssize_t got = event_stream_read(stream, out, size);
-    return got == EVENT_STREAM_END ? MHD_CONTENT_READER_END_OF_STREAM : got;
+    const struct body_source *source = self;
+    ssize_t got = source->read(source->self, out, size);
+    return got == BODY_END ? MHD_CONTENT_READER_END_OF_STREAM : got;
 }
 
-static void free_stream(void *stream)
+static void release_source(void *self)
 {
-    event_stream_abandon(stream);
+    struct body_source *source = self;
+    source->release(source->self);
+    free(source);
+}
+
+static struct MHD_Response *stream(const struct body_source *source)
+{
+    struct body_source *copy = xcalloc(1, sizeof *copy);
+    *copy = *source;
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, SOURCE_BLOCK_BYTES, read_source, copy, release_source);
+    if (response == NULL)
+        free(copy);
+    return response;
 }
 
 /* The response has the body afterwards; without a response the reply still has it. */
 static struct MHD_Response *make_response(struct reply *reply)
 {
     struct MHD_Response *response;
-    if (reply->stream) {
-        response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES,
-                                                     read_stream, reply->stream, free_stream);
+    if (reply->source.read) {
+        response = stream(&reply->source);
     } else if (reply->fd >= 0 && reply->size > 0) {
         response = MHD_create_response_from_fd_at_offset64(reply->size, reply->fd, reply->offset);
     } else if (reply->text) {
@@ -113,7 +125,7 @@ static struct MHD_Response *make_response(struct reply *reply)
         return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     }
     if (response) {
-        reply->stream = NULL;
+        reply->source = (struct body_source){0};
         reply->fd = -1;
         reply->text = NULL;
     }

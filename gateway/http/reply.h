@@ -1,6 +1,6 @@
 /*
  * An answer to a request, as a value: made by whoever works on the request, on any thread; sent by
- * an HTTP thread. The body is text, a part of a file, a stream of events, or nothing.
+ * an HTTP thread. The body is text, a part of a file, what a source gives, or nothing.
  *
  * Lifecycle: REPLY_INIT(status), then reply_* in any order, then reply_send() or reply_deinit(),
  * each of which ends it. For HEAD the body is what GET would send; the server leaves it out.
@@ -8,11 +8,23 @@
 #ifndef SLIPWAY_GATEWAY_HTTP_REPLY_H
 #define SLIPWAY_GATEWAY_HTTP_REPLY_H
 
-#include "gateway/api/event_stream.h"
+#include "base/error.h"
 
 #include <microhttpd.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #define REPLY_HEADERS_MAX 16
+
+/* A body that is made while it is sent. read() is called on HTTP threads: at most `size` bytes, and
+ * how many they are; 0: none now, and the connection has been suspended until there are; BODY_END
+ * after the last. release() is the last call. */
+#define BODY_END ((ssize_t)-1)
+struct body_source {
+    ssize_t (*read)(void *self, char *out, size_t size);
+    void (*release)(void *self);
+    void *self;
+};
 
 struct reply {
     int status;
@@ -23,7 +35,7 @@ struct reply {
     int fd; /* owned; -1: none */
     uint64_t offset;
     uint64_t size;
-    struct event_stream *stream; /* the reader's reference; NULL: none */
+    struct body_source source; /* owned; without read(): none */
 };
 
 #define REPLY_INIT(STATUS)                                                                         \
@@ -36,13 +48,13 @@ struct reply {
 void reply_header(struct reply *reply, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The body. `text` is taken, `fd` and `stream` too. reply_json() sets the Content-Type. */
+/* The body. `text` is taken, `fd` and `source` too. reply_json() sets the Content-Type. */
 void reply_json(struct reply *reply, char *text);
 void reply_bytes(struct reply *reply, char *data, size_t size);
 void reply_file(struct reply *reply, int fd, uint64_t offset, uint64_t size);
-void reply_events(struct reply *reply, struct event_stream *stream);
+void reply_source(struct reply *reply, const char *media_type, struct body_source source);
 
-/* Make it the answer for this error: its status, the OCI error form, Retry-After where it is a
+/* Make it the answer for this error: its status, the error body, Retry-After where it is a
  * matter of time. What the reply had before is dropped. */
 void reply_error(struct reply *reply, const struct error *err);
 

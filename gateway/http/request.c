@@ -6,6 +6,22 @@
 #include <microhttpd.h>
 #include <string.h>
 
+static void suspend(void *connection)
+{
+    MHD_suspend_connection(connection);
+}
+
+static void resume(void *connection)
+{
+    MHD_resume_connection(connection);
+}
+
+struct suspendable request_connection(const struct request *request)
+{
+    return (struct suspendable){
+        .suspend = suspend, .resume = resume, .connection = request->connection};
+}
+
 const char *request_header(const struct request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);

@@ -1,5 +1,5 @@
 /*
- * The head of a request as the routes see it. Path and query are the bytes that the client sent,
+ * The head of a request as handlers see it. Path and query are the bytes that the client sent,
  * not decoded by the server, so that an encoded slash can be told from a slash.
  *
  * Valid during the call it is given to.
@@ -8,6 +8,7 @@
 #define SLIPWAY_GATEWAY_HTTP_REQUEST_H
 
 #include "base/error.h"
+#include "gateway/http/suspendable.h"
 
 #include <stdint.h>
 
@@ -19,6 +20,9 @@ struct request {
     const char *path;  /* without the query */
     const char *query; /* without "?"; "" when there is none */
 };
+
+/* Its connection, for job_start(). */
+struct suspendable request_connection(const struct request *request);
 
 /* The first header of this name, NULL when there is none. Borrowed as the request is. */
 const char *request_header(const struct request *request, const char *name);

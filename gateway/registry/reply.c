@@ -1,6 +1,6 @@
 #include "gateway/registry/registry.h"
 
-#include "gateway/api/answer.h"
+#include "gateway/http/error_body.h"
 
 /* ---- errors ---- */
 
@@ -28,7 +28,7 @@ void front_refuse_as(struct reply *reply, int status, const char *code, const st
 {
     reply_deinit(reply);
     *reply = (struct reply)REPLY_INIT(status);
-    reply_json(reply, answer_error_as(code, err));
+    reply_json(reply, error_body_as(code, err));
 }
 
 /* Of a 5xx most registry clients show only the status, so their users would not see which target

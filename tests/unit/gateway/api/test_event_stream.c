@@ -46,6 +46,7 @@ static void resume(void *arg)
 struct fixture {
     struct connection connection;
     struct event_stream *stream;
+    struct body_source body;
     struct progress progress;
     struct buf text; /* what was read */
 };
@@ -56,14 +57,15 @@ static void start(struct fixture *fixture)
         .connection = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER},
         .stream = event_stream_new(),
         .text = BUF_INIT((size_t)64 << 20)};
-    struct feeder feeder = {.suspend = suspend, .resume = resume, .connection = fixture};
-    event_stream_attach(fixture->stream, feeder);
+    struct suspendable attached = {.suspend = suspend, .resume = resume, .connection = fixture};
+    event_stream_attach(fixture->stream, attached);
+    fixture->body = event_stream_body(fixture->stream);
     fixture->progress = event_stream_progress(fixture->stream);
 }
 
 static void stop(struct fixture *fixture)
 {
-    event_stream_abandon(fixture->stream);
+    fixture->body.release(fixture->body.self);
     event_stream_unref(fixture->stream);
     buf_deinit(&fixture->text);
 }
@@ -91,13 +93,13 @@ static void tell_bytes(struct fixture *fixture, const char *id, uint64_t current
 static ssize_t read_some(struct fixture *fixture, size_t size)
 {
     autofree char *data = xmalloc(size);
-    ssize_t got = event_stream_read(fixture->stream, data, size);
+    ssize_t got = fixture->body.read(fixture->body.self, data, size);
     if (got > 0)
         buf_append(&fixture->text, data, (size_t)got);
     return got;
 }
 
-/* Until the queue is empty: 0, or the stream is over: EVENT_STREAM_END. */
+/* Until the queue is empty: 0, or the stream is over: BODY_END. */
 static ssize_t read_all(struct fixture *fixture, size_t piece)
 {
     ssize_t got;
@@ -131,7 +133,7 @@ static void lines_come_whole_and_in_order(void **state)
         tell_bytes(&fixture, "aa", 5);
         tell(&fixture, "t", "aa", "Pushed");
         event_stream_end(fixture.stream);
-        assert_int_equal(read_all(&fixture, pieces[i]), EVENT_STREAM_END);
+        assert_int_equal(read_all(&fixture, pieces[i]), BODY_END);
         assert_int_equal(fixture.connection.suspends, 0);
         assert_string_equal(
             buf_cstr(&fixture.text),
@@ -162,7 +164,7 @@ static void begin_and_outcomes(void **state)
     bad.error.status = 403;
     event_stream_outcome(fixture.stream, &bad);
     event_stream_end(fixture.stream);
-    assert_int_equal(read_all(&fixture, 100), EVENT_STREAM_END);
+    assert_int_equal(read_all(&fixture, 100), BODY_END);
     assert_int_equal(count(&fixture, "\n"), 3);
     assert_int_equal(count(&fixture, "{\"status\":\"Pushing sha256:"), 1);
     assert_int_equal(count(&fixture, "to 2 targets\",\"push\":{\"id\":\"p1\",\"image\":{"), 1);
@@ -256,7 +258,7 @@ static void an_empty_queue_suspends_and_a_line_resumes(void **state)
     assert_int_equal(fixture.connection.suspended, 1);
     event_stream_end(fixture.stream);
     assert_int_equal(fixture.connection.suspended, 0);
-    assert_int_equal(read_some(&fixture, 100), EVENT_STREAM_END);
+    assert_int_equal(read_some(&fixture, 100), BODY_END);
     assert_int_equal(fixture.connection.suspends, 2);
     stop(&fixture);
 }
@@ -267,7 +269,7 @@ static void nothing_is_kept_for_a_reader_that_is_gone(void **state)
     struct fixture fixture;
     start(&fixture);
     tell(&fixture, "t", "aa", "Waiting");
-    event_stream_abandon(fixture.stream);
+    fixture.body.release(fixture.body.self);
     for (int i = 0; i < 10; i++)
         tell(&fixture, "t", "aa", "Pushed");
     event_stream_end(fixture.stream);
@@ -300,7 +302,7 @@ static void *reader(void *arg)
             pthread_cond_wait(&connection->changed, &connection->lock);
         assert_true(connection->suspended == 0);
         pthread_mutex_unlock(&connection->lock);
-        if (read_some(fixture, 300) == EVENT_STREAM_END)
+        if (read_some(fixture, 300) == BODY_END)
             return NULL;
     }
 }

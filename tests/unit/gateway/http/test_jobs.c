@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "gateway/http/jobs_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -237,9 +238,9 @@ static enum errc try_start(struct jobs *jobs, enum job_class class, struct work 
     struct task *task = xcalloc(1, sizeof *task);
     *task = (struct task){.work = work, .number = number, .what = what};
     const struct job_work value = {.class = class, .run = run, .free = free_task, .self = task};
-    struct feeder feeder = {.suspend = suspend, .resume = resume, .connection = connection};
+    struct suspendable attached = {.suspend = suspend, .resume = resume, .connection = connection};
     connection_init(connection);
-    if (job_start(jobs, &value, feeder, &connection->job, &err) != ERR_OK)
+    if (job_start(jobs, &value, attached, &connection->job, &err) != ERR_OK)
         free(task);
     return err.code;
 }

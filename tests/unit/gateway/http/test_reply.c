@@ -41,24 +41,44 @@ static int make_file(void)
     return fd;
 }
 
+struct letters;
+
 struct wish {
-    enum { JSON, BYTES, NOTHING, PART, EVENTS, FAILED } what;
+    enum { JSON, BYTES, NOTHING, PART, SOURCE, FAILED } what;
     int status;
     uint64_t offset;
     uint64_t size;
     enum errc code;
+    struct letters *letters;
 };
 
-static void answer_events(struct reply *reply)
+/* A source of `left` letters, a piece of at most three at a time. */
+struct letters {
+    size_t left;
+    unsigned released;
+};
+
+static ssize_t read_letters(void *self, char *out, size_t size)
 {
-    struct event_stream *stream = event_stream_new();
-    struct push_result result = {.state = PUSH_PUSHED,
-                                 .digest = {.algorithm = DIGEST_SHA256},
-                                 .target = {.host = "r.example.com", .path = "app", .tag = "1"}};
-    event_stream_outcome(stream, &result);
-    event_stream_end(stream);
-    event_stream_unref(stream);
-    reply_events(reply, stream);
+    struct letters *letters = self;
+    size_t n = letters->left < 3 ? letters->left : 3;
+    n = n < size ? n : size;
+    memset(out, 'x', n);
+    letters->left -= n;
+    return n > 0 ? (ssize_t)n : BODY_END;
+}
+
+static void release_letters(void *self)
+{
+    struct letters *letters = self;
+    letters->released++;
+}
+
+static void answer_letters(struct reply *reply, struct letters *letters)
+{
+    const struct body_source source = {
+        .read = read_letters, .release = release_letters, .self = letters};
+    reply_source(reply, "text/x-letters", source);
 }
 
 static void answer(void *self, const struct request *request, struct reply *reply)
@@ -76,8 +96,8 @@ static void answer(void *self, const struct request *request, struct reply *repl
     }
     if (wish->what == PART)
         reply_file(reply, make_file(), wish->offset, wish->size);
-    if (wish->what == EVENTS)
-        answer_events(reply);
+    if (wish->what == SOURCE)
+        answer_letters(reply, wish->letters);
     if (wish->what == FAILED) {
         /* What it had before goes. */
         reply_header(reply, "X-One", "1");
@@ -174,15 +194,21 @@ static void head_is_get_without_its_body(void **state)
     assert_int_equal(descriptors(), before);
 }
 
-static void events_are_a_stream_of_lines(void **state)
+static void a_source_is_read_to_its_end_and_released(void **state)
 {
     (void)state;
     autobuf struct buf text = BUF_INIT(100000);
-    struct wish wish = {.what = EVENTS, .status = 200};
+    struct letters letters = {.left = 10};
+    struct wish wish = {.what = SOURCE, .status = 200, .letters = &letters};
     ask(&wish, "GET", &text);
-    assert_non_null(strstr(text.data, "Content-Type: application/x-ndjson\r\n"));
+    assert_non_null(strstr(text.data, "Content-Type: text/x-letters\r\n"));
     assert_null(strstr(text.data, "Content-Length"));
-    assert_non_null(strstr(body_of(&text), "\"target\":\"r.example.com/app:1\""));
+    size_t found = 0;
+    for (const char *at = body_of(&text); *at; at++)
+        found += *at == 'x';
+    assert_int_equal(found, 10);
+    assert_int_equal(letters.left, 0);
+    assert_int_equal(letters.released, 1);
 }
 
 static void an_error_takes_the_place_of_what_was_there(void **state)
@@ -225,9 +251,11 @@ static void what_is_not_sent_is_released(void **state)
     assert_int_equal(descriptors(), before);
     reply_deinit(&reply);
     assert_int_equal(reply.header_count, 0);
-    answer_events(&reply);
+    struct letters letters = {.left = 1};
+    answer_letters(&reply, &letters);
     reply_deinit(&reply);
     reply_deinit(&reply);
+    assert_int_equal(letters.released, 1);
 }
 
 int main(void)
@@ -237,7 +265,7 @@ int main(void)
         cmocka_unit_test(without_a_body_the_length_is_zero),
         cmocka_unit_test(a_part_of_a_file_is_sent),
         cmocka_unit_test(head_is_get_without_its_body),
-        cmocka_unit_test(events_are_a_stream_of_lines),
+        cmocka_unit_test(a_source_is_read_to_its_end_and_released),
         cmocka_unit_test(an_error_takes_the_place_of_what_was_there),
         cmocka_unit_test(what_is_not_sent_is_released),
     };

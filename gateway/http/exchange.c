@@ -1,0 +1,142 @@
+#include "gateway/http/exchange.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+/* A refused body up to this size is read to its end: then the client gets its answer for sure, and
+ * keeps its connection. */
+#define DRAINED_BODY_BYTES ((uint64_t)64 << 10)
+
+enum phase {
+    PHASE_OPEN,  /* the headers are not there yet */
+    PHASE_BODY,  /* the job gets the body */
+    PHASE_WAIT,  /* the job has all of it */
+    PHASE_DRAIN, /* the reply is there, the rest of the request is not */
+    PHASE_ANSWERED,
+};
+
+struct exchange {
+    enum phase phase;
+    const struct request_handler *handler;
+    struct MHD_Connection *connection;
+    char *target; /* path, NUL, query */
+    const char *query;
+    struct job *job;
+    struct reply reply; /* PHASE_DRAIN */
+};
+
+/* The absolute form of a target is as good as its path (RFC 9112, 3.2.2). */
+static const char *origin_form(const char *uri)
+{
+    if (strncasecmp(uri, "http://", 7) != 0 && strncasecmp(uri, "https://", 8) != 0)
+        return uri;
+    const char *authority = strstr(uri, "//") + 2;
+    const char *path = authority + strcspn(authority, "/?");
+    return *path == '/' ? path : "/";
+}
+
+struct exchange *exchange_open(const char *uri)
+{
+    struct exchange *exchange = xcalloc(1, sizeof *exchange);
+    exchange->target = xstrdup(origin_form(uri ? uri : ""));
+    exchange->reply = (struct reply)REPLY_INIT(0);
+    char *query = exchange->target + strcspn(exchange->target, "?");
+    exchange->query = query + (*query == '?');
+    *query = '\0';
+    return exchange;
+}
+
+bool exchange_begun(const struct exchange *exchange)
+{
+    return exchange->phase != PHASE_OPEN;
+}
+
+/* libmicrohttpd ends a connection whose answer is queued before the end of the request, so the
+ * answer waits for it when that is near. */
+static bool ends_soon(const struct request *request)
+{
+    struct error err = ERROR_INIT;
+    bool known = false;
+    uint64_t length = 0;
+    if (request_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING))
+        return false;
+    if (request_length(request, &known, &length, &err) != ERR_OK)
+        return false;
+    if (!known || length == 0)
+        return true;
+    return length <= DRAINED_BODY_BYTES && request_header(request, MHD_HTTP_HEADER_EXPECT) == NULL;
+}
+
+/* When the gateway stops, a client gets what it asked for, and then no more. */
+static enum MHD_Result answer(struct exchange *exchange, struct reply *reply)
+{
+    exchange->phase = PHASE_ANSWERED;
+    if (jobs_closed(exchange->handler->jobs))
+        reply_header(reply, MHD_HTTP_HEADER_CONNECTION, "close");
+    return reply_send(reply, exchange->connection);
+}
+
+enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
+                               struct MHD_Connection *connection, const char *method)
+{
+    const struct request request = {.connection = connection,
+                                    .method = method,
+                                    .path = exchange->target,
+                                    .query = exchange->query};
+    struct error err = ERROR_INIT;
+    exchange->handler = handler;
+    exchange->connection = connection;
+    if (request_framing(&request, &err) != ERR_OK) {
+        reply_error(&exchange->reply, &err);
+        reply_header(&exchange->reply, MHD_HTTP_HEADER_CONNECTION, "close");
+        return answer(exchange, &exchange->reply);
+    }
+    exchange->job = handler->answer(handler->self, &request, &exchange->reply);
+    if (exchange->job) {
+        exchange->phase = PHASE_BODY;
+        return MHD_YES;
+    }
+    if (ends_soon(&request)) {
+        exchange->phase = PHASE_DRAIN;
+        return MHD_YES;
+    }
+    return answer(exchange, &exchange->reply);
+}
+
+static enum MHD_Result feed(struct exchange *exchange, const char *data, size_t *size)
+{
+    if (*size > 0) {
+        *size -= job_put(exchange->job, data, *size);
+        return MHD_YES;
+    }
+    if (exchange->phase == PHASE_BODY) {
+        job_end(exchange->job);
+        exchange->phase = PHASE_WAIT;
+    }
+    struct reply reply;
+    if (!job_reply(exchange->job, &reply))
+        return MHD_YES;
+    return answer(exchange, &reply);
+}
+
+enum MHD_Result exchange_continue(struct exchange *exchange, const char *data, size_t *size)
+{
+    if (exchange->phase == PHASE_BODY || exchange->phase == PHASE_WAIT)
+        return feed(exchange, data, size);
+    if (exchange->phase == PHASE_DRAIN && *size == 0)
+        return answer(exchange, &exchange->reply);
+    *size = 0;
+    return MHD_YES;
+}
+
+void exchange_end(struct exchange *exchange, bool complete)
+{
+    if (exchange == NULL)
+        return;
+    if (exchange->job)
+        job_drop(exchange->job, complete || exchange->phase != PHASE_BODY);
+    reply_deinit(&exchange->reply);
+    free(exchange->target);
+    free(exchange);
+}

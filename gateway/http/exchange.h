@@ -1,0 +1,40 @@
+/*
+ * An exchange: one request of a connection and its answer, from the first line to the end.
+ *
+ *     exchange_open, exchange_begin, { exchange_continue }..., exchange_end
+ *
+ * A connection that ends early may leave out any of them but exchange_end. All are called on the
+ * connection's HTTP thread.
+ */
+#ifndef SLIPWAY_GATEWAY_HTTP_EXCHANGE_H
+#define SLIPWAY_GATEWAY_HTTP_EXCHANGE_H
+
+#include "gateway/http/jobs.h"
+#include "gateway/http/request.h"
+
+/* What requests are given to: answer() returns the job that works on the request, or NULL after it
+ * has filled *reply (which is REPLY_INIT(0) before), with the answer to a request without a body or
+ * with a refusal before the client has sent it. It runs on HTTP threads and never blocks. */
+struct request_handler {
+    struct job *(*answer)(void *self, const struct request *request, struct reply *reply);
+    void *self;
+    struct jobs *jobs; /* once they are closed, connections end with their next answer */
+};
+
+struct exchange;
+
+/* The first line is there: `uri` as the client sent it, copied; NULL when it had none. */
+struct exchange *exchange_open(const char *uri);
+
+/* The headers are there, the body is not. `handler` is borrowed until the end. */
+enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
+                               struct MHD_Connection *connection, const char *method);
+bool exchange_begun(const struct exchange *exchange);
+
+/* A piece of the body (*size > 0; what is not taken is left in *size), or its end (*size == 0). */
+enum MHD_Result exchange_continue(struct exchange *exchange, const char *data, size_t *size);
+
+/* The request is over. `exchange` may be NULL. */
+void exchange_end(struct exchange *exchange, bool complete);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * The push object: what came of a push, as JSON, for the API and for `slipway push --json`. Its
+ * shape is described in docs/openapi.yaml. Returned text and values are owned (free(),
+ * json_decref()).
+ */
+#ifndef SLIPWAY_GATEWAY_PUSH_PUSH_JSON_H
+#define SLIPWAY_GATEWAY_PUSH_PUSH_JSON_H
+
+#include "base/json.h"
+#include "gateway/push/archive_push.h"
+
+/* Of a report that has results. */
+char *push_json_report(const struct push_report *report);
+
+/* The parts that events of a push repeat: its image, and the result of one target. */
+json_t *push_json_image(const struct push_report *report);
+json_t *push_json_result(const struct push_result *result);
+
+void push_json_put_digest(json_t *object, const char *key, const struct digest *digest);
+
+#endif
