@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include "base/utf8.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -26,45 +28,15 @@ static enum errc refine(enum errc code, int sys)
     return sys == ENOMEM ? ERR_MEMORY : code;
 }
 
-/* The bytes of the UTF-8 character at `at` (RFC 3629: no overlong forms, no surrogates), 0 when it
- * is none. The text ends with NUL, which is no continuation byte, so nothing is read past it. */
-static size_t utf8_size(const unsigned char *at)
-{
-    unsigned char low = 0x80;
-    unsigned char high = 0xbf;
-    size_t size = 0;
-    if (at[0] < 0x80)
-        return 1;
-    if (at[0] >= 0xc2 && at[0] <= 0xdf)
-        size = 2;
-    else if (at[0] >= 0xe0 && at[0] <= 0xef)
-        size = 3;
-    else if (at[0] >= 0xf0 && at[0] <= 0xf4)
-        size = 4;
-    if (at[0] == 0xe0)
-        low = 0xa0;
-    else if (at[0] == 0xf0)
-        low = 0x90;
-    else if (at[0] == 0xed)
-        high = 0x9f;
-    else if (at[0] == 0xf4)
-        high = 0x8f;
-    for (size_t i = 1; i < size; i++) {
-        if (at[i] < (i == 1 ? low : 0x80) || at[i] > (i == 1 ? high : 0xbf))
-            return 0;
-    }
-    return size;
-}
-
 static void make_presentable(char *text)
 {
-    unsigned char *at = (unsigned char *)text;
-    while (*at) {
-        size_t size = utf8_size(at);
+    bool control = false;
+    for (char *at = text; *at;) {
+        size_t size = utf8_next(at, &control);
         if (size == 0)
             *at = '?';
-        else if (*at < 0x20 || *at == 0x7f)
-            *at = ' ';
+        else if (control)
+            memset(at, ' ', size);
         at += size ? size : 1;
     }
 }

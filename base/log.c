@@ -2,15 +2,21 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
+#include <assert.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES 4096
+/* An escaped byte takes six; names and what is constant have one value's room. */
+#define LINE_MAX_BYTES (6 * LOG_VALUE_MAX * (LOG_FIELDS_MAX + LOG_SCOPE_FIELDS_MAX + 2))
 
 static enum log_level threshold = LOG_INFO;
 static enum log_format form = LOG_TEXT;
+static _Thread_local struct log_scope scope;
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -25,43 +31,153 @@ bool log_enabled(enum log_level level)
     return level <= threshold;
 }
 
-/* A log line is one line whatever a client or registry put into the message. */
-static void append_escaped(struct buf *line, const char *text, bool json)
+/* ---- text that is shown ---- */
+
+/* Controls have at most three bytes, so they are below U+10000. */
+static unsigned code_point(const char *text, size_t size)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c == 0x7f)
-            buf_format(line, "\\u%04x", c);
-        else if (json && (c == '"' || c == '\\'))
-            buf_format(line, "\\%c", c);
+    const unsigned char *at = (const unsigned char *)text;
+    unsigned code = size == 1 ? at[0] : at[0] & (0xffu >> (size + 1));
+    for (size_t i = 1; i < size; i++)
+        code = code << 6 | (at[i] & 0x3fu);
+    return code;
+}
+
+static void append_escaped(struct buf *line, const char *text, bool quoted)
+{
+    const char *end = text + strnlen(text, LOG_VALUE_MAX);
+    for (const char *at = text; at < end;) {
+        bool control = false;
+        size_t size = utf8_next(at, &control);
+        if (size == 0)
+            buf_text(line, "\xef\xbf\xbd");
+        else if (control)
+            buf_format(line, "\\u%04x", code_point(at, size));
+        else if (quoted && (*at == '"' || *at == '\\'))
+            buf_format(line, "\\%c", *at);
         else
-            buf_append(line, text, 1);
+            buf_append(line, at, size);
+        at += size ? size : 1;
     }
 }
 
-void log_event(enum log_level level, const char *format, ...)
+static void append_quoted(struct buf *line, const char *text)
+{
+    buf_text(line, "\"");
+    append_escaped(line, text, true);
+    buf_text(line, "\"");
+}
+
+/* Of a line for people: quoted only where it could be taken for something else. */
+static void append_value(struct buf *line, const char *text)
+{
+    if (text[strcspn(text, " =\"\\")] == '\0')
+        append_escaped(line, text, false);
+    else
+        append_quoted(line, text);
+}
+
+static void append_field(struct buf *line, const struct log_field *field)
+{
+    bool json = form == LOG_JSON;
+    if (field->text && *field->text == '\0')
+        return;
+    buf_format(line, json ? ",\"%s\":" : " %s=", field->name);
+    if (field->text == NULL)
+        buf_format(line, "%" PRIu64, field->number);
+    else if (json)
+        append_quoted(line, field->text);
+    else
+        append_value(line, field->text);
+}
+
+/* ---- lines ---- */
+
+static bool has_field(const struct log_field *fields, const char *name)
+{
+    for (; fields && fields->name; fields++)
+        if (strcmp(fields->name, name) == 0)
+            return true;
+    return false;
+}
+
+static void append_fields(struct buf *line, const struct log_field *fields)
+{
+    for (const struct log_field *field = fields; field && field->name; field++)
+        append_field(line, field);
+    for (unsigned i = 0; i < scope.count; i++) {
+        const struct log_field field = log_text(scope.fields[i].name, scope.fields[i].value);
+        if (!has_field(fields, field.name))
+            append_field(line, &field);
+    }
+}
+
+static void append_head(struct buf *line, enum log_level level, const char *event,
+                        const char *message)
+{
+    char when[CLOCK_TEXT_MAX];
+    clock_text(when);
+    if (form == LOG_TEXT) {
+        buf_format(line, "%s %-5s ", when, level_names[level]);
+        append_escaped(line, message, false);
+        return;
+    }
+    buf_format(line, "{\"time\":\"%s\",\"level\":\"%s\"", when, level_names[level]);
+    if (event)
+        buf_format(line, ",\"event\":\"%s\"", event);
+    buf_text(line, ",\"message\":");
+    append_quoted(line, message);
+}
+
+void log_event(enum log_level level, const char *event, const struct log_field *fields,
+               const char *format, ...)
 {
     if (!log_enabled(level))
         return;
-    char message[2048];
+    char message[LOG_VALUE_MAX];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
 
-    char when[CLOCK_TEXT_MAX];
-    struct buf line __attribute__((cleanup(buf_deinit))) = BUF_INIT(4 * LINE_MAX_BYTES);
-    if (form == LOG_JSON) {
-        buf_format(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"", clock_text(when),
-                   level_names[level]);
-        append_escaped(&line, message, true);
-        buf_text(&line, "\"}\n");
-    } else {
-        buf_format(&line, "%s %-5s ", clock_text(when), level_names[level]);
-        append_escaped(&line, message, false);
-        buf_text(&line, "\n");
-    }
+    autobuf struct buf line = BUF_INIT(LINE_MAX_BYTES);
+    append_head(&line, level, event, message);
+    append_fields(&line, fields);
+    buf_text(&line, form == LOG_JSON ? "}\n" : "\n");
+    assert(!line.overflowed);
     /* One write(2) a line: lines of several threads do not mix. A lost log line is not an error. */
     ssize_t written = write(STDERR_FILENO, buf_cstr(&line), line.size);
     (void)written;
+}
+
+/* ---- scopes ---- */
+
+struct log_scope log_scope_begin(const char *name, const char *value)
+{
+    const struct log_scope outer = scope;
+    unsigned i = 0;
+    while (i < scope.count && strcmp(scope.fields[i].name, name) != 0)
+        i++;
+    assert(i < LOG_SCOPE_FIELDS_MAX);
+    scope.fields[i].name = name;
+    snprintf(scope.fields[i].value, LOG_SCOPE_VALUE_MAX, "%s", value);
+    scope.count += i == scope.count;
+    return outer;
+}
+
+struct log_scope log_scope_enter(const struct log_scope *entered)
+{
+    const struct log_scope outer = scope;
+    scope = *entered;
+    return outer;
+}
+
+void log_scope_end(struct log_scope *outer)
+{
+    scope = *outer;
+}
+
+struct log_scope log_scope_now(void)
+{
+    return scope;
 }
