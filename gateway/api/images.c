@@ -106,7 +106,7 @@ static void run_archive(struct job *job, void *arg)
     if (rc == ERR_OK)
         push_job_send(job, self->gateway, requests, self->wants_events, &report);
     else
-        push_job_refuse(job, "archive", &report);
+        push_job_refuse(job, &report);
     free(requests);
     push_report_deinit(&report);
 }
@@ -149,12 +149,12 @@ static void refuse_config(struct job *job, const struct config_image *image,
 {
     struct reply reply = REPLY_INIT(0);
     if (image->missing_count == 0) {
-        push_job_refuse(job, "config", report);
+        push_job_refuse(job, report);
         return;
     }
-    log_info("push %s: %s", report->id, report->error.text);
-    reply.status = error_http_status(report->error.code);
-    reply_json(&reply, answer_missing(&report->error, image->missing, image->missing_count));
+    reply_refuse(&reply, error_http_status(report->error.code),
+                 answer_missing(&report->error, image->missing, image->missing_count),
+                 &report->error);
     job_answer(job, &reply);
 }
 

@@ -117,12 +117,9 @@ void push_job_send(struct job *job, struct gateway *gateway, const struct push_r
         send_quietly(job, gateway, requests, report);
 }
 
-void push_job_refuse(struct job *job, const char *what, const struct push_report *report)
+void push_job_refuse(struct job *job, const struct push_report *report)
 {
     struct reply reply = REPLY_INIT(0);
-    log_info("push %s: %s refused after %llu bytes: %s: %s", report->id, what,
-             (unsigned long long)job_body_bytes(job), error_name(report->error.code),
-             report->error.text);
     reply_error(&reply, &report->error);
     job_answer(job, &reply);
 }

@@ -27,7 +27,7 @@ enum errc push_job_targets(const struct push_order *order, const char *tag,
 void push_job_send(struct job *job, struct gateway *gateway, const struct push_request *requests,
                    bool events, struct push_report *report);
 
-/* Answer that report->error keeps it from being pushed; `what` is refused, for the log. */
-void push_job_refuse(struct job *job, const char *what, const struct push_report *report);
+/* Answer that report->error keeps it from being pushed. */
+void push_job_refuse(struct job *job, const struct push_report *report);
 
 #endif

@@ -100,7 +100,7 @@ static void run(struct job *job, void *arg)
     if (take(job, self, &report, &requests, &report.error) == ERR_OK)
         push_job_send(job, self->gateway, requests, self->wants_events, &report);
     else
-        push_job_refuse(job, "push", &report);
+        push_job_refuse(job, &report);
     free(requests);
     push_report_deinit(&report);
 }

@@ -1,7 +1,10 @@
 #include "gateway/http/exchange.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A refused body up to this size is read to its end: then the client gets its answer for sure, and
@@ -19,6 +22,9 @@ enum phase {
 struct exchange {
     enum phase phase;
     const struct request_handler *handler;
+    char id[REQUEST_ID_MAX];
+    char method[16]; /* cut to fit */
+    int64_t begun_ms;
     struct MHD_Connection *connection;
     char *target; /* path, NUL, query */
     const char *query;
@@ -68,10 +74,50 @@ static bool ends_soon(const struct request *request)
     return length <= DRAINED_BODY_BYTES && request_header(request, MHD_HTTP_HEADER_EXPECT) == NULL;
 }
 
+static uint64_t body_bytes(const struct exchange *exchange)
+{
+    return exchange->job ? job_body_bytes(exchange->job) : 0;
+}
+
+/* Registry clients ask for what may not be there, and most of the time it is not. */
+static enum log_level level_of(const struct exchange *exchange, const struct reply *reply)
+{
+    bool asks = strcmp(exchange->method, "HEAD") == 0 || strcmp(exchange->method, "GET") == 0;
+    if (reply->refusal == NULL || (asks && reply->status == 404))
+        return LOG_DEBUG;
+    return reply->status >= 500 ? LOG_WARN : LOG_INFO;
+}
+
+static void tell_answer(const struct exchange *exchange, const struct reply *reply)
+{
+    const struct error *why = reply->refusal;
+    log_event(level_of(exchange, reply), why ? "request.refused" : "request.answered",
+              LOG_FIELDS(log_text("method", exchange->method), log_text("path", exchange->target),
+                         log_number("status", (uint64_t)reply->status),
+                         log_text("code", why ? error_name(why->code) : NULL),
+                         log_text("party", why ? party_name(error_party(why->code)) : NULL),
+                         log_text("error", why ? why->text : NULL),
+                         log_number("bytes", body_bytes(exchange)),
+                         log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
+              why ? "request refused" : "request answered");
+}
+
+/* The client went away before there was an answer. */
+static void tell_abort(const struct exchange *exchange)
+{
+    log_event(LOG_INFO, "request.aborted",
+              LOG_FIELDS(log_text("method", exchange->method), log_text("path", exchange->target),
+                         log_number("bytes", body_bytes(exchange)),
+                         log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
+              "the client went away");
+}
+
 /* When the gateway stops, a client gets what it asked for, and then no more. */
 static enum MHD_Result answer(struct exchange *exchange, struct reply *reply)
 {
     exchange->phase = PHASE_ANSWERED;
+    tell_answer(exchange, reply);
+    reply_header(reply, REQUEST_ID_HEADER, "%s", exchange->id);
     if (jobs_closed(exchange->handler->jobs))
         reply_header(reply, MHD_HTTP_HEADER_CONNECTION, "close");
     return reply_send(reply, exchange->connection);
@@ -83,10 +129,15 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_h
     const struct request request = {.connection = connection,
                                     .method = method,
                                     .path = exchange->target,
-                                    .query = exchange->query};
+                                    .query = exchange->query,
+                                    .id = exchange->id};
     struct error err = ERROR_INIT;
     exchange->handler = handler;
     exchange->connection = connection;
+    exchange->begun_ms = clock_ms();
+    snprintf(exchange->method, sizeof exchange->method, "%s", method);
+    request_id_choose(&request, exchange->id);
+    autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
     if (request_framing(&request, &err) != ERR_OK) {
         reply_error(&exchange->reply, &err);
         reply_header(&exchange->reply, MHD_HTTP_HEADER_CONNECTION, "close");
@@ -122,6 +173,7 @@ static enum MHD_Result feed(struct exchange *exchange, const char *data, size_t 
 
 enum MHD_Result exchange_continue(struct exchange *exchange, const char *data, size_t *size)
 {
+    autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
     if (exchange->phase == PHASE_BODY || exchange->phase == PHASE_WAIT)
         return feed(exchange, data, size);
     if (exchange->phase == PHASE_DRAIN && *size == 0)
@@ -134,6 +186,9 @@ void exchange_end(struct exchange *exchange, bool complete)
 {
     if (exchange == NULL)
         return;
+    autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
+    if (!complete && exchange->phase != PHASE_OPEN && exchange->phase != PHASE_ANSWERED)
+        tell_abort(exchange);
     if (exchange->job)
         job_drop(exchange->job, complete || exchange->phase != PHASE_BODY);
     reply_deinit(&exchange->reply);

@@ -20,6 +20,7 @@ struct job *job_new(struct jobs *jobs, const struct job_work *work, struct suspe
     struct job *job = xcalloc(1, sizeof *job);
     job->jobs = jobs;
     job->work = *work;
+    job->scope = log_scope_now();
     job->connection = connection;
     job->references = 2;
     job->reply = (struct reply)REPLY_INIT(0);

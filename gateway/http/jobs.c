@@ -179,8 +179,10 @@ static void *job_thread(void *arg)
     struct jobs *jobs = job->jobs;
     struct class_state *class = class_of(job);
     while (job) {
+        struct log_scope outer = log_scope_enter(&job->scope);
         job->work.run(job, job->work.self);
         finish(job);
+        log_scope_end(&outer);
 
         pthread_mutex_lock(&jobs->lock);
         struct job *next = class->head ? unqueue_locked(class, &class->head) : NULL;

@@ -7,6 +7,8 @@
  *     HTTP thread: job_start -> job_put... -> job_end -> (suspended) -> job_reply -> job_drop
  *     own thread:  work.run: job_body ... job_received ... job_answer
  *
+ * The lines that run() logs have the log scope of the thread that began the job: the request's id.
+ *
  * run() pulls as much of the body as it wants; what is left is dropped, so that a client gets its
  * answer after its last byte. It calls job_answer() once; without it the answer is ERR_INTERNAL.
  *

@@ -5,6 +5,7 @@
 #ifndef SLIPWAY_GATEWAY_HTTP_JOBS_INTERNAL_H
 #define SLIPWAY_GATEWAY_HTTP_JOBS_INTERNAL_H
 
+#include "base/log.h"
 #include "base/ring.h"
 #include "gateway/http/jobs.h"
 
@@ -21,6 +22,7 @@ bool job_pace_is_slow(struct job_pace *pace, int64_t waited_ms, size_t bytes);
 struct job {
     struct jobs *jobs;
     struct job_work work;
+    struct log_scope scope; /* of the thread that began it */
     struct suspendable connection;
     struct ring *ring;
     struct cancel cancel;

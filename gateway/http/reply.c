@@ -65,11 +65,18 @@ void reply_source(struct reply *reply, const char *media_type, struct body_sourc
     reply->source = source;
 }
 
-void reply_error(struct reply *reply, const struct error *err)
+void reply_refuse(struct reply *reply, int status, char *body, const struct error *err)
 {
     reply_deinit(reply);
-    reply->status = error_http_status(err->code);
-    reply_json(reply, error_body(err));
+    reply->status = status;
+    reply->refusal = xcalloc(1, sizeof *reply->refusal);
+    *reply->refusal = *err;
+    reply_json(reply, body);
+}
+
+void reply_error(struct reply *reply, const struct error *err)
+{
+    reply_refuse(reply, error_http_status(err->code), error_body(err), err);
     if (err->code == ERR_BUSY || err->code == ERR_STOPPING)
         reply_header(reply, MHD_HTTP_HEADER_RETRY_AFTER, RETRY_AFTER_S);
 }
@@ -77,6 +84,7 @@ void reply_error(struct reply *reply, const struct error *err)
 void reply_deinit(struct reply *reply)
 {
     drop_body(reply);
+    free(reply->refusal);
     for (size_t i = 0; i < reply->header_count; i++)
         free(reply->headers[i]);
     *reply = (struct reply)REPLY_INIT(0);

@@ -36,6 +36,7 @@ struct reply {
     uint64_t offset;
     uint64_t size;
     struct body_source source; /* owned; without read(): none */
+    struct error *refusal;     /* owned; why the request is refused; NULL: it is not */
 };
 
 #define REPLY_INIT(STATUS)                                                                         \
@@ -57,6 +58,8 @@ void reply_source(struct reply *reply, const char *media_type, struct body_sourc
 /* Make it the answer for this error: its status, the error body, Retry-After where it is a
  * matter of time. What the reply had before is dropped. */
 void reply_error(struct reply *reply, const struct error *err);
+/* The same with this status and body, which is taken. */
+void reply_refuse(struct reply *reply, int status, char *body, const struct error *err);
 
 void reply_deinit(struct reply *reply);
 

@@ -3,7 +3,9 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <microhttpd.h>
+#include <stdio.h>
 #include <string.h>
 
 static void suspend(void *connection)
@@ -25,6 +27,26 @@ struct suspendable request_connection(const struct request *request)
 const char *request_header(const struct request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+static bool is_id(const char *text)
+{
+    size_t size = strlen(text);
+    for (size_t i = 0; i < size; i++)
+        if (text[i] <= ' ' || text[i] > '~' || strchr("\"'`\\", text[i]))
+            return false;
+    return size > 0 && size < REQUEST_ID_MAX;
+}
+
+void request_id_choose(const struct request *request, char out[REQUEST_ID_MAX])
+{
+    const char *sent = request_header(request, REQUEST_ID_HEADER);
+    uint64_t random;
+    arc4random_buf(&random, sizeof random);
+    if (sent && is_id(sent))
+        snprintf(out, REQUEST_ID_MAX, "%s", sent);
+    else
+        snprintf(out, REQUEST_ID_MAX, "%016" PRIx64, random);
 }
 
 enum errc request_length(const struct request *request, bool *known, uint64_t *length,

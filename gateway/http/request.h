@@ -19,7 +19,14 @@ struct request {
     const char *method;
     const char *path;  /* without the query */
     const char *query; /* without "?"; "" when there is none */
+    const char *id;
 };
+
+/* The id that its answer and the log have: X-Request-Id of the client if that is 1 to 128 printable
+ * ASCII characters without spaces, quotes and backslashes, else one made here. */
+#define REQUEST_ID_HEADER "X-Request-Id"
+#define REQUEST_ID_MAX 129
+void request_id_choose(const struct request *request, char out[REQUEST_ID_MAX]);
 
 /* Its connection, for job_start(). */
 struct suspendable request_connection(const struct request *request);

@@ -26,9 +26,7 @@ static const struct form {
 
 void front_refuse_as(struct reply *reply, int status, const char *code, const struct error *err)
 {
-    reply_deinit(reply);
-    *reply = (struct reply)REPLY_INIT(status);
-    reply_json(reply, error_body_as(code, err));
+    reply_refuse(reply, status, error_body_as(code, err), err);
 }
 
 /* Of a 5xx most registry clients show only the status, so their users would not see which target

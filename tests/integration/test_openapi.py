@@ -41,6 +41,8 @@ def described(path: str, method: str, status: int) -> dict[str, Any]:
 
 def assert_as_described(reply: Reply, path: str, method: str) -> None:
     response = described(path, method, reply.status)
+    identity = DOCUMENT["components"]["headers"]["RequestId"]["schema"]
+    assert not complaints(DOCUMENT, identity, reply.headers["x-request-id"])
     kind = reply.headers["content-type"].split(";")[0]
     assert kind in response["content"], (kind, list(response["content"]))
     schema = response["content"][kind]["schema"]
