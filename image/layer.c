@@ -25,6 +25,7 @@ struct layer_pipeline {
     struct pool *pool;
     enum codec codec;
     enum effort effort;
+    bool takes_all; /* what is no tar, too */
     enum phase phase;
     struct sink sink;
     struct digester *raw;     /* of the bytes as they came */
@@ -78,6 +79,11 @@ void layer_pipeline_free(struct layer_pipeline *pipeline)
         free(pipeline->slots[i].out);
     }
     free(pipeline);
+}
+
+void layer_pipeline_take_all(struct layer_pipeline *pipeline)
+{
+    pipeline->takes_all = true;
 }
 
 void layer_pipeline_begin(struct layer_pipeline *pipeline, enum digest_algorithm algorithm,
@@ -187,7 +193,8 @@ static enum errc pass_on(struct layer_pipeline *pipeline, const uint8_t *data, s
 static enum errc settle(struct layer_pipeline *pipeline, struct error *err)
 {
     pipeline->content = content_of(pipeline->peek, pipeline->peeked);
-    bool compress = pipeline->content == CONTENT_TAR && pipeline->codec != CODEC_NONE;
+    bool taken = pipeline->takes_all || pipeline->content == CONTENT_TAR;
+    bool compress = taken && pipeline->codec != CODEC_NONE;
     pipeline->phase = compress ? PHASE_ENCODE : PHASE_COPY;
     if (compress) {
         pipeline->stored = digester_new(DIGEST_SHA256);
@@ -268,6 +275,20 @@ enum errc layer_pipeline_finish(struct layer_pipeline *pipeline, struct layer_re
     out->size = pipeline->size;
     end_file(pipeline);
     return ERR_OK;
+}
+
+enum errc layer_pipeline_run(struct layer_pipeline *pipeline, struct source source,
+                             struct layer_result *out, struct error *err)
+{
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    while (source_pull(&source, &data, &size, err) == ERR_OK) {
+        if (size == 0)
+            return layer_pipeline_finish(pipeline, out, err);
+        if (layer_pipeline_write(pipeline, data, size, err) != ERR_OK)
+            break;
+    }
+    return err->code;
 }
 
 void layer_pipeline_abort(struct layer_pipeline *pipeline)

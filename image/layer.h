@@ -50,6 +50,9 @@ struct layer_pipeline;
 struct layer_pipeline *layer_pipeline_new(struct pool *pool, enum codec codec, enum effort effort);
 void layer_pipeline_free(struct layer_pipeline *pipeline);
 
+/* From now on everything is compressed like a tar, whatever it is. */
+void layer_pipeline_take_all(struct layer_pipeline *pipeline);
+
 /* Begin a file. `algorithm` is the one by which the file's name calls it, DIGEST_SHA256 when it
  * does not. `sink` is borrowed until finish or abort. */
 void layer_pipeline_begin(struct layer_pipeline *pipeline, enum digest_algorithm algorithm,
@@ -59,6 +62,9 @@ enum errc layer_pipeline_write(struct layer_pipeline *pipeline, const void *data
 /* End of the file. On success the pipeline is ready for the next begin. */
 enum errc layer_pipeline_finish(struct layer_pipeline *pipeline, struct layer_result *out,
                                 struct error *err);
+/* What is left of `source`, then finish. */
+enum errc layer_pipeline_run(struct layer_pipeline *pipeline, struct source source,
+                             struct layer_result *out, struct error *err);
 /* Give up the file after a failure; waits for blocks in flight. */
 void layer_pipeline_abort(struct layer_pipeline *pipeline);
 

@@ -17,6 +17,9 @@ void assembly_deinit(struct assembly *assembly)
 {
     digest_map_deinit(&assembly->used);
     digest_map_deinit(&assembly->replaced);
+    digest_map_deinit(&assembly->recoded);
+    free(assembly->results);
+    assembly->results = NULL;
 }
 
 void assembly_drop_unused(struct assembly *assembly)
@@ -26,6 +29,30 @@ void assembly_drop_unused(struct assembly *assembly)
         if (entry->target == NULL && !digest_map_find(&assembly->used, &entry->content.digest))
             batch_drop_blob(assembly->batch, &entry->content.digest);
     }
+}
+
+/* What many manifests name is recoded once. */
+static enum errc recode(struct assembly *assembly, struct layer_result *content, struct error *err)
+{
+    const struct recode_options options = {.batch = assembly->batch,
+                                           .codecs = assembly->codecs,
+                                           .cancel = assembly->cancel,
+                                           .codec = assembly->codec,
+                                           .effort = assembly->effort};
+    struct digest_item *item = digest_map_add(&assembly->recoded, &content->raw);
+    if (item->number > 0) {
+        *content = assembly->results[item->number - 1];
+        return ERR_OK;
+    }
+    enum errc rc = content->codec == CODEC_NONE ? recode_compress(&options, content, err)
+                                                : recode_restore(&options, content, err);
+    if (rc != ERR_OK)
+        return rc;
+    assembly->results =
+        xrealloc(assembly->results, assembly->result_count + 1, sizeof *assembly->results);
+    assembly->results[assembly->result_count++] = *content;
+    item->number = assembly->result_count;
+    return ERR_OK;
 }
 
 /* A layer entry as it will be pushed. `diff_id` is what the config says of it, NULL when nobody
@@ -95,8 +122,7 @@ static enum errc docker_layer(struct assembly *assembly, const char *name,
     if (!compressed && check_diff_id(entry, diff_id, err) != ERR_OK)
         return err->code;
     if (!compressed && content.codec == CODEC_NONE && assembly->codec != CODEC_NONE &&
-        recode_compress(assembly->batch, assembly->codec, assembly->effort, &content, err) !=
-            ERR_OK)
+        recode(assembly, &content, err) != ERR_OK)
         return error_wrap(err, "layer \"%.200s\"", name);
     if (!compressed)
         note_layer(assembly, &content);
@@ -256,7 +282,7 @@ static enum errc oci_layer(struct assembly *assembly, struct descriptor *layer,
         *changed = true;
     } else if (content.codec != CODEC_NONE) {
         /* It looked like a layer when it passed, but its manifest wants it as it was. */
-        if (recode_restore(assembly->batch, &content, err) != ERR_OK)
+        if (recode(assembly, &content, err) != ERR_OK)
             return error_wrap(err, "blob \"%s\"", entry->name);
     }
     use_blob(assembly, &content.digest);
@@ -283,7 +309,7 @@ static enum errc oci_config(struct assembly *assembly, const struct manifest *ma
         return ERR_OK;
     }
     struct layer_result content = entry->content;
-    if (content.codec != CODEC_NONE && recode_restore(assembly->batch, &content, err) != ERR_OK)
+    if (content.codec != CODEC_NONE && recode(assembly, &content, err) != ERR_OK)
         return err->code;
     use_blob(assembly, &content.digest);
     return ERR_OK;

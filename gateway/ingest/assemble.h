@@ -10,17 +10,22 @@
 #include "image/docker_archive.h"
 
 struct assembly {
-    const struct catalog *catalog;   /* borrowed */
-    struct batch *batch;             /* borrowed */
+    const struct catalog *catalog; /* borrowed */
+    struct batch *batch;           /* borrowed, as the next two */
+    struct pool *codecs;
+    struct cancel *cancel;
     bool schema2;                    /* a new manifest for an image is schema2 */
     const struct platform *platform; /* the one wished for, until it was found; NULL = any */
     enum codec codec;                /* of layers that came uncompressed */
     enum effort effort;
-    unsigned members;           /* manifests and indexes looked at, repetitions too */
-    unsigned enclosing;         /* indexes that are pushed around the manifest at hand */
-    bool verbatim;              /* no layer is compressed: bytes as they came */
-    struct digest_map used;     /* blobs of the batch that the image needs */
-    struct digest_map replaced; /* manifests that got new bytes, by their old digest */
+    unsigned members;             /* manifests and indexes looked at, repetitions too */
+    unsigned enclosing;           /* indexes that are pushed around the manifest at hand */
+    bool verbatim;                /* no layer is compressed: bytes as they came */
+    struct digest_map used;       /* blobs of the batch that the image needs */
+    struct digest_map replaced;   /* manifests that got new bytes, by their old digest */
+    struct digest_map recoded;    /* what was (gateway/ingest/recode.h), by its raw digest: */
+    struct layer_result *results; /* owned; what came of it, at its number - 1 */
+    size_t result_count;
 };
 
 void assembly_deinit(struct assembly *assembly);

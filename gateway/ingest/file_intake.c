@@ -9,6 +9,7 @@
 struct file_intake {
     struct file_intake_options options;
     struct batch *batch;
+    struct cancel *cancel;
     struct layer_pipeline *compress; /* tars are compressed */
     struct layer_pipeline *hash;     /* bytes as they are, for layers that are held already */
     uint8_t *start;                  /* LAYER_START_BYTES: what the file at hand begins with */
@@ -28,11 +29,13 @@ struct file {
     struct layer_form form;
 };
 
-struct file_intake *file_intake_new(const struct file_intake_options *options, struct batch *batch)
+struct file_intake *file_intake_new(const struct file_intake_options *options,
+                                    struct cancel *cancel, struct batch *batch)
 {
     struct file_intake *intake = xcalloc(1, sizeof *intake);
     intake->options = *options;
     intake->batch = batch;
+    intake->cancel = cancel;
     intake->compress = layer_pipeline_new(options->codecs, options->codec, options->effort);
     intake->hash = layer_pipeline_new(options->codecs, CODEC_NONE, EFFORT_FAST);
     intake->start = xmalloc(LAYER_START_BYTES);
@@ -71,15 +74,10 @@ static enum errc read_file(struct file_intake *intake, struct file *file,
     if (intake->start_size > 0 &&
         layer_pipeline_write(pipeline, intake->start, intake->start_size, err) != ERR_OK)
         return err->code;
-    for (;;) {
-        if (file->rest_size > 0 &&
-            layer_pipeline_write(pipeline, file->rest, file->rest_size, err) != ERR_OK)
-            return err->code;
-        if (source_pull(&file->source, &file->rest, &file->rest_size, err) != ERR_OK)
-            return err->code;
-        if (file->rest_size == 0)
-            return layer_pipeline_finish(pipeline, out, err);
-    }
+    if (file->rest_size > 0 &&
+        layer_pipeline_write(pipeline, file->rest, file->rest_size, err) != ERR_OK)
+        return err->code;
+    return layer_pipeline_run(pipeline, file->source, out, err);
 }
 
 /* Until there is enough to know the file again by. */
@@ -144,7 +142,11 @@ static enum errc verify_file(struct file_intake *intake, struct file *file,
 static enum errc guess_file(struct file_intake *intake, struct file *file, struct layer_result *out,
                             struct error *err)
 {
-    const struct file_intake_options *options = &intake->options;
+    const struct recode_options recode = {.batch = intake->batch,
+                                          .codecs = intake->options.codecs,
+                                          .cancel = intake->cancel,
+                                          .codec = intake->options.codec,
+                                          .effort = intake->options.effort};
     struct blob_writer *writer = NULL;
     if (blob_writer_open(intake->batch, &writer, err) != ERR_OK)
         return err->code;
@@ -160,7 +162,7 @@ static enum errc guess_file(struct file_intake *intake, struct file *file, struc
     }
     struct digest aside = out->digest;
     if (blob_writer_commit(writer, &aside, err) != ERR_OK ||
-        recode_compress(intake->batch, options->codec, options->effort, out, err) != ERR_OK)
+        recode_compress(&recode, out, err) != ERR_OK)
         return err->code;
     batch_drop_blob(intake->batch, &aside);
     return ERR_OK;

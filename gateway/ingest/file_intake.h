@@ -13,6 +13,7 @@
 #ifndef SLIPWAY_GATEWAY_INGEST_FILE_INTAKE_H
 #define SLIPWAY_GATEWAY_INGEST_FILE_INTAKE_H
 
+#include "base/cancel.h"
 #include "base/pool.h"
 #include "image/layer.h"
 #include "store/batch.h"
@@ -25,8 +26,9 @@ struct file_intake_options {
 };
 
 struct file_intake;
-/* All is borrowed until file_intake_free. */
-struct file_intake *file_intake_new(const struct file_intake_options *options, struct batch *batch);
+/* All is borrowed until file_intake_free. `cancel` ends what does not wait for the source. */
+struct file_intake *file_intake_new(const struct file_intake_options *options,
+                                    struct cancel *cancel, struct batch *batch);
 void file_intake_free(struct file_intake *intake);
 
 #define FILE_SIZE_UNKNOWN UINT64_MAX

@@ -262,6 +262,8 @@ static enum errc assemble(const struct catalog *catalog, struct batch *batch,
         return err->code;
     struct assembly assembly = {.catalog = catalog,
                                 .batch = batch,
+                                .codecs = wish->codecs,
+                                .cancel = wish->cancel,
                                 .schema2 = listing->has_docker,
                                 .platform = wish->platform,
                                 .codec = wish->codec,

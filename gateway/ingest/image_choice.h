@@ -34,6 +34,8 @@ struct image_wish {
     const struct platform *platform; /* one member of an index; NULL = the index */
     enum codec codec;                /* what layers that came uncompressed were given */
     enum effort effort;
+    struct pool *codecs;   /* borrowed, as the next one */
+    struct cancel *cancel; /* ends what takes long */
 };
 
 /* The image that was chosen. Names and the platform's text are the archive's. */

@@ -79,7 +79,7 @@ enum errc ingest_archive(const struct ingest_options *options, struct source sou
     if (archive_reader_open(source, options->limit_bytes, &ingest.reader, err) != ERR_OK)
         return err->code;
     ingest.catalog = catalog_new();
-    ingest.files = file_intake_new(&options->files, batch);
+    ingest.files = file_intake_new(&options->files, cancel, batch);
     enum errc rc = take_entries(&ingest, err);
     file_intake_free(ingest.files);
     archive_reader_close(ingest.reader);

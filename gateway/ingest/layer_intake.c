@@ -146,7 +146,7 @@ static enum errc take(struct watch *watch, struct batch *batch, struct held_laye
     const struct layer_order *order = watch->order;
     const struct file_promise promise = {.digest = order->diff_id, .size = order->size};
     struct layer_result result;
-    struct file_intake *intake = file_intake_new(&order->files, batch);
+    struct file_intake *intake = file_intake_new(&order->files, watch->cancel, batch);
     enum errc rc = file_intake_take(intake, (struct source){.pull = watched_pull, .self = watch},
                                     &promise, &result, err);
     file_intake_free(intake);

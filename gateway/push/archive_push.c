@@ -183,7 +183,9 @@ static enum errc take_into(struct engine *engine, const struct push_order *order
     struct image_wish wish = {.image = order->image,
                               .platform = order->has_platform ? &order->platform : NULL,
                               .codec = options.files.codec,
-                              .effort = options.files.effort};
+                              .effort = options.files.effort,
+                              .codecs = engine->codecs,
+                              .cancel = cancel};
     struct catalog *catalog = NULL;
     struct chosen_image chosen = {0};
     if (ingest_archive(&options, source, cancel, batch, &catalog, err) != ERR_OK)
