@@ -138,6 +138,7 @@ static enum errc take_config(struct job *job, const struct image_job *self,
     const struct config_order order = {
         .store = self->gateway->engine->store,
         .preference = {.codec = files.codec, .effort = files.effort, .no_zstd = self->docker},
+        .limit_bytes = self->gateway->engine->settings->limits.archive_bytes,
         .docker = self->docker,
         .data = buf_cstr(&body),
         .size = body.size};

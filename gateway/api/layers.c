@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/api/answer.h"
 #include "gateway/http/query.h"
+#include "gateway/ingest/form_choice.h"
 #include "gateway/ingest/layer_intake.h"
 #include "gateway/push/archive_push.h"
 
@@ -11,44 +12,19 @@
 
 #define LAYERS_PATH "/v1/layers/"
 
-/* ---- which form ---- */
-
-/* The lower, the better. */
-static unsigned rank(const struct layer_preference *preference, const struct layer_form *form)
-{
-    static const unsigned codecs[] = {[CODEC_GZIP] = 2, [CODEC_ZSTD] = 3, [CODEC_NONE] = 4};
-    if (form->codec != preference->codec)
-        return codecs[form->codec];
-    return form->effort == preference->effort ? 0 : 1;
-}
-
-const struct layer_form *layer_prefer(const struct layer_preference *preference,
-                                      const struct layer_form *forms, size_t count)
-{
-    const struct layer_form *best = NULL;
-    for (size_t i = 0; i < count; i++) {
-        if ((preference->no_zstd && forms[i].codec == CODEC_ZSTD) ||
-            (preference->seen && forms[i].raw_size == 0))
-            continue;
-        if (best == NULL || rank(preference, &forms[i]) < rank(preference, best))
-            best = &forms[i];
-    }
-    return best;
-}
-
 static enum errc find_form(struct gateway *gateway, const struct digest *diff_id,
                            enum setting_codec compression, struct layer_form *out,
                            struct error *err)
 {
     const struct file_intake_options files = engine_file_options(gateway->engine, compression);
-    const struct layer_preference preference = {
+    const struct form_preference preference = {
         .codec = files.codec, .effort = files.effort, .seen = true};
     struct layer_form forms[LAYER_FORMS_MAX];
     char text[DIGEST_TEXT_MAX];
     size_t count = 0;
     if (layer_forms(files.store, diff_id, forms, &count, err) != ERR_OK)
         return err->code;
-    const struct layer_form *form = layer_prefer(&preference, forms, count);
+    const struct layer_form *form = form_choose(&preference, forms, count);
     if (form == NULL)
         return fail(err, ERR_BLOB_UNKNOWN, 0, "no layer with the diffID %s is held",
                     digest_text(diff_id, text));

@@ -3,6 +3,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/ingest/layer_intake.h"
+#include "gateway/ingest/unpacked.h"
+#include "image/image_config.h"
 #include "image/manifest.h"
 
 #include <string.h>
@@ -35,6 +37,7 @@ struct making {
     const struct config_order *order;
     struct cancel *cancel;
     struct batch *batch;
+    uint64_t left; /* of the limit */
     struct config_image *out;
 };
 
@@ -44,29 +47,48 @@ static void note_missing(struct config_image *image, const struct digest *diff_i
     image->missing[image->missing_count++] = *diff_id;
 }
 
+static enum errc unpack(struct making *making, const struct digest *digest, struct unpacked *out,
+                        struct error *err)
+{
+    autoblob struct blob blob = BLOB_INIT;
+    struct file_source reader;
+    char text[DIGEST_TEXT_MAX];
+    uint64_t limit = making->left;
+    if (blob_open(making->order->store, digest, &blob, err) != ERR_OK)
+        return err->code;
+    file_source_init(&reader, blob.fd, "layer");
+    enum errc rc = layer_unpack(file_source(&reader), making->cancel, &making->left, &out->diff_id,
+                                &out->raw_size, err);
+    file_source_deinit(&reader);
+    if (rc == ERR_OK)
+        return ERR_OK;
+    if (error_party(rc) != PARTY_CLIENT || rc == ERR_CANCELLED)
+        return rc;
+    log_warn("blob %s is no layer: %s", digest_text(digest, text), err->text);
+    *out = (struct unpacked){.raw_size = rc == ERR_ARCHIVE_TOO_LARGE ? limit : UINT64_MAX};
+    error_clear(err);
+    return ERR_OK;
+}
+
 /* Is the blob of this form the layer that it is believed to be? Then its record says so from now
  * on. */
 static enum errc check_form(struct making *making, const struct digest *diff_id,
                             struct layer_form *form, bool *right, struct error *err)
 {
-    autoblob struct blob blob = BLOB_INIT;
-    struct file_source reader;
+    struct unpacked unpacked;
     char text[DIGEST_TEXT_MAX];
-    if (blob_open(making->order->store, &form->digest, &blob, err) != ERR_OK)
-        return err->code;
-    file_source_init(&reader, blob.fd, "layer");
-    enum errc rc = layer_check(file_source(&reader), making->cancel, diff_id, &form->raw_size, err);
-    file_source_deinit(&reader);
-    *right = rc == ERR_OK;
-    if (rc == ERR_OK) {
-        batch_put_layer(making->batch, diff_id, form);
-        return ERR_OK;
+    if (!unpacked_find(&form->digest, making->left, &unpacked)) {
+        if (unpack(making, &form->digest, &unpacked, err) != ERR_OK)
+            return err->code;
+        unpacked_note(&form->digest, &unpacked);
     }
-    if (error_party(rc) != PARTY_CLIENT || rc == ERR_CANCELLED)
-        return rc;
-    log_warn("blob %s is not the layer that a config says it is: %s",
-             digest_text(&form->digest, text), err->text);
-    error_clear(err);
+    *right = digest_equal(&unpacked.diff_id, diff_id);
+    form->raw_size = unpacked.raw_size;
+    if (*right)
+        batch_put_layer(making->batch, diff_id, form);
+    else
+        log_info("blob %s is not the layer that a config says it is",
+                 digest_text(&form->digest, text));
     return ERR_OK;
 }
 
@@ -80,7 +102,7 @@ static void leave_out(struct layer_form *forms, size_t *count, const struct laye
 static enum errc find_seen(struct making *making, const struct digest *diff_id, bool seen,
                            bool *found, struct layer_form *out, struct error *err)
 {
-    struct layer_preference preference = making->order->preference;
+    struct form_preference preference = making->order->preference;
     struct layer_form forms[LAYER_FORMS_MAX];
     size_t count = 0;
     *found = false;
@@ -88,7 +110,7 @@ static enum errc find_seen(struct making *making, const struct digest *diff_id, 
     if (layer_forms(making->order->store, diff_id, forms, &count, err) != ERR_OK)
         return err->code;
     while (!*found) {
-        const struct layer_form *best = layer_prefer(&preference, forms, count);
+        const struct layer_form *best = form_choose(&preference, forms, count);
         if (best == NULL)
             return ERR_OK;
         *out = *best;
@@ -105,12 +127,12 @@ static enum errc find_seen(struct making *making, const struct digest *diff_id, 
 static enum errc held_as_zstd(struct making *making, const struct digest *diff_id, bool *held,
                               struct error *err)
 {
-    const struct layer_preference any = {.codec = CODEC_ZSTD, .seen = true};
+    const struct form_preference any = {.codec = CODEC_ZSTD, .seen = true};
     struct layer_form forms[LAYER_FORMS_MAX];
     size_t count = 0;
     if (layer_forms(making->order->store, diff_id, forms, &count, err) != ERR_OK)
         return err->code;
-    *held = making->order->preference.no_zstd && layer_prefer(&any, forms, count) != NULL;
+    *held = making->order->preference.no_zstd && form_choose(&any, forms, count) != NULL;
     return ERR_OK;
 }
 
@@ -204,7 +226,8 @@ static enum errc put_image(struct making *making, const struct descriptor *layer
 enum errc config_image_make(const struct config_order *order, struct cancel *cancel,
                             struct batch *batch, struct config_image *out, struct error *err)
 {
-    struct making making = {.order = order, .cancel = cancel, .batch = batch, .out = out};
+    struct making making = {
+        .order = order, .cancel = cancel, .batch = batch, .left = order->limit_bytes, .out = out};
     struct image_config config;
     *out = (struct config_image){0};
     if (image_config_parse(order->data, order->size, "config", &config, err) != ERR_OK)

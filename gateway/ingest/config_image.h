@@ -1,26 +1,30 @@
 /*
- * An image from its config alone: its layers were streamed in before (gateway/api/layers.h), and
- * rootfs.diff_ids says which they are. What is missing is the manifest, and that follows from the
- * rest: schema2 for Docker's media type of configs, an OCI manifest for OCI's. The same config and
- * layers give the same manifest on every run.
+ * An image from its config alone: its layers were streamed in before
+ * (gateway/ingest/layer_intake.h), and rootfs.diff_ids says which they are. What is missing is the
+ * manifest, and that follows from the rest: schema2 for Docker's media type of configs, an OCI
+ * manifest for OCI's. The same config and layers give the same manifest on every run.
  *
- * Of each layer the form is taken that is asked for, else any that is held (layer_prefer). What a
- * registry client has put is only believed to be that layer (store/layers.h): it is decompressed
- * and looked at first, once.
+ * Of each layer the form is taken that is asked for, else any that is held (form_choose). What a
+ * registry client has put is only believed to be that layer (store/layers.h): it is unpacked and
+ * looked at first, once (gateway/ingest/unpacked.h), and counts as not held where that would be
+ * more than is left of the limit.
  */
 #ifndef SLIPWAY_GATEWAY_INGEST_CONFIG_IMAGE_H
 #define SLIPWAY_GATEWAY_INGEST_CONFIG_IMAGE_H
 
 #include "base/cancel.h"
-#include "gateway/api/layers.h"
+#include "gateway/ingest/form_choice.h"
+#include "image/descriptor.h"
 #include "image/image_config.h"
+#include "store/batch.h"
 
 /* Is this Content-Type a config's? Parameters are ignored; NULL is none. */
 bool config_image_type(const char *content_type, bool *docker);
 
 struct config_order {
     struct store *store;
-    struct layer_preference preference;
+    struct form_preference preference;
+    uint64_t limit_bytes; /* of what is unpacked to see which layers these are, all together */
     bool docker;      /* the config is Docker's: a schema2 manifest, whose layers cannot be zstd */
     const char *data; /* of the config, borrowed */
     size_t size;

@@ -33,6 +33,9 @@ static enum errc take_decoded(void *self, const void *data, size_t size, struct 
     watch->raw_size += size;
     if (watch->raw_size > watch->order->limit_bytes)
         return too_large(watch, "unpacks to", err);
+    if (cancel_check(watch->cancel, err) !=
+        ERR_OK) /* a piece may unpack to a thousand times as much */
+        return err->code;
     digester_update(watch->diff_id, data, size);
     return tar_check_write(&watch->tar, data, size, err);
 }
@@ -179,7 +182,7 @@ enum errc layer_take(const struct layer_order *order, struct source source, stru
     return rc;
 }
 
-static enum errc check(struct watch *watch, const struct digest *diff_id, struct error *err)
+static enum errc unpack(struct watch *watch, struct digest *diff_id, struct error *err)
 {
     const uint8_t *data = NULL;
     size_t size = 0;
@@ -189,19 +192,20 @@ static enum errc check(struct watch *watch, const struct digest *diff_id, struct
     } while (size > 0);
     if (watch->diff_id == NULL)
         return fail(err, ERR_ARCHIVE_UNRECOGNISED, 0, "the layer is not compressed");
-    struct digest have = digester_finish(watch->diff_id);
-    return check_diff_id(diff_id, &have, err);
+    *diff_id = digester_finish(watch->diff_id);
+    return ERR_OK;
 }
 
-enum errc layer_check(struct source source, struct cancel *cancel, const struct digest *diff_id,
-                      uint64_t *raw_size, struct error *err)
+enum errc layer_unpack(struct source source, struct cancel *cancel, uint64_t *limit_bytes,
+                       struct digest *diff_id, uint64_t *raw_size, struct error *err)
 {
-    const struct layer_order order = {.limit_bytes = UINT64_MAX};
+    const struct layer_order order = {.limit_bytes = *limit_bytes};
     struct watch watch = {.order = &order, .source = source, .cancel = cancel};
     tar_check_init(&watch.tar);
-    enum errc rc = check(&watch, diff_id, err);
+    enum errc rc = unpack(&watch, diff_id, err);
     if (rc == ERR_OK)
         *raw_size = watch.raw_size;
+    *limit_bytes -= watch.raw_size < *limit_bytes ? watch.raw_size : *limit_bytes;
     watch_deinit(&watch);
     return rc;
 }

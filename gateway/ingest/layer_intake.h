@@ -34,10 +34,10 @@ struct held_layer {
 enum errc layer_take(const struct layer_order *order, struct source source, struct cancel *cancel,
                      struct batch *batch, struct held_layer *out, struct error *err);
 
-/* Is the whole of `source` this layer, compressed? *raw_size is what it unpacks to. Nothing is
- * stored. Errors as above; ERR_ARCHIVE_UNRECOGNISED for a plain tar, too: its digest is its diffID.
- */
-enum errc layer_check(struct source source, struct cancel *cancel, const struct digest *diff_id,
-                      uint64_t *raw_size, struct error *err);
+/* Which layer is the whole of `source`, compressed, and how many bytes is it unpacked? What is
+ * unpacked is taken off *limit_bytes, on failure too. Nothing is stored. Errors as above;
+ * ERR_ARCHIVE_UNRECOGNISED for a plain tar, too: its digest is its diffID. */
+enum errc layer_unpack(struct source source, struct cancel *cancel, uint64_t *limit_bytes,
+                       struct digest *diff_id, uint64_t *raw_size, struct error *err);
 
 #endif

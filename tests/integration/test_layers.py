@@ -19,6 +19,7 @@ from support.gateway import Gateway, pushed
 from support.images import Image, Layer, files_layer, image_config, make_image, readable_files
 from support.pulled import GZIP_MAGIC, ZSTD_MAGIC, pull, sha256, uncompressed
 from support.registry import Registry
+from support.tars import TarBuilder
 
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -569,3 +570,23 @@ def test_layers_that_clients_brought_are_looked_at(
         assert gateway.request(f"/v1/layers/{wrong.diff_id}").json() == value
         pushed(send_config(gateway, image_config([wrong], "new"), target))
         assert pull(target, tmp_path / "again").layers == (source.read_bytes(),)
+
+
+def test_a_layer_of_a_client_that_unpacks_to_too_much(registry: Registry, tmp_path: Path) -> None:
+    """It is unpacked up to the limit, and once."""
+    with TarBuilder(tmp_path / "zeros.tar") as tar:
+        tar.file("zeros", bytes(8 << 20))
+    packed = gzip.compress((tmp_path / "zeros.tar").read_bytes(), 9, mtime=0)
+    claim = "sha256:" + "1" * 64
+    layers = {"type": "layers", "diff_ids": [claim]}
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": layers}).encode()
+    settings = {
+        "limits": {"archive": "1MiB"},
+        "mirrors": [{"match": "nothing/matches", "to": ["127.0.0.1:1/nothing"]}],
+    }
+    with Gateway(tmp_path / "gateway", settings) as gateway:
+        put_image_into_front(gateway, packed, config, "c/zeros")
+        for _ in range(3):
+            refused(send_config(gateway, config, f"{registry.host}/l/z:1"), 409, "LAYER_UNKNOWN")
+        assert gateway.log().count("unpacks to more than 1048576 bytes") == 1
+        assert gateway.log().count("is no layer") == 1

@@ -72,7 +72,6 @@ STILL = {
     "upstream/auth/token_fetch.c": "upstream/client/answer.h",
     "gateway/push/delivery.h": "gateway/service/gateway.h",
     "gateway/push/held_image.c": "gateway/registry/path.h",
-    "gateway/ingest/config_image.h": "gateway/api/layers.h",
 }
 CIRCLE_MAX = 3
 CIRCLES_MAX = 9

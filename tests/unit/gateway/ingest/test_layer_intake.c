@@ -4,6 +4,7 @@
 
 #include "gateway/ingest/config_image.h"
 #include "gateway/ingest/layer_intake.h"
+#include "gateway/ingest/unpacked.h"
 #include "image/encoder.h"
 #include "image/manifest.h"
 
@@ -13,12 +14,13 @@ struct test {
     struct store *store;
     struct pool *codecs;
     struct cancel cancel;
+    uint64_t limit_bytes; /* of what a config has unpacked */
 };
 
 static struct test open_test(void **state)
 {
     struct error err = ERROR_INIT;
-    struct test test = {0};
+    struct test test = {.limit_bytes = UINT64_MAX};
     struct store_options options = {
         .path = *state, .map_size_bytes = (uint64_t)8 << 20, .leave_volatile = true};
     assert_ok(store_open(&options, &test.store, &err), &err);
@@ -204,20 +206,20 @@ static void preference(void **state)
         {.codec = CODEC_GZIP, .effort = EFFORT_AS_CAME, .raw_size = 1},
         {.codec = CODEC_ZSTD, .effort = EFFORT_BEST, .raw_size = 1},
     };
-    struct layer_preference wish = {.codec = CODEC_GZIP, .effort = EFFORT_FAST};
-    assert_ptr_equal(layer_prefer(&wish, forms, 4), &forms[1]);
+    struct form_preference wish = {.codec = CODEC_GZIP, .effort = EFFORT_FAST};
+    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[1]);
     wish.seen = true;
-    assert_ptr_equal(layer_prefer(&wish, forms, 4), &forms[2]);
+    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[2]);
     wish.codec = CODEC_ZSTD;
-    assert_ptr_equal(layer_prefer(&wish, forms, 4), &forms[3]);
+    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[3]);
     wish.no_zstd = true;
-    assert_ptr_equal(layer_prefer(&wish, forms, 4), &forms[2]);
-    assert_ptr_equal(layer_prefer(&wish, forms, 1), &forms[0]);
-    assert_null(layer_prefer(&wish, &forms[3], 1));
-    assert_null(layer_prefer(&wish, &forms[1], 1));
-    assert_null(layer_prefer(&wish, forms, 0));
+    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[2]);
+    assert_ptr_equal(form_choose(&wish, forms, 1), &forms[0]);
+    assert_null(form_choose(&wish, &forms[3], 1));
+    assert_null(form_choose(&wish, &forms[1], 1));
+    assert_null(form_choose(&wish, forms, 0));
     wish.codec = CODEC_NONE;
-    assert_ptr_equal(layer_prefer(&wish, forms, 4), &forms[0]);
+    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[0]);
 }
 
 /* ---- images ---- */
@@ -243,6 +245,7 @@ static enum errc make_image(struct test *test, const struct digest *diff_id,
                   digest_text(diff_id, text), text);
     const struct config_order order = {.store = test->store,
                                        .preference = {.codec = CODEC_GZIP, .effort = EFFORT_FAST},
+                                       .limit_bytes = test->limit_bytes,
                                        .data = config,
                                        .size = strlen(config)};
     struct batch *batch = NULL;
@@ -302,6 +305,53 @@ static void what_is_believed_is_looked_at(void **state)
     close_test(&test);
 }
 
+static enum errc make_believed(struct test *test, const struct digest *diff_id, struct error *err)
+{
+    struct config_image image;
+    enum errc rc = make_image(test, diff_id, &image, err);
+    config_image_deinit(&image);
+    return rc;
+}
+
+/* Each blob that is tried is a new one: what was tried is known. */
+static void what_is_unpacked_is_limited(void **state)
+{
+    enum { SIZE = 10 * 512 };
+    struct test test = open_test(state);
+    struct error err = ERROR_INIT;
+    for (int more = -1; more <= 1; more++) {
+        autofree uint8_t *data = make_layer(SIZE, (uint8_t)(100 + more));
+        memset(data + 1024, 'x' + more, 512);
+        struct digest diff_id = digest_of(DIGEST_SHA256, data, SIZE);
+        autobuf struct buf gzip = packed(data, SIZE);
+        believe(&test, &diff_id, gzip.data, gzip.size);
+        test.limit_bytes = (uint64_t)(SIZE + more);
+        enum errc rc = make_believed(&test, &diff_id, &err);
+        assert_int_equal(rc, more < 0 ? ERR_LAYER_UNKNOWN : ERR_OK);
+        test.limit_bytes = SIZE; /* a limit that is larger is tried again */
+        assert_ok(make_believed(&test, &diff_id, &err), &err);
+    }
+    close_test(&test);
+}
+
+static void what_was_unpacked_is_known(void **state)
+{
+    struct test test = open_test(state);
+    struct error err = ERROR_INIT;
+    static const char no_layer[] = "no layer, and known for it";
+    struct digest claim = digest_of_text("what it is not");
+    struct digest blob = digest_of_text(no_layer);
+    struct unpacked unpacked;
+    believe(&test, &claim, no_layer, strlen(no_layer));
+    assert_false(unpacked_find(&blob, 1, &unpacked));
+    assert_code(make_believed(&test, &claim, &err), ERR_LAYER_UNKNOWN, &err);
+    assert_true(unpacked_find(&blob, UINT64_MAX, &unpacked));
+    assert_int_equal(unpacked.diff_id.algorithm, DIGEST_NONE);
+    cancel_request(&test.cancel); /* nothing is left that could be cancelled */
+    assert_code(make_believed(&test, &claim, &err), ERR_LAYER_UNKNOWN, &err);
+    close_test(&test);
+}
+
 static void content_types(void **state)
 {
     (void)state;
@@ -324,6 +374,8 @@ int main(void)
         folder_test(limits),
         cmocka_unit_test(preference),
         folder_test(what_is_believed_is_looked_at),
+        folder_test(what_is_unpacked_is_limited),
+        folder_test(what_was_unpacked_is_known),
         cmocka_unit_test(content_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
