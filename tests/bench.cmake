@@ -1,4 +1,6 @@
-# What tests/bench/run measures against. Not part of the test run.
-add_executable(bench_sink EXCLUDE_FROM_ALL bench/sink.c)
-target_link_libraries(bench_sink PRIVATE slipway_flags PkgConfig::MHD PkgConfig::CRYPTO
-                                         Threads::Threads)
+# What tests/bench/run measures against; integration.bench runs it with tiny images.
+if(SLIPWAY_TESTS)
+  add_executable(bench_sink bench/sink.c)
+  target_link_libraries(bench_sink PRIVATE slipway_flags PkgConfig::MHD PkgConfig::CRYPTO
+                                           Threads::Threads)
+endif()

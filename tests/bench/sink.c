@@ -5,9 +5,11 @@
  *
  *     sink [ADDR:]PORT        port 0 is any free one; logs "listening on ADDR:PORT" on stderr
  *
- * It remembers which blobs and manifests were put, so that HEAD answers as a registry's would, and
- * the bytes of manifests. It checks no digest of a blob. One thread per connection; the table has
- * one lock. Ends at SIGTERM or SIGINT.
+ * It remembers which blobs and manifests were put, so that HEAD answers and mounts work as at a
+ * registry, and the bytes of manifests. It checks no digest of a blob, and the id of an upload
+ * session is the number of bytes that it has, so that sessions need no table. GET /counts says what
+ * has come so far, itself left out. One thread per connection; table and counts have one lock. Ends
+ * at SIGTERM or SIGINT.
  */
 #include <arpa/inet.h>
 #include <microhttpd.h>
@@ -22,6 +24,7 @@
 
 #define MANIFEST_MAX ((size_t)4 << 20)
 #define PATH_MAX_BYTES 1024
+#define ZEROS_BYTES 4096
 
 struct item {
     struct item *next;
@@ -33,6 +36,13 @@ struct item {
 };
 
 static struct item *items;
+static struct {
+    size_t requests;
+    size_t bytes; /* of bodies */
+    size_t blobs;
+    size_t mounts;
+    size_t manifests;
+} counts;
 static pthread_mutex_t items_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct request {
@@ -62,6 +72,13 @@ static void item_add(const char *path, const char *digest, const char *type, con
     pthread_mutex_unlock(&items_lock);
 }
 
+static void count(size_t *what, size_t by)
+{
+    pthread_mutex_lock(&items_lock);
+    *what += by;
+    pthread_mutex_unlock(&items_lock);
+}
+
 /* The newest of that path; items are never removed, so the pointer stays good. */
 static const struct item *item_find(const char *path)
 {
@@ -87,6 +104,29 @@ static enum MHD_Result send_it(struct MHD_Connection *connection, unsigned statu
     return result;
 }
 
+static enum MHD_Result answer_counts(struct MHD_Connection *connection)
+{
+    char text[256];
+    pthread_mutex_lock(&items_lock);
+    int size =
+        snprintf(text, sizeof(text),
+                 "{\"requests\": %zu, \"bytes\": %zu, \"blobs\": %zu, \"mounts\": %zu, "
+                 "\"manifests\": %zu}\n",
+                 counts.requests, counts.bytes, counts.blobs, counts.mounts, counts.manifests);
+    pthread_mutex_unlock(&items_lock);
+    return send_it(connection, 200,
+                   MHD_create_response_from_buffer((size_t)size, text, MHD_RESPMEM_MUST_COPY));
+}
+
+/* The bytes of a blob, which are gone. */
+static ssize_t zeros(void *arg, uint64_t position, char *data, size_t size)
+{
+    (void)arg;
+    (void)position;
+    memset(data, 0, size);
+    return (ssize_t)size;
+}
+
 static enum MHD_Result answer_found(struct MHD_Connection *connection, const char *url)
 {
     const struct item *item = item_find(url);
@@ -95,41 +135,68 @@ static enum MHD_Result answer_found(struct MHD_Connection *connection, const cha
     struct MHD_Response *response =
         item->bytes
             ? MHD_create_response_from_buffer(item->size, item->bytes, MHD_RESPMEM_PERSISTENT)
-            : empty();
+            : MHD_create_response_from_callback(item->size, ZEROS_BYTES, zeros, NULL, NULL);
     MHD_add_response_header(response, "Docker-Content-Digest", item->digest);
     MHD_add_response_header(response, "Content-Type", item->type);
     return send_it(connection, 200, response);
 }
 
-static enum MHD_Result answer_session(struct MHD_Connection *connection, const char *url,
-                                      const struct request *request)
+static enum MHD_Result answer_stored(struct MHD_Connection *connection, const char *path,
+                                     const char *digest)
 {
-    char location[PATH_MAX_BYTES];
-    size_t size = strlen(url);
-    bool opens = size > 0 && url[size - 1] == '/';
-    snprintf(location, sizeof(location), "%s%s", url, opens ? "session" : "");
-    char range[32];
-    snprintf(range, sizeof(range), "0-%zu", request->size > 0 ? request->size - 1 : 0);
-    struct MHD_Response *response = empty();
-    MHD_add_response_header(response, "Location", location);
-    MHD_add_response_header(response, "Range", range);
-    return send_it(connection, 202, response);
-}
-
-static enum MHD_Result answer_blob_put(struct MHD_Connection *connection, const char *url,
-                                       const struct request *request)
-{
-    const char *digest = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "digest");
-    const char *end = strstr(url, "/blobs/uploads/");
-    if (!digest || !end)
-        return send_it(connection, 400, empty());
-    char path[PATH_MAX_BYTES];
-    snprintf(path, sizeof(path), "%.*s/blobs/%s", (int)(end - url), url, digest);
-    item_add(path, digest, "application/octet-stream", NULL, request->size);
     struct MHD_Response *response = empty();
     MHD_add_response_header(response, "Location", path);
     MHD_add_response_header(response, "Docker-Content-Digest", digest);
     return send_it(connection, 201, response);
+}
+
+/* Enters the blob and answers 201. */
+static enum MHD_Result store_blob(struct MHD_Connection *connection, const char *repository,
+                                  const char *digest, size_t size)
+{
+    char path[PATH_MAX_BYTES];
+    snprintf(path, sizeof(path), "%s/blobs/%s", repository, digest);
+    item_add(path, digest, "application/octet-stream", NULL, size);
+    return answer_stored(connection, path, digest);
+}
+
+/* POST that opens a session, or mounts, or brings the whole blob; PATCH; PUT. */
+static enum MHD_Result answer_upload(struct MHD_Connection *connection, const char *url,
+                                     const char *method, const struct request *request)
+{
+    const char *session = strstr(url, "/blobs/uploads/");
+    if (!session)
+        return send_it(connection, 404, empty());
+    char repository[PATH_MAX_BYTES];
+    snprintf(repository, sizeof(repository), "%.*s", (int)(session - url), url);
+    size_t size = request->size + strtoul(session + strlen("/blobs/uploads/"), NULL, 10);
+
+    const char *digest = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "digest");
+    if (digest) {
+        count(&counts.blobs, 1);
+        return store_blob(connection, repository, digest, size);
+    }
+    if (strcmp(method, "PUT") == 0)
+        return send_it(connection, 400, empty());
+    const char *mount = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "mount");
+    const char *from = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "from");
+    if (mount && from) {
+        char path[PATH_MAX_BYTES];
+        snprintf(path, sizeof(path), "/v2/%s/blobs/%s", from, mount);
+        const struct item *item = item_find(path);
+        if (item) {
+            count(&counts.mounts, 1);
+            return store_blob(connection, repository, mount, item->size);
+        }
+    }
+    char location[PATH_MAX_BYTES];
+    snprintf(location, sizeof(location), "%s/blobs/uploads/%zu", repository, size);
+    char range[32];
+    snprintf(range, sizeof(range), "0-%zu", size > 0 ? size - 1 : 0);
+    struct MHD_Response *response = empty();
+    MHD_add_response_header(response, "Location", location);
+    MHD_add_response_header(response, "Range", range);
+    return send_it(connection, 202, response);
 }
 
 static enum MHD_Result answer_manifest_put(struct MHD_Connection *connection, const char *url,
@@ -148,10 +215,8 @@ static enum MHD_Result answer_manifest_put(struct MHD_Connection *connection, co
     snprintf(path, sizeof(path), "%.*s/manifests/%s", (int)(end - url), url, digest);
     item_add(path, digest, type, request->body, request->size);
     item_add(url, digest, type, request->body, request->size);
-    struct MHD_Response *response = empty();
-    MHD_add_response_header(response, "Location", path);
-    MHD_add_response_header(response, "Docker-Content-Digest", digest);
-    return send_it(connection, 201, response);
+    count(&counts.manifests, 1);
+    return answer_stored(connection, path, digest);
 }
 
 static void take_body(struct request *request, bool manifest, const char *data, size_t size)
@@ -182,15 +247,18 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
         *data_size = 0;
         return MHD_YES;
     }
+    if (strcmp(url, "/counts") == 0)
+        return answer_counts(connection);
+    count(&counts.requests, 1);
+    count(&counts.bytes, request->size);
     if (strcmp(url, "/v2/") == 0)
         return send_it(connection, 200, empty());
     if (strcmp(method, "HEAD") == 0 || strcmp(method, "GET") == 0)
         return answer_found(connection, url);
-    if (strcmp(method, "POST") == 0 || strcmp(method, "PATCH") == 0)
-        return answer_session(connection, url, request);
-    if (strcmp(method, "PUT") == 0)
-        return manifest ? answer_manifest_put(connection, url, request)
-                        : answer_blob_put(connection, url, request);
+    if (strcmp(method, "PUT") == 0 && manifest)
+        return answer_manifest_put(connection, url, request);
+    if (strcmp(method, "POST") == 0 || strcmp(method, "PATCH") == 0 || strcmp(method, "PUT") == 0)
+        return answer_upload(connection, url, method, request);
     return send_it(connection, strcmp(method, "DELETE") == 0 ? 204 : 405, empty());
 }
 
