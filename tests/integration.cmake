@@ -23,7 +23,7 @@ foreach(name chaos fanout front_crowd front_names front_resume memory overlap se
   endif()
 endforeach()
 # The release build that these measure; registered in tests/house.cmake where it is.
-foreach(name fanout front_crowd memory overlap)
+foreach(name bench fanout front_crowd memory overlap)
   if(TEST integration.${name} AND SLIPWAY_SANITIZE MATCHES "address")
     set_tests_properties(integration.${name} PROPERTIES FIXTURES_REQUIRED build_release)
   endif()
