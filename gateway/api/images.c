@@ -100,6 +100,7 @@ static void run_archive(struct job *job, void *arg)
     struct push_report report;
     struct push_request *requests = NULL;
     push_report_init(&report);
+    autoscope struct log_scope outer = log_scope_begin("push", report.id);
     enum errc rc = archive_take(self->gateway->engine, &self->order, job_body(job),
                                 job_cancelled(job), &report, &requests, &report.error);
     job_received(job);
@@ -166,6 +167,7 @@ static void run_config(struct job *job, void *arg)
     struct push_report report;
     struct push_request *requests = NULL;
     push_report_init(&report);
+    autoscope struct log_scope outer = log_scope_begin("push", report.id);
     enum errc rc = take_config(job, self, &image, &report.error);
     job_received(job);
     if (rc == ERR_OK) {

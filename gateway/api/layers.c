@@ -145,12 +145,12 @@ static void run(struct job *job, void *arg)
     job_received(job);
     if (rc == ERR_OK) {
         digest_text(&layer.diff_id, diff_id);
-        log_info("layer %s is held, %llu bytes", diff_id, (unsigned long long)layer.form.size);
+        log_event(LOG_INFO, "layer.stored",
+                  LOG_FIELDS(log_text("diff_id", diff_id), log_number("bytes", layer.form.size)),
+                  "layer stored");
         reply_header(&reply, "Location", LAYERS_PATH "%s", diff_id);
         describe(&reply, 201, &layer.diff_id, &layer.form);
     } else {
-        log_info("layer refused after %llu bytes: %s: %s", (unsigned long long)job_body_bytes(job),
-                 error_name(err.code), err.text);
         reply_error(&reply, &err);
     }
     job_answer(job, &reply);

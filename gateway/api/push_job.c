@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/api/event_stream.h"
 #include "gateway/push/push_json.h"
+#include "gateway/push/push_log.h"
 
 #include <string.h>
 
@@ -109,6 +110,8 @@ static void send_quietly(struct job *job, struct gateway *gateway,
 void push_job_send(struct job *job, struct gateway *gateway, const struct push_request *requests,
                    bool events, struct push_report *report)
 {
+    autoscope struct log_scope outer = log_scope_begin("push", report->id);
+    push_log_accepted(report->id, &report->manifest.digest, report->count);
     if (report->behind > 0)
         behind_start(gateway->behind, &report->record);
     if (events)

@@ -97,6 +97,7 @@ static void run(struct job *job, void *arg)
     struct push_report report;
     struct push_request *requests = NULL;
     push_report_init(&report);
+    autoscope struct log_scope outer = log_scope_begin("push", report.id);
     if (take(job, self, &report, &requests, &report.error) == ERR_OK)
         push_job_send(job, self->gateway, requests, self->wants_events, &report);
     else

@@ -32,12 +32,13 @@ static void run_until_signal(struct server *server)
 {
     while (signals_next(60000) == 0)
         ;
-    log_info("stopping: no new work is taken, what runs is finished; signal again to end it now");
+    log_event(LOG_INFO, "gateway.stopping", NULL,
+              "stopping: no new work is taken, what runs is finished; signal again to end it now");
     server_drain(server);
     while (!server_wait(server, POLL_MS)) {
         if (signals_next(0) == 0)
             continue;
-        log_warn("stopping now: what runs is cancelled");
+        log_event(LOG_WARN, "gateway.cancelling", NULL, "stopping now: what runs is cancelled");
         server_cancel(server);
         if (!server_wait(server, CANCEL_GRACE_MS))
             _exit(EXIT_TARGET_FAILED);
@@ -57,7 +58,7 @@ static enum errc serve(const struct settings *settings, struct error *err)
     run_until_signal(server);
     server_stop(server);
     engine_close(engine);
-    log_info("stopped");
+    log_event(LOG_INFO, "gateway.stopped", NULL, "stopped");
     return ERR_OK;
 }
 

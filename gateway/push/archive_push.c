@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "gateway/ingest/ingest.h"
 #include "gateway/push/archive_route.h"
+#include "gateway/push/push_log.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -259,11 +260,9 @@ const struct error *push_report_failure(const struct push_report *report)
 void push_result_log(const char *id, const struct push_result *result)
 {
     char target[REFERENCE_TEXT_MAX];
-    char digest[DIGEST_TEXT_MAX];
     reference_text(&result->target, target);
     if (result->state == PUSH_PUSHED)
-        log_info("push %s: %s has %s, %llu bytes sent", id, target,
-                 digest_text(&result->digest, digest), (unsigned long long)result->bytes_uploaded);
+        push_log_pushed(id, target, &result->digest, result->bytes_uploaded);
     else
-        log_warn("push %s: %s failed: %s", id, target, result->error.text);
+        push_log_failed(id, target, &result->error);
 }

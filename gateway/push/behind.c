@@ -7,6 +7,7 @@
 #include "gateway/push/archive_push.h"
 #include "gateway/push/behind_lanes.h"
 #include "gateway/push/push_known.h"
+#include "gateway/push/push_log.h"
 
 #include <assert.h>
 #include <string.h>
@@ -138,6 +139,7 @@ static void push_errand(struct behind *behind, const struct errand *errand,
                         struct push_result *result)
 {
     const struct push_record *record = &errand->promise->record;
+    autoscope struct log_scope outer = log_scope_begin("push", record->id);
     const struct push_record_target *target = errand_target(errand);
     autofree struct push_referrer *referrers = xcalloc(record->referrer_count, sizeof *referrers);
     for (size_t i = 0; i < record->referrer_count; i++) {
@@ -160,11 +162,9 @@ static void tell(const struct errand *errand, const struct push_result *result)
     char text[REFERENCE_TEXT_MAX];
     reference_text(&errand_target(errand)->target, text);
     if (errand->left_out)
-        log_info("push %s: %s is left out: a younger image has its tag", id, text);
-    else if (result->error.code == ERR_CANCELLED)
-        log_info("push %s: %s is broken off, and goes on at the next start", id, text);
+        push_log_superseded(id, text);
     else if (result->state == PUSH_FAILED && may_pass(result->error.code))
-        log_warn("push %s: %s waits for the next start: %s", id, text, result->error.text);
+        push_log_postponed(id, text, &result->error);
     else
         push_result_log(id, result);
 }
@@ -277,7 +277,7 @@ enum errc behind_restart(struct behind *behind, struct error *err)
     if (pushes_list(behind->engine->store, &records, &count, err) != ERR_OK)
         return err->code;
     if (count > 0)
-        log_info("%zu promised %s on", count, count == 1 ? "push goes" : "pushes go");
+        push_log_resumed(count);
     for (size_t i = 0; i < count; i++) {
         push_id_met(records[i].id);
         behind_start(behind, &records[i]);

@@ -1,9 +1,11 @@
 #include "gateway/push/delivery.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "gateway/push/archive_push.h"
 #include "gateway/push/push_known.h"
+#include "gateway/push/push_log.h"
 
 #include <string.h>
 
@@ -72,6 +74,8 @@ enum errc delivery_run(const struct delivery *delivery, struct cancel *cancel, s
 {
     size_t count = delivery->route.count;
     struct gateway *gateway = delivery->gateway;
+    autoscope struct log_scope outer = log_scope_begin("push", delivery->id);
+    push_log_accepted(delivery->id, &delivery->manifest.digest, count);
     autofree struct push_request *requests = xcalloc(count, sizeof *requests);
     autofree struct push_result *results = xcalloc(count, sizeof *results);
     for (size_t i = 0; i < count; i++)
@@ -114,6 +118,7 @@ void delivery_record(const struct delivery *delivery, struct batch *batch)
 void delivery_start(const struct delivery *delivery)
 {
     struct push_record record = record_of(delivery);
+    push_log_accepted(record.id, &record.manifest.digest, record.target_count);
     behind_start(delivery->gateway->behind, &record);
     push_record_deinit(&record);
 }

@@ -43,11 +43,14 @@ static void run(struct job *job, void *arg)
         return;
     }
     char digest[DIGEST_TEXT_MAX];
-    if (self->tag[0])
-        log_info("tag %s is deleted from %s", self->tag, self->repository);
-    else
-        log_info("%s %s is deleted from %s", self->endpoint == FRONT_BLOB ? "blob" : "manifest",
-                 digest_text(&self->digest, digest), self->repository);
+    bool has_tag = self->tag[0] != '\0';
+    const char *event = self->endpoint == FRONT_BLOB ? "blob.deleted"
+                        : has_tag                    ? "tag.deleted"
+                                                     : "manifest.deleted";
+    log_event(LOG_INFO, event,
+              LOG_FIELDS(log_text("repository", self->repository), log_text("tag", self->tag),
+                         log_text("digest", has_tag ? "" : digest_text(&self->digest, digest))),
+              "deleted from its repository");
     struct reply reply = REPLY_INIT(202);
     front_answer(job, &reply);
 }

@@ -275,17 +275,13 @@ static void answer(struct job *job, const struct manifest_job *self)
     front_answer(job, &reply);
 }
 
-static void tell(const struct manifest_job *self, const struct error *err)
+static void tell(const struct manifest_job *self)
 {
-    char text[DIGEST_TEXT_MAX] = "a manifest";
-    const char *tag = self->tag[0] ? self->tag : "(no tag)";
-    if (self->digest.algorithm != DIGEST_NONE)
-        digest_text(&self->digest, text);
-    if (err->code == ERR_OK)
-        log_info("%s %s: %s", self->repository, tag, text);
-    else
-        log_info("%s %s: %s is refused: %s: %s", self->repository, tag, text, error_name(err->code),
-                 err->text);
+    char text[DIGEST_TEXT_MAX];
+    log_event(LOG_INFO, "manifest.put",
+              LOG_FIELDS(log_text("repository", self->repository), log_text("tag", self->tag),
+                         log_text("digest", digest_text(&self->digest, text))),
+              "manifest put");
 }
 
 /* distribution-spec, "Pushing Manifests" */
@@ -297,11 +293,12 @@ static void run(struct job *job, void *arg)
         job_received(job);
         keep_and_deliver(job, self, &err);
     }
-    tell(self, &err);
-    if (err.code == ERR_OK)
-        answer(job, self);
-    else
+    if (err.code != ERR_OK) {
         front_answer_error(job, &err);
+        return;
+    }
+    tell(self);
+    answer(job, self);
 }
 
 static enum errc check_length(const struct request *request, struct error *err)

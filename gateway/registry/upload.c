@@ -1,5 +1,6 @@
 #include "gateway/registry/registry.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "gateway/http/http_range.h"
 #include "gateway/push/delivery.h"
@@ -81,15 +82,23 @@ static void answer_range(struct job *job, const struct upload_job *self, uint64_
 
 /* ---- a blob has come in ---- */
 
-/* Commits `batch`, which brings the blob or not: it is in the repository, and may leave. */
-static enum errc commit_blob(const struct upload_job *self, struct batch *batch, struct error *err)
+/* Commits `batch`, which brings the blob or not: it is in the repository, and may leave. `event` is
+ * that of the log. */
+static enum errc commit_blob(const struct upload_job *self, const char *event, struct batch *batch,
+                             struct error *err)
 {
+    char digest[DIGEST_TEXT_MAX];
     struct blob blob = BLOB_INIT;
     batch_put_member(batch, self->repository, &self->digest);
     if (batch_commit(batch, err) != ERR_OK ||
         blob_open(store_of(self), &self->digest, &blob, err) != ERR_OK)
         return err->code;
     delivery_ahead(self->gateway, self->repository, &self->digest, blob.size);
+    log_event(LOG_INFO, event,
+              LOG_FIELDS(log_text("repository", self->repository),
+                         log_text("digest", digest_text(&self->digest, digest)),
+                         log_number("bytes", blob.size)),
+              "blob is in the repository");
     blob_close(&blob);
     return ERR_OK;
 }
@@ -129,7 +138,7 @@ static enum errc mount(const struct upload_job *self, struct error *err)
         batch_abort(batch);
         return err->code;
     }
-    return commit_blob(self, batch, err);
+    return commit_blob(self, "blob.mounted", batch, err);
 }
 
 /* distribution-spec, "Mounting a blob from another repository": what cannot be mounted is sent. */
@@ -192,7 +201,7 @@ static enum errc take_whole(struct job *job, const struct upload_job *self, stru
         batch_abort(batch);
         return err->code;
     }
-    return commit_blob(self, batch, err);
+    return commit_blob(self, "upload.finished", batch, err);
 }
 
 /* distribution-spec, "Single POST" */
@@ -365,7 +374,7 @@ static enum errc finish(const struct upload_job *self, struct blob_upload *uploa
         batch_abort(batch);
         return err->code;
     }
-    return commit_blob(self, batch, err);
+    return commit_blob(self, "upload.finished", batch, err);
 }
 
 static void run_put(struct job *job, void *arg)

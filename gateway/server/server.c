@@ -40,8 +40,10 @@ static enum errc start_daemon(struct server *server, struct error *err)
     return daemon_start(&server->handler, server->certificate, server->key, &server->daemon, err);
 }
 
-static enum errc start_listening(struct server *server, const char *listen, struct error *err)
+static enum errc start_listening(struct server *server, const struct settings *settings,
+                                 struct error *err)
 {
+    const char *listen = settings->listen;
     struct sockaddr_storage address = {0};
     socklen_t address_size = 0;
     unsigned port = 0;
@@ -50,7 +52,10 @@ static enum errc start_listening(struct server *server, const char *listen, stru
     if (daemon_listen(server->daemon, &address, address_size, &port, err) != ERR_OK)
         return error_wrap(err, "cannot listen on %s", listen);
     int host_size = (int)(strrchr(listen, ':') - listen);
-    log_info("listening on %.*s:%u", host_size, listen, port);
+    log_event(LOG_INFO, "gateway.listening",
+              LOG_FIELDS(log_text("version", SLIPWAY_VERSION), log_number("port", port),
+                         log_text("data", settings->data)),
+              "listening on %.*s:%u", host_size, listen, port);
     return ERR_OK;
 }
 
@@ -91,8 +96,7 @@ enum errc server_start(struct engine *engine, struct server **out, struct error 
     const struct settings *settings = engine->settings;
     struct server *server = xcalloc(1, sizeof *server);
     if (open_gateway(server, engine, err) != ERR_OK || read_tls(server, settings, err) != ERR_OK ||
-        start_daemon(server, err) != ERR_OK ||
-        start_listening(server, settings->listen, err) != ERR_OK) {
+        start_daemon(server, err) != ERR_OK || start_listening(server, settings, err) != ERR_OK) {
         server_stop(server);
         return err->code;
     }

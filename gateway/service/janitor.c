@@ -23,8 +23,9 @@ static void expire_uploads(const struct janitor *janitor)
     if (blob_uploads_expire(janitor->store, idle_s, &count, &err) != ERR_OK)
         log_warn("end unfinished uploads: %s", err.text);
     else if (count > 0)
-        log_info("%zu unfinished upload%s ended: no byte came for %llu seconds", count,
-                 count == 1 ? "" : "s", (unsigned long long)idle_s);
+        log_event(LOG_INFO, "uploads.expired",
+                  LOG_FIELDS(log_number("count", count), log_number("idle_s", idle_s)),
+                  "unfinished uploads ended: no byte came for them");
 }
 
 static int64_t round_ms(const struct janitor *janitor)

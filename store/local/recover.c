@@ -251,9 +251,11 @@ static enum errc drop_what_is_in_doubt(struct store *store, struct change *chang
         rc = drop_records(store, tables[i], change, tables[i] == KV_BLOBS ? &blobs : &others, err);
     if (rc != ERR_OK)
         return error_wrap(err, "recover the data folder %s", store->path);
-    log_info("the machine went down while %s was in use: dropped %zu blobs that were not durable, "
-             "and %zu records of layers, names, repositories and pushes that need them",
-             store->path, blobs, others);
+    log_event(LOG_WARN, "store.recovered",
+              LOG_FIELDS(log_text("data", store->path), log_number("blobs", blobs),
+                         log_number("records", others)),
+              "the machine went down while the data folder was in use: dropped blobs that were not "
+              "durable, and records of layers, names, repositories and pushes that need them");
     return ERR_OK;
 }
 

@@ -234,7 +234,7 @@ def test_reader_that_goes_away(
                 for _ in range(chunks):
                     assert connection.read_chunk()
         proxy.release()
-        wait_until(lambda: own_gateway.log().count(" has sha256:") == 3, "all are pushed", 60)
+        wait_until(lambda: own_gateway.log().count(" target pushed target=") == 3, "all are pushed", 60)
     for number in range(3):
         assert registry.tags(f"events/gone{number}") == ["1"]
     own_gateway.wait_nothing_staged()

@@ -288,7 +288,7 @@ def test_gateway_is_killed_again_and_again(registry: Registry, tmp_path: Path) -
         last.wait_nothing_staged()
         wait_until(lambda: not files_below(last.data / "uploads"), "no session is left")
     with Gateway(tmp_path / "gateway", configuration(registry, "1h")) as once_more:
-        assert "promised pushes go on" not in once_more.log()
+        assert "pending pushes go on" not in once_more.log()
 
 
 def promises(registry: Registry, clients: list[Client]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.front import Front
-from support.gateway import Gateway, pushed
+from support.gateway import SOURCE_FOLDER, Gateway, pushed
 from support.raw_http import RawConnection
 from support.registry import Registry
 from support.waiting import wait_until
@@ -87,3 +87,112 @@ def test_refusals_of_the_exchange_have_an_id(gateway: Gateway) -> None:
         )
         reply = connection.read_reply("GET")
     assert (reply.status, reply.headers["x-request-id"]) == (400, "twice")
+
+
+# ---- the log ----
+
+
+def test_lines_of_a_push_are_found_by_its_ids(
+    json_gateway: Gateway, registry: Registry, archive: Path, seed: str
+) -> None:
+    target = f"{registry.host}/log/{seed}:1"
+    reply = json_gateway.post(archive, target, headers=["X-Request-Id: ci-42"])
+    (result,) = pushed(reply)
+    push = reply.json()["id"]
+    wait_until(lambda: of(json_gateway, event="request.answered", request="ci-42"), "its end")
+    (accepted,) = of(json_gateway, event="push.accepted")
+    assert accepted["digest"] == result["digest"] and accepted["targets"] == 1
+    (done,) = of(json_gateway, event="target.pushed")
+    assert (done["target"], done["digest"]) == (target, result["digest"])
+    assert done["bytes"] == result["bytes_uploaded"]
+    assert {(line["request"], line["push"]) for line in (accepted, done)} == {("ci-42", push)}
+    (answered,) = of(json_gateway, event="request.answered", request="ci-42")
+    assert (answered["method"], answered["path"]) == ("POST", "/v1/images")
+    assert answered["status"] == 200 and answered["bytes"] == archive.stat().st_size
+    assert answered["ms"] >= 0 and "code" not in answered
+    # Another request does not have them.
+    json_gateway.request("/healthz")
+    wait_until(lambda: of(json_gateway, path="/healthz"), "the other request")
+    (other,) = of(json_gateway, path="/healthz")
+    assert other["request"] != "ci-42" and "push" not in other
+
+
+def test_lines_of_a_failed_target(json_gateway: Gateway, archive: Path) -> None:
+    reply = json_gateway.post(archive, "127.0.0.1:1/log/app:1", headers=["X-Request-Id: gone"])
+    assert reply.status == 502
+    (line,) = of(json_gateway, event="target.failed")
+    error = reply.json()["results"][0]["error"]
+    assert (line["code"], line["party"], line["error"]) == (
+        error["code"],
+        error["party"],
+        error["message"],
+    )
+    assert (line["level"], line["request"], line["push"]) == ("warn", "gone", reply.json()["id"])
+
+
+def test_lines_of_a_registry_client(json_gateway: Gateway, seed: str) -> None:
+    with Front(json_gateway.port) as front:
+        digest = front.push_blob(f"log/{seed}", seed.encode())
+        assert front.blob(f"log/{seed}", digest).status == 200
+        assert front.blob(f"log/{seed}", "sha256:" + "0" * 64).status == 404
+    (finished,) = of(json_gateway, event="upload.finished")
+    assert (finished["repository"], finished["digest"]) == (f"log/{seed}", digest)
+    assert finished["bytes"] == len(seed) and MADE.fullmatch(finished["request"])
+    # What is not there is asked for all the time.
+    (missing,) = of(json_gateway, event="request.refused")
+    assert (missing["level"], missing["status"], missing["code"]) == ("debug", 404, "BLOB_UNKNOWN")
+
+
+HOSTILE = b"/v1/\x1b[31m%0a\xc2\x9b\xff\xe2\x80\xae\"\\x"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_hostile_path_stays_on_its_line(tmp_path: Path, form: str) -> None:
+    with Gateway(tmp_path / "gateway", {"log": {"format": form}}) as gateway:
+        with RawConnection(gateway.port) as connection:
+            connection.send(b"POST " + HOSTILE + b" HTTP/1.1\r\nHost: x\r\nX-Request-Id: h\r\n\r\n")
+            assert connection.read_reply("POST").status == 404
+        wait_until(lambda: "request refused" in gateway.log(), "the refusal")
+        data = gateway.process.stderr_path.read_bytes()
+        (line,) = [line for line in data.splitlines() if b"request refused" in line]
+        assert b"\x1b" not in line and b"\xc2\x9b" not in line and b"\xe2\x80\xae" not in line
+        assert b"\\u001b[31m%0a\\u009b\xef\xbf\xbd\\u202e" in line
+        line.decode()
+        if form == "json":
+            (refused,) = of(gateway, event="request.refused")
+            assert refused["path"] == HOSTILE.decode(errors="replace")
+            assert (refused["code"], refused["request"]) == ("NOT_FOUND", "h")
+
+
+def test_a_client_that_goes_away_is_told(json_gateway: Gateway) -> None:
+    with RawConnection(json_gateway.port) as connection:
+        connection.send_head(
+            "POST", "/v1/layers", {"Content-Length": "1000", "X-Request-Id": "half"}
+        )
+        connection.send(b"x" * 100)
+    wait_until(lambda: of(json_gateway, event="request.aborted"), "the end")
+    (line,) = of(json_gateway, event="request.aborted")
+    assert (line["request"], line["path"], line["bytes"]) == ("half", "/v1/layers", 100)
+
+
+def test_start_and_end(tmp_path: Path) -> None:
+    with Gateway(tmp_path / "gateway", {"log": {"format": "json"}}) as gateway:
+        (line,) = of(gateway, event="gateway.listening")
+        assert line["port"] == gateway.port and line["data"] == str(gateway.data)
+    assert [line["event"] for line in lines(gateway)] == [
+        "gateway.listening",
+        "gateway.stopping",
+        "gateway.stopped",
+    ]
+
+
+def test_events_are_those_of_the_guide() -> None:
+    guide = (SOURCE_FOLDER / "docs/operations.md").read_text()
+    table = guide.split("## The log")[1].split("\n## ")[0]
+    written = set(re.findall(r"^\| `([a-z]+\.[a-z]+)`", table, re.MULTILINE))
+    subjects = {name.split(".")[0] for name in written}
+    known = set()
+    for folder in ("base", "net", "image", "store", "upstream", "gateway"):
+        for path in (SOURCE_FOLDER / folder).rglob("*.c"):
+            known |= set(re.findall(r'"([a-z]+\.(?!json)[a-z]+)"', path.read_text()))
+    assert written == {name for name in known if name.split(".")[0] in subjects}
