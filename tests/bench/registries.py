@@ -2,54 +2,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-from bench.delay import DelayProxy
-from support.processes import Process
+from support.delay import DelayProxy
 from support.registry import Registry
+from support.sink import Sink
 
 QUIET = {"log": {"level": "info", "accesslog": {"disabled": True}}}
-
-
-class Sink:
-    """A running tests/bench/sink.c; a context manager."""
-
-    def __init__(self, program: Path, folder: Path) -> None:
-        self._program, self._folder = program, folder
-        self.port = 0
-
-    def __enter__(self) -> Sink:
-        self.process = Process([self._program, "0"], self._folder, "sink")
-        found = self.process.wait_for(
-            lambda: re.search(r"listening on 127\.0\.0\.1:(\d+)", self.process.stderr()), "its port"
-        )
-        self.port = int(found.group(1))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.process.stop()
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def counts(self) -> Counter[str]:
-        """What it has taken so far."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{self.host}/counts", timeout=20) as answer:
-            return Counter(json.load(answer))
 
 
 @dataclass(frozen=True)

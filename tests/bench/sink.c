@@ -25,17 +25,18 @@
 #define MANIFEST_MAX ((size_t)4 << 20)
 #define PATH_MAX_BYTES 1024
 #define ZEROS_BYTES 4096
+#define BUCKETS 65536
 
 struct item {
     struct item *next;
-    char path[PATH_MAX_BYTES]; /* "/v2/NAME/blobs/DIGEST" or "/v2/NAME/manifests/REFERENCE" */
+    char *path; /* "/v2/NAME/blobs/DIGEST" or "/v2/NAME/manifests/REFERENCE" */
     char digest[80];
-    char type[256];
+    char type[128];
     size_t size;
     char *bytes; /* of a manifest; NULL for a blob */
 };
 
-static struct item *items;
+static struct item *items[BUCKETS]; /* by the hash of their paths */
 static struct {
     size_t requests;
     size_t bytes; /* of bodies */
@@ -50,13 +51,23 @@ struct request {
     size_t size;
 };
 
+static struct item **bucket_of(const char *path)
+{
+    uint32_t hash = 2166136261U; /* FNV-1a */
+    for (; *path; path++)
+        hash = (hash ^ (unsigned char)*path) * 16777619U;
+    return &items[hash % BUCKETS];
+}
+
 static void item_add(const char *path, const char *digest, const char *type, const char *bytes,
                      size_t size)
 {
     struct item *item = calloc(1, sizeof(*item));
     if (!item)
         abort();
-    snprintf(item->path, sizeof(item->path), "%s", path);
+    item->path = strdup(path);
+    if (!item->path)
+        abort();
     snprintf(item->digest, sizeof(item->digest), "%s", digest);
     snprintf(item->type, sizeof(item->type), "%s", type);
     item->size = size;
@@ -66,9 +77,10 @@ static void item_add(const char *path, const char *digest, const char *type, con
             abort();
         memcpy(item->bytes, bytes, size);
     }
+    struct item **bucket = bucket_of(path);
     pthread_mutex_lock(&items_lock);
-    item->next = items;
-    items = item;
+    item->next = *bucket;
+    *bucket = item;
     pthread_mutex_unlock(&items_lock);
 }
 
@@ -83,7 +95,7 @@ static void count(size_t *what, size_t by)
 static const struct item *item_find(const char *path)
 {
     pthread_mutex_lock(&items_lock);
-    const struct item *item = items;
+    const struct item *item = *bucket_of(path);
     while (item && strcmp(item->path, path) != 0)
         item = item->next;
     pthread_mutex_unlock(&items_lock);

@@ -11,10 +11,11 @@ from typing import Any
 
 from bench.cost import Cost, cpu_seconds, run_program
 from bench.images import log
-from bench.registries import QUIET, Sink
+from bench.registries import QUIET
 from bench.rows import Command, Service
 from support.processes import plain_environment
 from support.registry import Registry
+from support.sink import Sink
 
 KINDS = {"registry": "docker-registry", "sink": "discarding registry"}
 COLUMNS = ("wall_s", "cpu_s", "peak_mib", "registry_cpu_s")

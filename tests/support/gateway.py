@@ -51,9 +51,12 @@ class Gateway:
         *,
         env: Mapping[str, str] | None = None,
         binary: Path | None = None,
+        before: Sequence[str | Path] = (),
     ) -> None:
+        """`before` is a command that starts the command behind it, as prlimit does."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._before = tuple(before)
         self.data = folder / "data"
         self._binary = binary or slipway_binary()
         self._config = folder / "config.json"
@@ -72,7 +75,7 @@ class Gateway:
             assert status == 0, f"slipway ended with {status}\n{self.log()[-8000:]}"
 
     def start(self) -> None:
-        argv = [self._binary, "serve", "--config", self._config]
+        argv = [*self._before, self._binary, "serve", "--config", self._config]
         argv += ["--listen", "127.0.0.1:0", "--data", self.data]
         self.process = Process(argv, self.folder, "slipway", env=self._env)
         try:
