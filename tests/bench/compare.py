@@ -60,10 +60,11 @@ def middle_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return middle, statistics.median(abs(value - middle) for value in values)
 
 
-def verdict(cpu_ratio: float, peak_difference_mib: float) -> str:
+def verdict(cpu_ratio: float, cpu_spread: float, peak_difference_mib: float) -> str:
     words = []
     if abs(cpu_ratio - 1) > CPU_LIMIT:
-        words.append(f"CPU {cpu_ratio - 1:+.0%}")
+        doubt = "?" if abs(cpu_ratio - 1) <= cpu_spread else ""
+        words.append(f"CPU {cpu_ratio - 1:+.0%}{doubt}")
     if abs(peak_difference_mib) > PEAK_LIMIT_MIB:
         words.append(f"peak {peak_difference_mib:+.1f} MiB")
     return ", ".join(words) or "same"
@@ -85,7 +86,7 @@ def judge(row: Row, costs: Mapping[str, list[Cost]]) -> dict[str, Any]:
         "wall_ratio": new["wall_s"] / old["wall_s"],
         "peak_difference_mib": peak_difference,
         "within": cpu_ratio <= 1 + CPU_LIMIT and peak_difference <= PEAK_LIMIT_MIB,
-        "verdict": verdict(cpu_ratio, peak_difference),
+        "verdict": verdict(cpu_ratio, cpu_spread, peak_difference),
         "runs": {name: [asdict(cost) for cost in all_of] for name, all_of in costs.items()},
     }
 
