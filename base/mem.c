@@ -48,6 +48,14 @@ char *xasprintf(const char *format, ...)
     return or_die(n < 0 ? NULL : text);
 }
 
+void *mem_grow(void *items, size_t count, size_t *capacity, size_t item_size)
+{
+    if (count < *capacity)
+        return items;
+    *capacity = *capacity ? 2 * *capacity : 16;
+    return xrealloc(items, *capacity, item_size);
+}
+
 enum errc mem_try_alloc(size_t count, size_t size, size_t limit_bytes, const char *what, void **out,
                         struct error *err)
 {

@@ -28,6 +28,11 @@ char *xstrndup(const char *text, size_t size) __attribute__((malloc, returns_non
 char *xasprintf(const char *format, ...)
     __attribute__((format(printf, 1, 2), malloc, returns_nonnull));
 
+/* Room for one more item in an array of `count` items that grows: `items`, or the array that takes
+ * its place. */
+void *mem_grow(void *items, size_t count, size_t *capacity, size_t item_size)
+    __attribute__((returns_nonnull));
+
 /* count * size zeroed bytes, at most `limit_bytes`; ERR_MEMORY naming `what` otherwise. */
 enum errc mem_try_alloc(size_t count, size_t size, size_t limit_bytes, const char *what, void **out,
                         struct error *err);

@@ -60,10 +60,7 @@ void *batch_grow(void *items, size_t count, size_t *capacity, size_t item_size, 
              BATCH_ITEMS_MAX);
         return NULL;
     }
-    if (count < *capacity)
-        return items;
-    *capacity = *capacity ? 2 * *capacity : 16;
-    return xrealloc(items, *capacity, item_size);
+    return mem_grow(items, count, capacity, item_size);
 }
 
 void batch_make_durable(struct batch *batch)

@@ -100,34 +100,28 @@ static void id_list_deinit(struct id_list *list)
 
 static void add_id(struct id_list *list, const char *id)
 {
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? 2 * list->capacity : 64;
-        list->items = xrealloc(list->items, list->capacity, sizeof *list->items);
-    }
+    list->items = mem_grow(list->items, list->count, &list->capacity, sizeof *list->items);
     memcpy(list->items[list->count++].id, id, BLOB_UPLOAD_ID_SIZE + 1);
+}
+
+static enum errc add_record(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                            struct error *err)
+{
+    (void)value, (void)enough;
+    char id[BLOB_UPLOAD_ID_SIZE + 1] = "";
+    if (key.size != BLOB_UPLOAD_ID_SIZE)
+        return fail(err, ERR_STORE, 0, "a record of the table sessions is damaged");
+    memcpy(id, key.data, key.size);
+    add_id(self, id);
+    return ERR_OK;
 }
 
 static enum errc list_records(struct store *store, struct id_list *list, struct error *err)
 {
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_cursor_open(&txn, KV_SESSIONS, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK)
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
         return err->code;
-    for (;;) {
-        char id[BLOB_UPLOAD_ID_SIZE + 1] = "";
-        struct kv_slice key;
-        struct kv_slice value;
-        bool more = false;
-        if (kv_cursor_next(&cursor, &key, &value, &more, err) != ERR_OK)
-            return err->code;
-        if (!more)
-            return ERR_OK;
-        if (key.size != BLOB_UPLOAD_ID_SIZE)
-            return fail(err, ERR_STORE, 0, "a record of the table sessions is damaged");
-        memcpy(id, key.data, key.size);
-        add_id(list, id);
-    }
+    return kv_each(&txn, KV_SESSIONS, (struct kv_slice){NULL, 0}, add_record, list, err);
 }
 
 static enum errc list_files(struct store *store, struct id_list *list, struct error *err)

@@ -67,23 +67,23 @@ enum errc layer_find_by_start(struct store *store, const struct digest *start, e
     return ERR_OK;
 }
 
-static enum errc collect_forms(const struct kv_txn *txn, struct kv_cursor *cursor,
-                               struct layer_form *out, size_t *count, struct error *err)
+struct form_list {
+    const struct kv_txn *txn;
+    size_t count;
+    struct layer_form items[LAYER_FORMS_MAX];
+};
+
+static enum errc add_form(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                          struct error *err)
 {
-    while (*count < LAYER_FORMS_MAX) {
-        struct kv_slice key;
-        struct kv_slice value;
-        bool more = false;
-        bool held = false;
-        if (kv_cursor_next(cursor, &key, &value, &more, err) != ERR_OK)
-            return err->code;
-        if (!more)
-            break;
-        if (layer_decode(key, value, &out[*count], err) != ERR_OK ||
-            blob_held(txn, &out[*count].digest, &held, err) != ERR_OK)
-            return err->code;
-        *count += held;
-    }
+    struct form_list *list = self;
+    struct layer_form *form = &list->items[list->count];
+    bool held = false;
+    if (layer_decode(key, value, form, err) != ERR_OK ||
+        blob_held(list->txn, &form->digest, &held, err) != ERR_OK)
+        return err->code;
+    list->count += held;
+    *enough = list->count == LAYER_FORMS_MAX;
     return ERR_OK;
 }
 
@@ -91,16 +91,24 @@ enum errc layer_forms(struct store *store, const struct digest *diff_id,
                       struct layer_form out[LAYER_FORMS_MAX], size_t *count, struct error *err)
 {
     struct record_key prefix = layer_prefix(diff_id);
-    struct layer_form forms[LAYER_FORMS_MAX];
-    size_t listed = 0;
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    struct form_list list = {.txn = &txn};
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_cursor_open(&txn, KV_LAYERS, record_key_slice(&prefix), &cursor, err) != ERR_OK ||
-        collect_forms(&txn, &cursor, forms, &listed, err) != ERR_OK)
+        kv_each(&txn, KV_LAYERS, record_key_slice(&prefix), add_form, &list, err) != ERR_OK)
         return err->code;
-    memcpy(out, forms, listed * sizeof *out);
-    *count = listed;
+    memcpy(out, list.items, list.count * sizeof *out);
+    *count = list.count;
+    return ERR_OK;
+}
+
+static enum errc take_raw_size(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                               struct error *err)
+{
+    struct layer_form form;
+    if (layer_decode(key, value, &form, err) != ERR_OK)
+        return err->code;
+    *(uint64_t *)self = form.raw_size;
+    *enough = form.raw_size != 0;
     return ERR_OK;
 }
 
@@ -108,19 +116,11 @@ enum errc layer_raw_size(struct store *store, const struct digest *diff_id, uint
                          struct error *err)
 {
     struct record_key prefix = layer_prefix(diff_id);
+    uint64_t size = 0;
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_cursor_open(&txn, KV_LAYERS, record_key_slice(&prefix), &cursor, err) != ERR_OK)
+        kv_each(&txn, KV_LAYERS, record_key_slice(&prefix), take_raw_size, &size, err) != ERR_OK)
         return err->code;
-    struct layer_form form = {.raw_size = 0};
-    for (bool more = true; more && form.raw_size == 0;) {
-        struct kv_slice key;
-        struct kv_slice value;
-        if (kv_cursor_next(&cursor, &key, &value, &more, err) != ERR_OK ||
-            (more && layer_decode(key, value, &form, err) != ERR_OK))
-            return err->code;
-    }
-    *out = form.raw_size;
+    *out = size;
     return ERR_OK;
 }

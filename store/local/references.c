@@ -33,43 +33,36 @@ enum errc references_get(struct store *store, const struct reference *ref, bool 
     return ERR_OK;
 }
 
-static enum errc list(struct kv_cursor *cursor, size_t limit, struct named_manifest **all,
-                      size_t *count, struct error *err)
+struct reference_list {
+    struct named_manifest *items;
+    size_t count;
+    size_t capacity;
+    size_t limit;
+};
+
+static enum errc add(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                     struct error *err)
 {
-    size_t capacity = 0;
-    while (*count < limit) {
-        struct kv_slice key;
-        struct kv_slice value;
-        bool more = false;
-        if (kv_cursor_next(cursor, &key, &value, &more, err) != ERR_OK)
-            return err->code;
-        if (!more)
-            break;
-        if (*count == capacity) {
-            capacity = capacity ? 2 * capacity : 8;
-            *all = xrealloc(*all, capacity, sizeof **all);
-        }
-        if (reference_decode(key, value, *all + *count, err) != ERR_OK)
-            return err->code;
-        ++*count;
-    }
-    return ERR_OK;
+    struct reference_list *list = self;
+    *enough = list->count == list->limit;
+    if (*enough)
+        return ERR_OK;
+    list->items = mem_grow(list->items, list->count, &list->capacity, sizeof *list->items);
+    return reference_decode(key, value, &list->items[list->count++], err);
 }
 
 enum errc references_by_name(struct store *store, const struct reference *ref, size_t limit,
                              struct named_manifest **out, size_t *count, struct error *err)
 {
     struct record_key prefix = reference_prefix(ref);
+    struct reference_list list = {.limit = limit};
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_cursor_open(&txn, KV_REFERENCES, record_key_slice(&prefix), &cursor, err) != ERR_OK)
+        kv_each(&txn, KV_REFERENCES, record_key_slice(&prefix), add, &list, err) != ERR_OK) {
+        free(list.items);
         return err->code;
-    autofree struct named_manifest *all = NULL;
-    size_t listed = 0;
-    if (list(&cursor, limit, &all, &listed, err) != ERR_OK)
-        return err->code;
-    *out = mem_take(&all);
-    *count = listed;
+    }
+    *out = list.items;
+    *count = list.count;
     return ERR_OK;
 }

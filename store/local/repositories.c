@@ -17,17 +17,22 @@ static enum errc blob_is_held(struct store *store, const struct digest *digest, 
     return ERR_OK;
 }
 
+static enum errc is_any(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                        struct error *err)
+{
+    (void)key, (void)value, (void)err;
+    *(bool *)self = *enough = true;
+    return ERR_OK;
+}
+
 static enum errc any_with_prefix(struct store *store, enum kv_table table,
                                  const struct record_key *prefix, bool *any, struct error *err)
 {
-    struct kv_slice key;
-    struct kv_slice value;
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_cursor_open(&txn, table, record_key_slice(prefix), &cursor, err) != ERR_OK)
+    *any = false;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
         return err->code;
-    return kv_cursor_next(&cursor, &key, &value, any, err);
+    return kv_each(&txn, table, record_key_slice(prefix), is_any, any, err);
 }
 
 enum errc repository_held(struct store *store, const char *repository, bool *held,
@@ -212,32 +217,27 @@ enum errc repository_remove_tag(struct store *store, const char *repository, con
     return ERR_OK;
 }
 
+struct removal {
+    const struct digest *manifest;
+    struct change *change;
+};
+
 /* A tag that is moved away meanwhile does not hold what is expected of it; one that is put
  * meanwhile comes with a new record of the manifest. Either way the removal is prepared again. */
-static enum errc delete_tags(const struct kv_txn *txn, const char *repository,
-                             const struct digest *digest, struct change *change, struct error *err)
+static enum errc delete_its_tag(void *self, struct kv_slice key, struct kv_slice value,
+                                bool *enough, struct error *err)
 {
-    struct record_key prefix = repository_prefix(repository);
-    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
-    if (kv_cursor_open(txn, KV_TAGS, record_key_slice(&prefix), &cursor, err) != ERR_OK)
+    (void)enough;
+    const struct removal *removal = self;
+    char tag[REFERENCE_TAG_MAX + 1];
+    struct digest named;
+    if (tag_decode(key, value, tag, &named, err) != ERR_OK)
         return err->code;
-    for (;;) {
-        char tag[REFERENCE_TAG_MAX + 1];
-        struct digest named;
-        struct kv_slice key;
-        struct kv_slice value;
-        bool more = false;
-        if (kv_cursor_next(&cursor, &key, &value, &more, err) != ERR_OK)
-            return err->code;
-        if (!more)
-            return ERR_OK;
-        if (tag_decode(key, value, tag, &named, err) != ERR_OK)
-            return err->code;
-        if (!digest_equal(&named, digest))
-            continue;
-        change_expect(change, KV_TAGS, key, &value);
-        change_delete(change, KV_TAGS, key);
+    if (digest_equal(&named, removal->manifest)) {
+        change_expect(removal->change, KV_TAGS, key, &value);
+        change_delete(removal->change, KV_TAGS, key);
     }
+    return ERR_OK;
 }
 
 /* What removes the manifest as it stands now; *found false when it is not there. */
@@ -261,7 +261,9 @@ static enum errc prepare_removal(struct store *store, const char *repository,
         struct record_key referrer = referrer_key(repository, &record.subject, digest);
         change_delete(change, KV_REFERRERS, record_key_slice(&referrer));
     }
-    return delete_tags(&txn, repository, digest, change, err);
+    struct record_key prefix = repository_prefix(repository);
+    struct removal removal = {.manifest = digest, .change = change};
+    return kv_each(&txn, KV_TAGS, record_key_slice(&prefix), delete_its_tag, &removal, err);
 }
 
 enum errc repository_remove_manifest(struct store *store, const char *repository,

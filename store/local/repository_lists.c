@@ -16,15 +16,6 @@ void name_list_deinit(struct name_list *list)
 typedef enum errc text_fn(struct kv_slice key, struct kv_slice value, char **text,
                           struct error *err);
 
-static void append(struct name_list *list, size_t *capacity, char *text)
-{
-    if (list->count == *capacity) {
-        *capacity = *capacity ? 2 * *capacity : 16;
-        list->names = xrealloc(list->names, *capacity, sizeof *list->names);
-    }
-    list->names[list->count++] = text;
-}
-
 /* `skip`: an entry stands for all that begin with its text, so the next one is behind them. */
 static enum errc collect(struct kv_cursor *cursor, size_t limit, text_fn *text_of, bool skip,
                          struct name_list *list, struct error *err)
@@ -43,7 +34,8 @@ static enum errc collect(struct kv_cursor *cursor, size_t limit, text_fn *text_o
             return ERR_OK;
         if (text_of(key, value, &text, err) != ERR_OK)
             return err->code;
-        append(list, &capacity, text);
+        list->names = mem_grow(list->names, list->count, &capacity, sizeof *list->names);
+        list->names[list->count++] = text;
         if (skip) {
             behind = repository_end(text);
             kv_cursor_seek(cursor, record_key_slice(&behind));

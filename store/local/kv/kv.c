@@ -260,6 +260,21 @@ void kv_cursor_close(struct kv_cursor *cursor)
     cursor->handle = NULL;
 }
 
+enum errc kv_each(const struct kv_txn *txn, enum kv_table table, struct kv_slice prefix,
+                  kv_visit *visit, void *self, struct error *err)
+{
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    enum errc rc = kv_cursor_open(txn, table, prefix, &cursor, err);
+    for (bool more = rc == ERR_OK, enough = false; more && !enough && rc == ERR_OK;) {
+        struct kv_slice key;
+        struct kv_slice value;
+        rc = kv_cursor_next(&cursor, &key, &value, &more, err);
+        if (rc == ERR_OK && more)
+            rc = visit(self, key, value, &enough, err);
+    }
+    return rc;
+}
+
 /* LMDB keeps its free pages in table 0: each value is a list of page numbers with its length in
  * front. */
 static int count_free_pages(MDB_txn *txn, uint64_t *pages)
@@ -274,11 +289,14 @@ static int count_free_pages(MDB_txn *txn, uint64_t *pages)
     MDB_val value;
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
         size_t length = 0;
-        assert(value.mv_size >= sizeof length);
+        if (value.mv_size < sizeof length)
+            break;
         memcpy(&length, value.mv_data, sizeof length);
         *pages += length;
     }
     mdb_cursor_close(cursor);
+    if (rc == 0)
+        return MDB_CORRUPTED;
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 

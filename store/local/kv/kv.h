@@ -126,6 +126,14 @@ void kv_cursor_seek(struct kv_cursor *cursor, struct kv_slice key);
 /* Before its transaction ends; declare it after the transaction, then scopes do it. */
 void kv_cursor_close(struct kv_cursor *cursor);
 
+/* Called with each entry; what it gets is borrowed until it returns. *enough ends the list. */
+typedef enum errc kv_visit(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                           struct error *err);
+/* Visit the entries whose keys begin with `prefix` (size 0: all), in byte order, until one fails,
+ * which is the result. */
+enum errc kv_each(const struct kv_txn *txn, enum kv_table table, struct kv_slice prefix,
+                  kv_visit *visit, void *self, struct error *err);
+
 /* More than nine tenths of the map's pages are in use. Free pages are counted as free although the
  * file does not shrink, so deleting helps. */
 enum errc kv_nearly_full(struct kv *kv, bool *nearly, struct error *err);

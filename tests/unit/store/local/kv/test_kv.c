@@ -169,16 +169,13 @@ static void one_reader_too_many_is_an_error_and_no_more(void **state)
     kv_close(kv);
 }
 
-static void a_full_map_is_told_and_deleting_helps(void **state)
+/* Put one entry a transaction until the map is full: so many. */
+static unsigned fill(struct kv *kv)
 {
     struct error err = ERROR_INIT;
     char value[1500];
-    memset(value, 'v', sizeof value);
-    struct kv *kv = open_kv(*state);
-    bool nearly = true;
-    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
-    assert_false(nearly);
     unsigned puts = 0;
+    memset(value, 'v', sizeof value);
     for (; err.code == ERR_OK; puts++) {
         char key[16];
         snprintf(key, sizeof key, "%08u", puts);
@@ -190,7 +187,17 @@ static void a_full_map_is_told_and_deleting_helps(void **state)
     }
     assert_int_equal(err.code, ERR_STORE_FULL);
     assert_true(puts > 100);
-    error_clear(&err);
+    return puts;
+}
+
+static void a_full_map_is_told_and_deleting_helps(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    bool nearly = true;
+    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
+    assert_false(nearly);
+    unsigned puts = fill(kv);
     assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
     assert_true(nearly);
     for (unsigned i = 0; i < puts - 1; i++) {
@@ -287,6 +294,81 @@ static void a_cursor_that_seeks_stays_within_its_prefix(void **state)
     kv_close(kv);
 }
 
+static enum errc take_key(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                          struct error *err)
+{
+    char *found = self;
+    snprintf(found + strlen(found), 64 - strlen(found), "%.*s=%.*s ", (int)key.size,
+             (const char *)key.data, (int)value.size, (const char *)value.data);
+    *enough = key.size == 3;
+    if (key.size == 4)
+        err->code = ERR_STORE;
+    return err->code;
+}
+
+static void each_entry_is_visited_until_it_is_enough_or_one_fails(void **state)
+{
+    static const struct {
+        const char *prefix, *visited;
+        enum errc rc;
+    } cases[] = {{"a", "a1=x a2=y ", ERR_OK},
+                 {"b", "b1=x b23=y ", ERR_OK},
+                 {"", "a1=x a2=y b1=x b23=y ", ERR_OK},
+                 {"c", "c234=x ", ERR_STORE},
+                 {"d", "", ERR_OK}};
+    struct kv *kv = open_kv(*state);
+    static const char *const entries[][2] = {{"a1", "x"}, {"a2", "y"},   {"b1", "x"}, {"b23", "y"},
+                                             {"b3", "z"}, {"c234", "x"}, {"c3", "y"}};
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
+        put(kv, KV_BLOBS, entries[i][0], entries[i][1]);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct error err = ERROR_INIT;
+        char found[64] = "";
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        assert_ok(kv_begin_read(kv, &txn, &err), &err);
+        assert_int_equal(kv_each(&txn, KV_BLOBS, text(cases[i].prefix), take_key, found, &err),
+                         cases[i].rc);
+        assert_string_equal(found, cases[i].visited);
+    }
+    kv_close(kv);
+}
+
+/* LMDB's file format: the page of the free list that the younger of the two heads has. Its first
+ * entry is said to be of 4 bytes, where each begins with a number of 8. */
+static void damage_free_list(const char *folder)
+{
+    char path[256];
+    uint64_t changed[2] = {0};
+    uint64_t root = 0;
+    uint16_t entry = 0;
+    const uint16_t size = 4;
+    const off_t page = (off_t)sysconf(_SC_PAGESIZE);
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pread(fd, &changed[i], 8, i * page + 144), 8);
+    assert_int_equal(pread(fd, &root, 8, (changed[1] > changed[0]) * page + 80), 8);
+    assert_true(root > 1 && root < 1000);
+    assert_int_equal(pread(fd, &entry, 2, (off_t)root * page + 16), 2);
+    assert_int_equal(pwrite(fd, &size, 2, (off_t)root * page + entry), 2);
+    close(fd);
+}
+
+static void a_damaged_free_list_is_an_error(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    bool nearly = false;
+    fill(kv);
+    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
+    assert_true(nearly);
+    kv_close(kv);
+    damage_free_list(*state);
+    kv = open_kv(*state);
+    assert_code(kv_nearly_full(kv, &nearly, &err), ERR_STORE, &err);
+    kv_close(kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +381,8 @@ int main(void)
         folder_test(one_reader_too_many_is_an_error_and_no_more),
         folder_test(a_full_map_is_told_and_deleting_helps),
         folder_test(a_file_that_is_no_database_is_refused),
+        folder_test(a_damaged_free_list_is_an_error),
+        folder_test(each_entry_is_visited_until_it_is_enough_or_one_fails),
         folder_test(a_cursor_skips_by_seeking),
         folder_test(a_cursor_that_seeks_stays_within_its_prefix),
     };
