@@ -16,7 +16,11 @@
  * synchronous pushes, which promise nothing until the registries have it. A durable batch also
  * makes durable what it depends on in the store: blobs it brought that were there already, those of
  * batch_hold_blob(), and what its layers, references and repositories point to (not what a manifest
- * that was there already names in turn: hold those).
+ * that was there already names in turn: hold those). A volatile batch takes nothing away: what was
+ * durable stays durable.
+ *
+ * No record outlives what it needs: after a crash of the machine a name is there with its whole
+ * image, as far as the store had it, or not at all.
  *
  * Limits: BATCH_ITEMS_MAX blobs, held blobs and records of each kind; beyond it
  * ERR_ARCHIVE_TOO_LARGE.

@@ -15,8 +15,9 @@ struct named_manifest {
     char media_type[MEDIA_TYPE_MAX];
 };
 
-/* Record it; an existing record of the same reference is replaced. Returns when it is durable, and
- * the manifest's blob with it. ERR_BLOB_UNKNOWN when that is not held. */
+/* Record it; an existing record of the same reference is replaced. Does not wait for the disk: the
+ * record survives the process, and a crash of the machine if its whole image does (store/batch.h,
+ * "Durability"). ERR_BLOB_UNKNOWN when the manifest is not held. */
 enum errc references_put(struct store *store, const struct reference *ref,
                          const struct digest *manifest, const char *media_type, struct error *err);
 

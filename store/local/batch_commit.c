@@ -11,7 +11,8 @@
  * with the same blobs at any moment, so every step is right whoever is first:
  *
  * - A blob that is not there is brought in: by a durable batch with a rename over whatever appeared
- *   meanwhile, since its own file is on the disk; by a volatile batch only where nothing is.
+ *   meanwhile, since its own file is on the disk; by a volatile batch only where nothing is. One
+ *   whose record is durable and whose file is not good is brought in as by a durable batch.
  * - The record of a volatile blob is put only where there is none, so it never takes the durable
  *   state away from a record that another batch has put meanwhile.
  * - A blob that is there is kept and its last use renewed; the renewal is dropped when the record
@@ -24,11 +25,17 @@ struct kept {
     struct blob_record record;
 };
 
+/* A blob of the batch that is to be brought in. */
+struct placed {
+    const struct batch_blob *blob;
+    bool repairs; /* there is a record, but its file is not good */
+    bool durable;
+};
+
 struct plan {
     struct batch *batch;
     bool durable;
-    struct batch_blob *placed; /* the batch's blobs to bring in */
-    bool *repairs;             /* for each: there is a record, but its file is not good */
+    struct placed *placed;
     size_t placed_count;
     struct kept *kept;
     size_t kept_count;
@@ -37,7 +44,6 @@ struct plan {
 static void plan_deinit(struct plan *plan)
 {
     free(plan->placed);
-    free(plan->repairs);
     free(plan->kept);
 }
 
@@ -57,8 +63,10 @@ static enum errc plan_blob(struct plan *plan, const struct batch_blob *blob, str
         keep(plan, &blob->digest, &record);
         return ERR_OK;
     }
-    plan->repairs[plan->placed_count] = found;
-    plan->placed[plan->placed_count++] = *blob;
+    plan->placed[plan->placed_count++] =
+        (struct placed){.blob = blob,
+                        .repairs = found,
+                        .durable = plan->durable || (found && record.state == BLOB_DURABLE)};
     return ERR_OK;
 }
 
@@ -133,7 +141,6 @@ static enum errc plan_all(struct plan *plan, struct error *err)
 {
     struct batch *batch = plan->batch;
     plan->placed = xcalloc(batch->blob_count, sizeof *plan->placed);
-    plan->repairs = xcalloc(batch->blob_count, sizeof *plan->repairs);
     plan->kept = xcalloc(most_kept(batch), sizeof *plan->kept);
     for (size_t i = 0; i < batch->blob_count; i++)
         if (plan_blob(plan, &batch->blobs[i], err) != ERR_OK)
@@ -153,8 +160,11 @@ static enum errc sync_placed(const struct plan *plan, struct error *err)
 {
     for (size_t i = 0; i < plan->placed_count; i++) {
         char name[BATCH_NAME_MAX];
-        autofd int fd = openat(plan->batch->folder_fd,
-                               batch_file_name(plan->placed[i].number, name), O_RDONLY | O_CLOEXEC);
+        if (!plan->placed[i].durable)
+            continue;
+        autofd int fd =
+            openat(plan->batch->folder_fd, batch_file_name(plan->placed[i].blob->number, name),
+                   O_RDONLY | O_CLOEXEC);
         if (fd < 0)
             return fail(err, ERR_IO, errno, "open a blob of the batch");
         if (file_sync(fd, "a blob", err) != ERR_OK)
@@ -176,26 +186,28 @@ static enum errc sync_kept(const struct plan *plan, struct blob_folders *folders
     return ERR_OK;
 }
 
-static enum errc place(const struct plan *plan, const struct batch_blob *blob, bool replace,
-                       struct error *err)
+static enum errc place(const struct plan *plan, const struct placed *placed, struct error *err)
 {
-    struct batch *batch = plan->batch;
+    const struct batch *batch = plan->batch;
+    const struct batch_blob *blob = placed->blob;
     int blobs_fd = batch->store->blobs_fd;
     char name[BATCH_NAME_MAX];
     batch_file_name(blob->number, name);
-    if (replace)
+    if (placed->durable || placed->repairs)
         return blob_file_replace(batch->folder_fd, name, blobs_fd, &blob->digest, err);
     return blob_file_add(batch->folder_fd, name, blob->size, blobs_fd, &blob->digest, err);
 }
 
 static enum errc place_all(const struct plan *plan, struct blob_folders *folders, struct error *err)
 {
-    if (plan->placed_count > 0 && !plan->durable)
-        atomic_store(&plan->batch->store->unsynced, true);
     for (size_t i = 0; i < plan->placed_count; i++) {
-        if (place(plan, &plan->placed[i], plan->durable || plan->repairs[i], err) != ERR_OK)
+        const struct placed *placed = &plan->placed[i];
+        if (!placed->durable)
+            atomic_store(&plan->batch->store->unsynced, true);
+        if (place(plan, placed, err) != ERR_OK)
             return err->code;
-        blob_folders_add(folders, &plan->placed[i].digest);
+        if (placed->durable)
+            blob_folders_add(folders, &placed->blob->digest);
     }
     return ERR_OK;
 }
@@ -203,26 +215,24 @@ static enum errc place_all(const struct plan *plan, struct blob_folders *folders
 static enum errc move_files(const struct plan *plan, struct error *err)
 {
     struct blob_folders folders = {0};
-    if (plan->durable &&
-        (sync_placed(plan, err) != ERR_OK || sync_kept(plan, &folders, err) != ERR_OK))
+    if (sync_placed(plan, err) != ERR_OK ||
+        (plan->durable && sync_kept(plan, &folders, err) != ERR_OK) ||
+        place_all(plan, &folders, err) != ERR_OK)
         return err->code;
-    if (place_all(plan, &folders, err) != ERR_OK)
-        return err->code;
-    if (plan->durable)
-        return blob_folders_sync(&folders, plan->batch->store->blobs_fd, err);
-    return ERR_OK;
+    return blob_folders_sync(&folders, plan->batch->store->blobs_fd, err);
 }
 
 static void record_placed(const struct plan *plan, uint64_t now_s, struct change *change)
 {
     for (size_t i = 0; i < plan->placed_count; i++) {
-        struct blob_record record = {.state = plan->durable ? BLOB_DURABLE : BLOB_VOLATILE,
-                                     .size = plan->placed[i].size,
+        const struct placed *placed = &plan->placed[i];
+        struct blob_record record = {.state = placed->durable ? BLOB_DURABLE : BLOB_VOLATILE,
+                                     .size = placed->blob->size,
                                      .created_s = now_s,
                                      .last_use_s = now_s};
-        struct record_key key = blob_key(&plan->placed[i].digest);
+        struct record_key key = blob_key(&placed->blob->digest);
         struct record_value value = blob_value(&record);
-        if (plan->durable || plan->repairs[i])
+        if (placed->durable || placed->repairs)
             change_put(change, KV_BLOBS, record_key_slice(&key), record_value_slice(&value));
         else
             change_put_new(change, KV_BLOBS, record_key_slice(&key), record_value_slice(&value));

@@ -103,10 +103,12 @@ enum errc blob_folders_sync(const struct blob_folders *folders, int blobs_fd, st
         bool any = false;
         for (unsigned i = 0; i < BLOB_FOLDERS; i++) {
             char path[FOLDER_PATH_MAX];
+            if (!folders->touched[a][i])
+                continue;
             folder_path(a, i, path);
-            if (folders->touched[a][i] && sync_folder(blobs_fd, path, err) != ERR_OK)
+            if (sync_folder(blobs_fd, path, err) != ERR_OK)
                 return err->code;
-            any = any || folders->touched[a][i];
+            any = true;
         }
         if (any && sync_folder(blobs_fd, digest_algorithm_name(a), err) != ERR_OK)
             return err->code;

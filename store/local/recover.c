@@ -1,6 +1,8 @@
 #include "store/local/recover.h"
 
 #include "base/log.h"
+#include "base/mem.h"
+#include "image/manifest.h"
 #include "store/local/blob_files.h"
 #include "store/local/records_front.h"
 #include "store/local/records_pushes.h"
@@ -20,19 +22,22 @@ static void init_essential(struct change *change)
     change->essential = true;
 }
 
-static void put_record(struct change *change, enum kv_table table, const struct record_key *key,
-                       const struct record_value *value)
+static enum errc put_record(struct store *store, const struct record_key *key,
+                            const struct record_value *value, struct error *err)
 {
-    change_put(change, table, record_key_slice(key), record_value_slice(value));
+    autochange struct change change;
+    init_essential(&change);
+    change_put(&change, KV_META, record_key_slice(key), record_value_slice(value));
+    return writer_submit(store->writer, &change, err);
 }
 
-static void put_state(struct store *store, struct change *change, bool clean)
+static enum errc put_state(struct store *store, bool clean, struct error *err)
 {
     struct state_record state = {.clean = clean};
     memcpy(state.boot_id, store->boot_id, sizeof state.boot_id);
     struct record_key key = state_key();
     struct record_value value = state_value(&state);
-    put_record(change, KV_META, &key, &value);
+    return put_record(store, &key, &value, err);
 }
 
 static enum errc read_schema(struct store *store, bool *found, uint32_t *schema, struct error *err)
@@ -73,12 +78,9 @@ enum errc store_check_schema(struct store *store, struct error *err)
         return ERR_OK;
     if (sync_new_metadata(store, err) != ERR_OK)
         return err->code;
-    autochange struct change change;
-    init_essential(&change);
     struct record_key key = schema_key();
     struct record_value value = schema_value(STORE_SCHEMA);
-    put_record(&change, KV_META, &key, &value);
-    return writer_submit(store->writer, &change, err);
+    return put_record(store, &key, &value, err);
 }
 
 static enum errc read_state(struct store *store, struct state_record *out, struct error *err)
@@ -154,20 +156,6 @@ static enum errc sweep_files(struct store *store, struct error *err)
     return ERR_OK;
 }
 
-static enum errc is_durable(const struct kv_txn *txn, const struct digest *digest, bool *durable,
-                            struct error *err)
-{
-    struct record_key key = blob_key(digest);
-    struct kv_slice value;
-    struct blob_record record = {.state = BLOB_VOLATILE};
-    bool found = false;
-    if (kv_get(txn, KV_BLOBS, record_key_slice(&key), &value, &found, err) != ERR_OK ||
-        (found && blob_decode(value, &record, err) != ERR_OK))
-        return err->code;
-    *durable = found && record.state == BLOB_DURABLE;
-    return ERR_OK;
-}
-
 /* The blob without which the record is of no use. */
 static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct kv_slice value,
                                 struct digest *out, struct error *err)
@@ -210,46 +198,207 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
     }
 }
 
-static enum errc drop_records(struct store *store, enum kv_table table, struct change *change,
-                              size_t *dropped, struct error *err)
+/* ---- in steps ---- */
+
+/* Records looked at in one step, which is one transaction to read them and one change. */
+#define STEP_RECORDS 1000
+
+struct step {
+    struct store *store;
+    const struct kv_txn *txn;
+    enum kv_table table;
+    struct change change;
+    size_t changed;                    /* records */
+    struct digest named[STEP_RECORDS]; /* manifests that are to be looked at after the reading */
+    size_t named_count;
+};
+
+typedef enum errc look_fn(struct step *step, struct kv_slice key, struct kv_slice value,
+                          struct error *err);
+
+/* Go on at the key `from`, which is moved behind what was looked at. */
+static enum errc look_at_some(struct step *step, struct record_key *from, look_fn *look, bool *more,
+                              struct error *err)
 {
     struct kv_slice key;
     struct kv_slice value;
-    bool more = true;
     autotxn struct kv_txn txn = KV_TXN_INIT;
     autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_cursor_open(&txn, table, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK)
+    if (kv_begin_read(step->store->kv, &txn, err) != ERR_OK ||
+        kv_cursor_open(&txn, step->table, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK)
         return err->code;
-    for (;;) {
-        bool durable = false;
-        if (kv_cursor_next(&cursor, &key, &value, &more, err) != ERR_OK)
+    step->txn = &txn;
+    if (from->size > 0)
+        kv_cursor_seek(&cursor, record_key_slice(from));
+    for (size_t i = 0; i < STEP_RECORDS; i++) {
+        if (kv_cursor_next(&cursor, &key, &value, more, err) != ERR_OK)
             return err->code;
-        if (!more)
+        if (!*more)
             return ERR_OK;
-        struct digest digest;
-        if (blob_of_record(table, key, value, &digest, err) != ERR_OK ||
-            is_durable(&txn, &digest, &durable, err) != ERR_OK)
+        if (look(step, key, value, err) != ERR_OK)
             return err->code;
-        if (durable)
-            continue;
-        change_delete(change, table, key);
-        ++*dropped;
     }
+    assert(key.size < sizeof from->bytes);
+    memcpy(from->bytes, key.data, key.size);
+    from->bytes[key.size] = 0;
+    from->size = key.size + 1;
+    return ERR_OK;
 }
 
-static enum errc drop_what_is_in_doubt(struct store *store, struct change *change,
-                                       struct error *err)
+/* ---- images that lost a part ---- */
+
+/* Indexes within indexes. */
+#define NESTING_MAX 8
+
+static void put_state_of_blob(struct step *step, struct kv_slice key, struct blob_record record,
+                              enum blob_state state)
 {
-    static const enum kv_table tables[] = {KV_BLOBS,   KV_LAYERS,    KV_REFERENCES,
-                                           KV_MEMBERS, KV_HOLDERS,   KV_MANIFESTS,
-                                           KV_TAGS,    KV_REFERRERS, KV_PUSHES};
+    record.state = state;
+    struct record_value value = blob_value(&record);
+    change_put(&step->change, KV_BLOBS, key, record_value_slice(&value));
+    step->changed++;
+}
+
+static enum errc find_lost(struct step *step, const struct digest *digest, unsigned nesting,
+                           bool *is_lost, struct error *err);
+
+static enum errc find_lost_part(struct step *step, const struct manifest *manifest,
+                                unsigned nesting, bool *is_lost, struct error *err)
+{
+    if (manifest->kind == MANIFEST_IMAGE &&
+        find_lost(step, &manifest->config.digest, NESTING_MAX, is_lost, err) != ERR_OK)
+        return err->code;
+    for (size_t i = 0; i < manifest->layer_count && !*is_lost; i++)
+        if (find_lost(step, &manifest->layers[i].digest, NESTING_MAX, is_lost, err) != ERR_OK)
+            return err->code;
+    for (size_t i = 0; i < manifest->child_count && !*is_lost; i++)
+        if (find_lost(step, &manifest->children[i].digest, nesting + 1, is_lost, err) != ERR_OK)
+            return err->code;
+    return ERR_OK;
+}
+
+/* Is this a blob that was lost with the machine, or a manifest that needs one? What the store never
+ * had is not lost. A manifest that needs one is marked as volatile, so that it goes with it. */
+static enum errc find_lost(struct step *step, const struct digest *digest, unsigned nesting,
+                           bool *is_lost, struct error *err)
+{
+    struct blob_record record;
+    struct manifest manifest;
+    struct error no_manifest = ERROR_INIT;
+    autofree char *data = NULL;
+    size_t size = 0;
+    bool found = false;
+    if (blob_find(step->store, digest, &found, &record, err) != ERR_OK)
+        return err->code;
+    *is_lost = found && record.state == BLOB_VOLATILE;
+    if (!found || *is_lost || nesting >= NESTING_MAX ||
+        blob_read_all(step->store, digest, MANIFEST_LIMIT_BYTES, "manifest", &data, &size,
+                      &no_manifest) != ERR_OK ||
+        manifest_parse_any(data, size, NULL, "manifest", &manifest, &no_manifest) != ERR_OK)
+        return ERR_OK;
+    enum errc rc = find_lost_part(step, &manifest, nesting, is_lost, err);
+    manifest_deinit(&manifest);
+    if (rc != ERR_OK || !*is_lost)
+        return rc;
+    struct record_key key = blob_key(digest);
+    put_state_of_blob(step, record_key_slice(&key), record, BLOB_VOLATILE);
+    return ERR_OK;
+}
+
+/* Look at each record of the table. *changed grows by the records that were. */
+static enum errc look_at_all(struct store *store, enum kv_table table, look_fn *look,
+                             size_t *changed, struct error *err)
+{
+    struct record_key from = {.size = 0};
+    autofree struct step *step = xcalloc(1, sizeof *step);
+    enum errc rc = ERR_OK;
+    for (bool more = true; more && rc == ERR_OK;) {
+        bool is_lost = false;
+        *step = (struct step){.store = store, .table = table};
+        init_essential(&step->change);
+        rc = look_at_some(step, &from, look, &more, err);
+        for (size_t i = 0; rc == ERR_OK && i < step->named_count; i++)
+            rc = find_lost(step, &step->named[i], 0, &is_lost, err);
+        if (rc == ERR_OK && step->changed > 0)
+            rc = writer_submit(store->writer, &step->change, err);
+        *changed += step->changed;
+        change_deinit(&step->change);
+    }
+    return rc;
+}
+
+static enum errc is_any_volatile(void *self, struct kv_slice key, struct kv_slice value,
+                                 bool *enough, struct error *err)
+{
+    (void)key;
+    struct blob_record record;
+    if (blob_decode(value, &record, err) != ERR_OK)
+        return err->code;
+    *(bool *)self = *enough = record.state == BLOB_VOLATILE;
+    return ERR_OK;
+}
+
+static enum errc any_volatile(struct store *store, bool *any, struct error *err)
+{
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    *any = false;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
+        return err->code;
+    return kv_each(&txn, KV_BLOBS, (struct kv_slice){NULL, 0}, is_any_volatile, any, err);
+}
+
+static enum errc name_manifest(struct step *step, struct kv_slice key, struct kv_slice value,
+                               struct error *err)
+{
+    return blob_of_record(step->table, key, value, &step->named[step->named_count++], err);
+}
+
+/* ---- what goes after a crash of the machine ---- */
+
+static enum errc drop_unless_durable(struct step *step, struct kv_slice key, struct kv_slice value,
+                                     struct error *err)
+{
+    struct digest digest;
+    struct kv_slice blob;
+    struct blob_record record = {.state = BLOB_VOLATILE};
+    bool found = false;
+    if (blob_of_record(step->table, key, value, &digest, err) != ERR_OK)
+        return err->code;
+    struct record_key blob_is = blob_key(&digest);
+    if (kv_get(step->txn, KV_BLOBS, record_key_slice(&blob_is), &blob, &found, err) != ERR_OK ||
+        (found && blob_decode(blob, &record, err) != ERR_OK))
+        return err->code;
+    if (record.state == BLOB_DURABLE)
+        return ERR_OK;
+    change_delete(&step->change, step->table, key);
+    step->changed++;
+    return ERR_OK;
+}
+
+static enum errc each_table(struct store *store, const enum kv_table *tables, size_t count,
+                            look_fn *look, size_t *changed, struct error *err)
+{
+    enum errc rc = ERR_OK;
+    for (size_t i = 0; rc == ERR_OK && i < count; i++)
+        rc = look_at_all(store, tables[i], look, changed, err);
+    return rc;
+}
+
+static enum errc drop_what_is_in_doubt(struct store *store, struct error *err)
+{
+    /* Those that name manifests first, the blobs themselves last: by them the rest is judged. */
+    static const enum kv_table tables[] = {KV_REFERENCES, KV_MANIFESTS, KV_PUSHES,  KV_TAGS,
+                                           KV_REFERRERS,  KV_MEMBERS,   KV_HOLDERS, KV_LAYERS};
+    bool any = false;
+    size_t marked = 0;
     size_t blobs = 0;
     size_t others = 0;
-    enum errc rc = sweep_files(store, err);
-    for (size_t i = 0; rc == ERR_OK && i < sizeof tables / sizeof tables[0]; i++)
-        rc = drop_records(store, tables[i], change, tables[i] == KV_BLOBS ? &blobs : &others, err);
-    if (rc != ERR_OK)
+    if (any_volatile(store, &any, err) != ERR_OK ||
+        (any && each_table(store, tables, 3, name_manifest, &marked, err) != ERR_OK) ||
+        each_table(store, tables, sizeof tables / sizeof tables[0], drop_unless_durable, &others,
+                   err) != ERR_OK ||
+        sweep_files(store, err) != ERR_OK ||
+        look_at_all(store, KV_BLOBS, drop_unless_durable, &blobs, err) != ERR_OK)
         return error_wrap(err, "recover the data folder %s", store->path);
     log_event(LOG_WARN, "store.recovered",
               LOG_FIELDS(log_text("data", store->path), log_number("blobs", blobs),
@@ -268,51 +417,33 @@ enum errc store_recover(struct store *store, struct error *err)
     atomic_store(&store->unsynced, !state.clean);
     if (same_boot && !state.clean)
         return ERR_OK;
-    autochange struct change change;
-    init_essential(&change);
-    if (!state.clean && drop_what_is_in_doubt(store, &change, err) != ERR_OK)
+    if (!state.clean && drop_what_is_in_doubt(store, err) != ERR_OK)
         return err->code;
-    put_state(store, &change, false);
-    return writer_submit(store->writer, &change, err);
+    return put_state(store, false, err);
 }
 
-static enum errc make_all_durable(struct store *store, struct change *change, struct error *err)
+/* ---- an orderly end ---- */
+
+static enum errc make_durable(struct step *step, struct kv_slice key, struct kv_slice value,
+                              struct error *err)
 {
-    struct kv_slice key;
-    struct kv_slice value;
-    bool more = true;
-    autotxn struct kv_txn txn = KV_TXN_INIT;
-    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_cursor_open(&txn, KV_BLOBS, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK)
+    struct blob_record record;
+    if (blob_decode(value, &record, err) != ERR_OK)
         return err->code;
-    for (;;) {
-        struct blob_record record;
-        if (kv_cursor_next(&cursor, &key, &value, &more, err) != ERR_OK)
-            return err->code;
-        if (!more)
-            return ERR_OK;
-        if (blob_decode(value, &record, err) != ERR_OK)
-            return err->code;
-        if (record.state == BLOB_DURABLE)
-            continue;
-        record.state = BLOB_DURABLE;
-        struct record_value durable = blob_value(&record);
-        change_put(change, KV_BLOBS, key, record_value_slice(&durable));
-    }
+    if (record.state != BLOB_DURABLE)
+        put_state_of_blob(step, key, record, BLOB_DURABLE);
+    return ERR_OK;
 }
 
 enum errc store_settle(struct store *store, struct error *err)
 {
+    size_t made = 0;
     bool unsynced = atomic_load(&store->unsynced);
     if (unsynced && store->leave_volatile)
         return ERR_OK;
-    autochange struct change change;
-    init_essential(&change);
     if (unsynced && syncfs(store->blobs_fd) != 0)
         return fail(err, ERR_IO, errno, "sync the data folder to the disk");
-    if (unsynced && make_all_durable(store, &change, err) != ERR_OK)
+    if (unsynced && look_at_all(store, KV_BLOBS, make_durable, &made, err) != ERR_OK)
         return err->code;
-    put_state(store, &change, true);
-    return writer_submit(store->writer, &change, err);
+    return put_state(store, true, err);
 }

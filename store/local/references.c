@@ -8,7 +8,7 @@ enum errc references_put(struct store *store, const struct reference *ref,
                          const struct digest *manifest, const char *media_type, struct error *err)
 {
     struct batch *batch = NULL;
-    if (batch_begin(store, BATCH_DURABLE, &batch, err) != ERR_OK)
+    if (batch_begin(store, BATCH_VOLATILE, &batch, err) != ERR_OK)
         return err->code;
     batch_put_reference(batch, ref, manifest, media_type);
     return batch_commit(batch, err);

@@ -427,7 +427,7 @@ static void a_blob_whose_file_is_broken_is_repaired(void **state)
     put(batch, "removed");
     commit(batch);
     expect_blob(store, "removed");
-    assert_int_equal(state_of(store, "removed"), BLOB_VOLATILE);
+    assert_int_equal(state_of(store, "removed"), BLOB_DURABLE);
     store_close(store);
 }
 

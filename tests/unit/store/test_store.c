@@ -260,13 +260,13 @@ static void a_durable_batch_makes_durable_what_it_depends_on(void **state)
     put(store, BATCH_VOLATILE, "named");
     struct reference ref = tagged("other");
     struct digest named = digest_of_text("named");
-    assert_ok(references_put(store, &ref, &named, MEDIA_OCI_MANIFEST, &err), &err);
     put(store, BATCH_VOLATILE, "layer");
     struct digest layer = digest_of_text("layer");
     struct layer_form form = {.codec = CODEC_ZSTD, .digest = layer, .size = 5};
     struct batch *batch = NULL;
     assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
     batch_put_layer(batch, &layer, &form);
+    batch_put_reference(batch, &ref, &named, MEDIA_OCI_MANIFEST);
     assert_ok(batch_commit(batch, &err), &err);
     store_close(store);
     store = open_store(*state, "boot 2");
