@@ -50,6 +50,7 @@ void batch_abort(struct batch *batch)
     free(batch->starts);
     free(batch->held);
     free(batch->blobs);
+    digest_map_deinit(&batch->places);
     free(batch);
 }
 
@@ -70,10 +71,8 @@ void batch_make_durable(struct batch *batch)
 
 struct batch_blob *batch_find(struct batch *batch, const struct digest *digest)
 {
-    for (size_t i = 0; i < batch->blob_count; i++)
-        if (digest_equal(&batch->blobs[i].digest, digest))
-            return &batch->blobs[i];
-    return NULL;
+    const struct digest_item *place = digest_map_find(&batch->places, digest);
+    return place && place->number > 0 ? &batch->blobs[place->number - 1] : NULL;
 }
 
 const char *batch_file_name(uint32_t number, char name[BATCH_NAME_MAX])
@@ -125,6 +124,7 @@ enum errc batch_add_blob(struct batch *batch, const struct digest *digest, uint6
     }
     batch->blobs[batch->blob_count++] =
         (struct batch_blob){.digest = *digest, .size = size, .number = number};
+    digest_map_add(&batch->places, digest)->number = batch->blob_count;
     return ERR_OK;
 }
 
@@ -168,7 +168,10 @@ void batch_drop_blob(struct batch *batch, const struct digest *digest)
     if (blob == NULL)
         return;
     batch_remove_file(batch, blob->number);
-    *blob = batch->blobs[--batch->blob_count];
+    const struct batch_blob *last = &batch->blobs[--batch->blob_count];
+    digest_map_find(&batch->places, &last->digest)->number = (size_t)(blob - batch->blobs) + 1;
+    digest_map_find(&batch->places, digest)->number = 0;
+    *blob = *last;
 }
 
 enum errc batch_hold_blob(struct batch *batch, const struct digest *digest, struct error *err)

@@ -4,6 +4,7 @@
 #ifndef SLIPWAY_STORE_LOCAL_BATCH_INTERNAL_H
 #define SLIPWAY_STORE_LOCAL_BATCH_INTERNAL_H
 
+#include "image/digest_map.h"
 #include "store/batch.h"
 #include "store/blob_upload.h"
 #include "store/local/internal.h"
@@ -69,6 +70,7 @@ struct batch {
     size_t open_writers;
     struct batch_blob *blobs;
     size_t blob_count, blob_capacity;
+    struct digest_map places; /* of the blobs, from 1; 0: dropped */
     struct digest *held;
     size_t held_count, held_capacity;
     struct batch_layer *layers;

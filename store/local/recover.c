@@ -1,5 +1,6 @@
 #include "store/local/recover.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "image/manifest.h"
@@ -247,9 +248,6 @@ static enum errc look_at_some(struct step *step, struct record_key *from, look_f
 
 /* ---- images that lost a part ---- */
 
-/* Indexes within indexes. */
-#define NESTING_MAX 8
-
 static void put_state_of_blob(struct step *step, struct kv_slice key, struct blob_record record,
                               enum blob_state state)
 {
@@ -266,10 +264,11 @@ static enum errc find_lost_part(struct step *step, const struct manifest *manife
                                 unsigned nesting, bool *is_lost, struct error *err)
 {
     if (manifest->kind == MANIFEST_IMAGE &&
-        find_lost(step, &manifest->config.digest, NESTING_MAX, is_lost, err) != ERR_OK)
+        find_lost(step, &manifest->config.digest, INDEX_DEPTH_MAX + 1, is_lost, err) != ERR_OK)
         return err->code;
     for (size_t i = 0; i < manifest->layer_count && !*is_lost; i++)
-        if (find_lost(step, &manifest->layers[i].digest, NESTING_MAX, is_lost, err) != ERR_OK)
+        if (find_lost(step, &manifest->layers[i].digest, INDEX_DEPTH_MAX + 1, is_lost, err) !=
+            ERR_OK)
             return err->code;
     for (size_t i = 0; i < manifest->child_count && !*is_lost; i++)
         if (find_lost(step, &manifest->children[i].digest, nesting + 1, is_lost, err) != ERR_OK)
@@ -291,7 +290,7 @@ static enum errc find_lost(struct step *step, const struct digest *digest, unsig
     if (blob_find(step->store, digest, &found, &record, err) != ERR_OK)
         return err->code;
     *is_lost = found && record.state == BLOB_VOLATILE;
-    if (!found || *is_lost || nesting >= NESTING_MAX ||
+    if (!found || *is_lost || nesting > INDEX_DEPTH_MAX ||
         blob_read_all(step->store, digest, MANIFEST_LIMIT_BYTES, "manifest", &data, &size,
                       &no_manifest) != ERR_OK ||
         manifest_parse_any(data, size, NULL, "manifest", &manifest, &no_manifest) != ERR_OK)
