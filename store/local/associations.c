@@ -121,6 +121,7 @@ static enum errc rewrite(struct store *store, const struct digest *layer,
             return ERR_OK;
         autochange struct change change;
         change_init(&change);
+        change.saves_work = true;
         change_list(edit, &change);
         change_digests(edit, &change);
         if (writer_submit(store->writer, &change, err) != ERR_OK)

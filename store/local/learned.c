@@ -25,6 +25,7 @@ enum errc learned_put(struct store *store, const char *host, const struct learne
     struct record_value value = learned_value(learned);
     autochange struct change change;
     change_init(&change);
+    change.saves_work = true;
     change_put(&change, KV_LEARNED, record_key_slice(&key), record_value_slice(&value));
     return writer_submit(store->writer, &change, err);
 }

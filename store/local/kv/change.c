@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum kind { PUT, PUT_NEW, SWAP, DELETE, EXPECT_VALUE, EXPECT_NONE };
+enum kind { PUT, PUT_NEW, SWAP, DELETE, DELETE_SAME, EXPECT_VALUE, EXPECT_NONE };
 
 struct operation {
     struct operation *next;
@@ -88,6 +88,12 @@ void change_delete(struct change *change, enum kv_table table, struct kv_slice k
     add(change, DELETE, table, key, nothing, nothing);
 }
 
+void change_delete_same(struct change *change, enum kv_table table, struct kv_slice key,
+                        struct kv_slice expected)
+{
+    add(change, DELETE_SAME, table, key, expected, nothing);
+}
+
 void change_expect(struct change *change, enum kv_table table, struct kv_slice key,
                    const struct kv_slice *expected)
 {
@@ -125,13 +131,13 @@ static enum errc applies(const struct operation *operation, const struct kv_txn 
 
 static enum errc apply(const struct operation *operation, struct kv_txn *txn, struct error *err)
 {
-    if (operation->kind == DELETE)
-        return kv_delete(txn, operation->table, operation->key, err);
     bool wanted = false;
     if (applies(operation, txn, &wanted, err) != ERR_OK)
         return err->code;
     if (!wanted)
         return ERR_OK;
+    if (operation->kind == DELETE || operation->kind == DELETE_SAME)
+        return kv_delete(txn, operation->table, operation->key, err);
     return kv_put(txn, operation->table, operation->key, operation->value, err);
 }
 

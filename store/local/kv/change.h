@@ -23,6 +23,7 @@ struct operation;
 struct change {
     bool durable;    /* on the disk when writer_submit() returns */
     bool essential;  /* may use the last tenth of the map: what opens, closes and cleans */
+    bool saves_work; /* all that it does: the first to be refused when many wait */
     bool grows;      /* has a put */
     bool superseded; /* after writer_submit(): an expectation did not hold, so nothing was done */
     struct operation *first;
@@ -47,6 +48,9 @@ void change_put_new(struct change *change, enum kv_table table, struct kv_slice 
 void change_swap(struct change *change, enum kv_table table, struct kv_slice key,
                  struct kv_slice expected, struct kv_slice value);
 void change_delete(struct change *change, enum kv_table table, struct kv_slice key);
+/* Only if the key has exactly the value `expected`; otherwise nothing happens. */
+void change_delete_same(struct change *change, enum kv_table table, struct kv_slice key,
+                        struct kv_slice expected);
 
 /* The whole change is done only if the key has exactly the value `expected` (NULL: is not there)
  * before it; else it is `superseded`, which is no error. For a read-modify-write without a lock:

@@ -14,6 +14,7 @@ struct writer {
     struct change *first;
     struct change *last;
     size_t waiting;
+    size_t saving; /* of them, changes that only save work */
     bool stopping;
     struct writer_counts counts;
 
@@ -100,7 +101,7 @@ static struct change *take_group(struct writer *writer)
     struct change *group = writer->first;
     writer->first = NULL;
     writer->last = NULL;
-    writer->waiting = 0;
+    writer->waiting = writer->saving = 0;
     return group;
 }
 
@@ -167,7 +168,8 @@ void writer_stop(struct writer *writer)
 
 static bool enqueue(struct writer *writer, struct change *change)
 {
-    if (writer->waiting == WRITER_QUEUE_MAX)
+    if (change->saves_work ? writer->waiting >= WRITER_QUEUE_SAVING_MAX
+                           : writer->waiting - writer->saving == WRITER_QUEUE_MAX)
         return false;
     if (writer->last != NULL)
         writer->last->next = change;
@@ -175,6 +177,7 @@ static bool enqueue(struct writer *writer, struct change *change)
         writer->first = change;
     writer->last = change;
     writer->waiting++;
+    writer->saving += change->saves_work;
     writer->counts.accepted++;
     pthread_cond_signal(&writer->submitted);
     return true;
@@ -191,8 +194,7 @@ enum errc writer_submit(struct writer *writer, struct change *change, struct err
         pthread_cond_wait(&writer->answered, &writer->lock);
     pthread_mutex_unlock(&writer->lock);
     if (!accepted)
-        return fail(err, ERR_BUSY, 0, "more than %d changes of the metadata wait to be written",
-                    WRITER_QUEUE_MAX);
+        return fail(err, ERR_BUSY, 0, "too many changes of the metadata wait to be written");
     if (change->result.code != ERR_OK)
         *err = change->result;
     return change->result.code;
@@ -202,6 +204,7 @@ struct writer_counts writer_counts(struct writer *writer)
 {
     pthread_mutex_lock(&writer->lock);
     struct writer_counts counts = writer->counts;
+    counts.waiting = writer->waiting;
     pthread_mutex_unlock(&writer->lock);
     return counts;
 }

@@ -14,7 +14,9 @@
  * what the disk holds any more: that group's durable changes and every later change get the error,
  * until the store is opened again.
  *
- * Limits. At most WRITER_QUEUE_MAX changes wait; one more is refused at once with ERR_BUSY.
+ * Limits. At most WRITER_QUEUE_MAX changes wait, not counting those that only save work; one more
+ * is refused at once with ERR_BUSY. One that only saves work is refused when
+ * WRITER_QUEUE_SAVING_MAX changes of any kind wait, so it never takes the place of another.
  *
  * Threads: one lock guards the queue and the results; no I/O and no LMDB call under it. Every
  * submitted change is answered: writer_stop() works the queue off before it ends the thread.
@@ -25,6 +27,7 @@
 #include "store/local/kv/change.h"
 
 #define WRITER_QUEUE_MAX 256
+#define WRITER_QUEUE_SAVING_MAX 64
 
 struct writer;
 
@@ -42,6 +45,7 @@ struct writer_counts {
     uint64_t changes;  /* of them, committed */
     uint64_t commits;  /* that they took */
     uint64_t syncs;    /* commits that waited for the disk */
+    uint64_t waiting;  /* changes, now */
 };
 struct writer_counts writer_counts(struct writer *writer);
 

@@ -53,6 +53,7 @@ struct submitter {
     char key[16];
     size_t values; /* of 60,000 bytes each */
     bool durable;
+    bool saves_work;
     atomic_size_t *refused;
     enum errc result;
 };
@@ -65,6 +66,7 @@ static void *submit(void *arg)
     autochange struct change change;
     change_init(&change);
     change.durable = self->durable;
+    change.saves_work = self->saves_work;
     change_put(&change, KV_META, text(self->key), text("1"));
     for (size_t i = 0; i < self->values; i++) {
         char key[40];
@@ -114,7 +116,12 @@ static void the_operations_do_what_they_say(void **state)
     change_put(&first, KV_META, text("deleted"), text("1"));
     change_delete(&first, KV_META, text("deleted"));
     change_delete(&first, KV_META, text("absent"));
+    change_put(&first, KV_META, text("same"), text("1"));
+    change_delete_same(&first, KV_META, text("same"), text("1"));
+    change_delete_same(&first, KV_META, text("put"), text("1"));
+    change_delete_same(&first, KV_META, text("absent"), text("1"));
     assert_ok(writer_submit(fixture.writer, &first, &err), &err);
+    assert_true(has(fixture.kv, "same", NULL));
     assert_true(has(fixture.kv, "put", "2"));
     assert_true(has(fixture.kv, "new", "4"));
     assert_true(has(fixture.kv, "absent", NULL));
@@ -290,6 +297,49 @@ static void too_many_waiting_changes_are_refused(void **state)
     stop(&fixture);
 }
 
+static uint64_t answered(struct fixture *fixture, atomic_size_t *refused)
+{
+    return writer_counts(fixture->writer).accepted + atomic_load(refused);
+}
+
+/* As many as may be of those that only save work are there first, and one more is refused; all the
+ * others that may wait are taken nevertheless. */
+static void what_only_saves_work_takes_no_place_of_another(void **state)
+{
+    enum { SAVING = WRITER_QUEUE_SAVING_MAX + 1, COUNT = 1 + SAVING + WRITER_QUEUE_MAX + 2 };
+    struct error err = ERROR_INIT;
+    struct fixture fixture = start(*state);
+    struct submitter *all = xcalloc(COUNT, sizeof *all);
+    atomic_size_t refused = 0;
+    struct kv_txn held = KV_TXN_INIT;
+    for (size_t i = 0; i < COUNT; i++) {
+        all[i].refused = &refused;
+        all[i].saves_work = (i > 0 && i <= SAVING) || i == COUNT - 1;
+        all[i].durable = !all[i].saves_work;
+    }
+    /* The first one is in the writer's hands before the others come. */
+    assert_ok(kv_begin_write(fixture.kv, &held, &err), &err);
+    start_submitters(all, 1, fixture.writer);
+    while (answered(&fixture, &refused) < 1 || writer_counts(fixture.writer).waiting > 0)
+        sched_yield();
+    start_submitters(all + 1, SAVING, fixture.writer);
+    while (answered(&fixture, &refused) < 1 + SAVING)
+        sched_yield();
+    assert_int_equal(refused, 1);
+    start_submitters(all + 1 + SAVING, WRITER_QUEUE_MAX, fixture.writer);
+    while (answered(&fixture, &refused) < 1 + SAVING + WRITER_QUEUE_MAX)
+        sched_yield();
+    assert_int_equal(refused, 1);
+    start_submitters(all + COUNT - 2, 2, fixture.writer);
+    while (answered(&fixture, &refused) < COUNT)
+        sched_yield();
+    assert_int_equal(refused, 3);
+    kv_end(&held);
+    join_submitters(all, COUNT);
+    free(all);
+    stop(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +350,7 @@ int main(void)
         folder_test(a_failing_change_fails_alone),
         folder_test(the_last_tenth_is_for_what_is_essential),
         folder_test(too_many_waiting_changes_are_refused),
+        folder_test(what_only_saves_work_takes_no_place_of_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
