@@ -257,7 +257,7 @@ static void record_kept(const struct plan *plan, uint64_t now_s, struct change *
     }
 }
 
-static void record_metadata(const struct batch *batch, uint64_t now_s, struct change *change)
+static void record_layers(const struct batch *batch, struct change *change)
 {
     for (size_t i = 0; i < batch->layer_count; i++) {
         const struct layer_form *form = &batch->layers[i].form;
@@ -274,12 +274,22 @@ static void record_metadata(const struct batch *batch, uint64_t now_s, struct ch
         struct record_value value = start_value(&batch->starts[i].diff_id);
         change_put(change, KV_STARTS, record_key_slice(&key), record_value_slice(&value));
     }
+}
+
+static enum errc record_references(const struct batch *batch, uint64_t now_s, struct change *change,
+                                   struct error *err)
+{
     for (size_t i = 0; i < batch->reference_count; i++) {
         const struct batch_reference *named = &batch->references[i];
+        uint64_t put_s = now_s;
+        if (named->reference.digest.algorithm != DIGEST_NONE &&
+            reference_make_room(batch->store, &named->reference, &put_s, change, err) != ERR_OK)
+            return err->code;
         struct record_key key = reference_key(&named->reference);
-        struct record_value value = reference_value(&named->manifest, now_s, named->media_type);
+        struct record_value value = reference_value(&named->manifest, put_s, named->media_type);
         change_put(change, KV_REFERENCES, record_key_slice(&key), record_value_slice(&value));
     }
+    return ERR_OK;
 }
 
 static enum errc record_all(const struct plan *plan, struct error *err)
@@ -290,7 +300,9 @@ static enum errc record_all(const struct plan *plan, struct error *err)
     change.durable = plan->durable;
     record_placed(plan, now_s, &change);
     record_kept(plan, now_s, &change);
-    record_metadata(plan->batch, now_s, &change);
+    record_layers(plan->batch, &change);
+    if (record_references(plan->batch, now_s, &change, err) != ERR_OK)
+        return err->code;
     batch_record_front(plan->batch, now_s, &change);
     if (change.first == NULL)
         return ERR_OK;

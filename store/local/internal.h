@@ -34,6 +34,11 @@ enum errc store_open_in_boot(const struct store_options *options, const char *bo
 enum errc blob_find(struct store *store, const struct digest *digest, bool *found,
                     struct blob_record *out, struct error *err);
 
+/* Before a reference by digest is put: those of its name that are too many with it are deleted.
+ * *put_s is made greater where another is as young. */
+enum errc reference_make_room(struct store *store, const struct reference *ref, uint64_t *put_s,
+                              struct change *change, struct error *err);
+
 /* blob_read_all() of an open blob. */
 enum errc blob_slurp(const struct blob *blob, size_t limit_bytes, const char *what, char **data,
                      size_t *size, struct error *err);

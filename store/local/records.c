@@ -70,6 +70,13 @@ struct record_key reference_prefix(const struct reference *ref)
     return key;
 }
 
+struct record_key reference_digests_prefix(const struct reference *ref)
+{
+    struct record_key key = reference_prefix(ref);
+    key.bytes[key.size++] = '@';
+    return key;
+}
+
 struct record_key reference_key(const struct reference *ref)
 {
     assert(ref->tag[0] != '\0' || ref->digest.algorithm != DIGEST_NONE);
@@ -259,7 +266,7 @@ enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct na
         return err->code;
     in = decode_value(value);
     named.manifest = decode_digest(&in);
-    decode_number(&in, 8);
+    named.put_s = decode_number(&in, 8);
     decode_text(&in, in.left, named.media_type, sizeof named.media_type);
     if (decode_finish(&in, "references", err) != ERR_OK)
         return err->code;

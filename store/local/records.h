@@ -102,6 +102,8 @@ struct record_key layer_key(const struct digest *diff_id, enum codec codec, enum
 struct record_key start_key(const struct digest *start);
 /* All references of ref's name have this prefix. */
 struct record_key reference_prefix(const struct reference *ref);
+/* Of them, those by digest have this one. */
+struct record_key reference_digests_prefix(const struct reference *ref);
 /* A digest goes before a tag; the reference must have one of them. */
 struct record_key reference_key(const struct reference *ref);
 

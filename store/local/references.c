@@ -51,18 +51,62 @@ static enum errc add(void *self, struct kv_slice key, struct kv_slice value, boo
     return reference_decode(key, value, &list->items[list->count++], err);
 }
 
-enum errc references_by_name(struct store *store, const struct reference *ref, size_t limit,
-                             struct named_manifest **out, size_t *count, struct error *err)
+static enum errc list(struct store *store, const struct record_key *prefix, size_t limit,
+                      struct named_manifest **out, size_t *count, struct error *err)
 {
-    struct record_key prefix = reference_prefix(ref);
     struct reference_list list = {.limit = limit};
     autotxn struct kv_txn txn = KV_TXN_INIT;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_each(&txn, KV_REFERENCES, record_key_slice(&prefix), add, &list, err) != ERR_OK) {
+        kv_each(&txn, KV_REFERENCES, record_key_slice(prefix), add, &list, err) != ERR_OK) {
         free(list.items);
         return err->code;
     }
     *out = list.items;
     *count = list.count;
+    return ERR_OK;
+}
+
+enum errc references_by_name(struct store *store, const struct reference *ref, size_t limit,
+                             struct named_manifest **out, size_t *count, struct error *err)
+{
+    struct record_key prefix = reference_prefix(ref);
+    return list(store, &prefix, limit, out, count, err);
+}
+
+static int by_age(const void *a, const void *b)
+{
+    const struct named_manifest *first = a;
+    const struct named_manifest *second = b;
+    return (first->put_s > second->put_s) - (first->put_s < second->put_s);
+}
+
+/* One that is recorded again meanwhile stays, as the youngest. */
+static void forget(const struct named_manifest *named, struct change *change)
+{
+    struct record_key key = reference_key(&named->reference);
+    struct record_value value = reference_value(&named->manifest, named->put_s, named->media_type);
+    change_delete_same(change, KV_REFERENCES, record_key_slice(&key), record_value_slice(&value));
+}
+
+enum errc reference_make_room(struct store *store, const struct reference *ref, uint64_t *put_s,
+                              struct change *change, struct error *err)
+{
+    struct record_key prefix = reference_digests_prefix(ref);
+    autofree struct named_manifest *all = NULL;
+    size_t count = 0;
+    size_t others = 0;
+    if (list(store, &prefix, SIZE_MAX, &all, &count, err) != ERR_OK)
+        return err->code;
+    for (size_t i = 0; i < count; i++) {
+        if (digest_equal(&all[i].reference.digest, &ref->digest))
+            continue;
+        if (all[i].put_s >= *put_s)
+            *put_s = all[i].put_s + 1;
+        all[others++] = all[i];
+    }
+    if (others >= REFERENCE_DIGESTS_MAX)
+        qsort(all, others, sizeof *all, by_age);
+    for (size_t i = 0; i + REFERENCE_DIGESTS_MAX <= others; i++)
+        forget(&all[i], change);
     return ERR_OK;
 }

@@ -190,6 +190,71 @@ static void many_names_are_listed(void **state)
     store_close(store);
 }
 
+static struct reference nth_digest(const char *name, size_t i)
+{
+    struct reference ref = parse(name);
+    ref.digest = digest_of(DIGEST_SHA256, &i, sizeof i);
+    return ref;
+}
+
+static void put_nth(struct store *store, const char *name, size_t i, const struct digest *manifest)
+{
+    struct error err = ERROR_INIT;
+    struct reference ref = nth_digest(name, i);
+    assert_ok(references_put(store, &ref, manifest, MEDIA_OCI_MANIFEST, &err), &err);
+}
+
+static bool has_nth(struct store *store, const char *name, size_t i)
+{
+    struct error err = ERROR_INIT;
+    struct reference ref = nth_digest(name, i);
+    struct named_manifest named;
+    bool found = false;
+    assert_ok(references_get(store, &ref, &found, &named, &err), &err);
+    return found;
+}
+
+static size_t count_of(struct store *store, const char *text)
+{
+    struct error err = ERROR_INIT;
+    struct reference name = parse(text);
+    struct named_manifest *all = NULL;
+    size_t count = 0;
+    assert_ok(references_by_name(store, &name, 1000, &all, &count, &err), &err);
+    free(all);
+    return count;
+}
+
+/* All within the same second, mostly; tags and other names do not count. */
+static void the_digest_recorded_longest_ago_makes_room(void **state)
+{
+    const size_t most = REFERENCE_DIGESTS_MAX;
+    struct store *store = open_store(*state);
+    struct digest digest = put_blob(store, "content");
+    put(store, "h.io/app:1", &digest, MEDIA_OCI_MANIFEST);
+    put_nth(store, "h.io/app2", 0, &digest);
+    put_nth(store, "h.io/app/sub", 0, &digest);
+    for (size_t i = 0; i < most; i++) {
+        put_nth(store, "h.io/app", i, &digest);
+        assert_int_equal(count_of(store, "h.io/app"), 1 + i + 1);
+    }
+    /* The first one becomes the youngest, and nothing has to go for it. */
+    put_nth(store, "h.io/app", 0, &digest);
+    assert_int_equal(count_of(store, "h.io/app"), 1 + most);
+    put_nth(store, "h.io/app", most, &digest);
+    assert_int_equal(count_of(store, "h.io/app"), 1 + most);
+    assert_false(has_nth(store, "h.io/app", 1));
+    for (size_t i = 0; i <= most; i++)
+        assert_int_equal(has_nth(store, "h.io/app", i), i != 1);
+    put_nth(store, "h.io/app", most + 1, &digest);
+    assert_false(has_nth(store, "h.io/app", 2));
+    assert_true(has_nth(store, "h.io/app", 0));
+    assert_true(has_nth(store, "h.io/app2", 0));
+    assert_true(has_nth(store, "h.io/app/sub", 0));
+    assert_int_equal(count_of(store, "h.io/app"), 1 + most);
+    store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +265,7 @@ int main(void)
         folder_test(a_media_type_has_a_limit),
         folder_test(names_are_listed_sorted_and_apart),
         folder_test(many_names_are_listed),
+        folder_test(the_digest_recorded_longest_ago_makes_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
