@@ -38,14 +38,25 @@ static bool one_of(const char *type, const char *a, const char *b)
     return type && (strcmp(type, a) == 0 || strcmp(type, b) == 0);
 }
 
+static const char *const layer_types[][2] = {
+    [CODEC_NONE] = {MEDIA_OCI_LAYER, MEDIA_DOCKER_LAYER},
+    [CODEC_GZIP] = {MEDIA_OCI_LAYER_GZIP, MEDIA_DOCKER_LAYER_GZIP},
+    [CODEC_ZSTD] = {MEDIA_OCI_LAYER_ZSTD, MEDIA_DOCKER_LAYER_ZSTD},
+};
+
 const char *media_type_of_layer(enum codec codec, bool docker)
 {
-    static const char *const types[][2] = {
-        [CODEC_NONE] = {MEDIA_OCI_LAYER, MEDIA_DOCKER_LAYER},
-        [CODEC_GZIP] = {MEDIA_OCI_LAYER_GZIP, MEDIA_DOCKER_LAYER_GZIP},
-        [CODEC_ZSTD] = {MEDIA_OCI_LAYER_ZSTD, MEDIA_DOCKER_LAYER_ZSTD},
-    };
-    return types[codec][docker];
+    return layer_types[codec][docker];
+}
+
+bool media_type_codec(const char *type, enum codec *codec)
+{
+    for (size_t i = 0; i < sizeof layer_types / sizeof layer_types[0]; i++)
+        if (one_of(type, layer_types[i][0], layer_types[i][1])) {
+            *codec = (enum codec)i;
+            return true;
+        }
+    return false;
 }
 
 bool media_type_is_manifest(const char *type)

@@ -31,8 +31,10 @@
  * invalid. */
 bool media_type_valid(const char *type);
 
-/* The type of a layer that is a tar in this form, Docker's or OCI's. */
+/* The type of a layer that is a tar in this form, Docker's or OCI's, and back: false for a type
+ * that is none of these. */
 const char *media_type_of_layer(enum codec codec, bool docker);
+bool media_type_codec(const char *type, enum codec *codec);
 
 /* The predicates take NULL and answer false. */
 

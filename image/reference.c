@@ -312,6 +312,12 @@ bool reference_same_name(const struct reference *a, const struct reference *b)
     return strcmp(a->host, b->host) == 0 && strcmp(a->path, b->path) == 0;
 }
 
+bool reference_same_target(const struct reference *a, const struct reference *b)
+{
+    return reference_same_name(a, b) && strcmp(a->tag, b->tag) == 0 &&
+           digest_equal(&a->digest, &b->digest);
+}
+
 bool reference_host_is_loopback(const char *host)
 {
     static const char suffix[] = ".localhost";

@@ -52,6 +52,8 @@ bool reference_host_valid(const char *text, size_t size);
 
 /* Same host and path. */
 bool reference_same_name(const struct reference *a, const struct reference *b);
+/* And the same tag and digest, or none. */
+bool reference_same_target(const struct reference *a, const struct reference *b);
 
 /* The host is this machine: localhost, *.localhost, 127.0.0.0/8, [::1] in any spelling; any port.
  * By name only: nothing is resolved. */

@@ -96,10 +96,9 @@ static enum codec codec_of(const struct layer_result *content)
 
 static enum codec codec_of_type(const char *type)
 {
-    size_t size = strlen(type);
-    if (size > 4 && strcmp(type + size - 4, "zstd") == 0)
-        return CODEC_ZSTD;
-    return media_type_is_plain_layer(type) ? CODEC_NONE : CODEC_GZIP;
+    enum codec codec = CODEC_GZIP;
+    media_type_codec(type, &codec);
+    return codec;
 }
 
 static void set_layer_type(struct descriptor *layer, enum codec codec, bool docker)
@@ -319,7 +318,8 @@ static enum errc oci_config(struct assembly *assembly, const struct manifest *ma
 static bool has_foreign(const struct manifest *manifest)
 {
     for (size_t i = 0; i < manifest->layer_count; i++)
-        if (manifest->layers[i].foreign)
+        if (manifest->layers[i].foreign ||
+            media_type_is_foreign_layer(manifest->layers[i].media_type))
             return true;
     return false;
 }

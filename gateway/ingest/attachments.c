@@ -3,41 +3,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "image/manifest.h"
+#include "image/referrer.h"
 
 #include <string.h>
 
-#define SHA256_HEX 64
-
-/* --- names --- */
-
-/* "sha256-HEX" at the beginning of a tag; *rest is what follows it. */
-static bool tag_names_digest(const char *tag, struct digest *out, const char **rest)
-{
-    static const char prefix[] = "sha256-";
-    struct error ignored = ERROR_INIT;
-    char hex[SHA256_HEX + 1];
-    if (strncmp(tag, prefix, strlen(prefix)) != 0 || strlen(tag) < strlen(prefix) + SHA256_HEX)
-        return false;
-    tag += strlen(prefix);
-    memcpy(hex, tag, SHA256_HEX);
-    hex[SHA256_HEX] = '\0';
-    *rest = tag + SHA256_HEX;
-    return digest_parse_parts("sha256", hex, out, &ignored) == ERR_OK;
-}
-
-static bool is_cosign_name(const struct layout_entry *entry, struct digest *subject)
-{
-    const char *rest = "";
-    return entry->named && tag_names_digest(entry->name.reference.tag, subject, &rest) &&
-           (strcmp(rest, ".sig") == 0 || strcmp(rest, ".att") == 0 || strcmp(rest, ".sbom") == 0);
-}
-
-static bool is_list_name(const struct layout_entry *entry)
+static bool is_list(const struct layout_entry *entry)
 {
     struct digest subject;
-    const char *rest = "";
-    return entry->named && tag_names_digest(entry->name.reference.tag, &subject, &rest) &&
-           rest[0] == '\0';
+    return entry->named && referrers_tag_parse(entry->name.reference.tag, &subject);
 }
 
 /* --- looking through a layout --- */
@@ -102,9 +75,9 @@ static void look_at(const struct search *search, const struct layout_entry *entr
     bool index = manifest.kind == MANIFEST_INDEX;
     if (manifest.has_subject)
         add(search->found, &entry->descriptor, &manifest.subject.digest, "");
-    else if (is_cosign_name(entry, &subject))
+    else if (entry->named && cosign_tag_parse(entry->name.reference.tag, &subject))
         add(search->found, &entry->descriptor, &subject, entry->name.reference.tag);
-    else if (index && is_list_name(entry))
+    else if (index && is_list(entry))
         add_list(search, &manifest);
     else if (index)
         add_members(search->found, &manifest);
@@ -134,7 +107,7 @@ bool attachments_include(const struct attachments *attachments, const struct lay
 {
     const struct digest *digest = &entry->descriptor.digest;
     bool index = media_type_is_index(entry->descriptor.media_type);
-    return digest_map_find(&attachments->manifests, digest) || (index && is_list_name(entry)) ||
+    return digest_map_find(&attachments->manifests, digest) || (index && is_list(entry)) ||
            (!entry->named && digest_map_find(&attachments->members, digest));
 }
 

@@ -43,16 +43,10 @@ static void listing_deinit(struct listing *listing)
     oci_layout_deinit(&listing->layout);
 }
 
-static bool same_name(const struct archive_name *a, const struct archive_name *b)
-{
-    return reference_same_name(&a->reference, &b->reference) &&
-           strcmp(a->reference.tag, b->reference.tag) == 0;
-}
-
 static void add_name(struct candidate *candidate, const struct archive_name *name)
 {
     for (size_t i = 0; i < candidate->name_count; i++)
-        if (same_name(&candidate->names[i], name))
+        if (reference_same_target(&candidate->names[i].reference, &name->reference))
             return;
     candidate->names =
         xrealloc(candidate->names, candidate->name_count + 1, sizeof *candidate->names);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gateway/registry/path.h"
 #include "image/manifest.h"
+#include "image/referrer.h"
 #include "store/blob.h"
 #include "store/references.h"
 #include "store/repositories.h"
@@ -234,18 +235,15 @@ static enum errc add_by_subject(struct family *family, const struct digest *subj
 
 static enum errc add_by_tag(struct family *family, const struct digest *subject, struct error *err)
 {
-    static const char *const suffixes[] = {".sig", ".att", ".sbom"};
-    char hex[DIGEST_TEXT_MAX];
     if (subject->algorithm != DIGEST_SHA256)
         return ERR_OK;
-    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+    for (size_t i = 0; i < COSIGN_KINDS; i++) {
         struct repository_manifest manifest;
         struct descriptor descriptor;
         char tag[REFERENCE_TAG_MAX + 1];
         bool found = false;
-        snprintf(tag, sizeof tag, "sha256-%s%s", digest_hex(subject, hex), suffixes[i]);
-        if (repository_tag(family->store, family->repository, tag, &found, &manifest, err) !=
-            ERR_OK)
+        if (repository_tag(family->store, family->repository, cosign_tag(subject, i, tag), &found,
+                           &manifest, err) != ERR_OK)
             return err->code;
         if (!found)
             continue;

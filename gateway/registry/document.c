@@ -1,6 +1,7 @@
 #include "gateway/registry/document.h"
 
 #include "base/mem.h"
+#include "image/referrer.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -135,52 +136,15 @@ void front_document_deinit(struct front_document *document)
 
 /* ---- its descriptor in a list of referrers ---- */
 
-static enum errc set_artifact_type(const struct front_document *document, json_t *descriptor,
-                                   struct error *err)
-{
-    const json_t *own = json_object_get(document->root, "artifactType");
-    if (own && !json_is_null(own) && !json_is_string(own))
-        return fail(err, ERR_MANIFEST_INVALID, 0, WHAT ": \"artifactType\" is not a string");
-    const char *type = json_string_value(own);
-    if (type == NULL || *type == '\0')
-        type = json_text(json_object_get(document->root, "config"), "mediaType");
-    if (type)
-        json_object_set_new(descriptor, "artifactType", json_string(type));
-    return ERR_OK;
-}
-
-static enum errc set_annotations(const struct front_document *document, json_t *descriptor,
-                                 struct error *err)
-{
-    json_t *annotations = json_object_get(document->root, "annotations");
-    const char *key;
-    json_t *value;
-    if (annotations == NULL || json_is_null(annotations))
-        return ERR_OK;
-    if (!json_is_object(annotations))
-        return fail(err, ERR_MANIFEST_INVALID, 0, WHAT ": \"annotations\" is not an object");
-    json_object_foreach(annotations, key, value)
-    {
-        if (!json_is_string(value))
-            return fail(err, ERR_MANIFEST_INVALID, 0,
-                        WHAT ": the annotation \"%.160s\" is not a string", key);
-    }
-    json_object_set(descriptor, "annotations", annotations);
-    return ERR_OK;
-}
-
 enum errc front_document_descriptor(const struct front_document *document,
                                     const struct digest *digest, uint64_t size, char **text,
                                     struct error *err)
 {
-    char digest_as_text[DIGEST_TEXT_MAX];
-    autojson json_t *descriptor = json_object();
-    json_object_set_new(descriptor, "mediaType", json_string(document->manifest.media_type));
-    json_object_set_new(descriptor, "size", json_integer((json_int_t)size));
-    json_object_set_new(descriptor, "digest", json_string(digest_text(digest, digest_as_text)));
-    if (set_artifact_type(document, descriptor, err) != ERR_OK ||
-        set_annotations(document, descriptor, err) != ERR_OK)
+    struct descriptor manifest = {.digest = *digest, .size = size};
+    memcpy(manifest.media_type, document->manifest.media_type, MEDIA_TYPE_MAX);
+    if (referrer_check(document->root, WHAT, err) != ERR_OK)
         return err->code;
+    autojson json_t *descriptor = referrer_describe(&manifest, document->root);
     autofree char *printed = json_compact(descriptor);
     size_t printed_size = strlen(printed);
     if (printed_size > MANIFEST_DESCRIPTOR_MAX)

@@ -4,27 +4,6 @@
 #include "image/image_config.h"
 #include "store/blob.h"
 
-#include <string.h>
-
-static bool codec_of_type(const char *type, enum codec *codec)
-{
-    static const struct {
-        const char *type;
-        enum codec codec;
-    } known[] = {
-        {MEDIA_DOCKER_LAYER_GZIP, CODEC_GZIP}, {MEDIA_OCI_LAYER_GZIP, CODEC_GZIP},
-        {MEDIA_DOCKER_LAYER_ZSTD, CODEC_ZSTD}, {MEDIA_OCI_LAYER_ZSTD, CODEC_ZSTD},
-        {MEDIA_DOCKER_LAYER, CODEC_NONE},      {MEDIA_OCI_LAYER, CODEC_NONE},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strcmp(known[i].type, type) == 0) {
-            *codec = known[i].codec;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* What the config says of a plain tar can be held against it; of a compressed one it is believed,
  * as registries do. */
 static void put_layer(const struct descriptor *layer, const struct digest *diff_id,
@@ -32,7 +11,7 @@ static void put_layer(const struct descriptor *layer, const struct digest *diff_
 {
     struct layer_form form = {
         .effort = EFFORT_AS_CAME, .digest = layer->digest, .size = layer->size};
-    if (layer->foreign || !codec_of_type(layer->media_type, &form.codec))
+    if (layer->foreign || !media_type_codec(layer->media_type, &form.codec))
         return;
     if (form.codec == CODEC_NONE) {
         if (!digest_equal(diff_id, &layer->digest))

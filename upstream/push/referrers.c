@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "image/referrer.h"
 #include "upstream/client/registry_manifest.h"
 #include "upstream/push/push_retry.h"
 
@@ -27,30 +28,6 @@ static bool is_listed(const json_t *manifests, const char *digest)
             return true;
     }
     return false;
-}
-
-/* distribution-spec, "Listing Referrers": an image manifest without artifactType is of the type of
- * its config. */
-static const char *artifact_type(const json_t *document)
-{
-    const char *type = json_text(document, "artifactType");
-    if (type && type[0])
-        return type;
-    return json_text(json_object_get(document, "config"), "mediaType");
-}
-
-static json_t *describe(const struct referrer *referrer, const char *digest, const json_t *document)
-{
-    const struct descriptor *descriptor = referrer->descriptor;
-    json_t *entry = json_pack("{s:s, s:s, s:I}", "mediaType", descriptor->media_type, "digest",
-                              digest, "size", (json_int_t)descriptor->size);
-    const char *type = artifact_type(document);
-    json_t *annotations = json_object_get(document, "annotations");
-    if (entry && type)
-        json_object_set_new(entry, "artifactType", json_string(type));
-    if (entry && json_object_size(annotations) > 0)
-        json_object_set(entry, "annotations", annotations);
-    return entry;
 }
 
 static enum errc read_index(const char *index, size_t size, json_t **out, struct error *err)
@@ -90,7 +67,7 @@ enum errc referrers_add(const char *index, size_t index_size, const struct refer
         manifests = json_array();
         json_object_set_new(root, "manifests", manifests);
     }
-    json_array_append_new(manifests, describe(referrer, digest, document));
+    json_array_append_new(manifests, referrer_describe(referrer->descriptor, document));
     autofree char *text = json_compact(root);
     buf_text(out, text);
     if (out->overflowed)

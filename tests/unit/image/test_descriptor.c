@@ -262,6 +262,19 @@ static void media_types_have_kinds(void **state)
     }
 }
 
+static void layer_types_have_codecs(void **state)
+{
+    (void)state;
+    enum codec codec = CODEC_NONE;
+    for (int i = 0; i < 6; i++) {
+        assert_true(media_type_codec(media_type_of_layer((enum codec)(i / 2), i % 2), &codec));
+        assert_int_equal(codec, i / 2);
+    }
+    assert_false(media_type_codec(MEDIA_DOCKER_LAYER_FOREIGN, &codec));
+    assert_false(media_type_codec(MEDIA_OCI_LAYER "+zst", &codec));
+    assert_false(media_type_codec(NULL, &codec));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +288,7 @@ int main(void)
         cmocka_unit_test(media_types_are_names_without_parameters),
         cmocka_unit_test(names_of_media_types_have_127_characters_at_most),
         cmocka_unit_test(media_types_have_kinds),
+        cmocka_unit_test(layer_types_have_codecs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

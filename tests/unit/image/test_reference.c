@@ -326,6 +326,26 @@ static void names_are_compared_without_tags(void **state)
     assert_false(reference_same_name(&a, &b));
 }
 
+static void targets_are_compared_as_a_whole(void **state)
+{
+    (void)state;
+    static const char digest[] =
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const char *const texts[] = {"h.io/app", "h.io/app:1", "h.io/app:2", "h.io/ap:1", "g.io/app:1"};
+    for (size_t i = 0; i < 10; i++)
+        for (size_t j = 0; j < 10; j++) {
+            struct error err = ERROR_INIT;
+            struct reference a, b;
+            assert_int_equal(reference_parse(texts[i % 5], &a, &err), ERR_OK);
+            assert_int_equal(reference_parse(texts[j % 5], &b, &err), ERR_OK);
+            if (i >= 5)
+                assert_int_equal(digest_parse(digest, &a.digest, &err), ERR_OK);
+            if (j >= 5)
+                assert_int_equal(digest_parse(digest, &b.digest, &err), ERR_OK);
+            assert_int_equal(reference_same_target(&a, &b), i == j);
+        }
+}
+
 static void loopback_hosts(void **state)
 {
     (void)state;
@@ -378,6 +398,7 @@ int main(void)
         cmocka_unit_test(long_texts_are_quoted_short),
         cmocka_unit_test(tags_can_be_replaced),
         cmocka_unit_test(names_are_compared_without_tags),
+        cmocka_unit_test(targets_are_compared_as_a_whole),
         cmocka_unit_test(loopback_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

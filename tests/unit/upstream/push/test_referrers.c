@@ -43,9 +43,9 @@ static void test_a_list_grows(void **state)
     char text[DIGEST_TEXT_MAX];
     autofree char *want = xasprintf(
         "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":[{\"mediaType\":"
-        "\"" MEDIA_OCI_MANIFEST "\",\"digest\":\"%s\",\"size\":%zu,\"artifactType\":"
+        "\"" MEDIA_OCI_MANIFEST "\",\"size\":%zu,\"digest\":\"%s\",\"artifactType\":"
         "\"application/x-sig\",\"annotations\":{\"b\":\"1\",\"a\":\"2\"}}]}",
-        digest_text(&digest, text), strlen(ARTIFACT));
+        strlen(ARTIFACT), digest_text(&digest, text));
     assert_string_equal(buf_cstr(&first), want);
 
     /* Without an artifactType it is the config's type; what was there stays. */
