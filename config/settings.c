@@ -22,7 +22,7 @@ static enum errc as_settings(struct error *err)
 /* The host of a registry as references have it, owned. */
 static enum errc registry_host(const char *key, char **host, struct error *err)
 {
-    struct setting_authority parsed;
+    struct net_authority parsed;
     enum errc rc = setting_authority(key, strlen(key), &parsed, err);
     if (rc != ERR_OK)
         return rc;
@@ -53,7 +53,7 @@ static enum errc check_registry(const struct registry_setting *entry, const char
         struct setting_url url;
         if (setting_url(entry->endpoints[i], &url, err) != ERR_OK)
             return err->code;
-        if (!url.https && !entry->plain_http && !setting_host_is_loopback(url.authority.host))
+        if (!url.https && !entry->plain_http && !net_host_is_loopback(url.authority.host))
             return setting_refuse(origin, setting_path(key, path, "endpoints"),
                                   "an http:// URL beyond loopback needs plain_http to be true",
                                   err);
@@ -283,10 +283,10 @@ static enum errc check_tls(const struct settings *settings, struct error *err)
 
 static enum errc check_listen(const struct settings *settings, struct error *err)
 {
-    struct setting_authority parsed;
+    struct net_authority parsed;
     if (setting_authority(settings->listen, strlen(settings->listen), &parsed, err) != ERR_OK)
         return error_wrap(err, "listen");
-    if (settings->clients.anonymous || setting_host_is_loopback(parsed.host))
+    if (settings->clients.anonymous || net_host_is_loopback(parsed.host))
         return ERR_OK;
     return fail(err, ERR_SETTINGS, 0,
                 "listen: %s can be reached from other machines and nothing asks clients who they "

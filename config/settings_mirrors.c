@@ -69,21 +69,14 @@ static enum errc check_pattern(const char *pattern, const char *first_also, stru
     return count_wildcards(pattern, out, err);
 }
 
-/* A first component that references take for a host (image/reference.h). */
-static bool looks_like_host(const char *text, size_t size)
-{
-    return memchr(text, '.', size) != NULL || memchr(text, ':', size) != NULL ||
-           (size == 9 && strncmp(text, "localhost", 9) == 0);
-}
-
 static enum errc check_target(const char *target, const struct wildcards *match, struct error *err)
 {
     size_t host = strcspn(target, "/");
-    struct setting_authority authority;
+    struct net_authority authority;
     struct wildcards own;
     if (memchr(target, '*', host) != NULL)
         return fail(err, ERR_SETTINGS, 0, "must not have a wildcard in its host");
-    if (target[host] == '\0' || !looks_like_host(target, host) ||
+    if (target[host] == '\0' || !net_names_host(target, host) ||
         setting_authority(target, host, &authority, err) != ERR_OK ||
         (authority.has_port && authority.port == 0))
         return fail(err, ERR_SETTINGS, 0,

@@ -9,7 +9,8 @@
 #ifndef SLIPWAY_CONFIG_SETTINGS_TABLE_H
 #define SLIPWAY_CONFIG_SETTINGS_TABLE_H
 
-#include "config/settings.h"
+#include "base/json.h"
+#include "config/settings_types.h"
 
 enum setting_type {
     SETTING_TEXT,        /* char *: a string of `least` to `most` bytes */

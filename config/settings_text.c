@@ -1,7 +1,5 @@
 #include "config/settings_text.h"
 
-#include "config/settings.h"
-
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <inttypes.h>
@@ -97,71 +95,13 @@ const char *setting_duration_text(uint64_t ms, char out[SETTING_SIZE_TEXT_MAX])
     return quantity_text(ms, time_units, out);
 }
 
-static bool parse_port(const char *text, size_t size, uint16_t *port)
-{
-    unsigned value = 0;
-    if (size == 0 || size > 5)
-        return false;
-    for (size_t i = 0; i < size; i++) {
-        if (!isdigit((unsigned char)text[i]))
-            return false;
-        value = value * 10 + (unsigned)(text[i] - '0');
-    }
-    if (value > UINT16_MAX)
-        return false;
-    *port = (uint16_t)value;
-    return true;
-}
-
-static bool valid_name(const char *host)
-{
-    for (; *host; host++)
-        if (!isalnum((unsigned char)*host) && strchr(".-_", *host) == NULL)
-            return false;
-    return true;
-}
-
-/* The host's part of an authority: where it starts, its size, and what follows it. */
-static bool split_host(const char *text, size_t size, const char **host, size_t *host_size,
-                       const char **rest)
-{
-    const char *end = text + size;
-    if (size > 0 && text[0] == '[') {
-        const char *bracket = memchr(text, ']', size);
-        if (bracket == NULL)
-            return false;
-        *host = text + 1;
-        *host_size = (size_t)(bracket - *host);
-        *rest = bracket + 1;
-    } else {
-        const char *colon = memchr(text, ':', size);
-        *host = text;
-        *host_size = (size_t)((colon ? colon : end) - text);
-        *rest = colon ? colon : end;
-    }
-    return *host_size > 0 && *host_size <= SETTING_HOST_MAX;
-}
-
-enum errc setting_authority(const char *text, size_t size, struct setting_authority *out,
+enum errc setting_authority(const char *text, size_t size, struct net_authority *out,
                             struct error *err)
 {
-    const char *host;
-    const char *rest;
-    size_t host_size;
-    struct setting_authority parsed = {.has_port = false};
-    if (!split_host(text, size, &host, &host_size, &rest))
-        return fail(err, ERR_SETTINGS, 0, "must name a host, with or without :PORT");
-    for (size_t i = 0; i < host_size; i++)
-        parsed.host[i] = (char)tolower((unsigned char)host[i]);
-    struct in6_addr address;
-    if (host == text ? !valid_name(parsed.host) : inet_pton(AF_INET6, parsed.host, &address) != 1)
-        return fail(err, ERR_SETTINGS, 0, "must name a host, with or without :PORT");
-    parsed.has_port = rest < text + size;
-    if (parsed.has_port &&
-        (*rest != ':' || !parse_port(rest + 1, (size_t)(text + size - rest - 1), &parsed.port)))
-        return fail(err, ERR_SETTINGS, 0, "must have a port from 0 to 65535 after the host");
-    *out = parsed;
-    return ERR_OK;
+    if (net_authority_parse(text, size, out))
+        return ERR_OK;
+    return fail(err, ERR_SETTINGS, 0,
+                "must name a host, with or without a port from 0 to 65535 behind a colon");
 }
 
 static bool printable(const char *text)
@@ -193,23 +133,10 @@ enum errc setting_url(const char *text, struct setting_url *out, struct error *e
     return ERR_OK;
 }
 
-bool setting_host_is_loopback(const char *host)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    if (inet_pton(AF_INET6, host, &v6) == 1)
-        return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
-    size_t size = strlen(host);
-    return strcasecmp(host, "localhost") == 0 ||
-           (size > 10 && strcasecmp(host + size - 10, ".localhost") == 0);
-}
-
 enum errc settings_address(const char *text, struct sockaddr_storage *address, socklen_t *size,
                            struct error *err)
 {
-    struct setting_authority parsed;
+    struct net_authority parsed;
     struct sockaddr_in v4 = {.sin_family = AF_INET};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
     if (setting_authority(text, strlen(text), &parsed, err) != ERR_OK || !parsed.has_port)

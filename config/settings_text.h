@@ -1,6 +1,5 @@
 /*
- * The small notations inside setting values: addresses and URLs. Sizes, durations and the listening
- * address are in config/settings.h; settings_text.c holds all of them.
+ * The small notations inside setting values: sizes, durations, addresses and URLs.
  *
  * The errors of these functions (ERR_SETTINGS) say what is wrong with the value but neither repeat
  * it (a URL may hold a password) nor name its key: that is the caller's.
@@ -9,31 +8,31 @@
 #define SLIPWAY_CONFIG_SETTINGS_TEXT_H
 
 #include "base/error.h"
+#include "base/net.h"
 
 #include <stdint.h>
 
-#define SETTING_HOST_MAX 255
-
-/* RFC 3986 section 3.2 without userinfo: "host", "host:port", "[v6]" or "[v6]:port". The host is
- * lower-cased and without brackets. */
-struct setting_authority {
-    char host[SETTING_HOST_MAX + 1];
-    bool has_port;
-    uint16_t port;
-};
-enum errc setting_authority(const char *text, size_t size, struct setting_authority *out,
+/* net_authority_parse() with an error. */
+enum errc setting_authority(const char *text, size_t size, struct net_authority *out,
                             struct error *err);
 
 /* A base URL: http:// or https://, an authority, perhaps a path; no user name, query or fragment.
  */
 struct setting_url {
     bool https;
-    struct setting_authority authority;
+    struct net_authority authority;
 };
 enum errc setting_url(const char *text, struct setting_url *out, struct error *err);
 
-/* localhost, *.localhost, 127.0.0.0/8, ::1 and the latter two mapped. */
-bool setting_host_is_loopback(const char *host);
+/* "64MiB", "1GB", "512" to bytes. "30s", "5m", "1h", "250ms" to milliseconds. Whole numbers, no
+ * spaces, less than 2^63. ERR_SETTINGS. */
+enum errc settings_size(const char *text, uint64_t *bytes, struct error *err);
+enum errc settings_duration(const char *text, int64_t *ms, struct error *err);
+
+/* `listen` as the sockets want it: an IPv4 address or an IPv6 address in brackets, and a port.
+ * ERR_SETTINGS; never when the text is the `listen` of settings that were parsed. */
+enum errc settings_address(const char *text, struct sockaddr_storage *address, socklen_t *size,
+                           struct error *err);
 
 /* The shortest text that settings_size() reads back as `bytes`: "95MiB", "1000B". */
 #define SETTING_SIZE_TEXT_MAX 32

@@ -75,7 +75,7 @@ static enum errc set_address(void *member, const json_t *value, struct error *er
     const char *text;
     struct sockaddr_storage address;
     socklen_t size;
-    if (take_text(value, 1, SETTING_HOST_MAX, &text, err) != ERR_OK ||
+    if (take_text(value, 1, NET_HOST_MAX, &text, err) != ERR_OK ||
         settings_address(text, &address, &size, err) != ERR_OK)
         return err->code;
     replace(member, xstrdup(text));

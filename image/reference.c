@@ -1,6 +1,7 @@
 #include "image/reference.h"
 
-#include <arpa/inet.h>
+#include "base/net.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -9,7 +10,6 @@
 #define HUB_OLD "index.docker.io"
 #define HUB_OFFICIAL "library/"
 #define SHOWN_BYTES 300
-#define PORT_DIGITS_MAX 5
 
 /* A part of the text that is being parsed. */
 struct span {
@@ -45,9 +45,9 @@ static bool span_has(struct span span, bool (*is)(char))
     return false;
 }
 
-static bool dot_or_colon(char c)
+static bool dot(char c)
 {
-    return c == '.' || c == ':';
+    return c == '.';
 }
 
 /* [a-z0-9]+ joined by ".", "_", "__" or any number of "-". */
@@ -88,19 +88,6 @@ static bool path_valid(struct span path)
     }
 }
 
-static bool port_valid(struct span port)
-{
-    if (port.size == 0 || port.size > PORT_DIGITS_MAX)
-        return false;
-    unsigned value = 0;
-    for (size_t i = 0; i < port.size; i++) {
-        if (port.at[i] < '0' || port.at[i] > '9')
-            return false;
-        value = value * 10 + (unsigned)(port.at[i] - '0');
-    }
-    return value >= 1 && value <= 65535;
-}
-
 /* Letters, digits and inner "-", joined by single dots. */
 static bool host_name_valid(struct span name)
 {
@@ -113,48 +100,15 @@ static bool host_name_valid(struct span name)
     return name.size > 0;
 }
 
-/* Without zone and without embedded IPv4, as in the grammar that clients use. */
-static bool ipv6_valid(struct span address)
-{
-    char text[INET6_ADDRSTRLEN];
-    struct in6_addr ignored;
-    if (address.size >= sizeof text || memchr(address.at, '.', address.size) != NULL)
-        return false;
-    memcpy(text, address.at, address.size);
-    text[address.size] = '\0';
-    return inet_pton(AF_INET6, text, &ignored) == 1;
-}
-
-/* Split "[v6]:port" or "name:port"; false when a bracket is not closed or followed by neither. */
-static bool split_port(struct span host, struct span *name, struct span *port)
-{
-    const char *end = host.at + host.size;
-    const char *after;
-    if (host.size > 0 && host.at[0] == '[') {
-        const char *bracket = memchr(host.at, ']', host.size);
-        if (bracket == NULL)
-            return false;
-        after = bracket + 1;
-    } else {
-        const char *colon = memchr(host.at, ':', host.size);
-        after = colon ? colon : end;
-    }
-    if (after != end && *after != ':')
-        return false;
-    *name = (struct span){host.at, (size_t)(after - host.at)};
-    *port =
-        after == end ? (struct span){NULL, 0} : (struct span){after + 1, (size_t)(end - after - 1)};
-    return true;
-}
-
+/* An IPv6 address is without embedded IPv4, as in the grammar that clients use. */
 static bool host_valid(struct span host)
 {
-    struct span name, port;
-    if (!split_port(host, &name, &port) || (port.at && !port_valid(port)))
+    struct net_authority authority;
+    if (!net_authority_parse(host.at, host.size, &authority) ||
+        (authority.has_port && authority.port == 0))
         return false;
-    if (name.size > 0 && name.at[0] == '[')
-        return ipv6_valid((struct span){name.at + 1, name.size - 2});
-    return host_name_valid(name);
+    const struct span name = {authority.host, strlen(authority.host)};
+    return authority.bracketed ? !span_has(name, dot) : host_name_valid(name);
 }
 
 static bool tag_valid(struct span tag)
@@ -185,7 +139,7 @@ static bool is_image_id(const char *text)
 /* What the first component must have to be a host whatever its case. */
 static bool host_without_case(struct span first)
 {
-    return span_has(first, dot_or_colon) || span_equal(first, "localhost");
+    return net_names_host(first.at, first.size) || span_equal(first, "localhost");
 }
 
 static void lower_case(char *text)
@@ -202,8 +156,7 @@ static struct span cut_host(struct span *rest)
     if (slash == NULL)
         return (struct span){rest->at, 0};
     struct span first = {rest->at, (size_t)(slash - rest->at)};
-    if (!span_has(first, dot_or_colon) && !span_has(first, upper) &&
-        !span_equal(first, "localhost"))
+    if (!host_without_case(first) && !span_has(first, upper))
         return (struct span){rest->at, 0};
     rest->at += first.size + 1;
     rest->size -= first.size + 1;
@@ -316,26 +269,4 @@ bool reference_same_target(const struct reference *a, const struct reference *b)
 {
     return reference_same_name(a, b) && strcmp(a->tag, b->tag) == 0 &&
            digest_equal(&a->digest, &b->digest);
-}
-
-bool reference_host_is_loopback(const char *host)
-{
-    static const char suffix[] = ".localhost";
-    struct span name, port;
-    char text[REFERENCE_NAME_MAX + 1];
-    if (!split_port((struct span){host, strlen(host)}, &name, &port) || name.size >= sizeof text)
-        return false;
-    copy_span(text, name);
-    size_t bare = name.size > strlen(suffix) ? name.size - strlen(suffix) : 0;
-    if (strcasecmp(text, "localhost") == 0 || (bare && strcasecmp(text + bare, suffix) == 0))
-        return true;
-
-    struct in_addr v4;
-    if (inet_pton(AF_INET, text, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    struct in6_addr v6;
-    if (text[0] != '[')
-        return false;
-    text[name.size - 1] = '\0';
-    return inet_pton(AF_INET6, text + 1, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }

@@ -55,8 +55,4 @@ bool reference_same_name(const struct reference *a, const struct reference *b);
 /* And the same tag and digest, or none. */
 bool reference_same_target(const struct reference *a, const struct reference *b);
 
-/* The host is this machine: localhost, *.localhost, 127.0.0.0/8, [::1] in any spelling; any port.
- * By name only: nothing is resolved. */
-bool reference_host_is_loopback(const char *host);
-
 #endif

@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/address.h"
+#include "base/net.h"
 #include "net/url.h"
 
 #include <fcntl.h>
@@ -175,7 +175,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 {
     (void)purpose;
     struct exchange *exchange = arg;
-    if (exchange->request->public_only && address_is_private(&address->addr)) {
+    if (exchange->request->public_only && net_address_is_private(&address->addr)) {
         exchange->address_refused = true;
         return CURL_SOCKET_BAD;
     }
@@ -224,7 +224,7 @@ static void set_network(CURL *easy, const struct transport *transport,
 {
     struct url url = {0};
     struct error ignored = ERROR_INIT;
-    if (url_parse(request->url, &url, &ignored) == ERR_OK && address_host_is_loopback(url.host))
+    if (url_parse(request->url, &url, &ignored) == ERR_OK && net_host_is_loopback(url.host))
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     url_deinit(&url);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -322,7 +322,7 @@ static bool peer_is_private(CURL *easy)
 {
     char *address = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
-    return address && address_host_is_private(address);
+    return address && net_host_is_private(address);
 }
 
 /* A kept connection that the other side closed meanwhile shows as a failure before any answer. */

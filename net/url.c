@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "net/address.h"
+#include "base/net.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
@@ -123,7 +123,7 @@ enum errc url_follow(const struct url *from, const char *location, bool from_pri
                     "%s leads from https to http, to %s, which is refused; a proxy in front of the "
                     "registry may have to tell it the scheme (X-Forwarded-Proto)",
                     url_shown(from->text, here), url_shown(to.text, there));
-    if (!from_private && strcmp(from->host, to.host) != 0 && address_host_is_private(to.host))
+    if (!from_private && strcmp(from->host, to.host) != 0 && net_host_is_private(to.host))
         return fail(err, ERR_ADDRESS_REFUSED, 0,
                     "%s leads to the private address %s, which is refused",
                     url_shown(from->text, here), url_shown(to.text, there));

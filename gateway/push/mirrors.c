@@ -2,7 +2,9 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/net.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* What a pattern consists of: characters that stand for themselves, and wildcards. */
@@ -210,11 +212,10 @@ static enum errc route_by(const struct mirror_setting *mirror, const char *repos
     return ERR_OK;
 }
 
-static bool looks_like_host(const char *name)
+static bool names_host(const char *repository)
 {
-    size_t size = strcspn(name, "/");
-    return name[size] == '/' && (memchr(name, '.', size) || memchr(name, ':', size) ||
-                                 (size == 9 && strncmp(name, "localhost", 9) == 0));
+    size_t size = strcspn(repository, "/");
+    return repository[size] == '/' && net_names_host(repository, size);
 }
 
 enum errc mirrors_route(const struct settings *settings, const char *repository,
@@ -225,7 +226,7 @@ enum errc mirrors_route(const struct settings *settings, const char *repository,
     for (size_t i = 0; i < settings->mirror_count; i++)
         if (mirror_matches(settings->mirrors[i].match, repository))
             return route_by(&settings->mirrors[i], repository, out, err);
-    if (settings->mirror_count > 0 || !looks_like_host(repository))
+    if (settings->mirror_count > 0 || !names_host(repository))
         return ERR_OK;
     struct reference upstream;
     if (reference_parse(repository, &upstream, err) != ERR_OK)

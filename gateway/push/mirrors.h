@@ -18,7 +18,7 @@
 #define SLIPWAY_GATEWAY_PUSH_MIRRORS_H
 
 #include "base/limits.h"
-#include "config/settings.h"
+#include "config/settings_types.h"
 #include "image/reference.h"
 
 enum acknowledge { ACKNOWLEDGE_PUSHED, ACKNOWLEDGE_STORED };

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "config/settings_text.h"
 #include "gateway/http/daemon.h"
 #include "gateway/server/routes.h"
 #include "gateway/service/janitor.h"

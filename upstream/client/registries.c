@@ -1,8 +1,8 @@
 #include "upstream/client/registries.h"
 
 #include "base/mem.h"
+#include "base/net.h"
 #include "image/reference.h"
-#include "net/address.h"
 #include "upstream/client/registry_host.h"
 #include "upstream/client/retry.h"
 #include "upstream/push/transfers.h"
@@ -75,7 +75,7 @@ static enum errc check_endpoint(const struct registry_options *options, const ch
         err->code = ERR_SETTINGS;
         return error_wrap(err, "registries.\"%s\".endpoints", options->host);
     }
-    if (!url.tls && !options->plain_http && !address_host_is_loopback(url.host))
+    if (!url.tls && !options->plain_http && !net_host_is_loopback(url.host))
         return fail(err, ERR_SETTINGS, 0,
                     "registries.\"%s\".endpoints: %s sends credentials in the clear; if that is "
                     "meant, set registries.\"%s\".plain_http",
@@ -188,7 +188,7 @@ static enum errc add_default_endpoints(struct registry_host *host, bool plain_ht
     autofree char *http = xasprintf("http://%s", where);
     if (add_endpoint(host, https, err) != ERR_OK)
         return err->code;
-    if (plain_http || reference_host_is_loopback(host->name))
+    if (plain_http || net_host_is_loopback(host->name))
         return add_endpoint(host, http, err);
     return ERR_OK;
 }
@@ -312,5 +312,5 @@ void endpoint_spoke_tls(struct endpoint *endpoint)
 
 bool endpoint_is_private(struct endpoint *endpoint)
 {
-    return atomic_load(&endpoint->private_seen) || address_host_is_private(endpoint->base.host);
+    return atomic_load(&endpoint->private_seen) || net_host_is_private(endpoint->base.host);
 }

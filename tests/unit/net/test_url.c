@@ -1,7 +1,6 @@
 #include "net/url.h"
 
 #include "base/mem.h"
-#include "net/address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -189,58 +188,6 @@ static void test_shown(void **state)
     assert_string_equal(shown + URL_SHOWN_MAX - 4, "...");
 }
 
-static bool v4_private(const char *text)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    assert_int_equal(inet_pton(AF_INET, text, &address.sin_addr), 1);
-    return address_is_private((const struct sockaddr *)&address);
-}
-
-static bool v6_private(const char *text)
-{
-    struct sockaddr_in6 address = {.sin6_family = AF_INET6};
-    assert_int_equal(inet_pton(AF_INET6, text, &address.sin6_addr), 1);
-    return address_is_private((const struct sockaddr *)&address);
-}
-
-static void test_addresses(void **state)
-{
-    (void)state;
-    static const char *const private_v4[] = {
-        "0.0.0.0",         "10.0.0.0",       "10.255.255.255",  "100.64.0.0",
-        "100.127.255.255", "127.0.0.1",      "127.255.255.255", "169.254.169.254",
-        "172.16.0.0",      "172.31.255.255", "192.168.0.0",     "192.168.255.255",
-    };
-    static const char *const public_v4[] = {
-        "1.0.0.0",       "9.255.255.255", "11.0.0.0",   "100.63.255.255", "100.128.0.0",
-        "126.255.255.1", "128.0.0.0",     "172.32.0.0", "172.15.255.255", "192.169.0.0",
-    };
-    for (size_t i = 0; i < sizeof private_v4 / sizeof private_v4[0]; i++)
-        assert_true(v4_private(private_v4[i]));
-    for (size_t i = 0; i < sizeof public_v4 / sizeof public_v4[0]; i++)
-        assert_false(v4_private(public_v4[i]));
-    assert_true(v6_private("::"));
-    assert_true(v6_private("::1"));
-    assert_true(v6_private("fe80::1"));
-    assert_true(v6_private("fd00::1"));
-    assert_true(v6_private("::ffff:192.168.1.1"));
-    assert_false(v6_private("2001:db8::1"));
-    assert_false(v6_private("::ffff:8.8.8.8"));
-}
-
-static void test_host_names(void **state)
-{
-    (void)state;
-    assert_true(address_host_is_private("localhost"));
-    assert_true(address_host_is_private("a.LOCALHOST"));
-    assert_false(address_host_is_private("localhost.example.com"));
-    assert_false(address_host_is_private(".localhostx"));
-    assert_true(address_host_is_loopback("127.1.2.3"));
-    assert_true(address_host_is_loopback("::1"));
-    assert_false(address_host_is_loopback("10.0.0.1"));
-    assert_false(address_host_is_loopback("r.example.com"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,7 +195,6 @@ int main(void)
         cmocka_unit_test(test_length_limit), cmocka_unit_test(test_locations),
         cmocka_unit_test(test_rules),        cmocka_unit_test(test_origin),
         cmocka_unit_test(test_query),        cmocka_unit_test(test_shown),
-        cmocka_unit_test(test_addresses),    cmocka_unit_test(test_host_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

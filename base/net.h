@@ -1,0 +1,43 @@
+/*
+ * Hosts, ports and network addresses, judged by what they say: nothing is resolved. Pure functions.
+ */
+#ifndef SLIPWAY_BASE_NET_H
+#define SLIPWAY_BASE_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define NET_HOST_MAX 255
+
+/* RFC 3986 section 3.2 without userinfo: "host", "host:port", "[v6]" or "[v6]:port". */
+struct net_authority {
+    char host[NET_HOST_MAX + 1]; /* in lower case, without brackets */
+    bool bracketed;              /* an IPv6 address */
+    bool has_port;
+    uint16_t port;
+};
+
+/* `size` bytes of text. False when the host is no IPv6 address between brackets and not made of
+ * letters, digits, ".", "-" and "_" else, or the port is none from 0 to 65535. */
+bool net_authority_parse(const char *text, size_t size, struct net_authority *out);
+
+/* The first component of a repository's name (`size` bytes) is a host: it has a "." or ":", or is
+ * "localhost" in lower case. */
+bool net_names_host(const char *text, size_t size);
+
+/*
+ * A host in any case, with brackets and a port or without, with a dot at its end or without.
+ * Loopback: localhost and the names below it, 127.0.0.0/8, ::1. Private: those and 0.0.0.0/8,
+ * link-local addresses, RFC 1918, RFC 6598 and RFC 4193. An IPv4 address that is mapped into IPv6
+ * counts as what it is. Other names are neither: where they lead is known only when they are
+ * resolved.
+ */
+bool net_host_is_loopback(const char *host);
+bool net_host_is_private(const char *host);
+
+/* Of IPv4 and IPv6; any other family is false. */
+bool net_address_is_private(const struct sockaddr *address);
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * The settings as values. Owned by what config/settings.h returns; texts are NULL where nothing was
+ * set, unless said otherwise.
+ */
+#ifndef SLIPWAY_CONFIG_SETTINGS_TYPES_H
+#define SLIPWAY_CONFIG_SETTINGS_TYPES_H
+
+#include "base/limits.h"
+#include "base/log.h"
+
+#include <stdint.h>
+
+#define SETTINGS_REGISTRIES_MAX 1024
+#define SETTINGS_MIRRORS_MAX 1024
+
+enum setting_upload { UPLOAD_AUTO, UPLOAD_PUT, UPLOAD_PATCH, UPLOAD_CHUNKED, UPLOAD_POST };
+enum setting_schema1 { SCHEMA1_FALLBACK, SCHEMA1_NEVER };
+enum setting_codec {
+    SETTING_CODEC_KEEP,
+    SETTING_CODEC_GZIP,
+    SETTING_CODEC_ZSTD,
+    SETTING_CODEC_NONE
+};
+enum setting_effort { SETTING_EFFORT_FAST, SETTING_EFFORT_BEST };
+
+/* One entry of "registries", keyed by the host as it stands in references ("r.example.com:5000"):
+ * lower case, "index.docker.io" as "docker.io". A user name comes with a password and the other way
+ * round. */
+struct registry_setting {
+    char *host;
+    char **endpoints; /* base URLs in the order they are tried, no slash at the end; none = derived
+                         from the host */
+    size_t endpoint_count;
+    char *username; /* NULL when the configuration names none */
+    char *password; /* already read from password_file or password_env; NULL when none */
+    char *ca;       /* path of a PEM file; NULL = the system's */
+    bool plain_http;
+    enum setting_upload upload;
+    uint64_t chunk_bytes;
+    int64_t retry_wait_ms;
+    enum setting_schema1 schema1;
+};
+
+#define SETTING_PATTERN_MAX 255 /* bytes of a pattern; no name is longer */
+
+/* One entry of "mirrors": gateway/push/mirrors.h says what patterns mean. */
+enum setting_acknowledge { SETTING_ACKNOWLEDGE_PUSHED, SETTING_ACKNOWLEDGE_STORED };
+
+struct mirror_target_setting {
+    char *target; /* HOST/PATTERN, without tag and digest; no more wildcards of a kind than match */
+    bool required;
+};
+
+struct mirror_setting {
+    char *match;
+    struct mirror_target_setting *targets; /* one to TARGETS_MAX */
+    size_t target_count;
+    enum setting_acknowledge acknowledge;
+};
+
+struct settings {
+    char *listen; /* ADDR:PORT, [ADDR6]:PORT; port 0 = any free one */
+    char *data;   /* NULL only when nothing says where: settings_check() refuses that */
+    struct {
+        char *certificate;
+        char *key;
+    } tls; /* all NULL: plain HTTP */
+    struct {
+        uint64_t archive_bytes;
+        unsigned uploads;
+        unsigned blobs; /* bodies of registry clients that are received at the same time */
+        unsigned pushes_per_registry;
+        unsigned pushes;
+        int64_t upload_idle_ms; /* how long an upload session waits for its client */
+    } limits;
+    struct {
+        enum setting_codec codec;
+        enum setting_effort effort;
+    } compression;
+    struct registry_setting *registries;
+    size_t registry_count;
+    struct mirror_setting
+        *mirrors; /* in the order of the file, which is that of their precedence */
+    size_t mirror_count;
+    struct {
+        bool anonymous; /* listening beyond loopback without client authentication is wanted */
+    } clients;
+    struct {
+        enum log_level level;
+        enum log_format format;
+    } log;
+};
+
+#endif

@@ -1,0 +1,191 @@
+#include "base/net.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void authorities(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *host; /* NULL: none */
+        int port;         /* -1: none */
+        bool bracketed;
+    } table[] = {
+        {"r.example.com", "r.example.com", -1, false},
+        {"R.Example.COM:5000", "r.example.com", 5000, false},
+        {"a_b-c:0", "a_b-c", 0, false},
+        {"h:65535", "h", 65535, false},
+        {"h:65536", NULL, 0, false},
+        {"h:000080", NULL, 0, false},
+        {"h:", NULL, 0, false},
+        {"h:-1", NULL, 0, false},
+        {"h:1:2", NULL, 0, false},
+        {"h:+1", NULL, 0, false},
+        {"[::1]", "::1", -1, true},
+        {"[FE80::A]:443", "fe80::a", 443, true},
+        {"[::ffff:127.0.0.1]", "::ffff:127.0.0.1", -1, true},
+        {"::1", NULL, 0, false},
+        {"[::1", NULL, 0, false},
+        {"[::1]5", NULL, 0, false},
+        {"[1.2.3.4]", NULL, 0, false},
+        {"[]", NULL, 0, false},
+        {"", NULL, 0, false},
+        {":5000", NULL, 0, false},
+        {"a b", NULL, 0, false},
+        {"a/b", NULL, 0, false},
+        {"u@h", NULL, 0, false},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct net_authority got;
+        bool fits = net_authority_parse(table[i].text, strlen(table[i].text), &got);
+        if (fits != (table[i].host != NULL))
+            fail_msg("%s", table[i].text);
+        if (!fits)
+            continue;
+        assert_string_equal(got.host, table[i].host);
+        assert_int_equal(got.has_port ? got.port : -1, table[i].port);
+        assert_int_equal(got.bracketed, table[i].bracketed);
+    }
+}
+
+static void hosts_have_255_bytes_at_most(void **state)
+{
+    (void)state;
+    char text[NET_HOST_MAX + 4];
+    struct net_authority got;
+    for (size_t size = NET_HOST_MAX - 1; size <= NET_HOST_MAX + 1; size++) {
+        memset(text, 'a', sizeof text);
+        memcpy(text + size, ":1", 2);
+        assert_int_equal(net_authority_parse(text, size + 2, &got), size <= NET_HOST_MAX);
+    }
+    assert_false(net_authority_parse("a\0b", 3, &got));
+}
+
+static void first_components(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"r.io", "h:5", "localhost", "."};
+    static const char *const others[] = {"team", "", "Localhost", "localhosts", "localhos"};
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++)
+        assert_true(net_names_host(hosts[i], strlen(hosts[i])));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_false(net_names_host(others[i], strlen(others[i])));
+    assert_false(net_names_host("team.x", 4));
+}
+
+enum { LOOPBACK, PRIVATE, NEITHER };
+
+static void reach_of_hosts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        int reach;
+    } table[] = {
+        {"localhost", LOOPBACK},
+        {"localhost.", LOOPBACK},
+        {"LocalHost", LOOPBACK},
+        {"localhost:5000", LOOPBACK},
+        {"a.LOCALHOST", LOOPBACK},
+        {"a.b.localhost.:1", LOOPBACK},
+        {"127.0.0.1", LOOPBACK},
+        {"127.0.0.1.", LOOPBACK},
+        {"127.0.0.1:5000", LOOPBACK},
+        {"127.255.255.255", LOOPBACK},
+        {"::1", LOOPBACK},
+        {"[::1]", LOOPBACK},
+        {"[::1]:5000", LOOPBACK},
+        {"[0:0:0:0:0:0:0:1]", LOOPBACK},
+        {"::ffff:127.0.0.1", LOOPBACK},
+        {"[::FFFF:127.1.2.3]:5000", LOOPBACK},
+        {"::ffff:7f00:1", LOOPBACK},
+        {"0.0.0.0", PRIVATE},
+        {"10.0.0.0", PRIVATE},
+        {"10.255.255.255:80", PRIVATE},
+        {"100.64.0.0", PRIVATE},
+        {"100.127.255.255", PRIVATE},
+        {"169.254.169.254", PRIVATE},
+        {"172.16.0.0", PRIVATE},
+        {"172.31.255.255", PRIVATE},
+        {"192.168.0.0", PRIVATE},
+        {"192.168.255.255.", PRIVATE},
+        {"::", PRIVATE},
+        {"[fe80::1]", PRIVATE},
+        {"FD00::1", PRIVATE},
+        {"[fc00::1]:443", PRIVATE},
+        {"::ffff:192.168.1.1", PRIVATE},
+        {"::ffff:0.0.0.0", PRIVATE},
+        {"1.0.0.0", NEITHER},
+        {"9.255.255.255", NEITHER},
+        {"11.0.0.0", NEITHER},
+        {"100.63.255.255", NEITHER},
+        {"100.128.0.0", NEITHER},
+        {"126.255.255.255", NEITHER},
+        {"128.0.0.1", NEITHER},
+        {"172.15.255.255", NEITHER},
+        {"172.32.0.0", NEITHER},
+        {"192.169.0.0", NEITHER},
+        {"10.127.0.1.2", NEITHER},
+        {"[::2]", NEITHER},
+        {"2001:db8::1", NEITHER},
+        {"[::ffff:8.8.8.8]", NEITHER},
+        {"r.example.com", NEITHER},
+        {"localhost.example.com", NEITHER},
+        {"notlocalhost", NEITHER},
+        {".localhost", NEITHER},
+        {".localhostx", NEITHER},
+        {"localhost..", NEITHER},
+        {"127.0.0.1.example", NEITHER},
+        {"127.example.com", NEITHER},
+        {"12.7.0.1", NEITHER},
+        {"docker.io", NEITHER},
+        {"[]", NEITHER},
+        {"[", NEITHER},
+        {".", NEITHER},
+        {"", NEITHER},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (net_host_is_loopback(table[i].host) != (table[i].reach == LOOPBACK) ||
+            net_host_is_private(table[i].host) != (table[i].reach != NEITHER))
+            fail_msg("%s", table[i].host);
+}
+
+static bool is_private(int family, const char *text)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    void *to = family == AF_INET ? (void *)&v4.sin_addr : (void *)&v6.sin6_addr;
+    assert_int_equal(inet_pton(family, text, to), 1);
+    return net_address_is_private(family == AF_INET ? (const struct sockaddr *)&v4
+                                                    : (const struct sockaddr *)&v6);
+}
+
+static void addresses(void **state)
+{
+    (void)state;
+    assert_true(is_private(AF_INET, "127.0.0.1"));
+    assert_true(is_private(AF_INET, "10.1.2.3"));
+    assert_false(is_private(AF_INET, "8.8.8.8"));
+    assert_true(is_private(AF_INET6, "::1"));
+    assert_true(is_private(AF_INET6, "::ffff:192.168.1.1"));
+    assert_false(is_private(AF_INET6, "::ffff:8.8.8.8"));
+    assert_false(is_private(AF_INET6, "2001:db8::1"));
+    assert_false(net_address_is_private(&(struct sockaddr){.sa_family = AF_UNIX}));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(authorities),      cmocka_unit_test(hosts_have_255_bytes_at_most),
+        cmocka_unit_test(first_components), cmocka_unit_test(reach_of_hosts),
+        cmocka_unit_test(addresses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
