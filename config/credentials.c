@@ -1,11 +1,11 @@
 #include "config/credentials.h"
 
+#include "base/base64.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "config/base64.h"
+#include "base/secret.h"
 #include "config/credentials_helper.h"
-#include "config/secret.h"
 
 #include <errno.h>
 #include <string.h>

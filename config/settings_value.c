@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "config/secret.h"
+#include "base/secret.h"
 #include "config/settings_text.h"
 
 #include <assert.h>

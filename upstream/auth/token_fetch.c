@@ -1,10 +1,10 @@
 #include "upstream/auth/token_fetch.h"
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "upstream/client/answer.h"
 
-#include <openssl/evp.h>
 #include <string.h>
 
 #define TOKEN_ANSWER_LIMIT_BYTES ((size_t)256 << 10)
@@ -16,9 +16,7 @@
 char *basic_authorization(const char *username, const char *password)
 {
     char *plain = xasprintf("%s:%s", username ? username : "", password ? password : "");
-    size_t size = strlen(plain);
-    char *encoded = xcalloc(1, 4 * ((size + 2) / 3) + 1);
-    EVP_EncodeBlock((unsigned char *)encoded, (const unsigned char *)plain, (int)size);
+    char *encoded = base64_encode(plain, strlen(plain));
     char *value = xasprintf("Basic %s", encoded);
     secret_free(plain);
     secret_free(encoded);

@@ -1,7 +1,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "config/base64.h"
 #include "config/credentials.h"
 #include "config/credentials_helper.h"
 #include <setjmp.h>
@@ -480,29 +479,6 @@ static void nothing_leaks(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
-static void base64_is_strict(void **state)
-{
-    (void)state;
-    static const char *const good[][2] = {
-        {"", ""},        {"YQ==", "a"},        {"YWI=", "ab"},
-        {"YWJj", "abc"}, {"YWJjZA==", "abcd"}, {"+/+/", "\373\377\277"},
-        {"YQAA", "a"},   {"YQA=", "a"},
-    };
-    static const char *const bad[] = {"Y",    "YQ",   "YQ=",    "====",     "YR==",
-                                      "YWJ=", "A===", "Y=Q=",   "YQ==YQ==", "YWJj\nYWJ",
-                                      "YW-_", "AGEA", "YW\303j"};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        autofree char *text = NULL;
-        assert_true(base64_decode_text(good[i][0], &text));
-        assert_string_equal(text, good[i][1]);
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        char *text = NULL;
-        if (base64_decode_text(bad[i], &text))
-            fail_msg("%s was taken", bad[i]);
-    }
-}
-
 #define TEST(name) cmocka_unit_test_setup(name, fresh)
 
 int main(void)
@@ -529,7 +505,6 @@ int main(void)
         TEST(what_a_helper_leaves_behind_is_not_waited_for),
         TEST(a_helper_need_not_read),
         TEST(nothing_leaks),
-        TEST(base64_is_strict),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

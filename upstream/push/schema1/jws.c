@@ -1,5 +1,6 @@
 #include "upstream/push/schema1/jws.h"
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "image/digest.h"
 
@@ -18,23 +19,6 @@
 #define KID_TEXT_MAX 64
 
 /* --- text forms --- */
-
-/* RFC 7515 section 2: base64url without padding; owned. */
-static char *base64url(const void *data, size_t size)
-{
-    char *text = xmalloc(4 * ((size + 2) / 3) + 1);
-    assert(size < INT32_MAX);
-    EVP_EncodeBlock((unsigned char *)text, data, (int)size);
-    for (char *c = text; *c; c++) {
-        if (*c == '+')
-            *c = '-';
-        else if (*c == '/')
-            *c = '_';
-        else if (*c == '=')
-            *c = '\0';
-    }
-    return text;
-}
 
 /* 240 bits make 48 characters exactly, so no padding either. */
 static void kid_text(const uint8_t bits[KID_BYTES], char text[KID_TEXT_MAX])
@@ -158,8 +142,8 @@ static size_t format_length(const char *payload, size_t size)
 static void put_signature(const struct public_key *key, const char *signature,
                           const char *protected_header, struct buf *out)
 {
-    autofree char *x = base64url(key->point + 1, COORDINATE_BYTES);
-    autofree char *y = base64url(key->point + 1 + COORDINATE_BYTES, COORDINATE_BYTES);
+    autofree char *x = base64url_encode(key->point + 1, COORDINATE_BYTES);
+    autofree char *y = base64url_encode(key->point + 1 + COORDINATE_BYTES, COORDINATE_BYTES);
     buf_format(out,
                ",\n   \"signatures\": [\n      {\n         \"header\": {\n            \"jwk\": {\n"
                "               \"crv\": \"P-256\",\n               \"kid\": \"%s\",\n"
@@ -178,16 +162,16 @@ enum errc jws_sign(const char *pem, const char *payload, size_t size, const char
     if (read_key(pem, &key, err) != ERR_OK || describe_key(key, &public_key, err) != ERR_OK)
         return err->code;
     size_t length = format_length(payload, size);
-    autofree char *tail = base64url(payload + length, size - length);
+    autofree char *tail = base64url_encode(payload + length, size - length);
     autofree char *header = xasprintf(
         "{\"formatLength\":%zu,\"formatTail\":\"%s\",\"time\":\"%s\"}", length, tail, time);
-    autofree char *protected_header = base64url(header, strlen(header));
-    autofree char *encoded = base64url(payload, size);
+    autofree char *protected_header = base64url_encode(header, strlen(header));
+    autofree char *encoded = base64url_encode(payload, size);
     autofree char *text = xasprintf("%s.%s", protected_header, encoded);
     uint8_t raw[2 * COORDINATE_BYTES];
     if (sign_es256(key, text, strlen(text), raw, err) != ERR_OK)
         return err->code;
-    autofree char *signature = base64url(raw, sizeof raw);
+    autofree char *signature = base64url_encode(raw, sizeof raw);
     buf_append(out, payload, length);
     put_signature(&public_key, signature, protected_header, out);
     buf_append(out, payload + length, size - length);

@@ -1,8 +1,8 @@
 /*
  * Secrets in memory: wiped before the memory goes back to the allocator.
  */
-#ifndef SLIPWAY_CONFIG_SECRET_H
-#define SLIPWAY_CONFIG_SECRET_H
+#ifndef SLIPWAY_BASE_SECRET_H
+#define SLIPWAY_BASE_SECRET_H
 
 #include <stdlib.h>
 #include <string.h>
