@@ -2,19 +2,18 @@
  * A batch: blobs and records that become visible together or not at all.
  *
  * Everything that comes in (an archive, a layer, a manifest) is written through one. Blobs are
- * written into the batch's own staging folder, where nobody else sees them; batch_commit moves them
- * to their places by rename and then writes all records in one LMDB transaction. A batch that is
- * aborted, or whose process dies before its commit, leaves nothing behind; one that fails in its
- * commit may leave files without records, which nobody sees. Two batches with the same blob do not
- * disturb each other: whoever commits second finds it there, which is success.
+ * staged, invisible to others, until batch_commit brings them in with all records in one change. A
+ * batch that is aborted, fails in its commit, or whose process dies before that, leaves nothing
+ * that can be seen. Two batches with the same blob do not disturb each other: the second commit
+ * finds it there, which is success.
  *
  *     batch_begin, { blob_writer_open, blob_writer_write..., blob_writer_commit | _abort }...,
  *     batch_put_layer..., batch_put_reference..., then batch_commit or batch_abort (both free it).
  *
- * Durability. BATCH_DURABLE: blob fsync, rename, folder fsync, LMDB commit, return; in that order,
- * always: for whatever is promised to survive. BATCH_VOLATILE: no wait for the disk; for
- * synchronous pushes, which promise nothing until the registries have it. A durable batch also
- * makes durable what it depends on in the store: blobs it brought that were there already, those of
+ * Durability. BATCH_DURABLE: all of it survives a crash of the machine once the commit has
+ * returned: for what is promised to survive. BATCH_VOLATILE: no wait for the disk; for synchronous
+ * pushes, which promise nothing until the registries have it. A durable batch also makes durable
+ * what it depends on in the store: blobs it brought that were there already, those of
  * batch_hold_blob(), and what its layers, references and repositories point to (not what a manifest
  * that was there already names in turn: hold those). A volatile batch takes nothing away: what was
  * durable stays durable.
@@ -51,12 +50,6 @@ void batch_abort(struct batch *batch);
 
 /* What is promised of it turned out to be more: from now on it is BATCH_DURABLE. */
 void batch_make_durable(struct batch *batch);
-
-/* The complete file `name` of the folder `folder_fd`, on the store's file system, becomes a blob of
- * the batch: it is moved. `digest` is of its `size` bytes. On failure it is where it was. Of a blob
- * that the batch has already it is removed. */
-enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, uint64_t size,
-                          const struct digest *digest, struct error *err);
 
 /* One blob being written. Errors are sticky: after a failed write, commit fails with it. */
 struct blob_writer;

@@ -22,7 +22,11 @@ struct blob {
         .fd = -1                                                                                   \
     }
 
-/* ERR_BLOB_UNKNOWN when it is not held. */
+/* How many bytes it has. ERR_BLOB_UNKNOWN when it is not held, ERR_BLOB_CORRUPT when its bytes are
+ * not there any more; of blob_open(), too. */
+enum errc blob_stat(struct store *store, const struct digest *digest, uint64_t *size,
+                    struct error *err);
+
 enum errc blob_open(struct store *store, const struct digest *digest, struct blob *out,
                     struct error *err);
 void blob_close(struct blob *blob);

@@ -1,10 +1,9 @@
 /*
  * Blobs that clients send in pieces: upload sessions, OCI distribution-spec, "Pushing a blob in
  * chunks". A session has an id that cannot be guessed, belongs to one repository, and collects
- * bytes in DATA/uploads/ID. It outlives the connection, the process, and its killing: what was
- * written is there, and the file's length is the offset at which its client goes on. (A crash of
- * the machine may cost bytes; then the blob's digest, which is checked over all of them, does not
- * come out.)
+ * bytes. It outlives the connection, the process, and its killing: what was written is there, and
+ * its length is the offset at which its client goes on. (A crash of the machine may cost bytes;
+ * then the blob's digest, which is checked over all of them, does not come out.)
  *
  *     blob_upload_begin
  *     blob_upload_open, blob_upload_write..., blob_upload_close       each request of its client
@@ -13,7 +12,7 @@
  * or blob_upload_cancel, or blob_uploads_expire when nothing came for long.
  *
  * The SHA-256 of what came so far is kept in memory between requests; after a restart, or for
- * another algorithm, the file is read again.
+ * another algorithm, the bytes are read again.
  *
  * One request at a time writes to a session. A client whose connection broke may be back before the
  * old connection is known to be dead, so a younger request wins over one whose bytes are not all
@@ -68,7 +67,7 @@ enum errc blob_upload_write(struct blob_upload *upload, const void *data, size_t
 /* Let go of the session; it stays, and its time to expire begins anew. NULL is a no-op. */
 void blob_upload_close(struct blob_upload *upload);
 
-/* The session is complete: its file becomes a blob of `batch`, if its bytes have this digest; else
+/* The session is complete: its bytes become a blob of `batch`, if its bytes have this digest; else
  * ERR_DIGEST_INVALID, which names both. Frees the upload: on success and after ERR_DIGEST_INVALID
  * the session is over, after any other error it stays. (A batch that is aborted afterwards takes
  * the bytes with it.) */
@@ -80,8 +79,8 @@ enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
 enum errc blob_upload_cancel(struct store *store, const char *repository, const char *id,
                              struct error *err);
 
-/* End all sessions that had no request for `idle_s` seconds, and remove files without a session and
- * records without a file; what is in use is left alone. *count of all of them. Called at start and
+/* End all sessions that had no request for `idle_s` seconds, and remove bytes without a session and
+ * sessions without bytes; what is in use is left alone. *count of all of them. Called at start and
  * now and then. */
 enum errc blob_uploads_expire(struct store *store, uint64_t idle_s, size_t *count,
                               struct error *err);

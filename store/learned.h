@@ -9,6 +9,8 @@
 
 #include "store/store.h"
 
+#include <stdint.h>
+
 /* The ways to send a blob, upstream/upload/upload_ways.h. The numbers are stored on disk. */
 enum upload_way {
     UPLOAD_WAY_AUTO = 0, /* nothing is known */

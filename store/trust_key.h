@@ -1,6 +1,6 @@
 /*
- * The key with which this data folder signs: DATA/trust_key.pem, mode 0600, made when it is first
- * asked for and kept from then on, so that whoever pulls sees one signer.
+ * The key with which this store signs, made when it is first asked for and kept from then on, so
+ * that clients that pull see one signer.
  *
  * The store only keeps it: what a key is, its maker knows. Any thread.
  */
@@ -12,8 +12,8 @@
 #define TRUST_KEY_LIMIT_BYTES ((size_t)64 << 10)
 
 /* The key's text, owned: wipe it before free(). `make` gives a new key's text, likewise owned; it
- * is called when there is none. When several ask at once, all get the same. The file appears whole
- * or not at all, and is on the disk when this returns. ERR_IO, ERR_NO_SPACE, those of `make`. */
+ * is called when there is none. When several ask at once, all get the same. It is
+ * durable when this returns. ERR_IO, ERR_NO_SPACE, those of `make`. */
 enum errc trust_key_get(struct store *store, enum errc (*make)(char **text, struct error *err),
                         char **text, struct error *err);
 

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/credentials.h"
+#include "store/store_local.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -94,11 +95,11 @@ enum errc engine_open(const struct settings *settings, bool brief, struct engine
                       struct error *err)
 {
     struct engine *engine = xcalloc(1, sizeof *engine);
-    struct store_options store = {.path = settings->data, .leave_volatile = brief};
+    struct store_options store = {.leave_volatile = brief};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     engine->settings = settings;
     make_agent(engine->agent);
-    if (store_open(&store, &engine->store, err) != ERR_OK ||
+    if (store_open_local(settings->data, &store, &engine->store, err) != ERR_OK ||
         pool_new(cores > 0 ? (unsigned)cores : 1, &engine->codecs, err) != ERR_OK ||
         open_registries(settings, engine->store, engine->agent, &engine->registries, err) !=
             ERR_OK) {

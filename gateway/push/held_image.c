@@ -87,17 +87,17 @@ static enum errc find_by_name(struct store *store, const struct reference *refer
                               struct held_image *out, struct error *err)
 {
     struct named_manifest named;
-    autoblob struct blob blob = BLOB_INIT;
+    uint64_t size = 0;
     if (references_get(store, reference, found, &named, err) != ERR_OK || !*found)
         return err->code;
-    if (blob_open(store, &named.manifest, &blob, err) != ERR_OK) {
+    if (blob_stat(store, &named.manifest, &size, err) != ERR_OK) {
         *found = false;
         if (err->code != ERR_BLOB_UNKNOWN)
             return err->code;
         error_clear(err);
         return ERR_OK;
     }
-    describe(&out->manifest, &named.manifest, named.media_type, blob.size);
+    describe(&out->manifest, &named.manifest, named.media_type, size);
     return ERR_OK;
 }
 

@@ -92,12 +92,9 @@ static enum errc find_part(const struct manifest_job *self, const struct front_r
         *size = manifest.size;
         return ERR_OK;
     }
-    autoblob struct blob blob = BLOB_INIT;
-    if (repository_has_blob(store, self->repository, digest, held, err) != ERR_OK ||
-        (*held && blob_open(store, digest, &blob, err) != ERR_OK))
+    if (repository_has_blob(store, self->repository, digest, held, err) != ERR_OK || !*held)
         return err->code;
-    *size = blob.size;
-    return ERR_OK;
+    return blob_stat(store, digest, size, err);
 }
 
 /* What is of another size than its descriptor says could be pushed nowhere. */

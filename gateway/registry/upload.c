@@ -88,18 +88,17 @@ static enum errc commit_blob(const struct upload_job *self, const char *event, s
                              struct error *err)
 {
     char digest[DIGEST_TEXT_MAX];
-    struct blob blob = BLOB_INIT;
+    uint64_t size = 0;
     batch_put_member(batch, self->repository, &self->digest);
     if (batch_commit(batch, err) != ERR_OK ||
-        blob_open(store_of(self), &self->digest, &blob, err) != ERR_OK)
+        blob_stat(store_of(self), &self->digest, &size, err) != ERR_OK)
         return err->code;
-    delivery_ahead(self->gateway, self->repository, &self->digest, blob.size);
+    delivery_ahead(self->gateway, self->repository, &self->digest, size);
     log_event(LOG_INFO, event,
               LOG_FIELDS(log_text("repository", self->repository),
                          log_text("digest", digest_text(&self->digest, digest)),
-                         log_number("bytes", blob.size)),
+                         log_number("bytes", size)),
               "blob is in the repository");
-    blob_close(&blob);
     return ERR_OK;
 }
 

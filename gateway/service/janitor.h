@@ -9,6 +9,8 @@
 
 #include "store/store.h"
 
+#include <stdint.h>
+
 struct janitor;
 
 /* `upload_idle_ms`: how long a session waits for its client; it is looked for at least four times

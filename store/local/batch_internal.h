@@ -110,6 +110,12 @@ struct batch_blob *batch_find(struct batch *batch, const struct digest *digest);
 enum errc batch_add_blob(struct batch *batch, const struct digest *digest, uint64_t size,
                          uint32_t number, struct error *err);
 
+/* The complete file `name` of the folder `folder_fd`, on the store's file system, becomes a blob of
+ * the batch: it is moved. `digest` is of its `size` bytes. On failure it is where it was. Of a blob
+ * that the batch has already it is removed. */
+enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, uint64_t size,
+                          const struct digest *digest, struct error *err);
+
 /* Remove the file `number` from the staging folder. */
 void batch_remove_file(struct batch *batch, uint32_t number);
 

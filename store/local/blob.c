@@ -25,17 +25,42 @@ enum errc blob_find(struct store *store, const struct digest *digest, bool *foun
     return ERR_OK;
 }
 
-enum errc blob_open(struct store *store, const struct digest *digest, struct blob *out,
-                    struct error *err)
+static enum errc recorded_size(struct store *store, const struct digest *digest, uint64_t *size,
+                               struct error *err)
 {
     char text[DIGEST_TEXT_MAX];
-    char path[BLOB_PATH_MAX];
     struct blob_record record;
     bool found = false;
     if (blob_find(store, digest, &found, &record, err) != ERR_OK)
         return err->code;
     if (!found)
         return fail(err, ERR_BLOB_UNKNOWN, 0, "blob %s is not held", digest_text(digest, text));
+    *size = record.size;
+    return ERR_OK;
+}
+
+enum errc blob_stat(struct store *store, const struct digest *digest, uint64_t *size,
+                    struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    uint64_t recorded = 0;
+    if (recorded_size(store, digest, &recorded, err) != ERR_OK)
+        return err->code;
+    if (!blob_file_is_there(store->blobs_fd, digest, recorded))
+        return fail(err, ERR_BLOB_CORRUPT, 0, "blob %s has lost its bytes",
+                    digest_text(digest, text));
+    *size = recorded;
+    return ERR_OK;
+}
+
+enum errc blob_open(struct store *store, const struct digest *digest, struct blob *out,
+                    struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    char path[BLOB_PATH_MAX];
+    uint64_t recorded = 0;
+    if (recorded_size(store, digest, &recorded, err) != ERR_OK)
+        return err->code;
     autoblob struct blob blob = BLOB_INIT;
     blob.fd = openat(store->blobs_fd, blob_path(digest, path), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (blob.fd < 0)
@@ -44,10 +69,10 @@ enum errc blob_open(struct store *store, const struct digest *digest, struct blo
     if (fstat(blob.fd, &st) != 0)
         return fail(err, ERR_IO, errno, "look at blob %s", path);
     blob.size = (uint64_t)st.st_size;
-    if (blob.size != record.size)
+    if (blob.size != recorded)
         return fail(err, ERR_BLOB_CORRUPT, 0, "blob %s has %llu bytes instead of %llu",
                     digest_text(digest, text), (unsigned long long)blob.size,
-                    (unsigned long long)record.size);
+                    (unsigned long long)recorded);
     *out = blob;
     blob.fd = -1;
     return ERR_OK;

@@ -7,6 +7,7 @@
 #include "store/blob.h"
 #include "store/local/kv/writer.h"
 #include "store/local/records.h"
+#include "store/store_local.h"
 
 #include <stdatomic.h>
 
@@ -26,9 +27,9 @@ struct store {
     char boot_id[BOOT_ID_MAX]; /* of this boot of the machine; "" when not known */
 };
 
-/* store_open() for a machine whose boot has this id. */
-enum errc store_open_in_boot(const struct store_options *options, const char *boot_id,
-                             struct store **out, struct error *err);
+/* store_open_local() for a machine whose boot has this id. */
+enum errc store_open_in_boot(const char *path, const struct store_options *options,
+                             const char *boot_id, struct store **out, struct error *err);
 
 /* *found false when the blob is not held. */
 enum errc blob_find(struct store *store, const struct digest *digest, bool *found,

@@ -1,4 +1,4 @@
-#include "store/store.h"
+#include "store/store_local.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -118,11 +118,11 @@ static void store_free(struct store *store)
     free(store);
 }
 
-enum errc store_open_in_boot(const struct store_options *options, const char *boot_id,
-                             struct store **out, struct error *err)
+enum errc store_open_in_boot(const char *path, const struct store_options *options,
+                             const char *boot_id, struct store **out, struct error *err)
 {
     struct store *store = xcalloc(1, sizeof *store);
-    store->path = xstrdup(options->path);
+    store->path = xstrdup(path);
     store->root_fd = store->lock_fd = store->blobs_fd = store->staging_fd = store->uploads_fd = -1;
     store->uploads = upload_table_new();
     store->leave_volatile = options->leave_volatile;
@@ -136,7 +136,8 @@ enum errc store_open_in_boot(const struct store_options *options, const char *bo
     return ERR_OK;
 }
 
-enum errc store_open(const struct store_options *options, struct store **out, struct error *err)
+enum errc store_open_local(const char *path, const struct store_options *options,
+                           struct store **out, struct error *err)
 {
     autofree char *boot_id = NULL;
     size_t size = 0;
@@ -146,7 +147,7 @@ enum errc store_open(const struct store_options *options, struct store **out, st
         boot_id = xstrdup("");
     }
     boot_id[strcspn(boot_id, "\n")] = '\0';
-    return store_open_in_boot(options, boot_id, out, err);
+    return store_open_in_boot(path, options, boot_id, out, err);
 }
 
 void store_close(struct store *store)

@@ -8,6 +8,7 @@
 #include "gateway/ingest/layer_intake.h"
 #include "image/encoder.h"
 #include "image/tar_check.h"
+#include "store/store_local.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -33,10 +34,9 @@ static void close_all(void)
 static void open_all(void)
 {
     struct error err = ERROR_INIT;
-    struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)64 << 20, .leave_volatile = true};
+    struct store_options options = {.map_size_bytes = (uint64_t)64 << 20, .leave_volatile = true};
     assert(mkdtemp(folder));
-    enum errc rc = store_open(&options, &store, &err);
+    enum errc rc = store_open_local(folder, &options, &store, &err);
     assert(rc == ERR_OK);
     rc = pool_new(1, &codecs, &err);
     assert(rc == ERR_OK);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "image/manifest.h"
 #include "store/batch.h"
+#include "store/store_local.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -35,8 +36,8 @@ struct push_test *push_test_new(const char *password)
     struct error err = ERROR_INIT;
     strcpy(test->folder, "/tmp/slipway-push-XXXXXX");
     assert_non_null(mkdtemp(test->folder));
-    const struct store_options store = {.path = test->folder, .map_size_bytes = 1 << 24};
-    if (store_open(&store, &test->store, &err) != ERR_OK)
+    const struct store_options store = {.map_size_bytes = 1 << 24};
+    if (store_open_local(test->folder, &store, &test->store, &err) != ERR_OK)
         fail_msg("%s", err.text);
     test->password = password;
     cancel_init(&test->cancel);

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "store/store_local.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -18,9 +19,8 @@ int upload_test_setup(void **state)
     struct error err = ERROR_INIT;
     fixture->fake = upload_double_start();
     strcpy(fixture->folder, "/tmp/slipway-upload-XXXXXX");
-    const struct store_options options = {.path = mkdtemp(fixture->folder),
-                                          .map_size_bytes = 1 << 20};
-    if (store_open(&options, &fixture->store, &err) != ERR_OK)
+    const struct store_options options = {.map_size_bytes = 1 << 20};
+    if (store_open_local(mkdtemp(fixture->folder), &options, &fixture->store, &err) != ERR_OK)
         fail_msg("%s", err.text);
     fixture->data = xmalloc(SIZE);
     for (size_t i = 0; i < SIZE; i++)

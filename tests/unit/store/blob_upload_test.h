@@ -12,16 +12,6 @@
 
 #define HOUR 3600
 
-static inline struct store *open_store(const char *folder)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)16 << 20, .leave_volatile = true};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 struct session {
     char id[BLOB_UPLOAD_ID_SIZE + 1];
 };

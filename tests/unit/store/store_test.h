@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "image/digest.h"
+#include "store/store_local.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -60,6 +61,17 @@ static inline int remove_folder(void **state)
 static inline struct digest digest_of_text(const char *text)
 {
     return digest_of(DIGEST_SHA256, text, strlen(text));
+}
+
+/* A store, of whatever kind, that leaves what is volatile when it is closed. */
+static inline struct store *open_store(const char *folder)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = NULL;
+    const struct store_options options = {.map_size_bytes = (uint64_t)16 << 20,
+                                          .leave_volatile = true};
+    assert_ok(store_open_local(folder, &options, &store, &err), &err);
+    return store;
 }
 
 /* Run this program again as `program MODE FOLDER`; its status as waitpid() gives it. */

@@ -5,16 +5,6 @@
 
 #include <pthread.h>
 
-static struct store *open_store(const char *folder)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    const struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)8 << 20, .leave_volatile = true};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 static struct association seen(const char *blob, const char *source, const char *hmac)
 {
     struct association made = {.digest = digest_of_text(blob)};

@@ -9,15 +9,6 @@
 #include <sched.h>
 #include <signal.h>
 
-static struct store *open_store(const char *folder)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    struct store_options options = {.path = folder, .map_size_bytes = (uint64_t)16 << 20};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 static struct batch *begin(struct store *store, enum durability durability)
 {
     struct error err = ERROR_INIT;
@@ -49,6 +40,9 @@ static void expect_blob(struct store *store, const char *content)
     assert_ok(blob_read_all(store, &digest, 1000, "a blob", &data, &size, &err), &err);
     assert_int_equal(size, strlen(content));
     assert_string_equal(data, content);
+    uint64_t told = 0;
+    assert_ok(blob_stat(store, &digest, &told, &err), &err);
+    assert_int_equal(told, size);
 }
 
 static void expect_no_blob(struct store *store, const char *content)
@@ -56,7 +50,10 @@ static void expect_no_blob(struct store *store, const char *content)
     struct error err = ERROR_INIT;
     struct digest digest = digest_of_text(content);
     autoblob struct blob blob = BLOB_INIT;
+    uint64_t size = 0;
     assert_code(blob_open(store, &digest, &blob, &err), ERR_BLOB_UNKNOWN, &err);
+    error_clear(&err);
+    assert_code(blob_stat(store, &digest, &size, &err), ERR_BLOB_UNKNOWN, &err);
 }
 
 static enum blob_state state_of(struct store *store, const char *content)
@@ -414,6 +411,9 @@ static void a_blob_whose_file_is_broken_is_repaired(void **state)
     struct digest digest = digest_of_text("broken");
     autoblob struct blob blob = BLOB_INIT;
     assert_code(blob_open(store, &digest, &blob, &err), ERR_BLOB_CORRUPT, &err);
+    uint64_t size = 1;
+    assert_code(blob_stat(store, &digest, &size, &err), ERR_BLOB_CORRUPT, &err);
+    assert_int_equal(size, 1);
     batch = begin(store, BATCH_VOLATILE);
     put(batch, "broken");
     commit(batch);
@@ -423,6 +423,7 @@ static void a_blob_whose_file_is_broken_is_repaired(void **state)
     error_clear(&err);
     digest = digest_of_text("removed");
     assert_code(blob_open(store, &digest, &blob, &err), ERR_BLOB_CORRUPT, &err);
+    assert_code(blob_stat(store, &digest, &size, &err), ERR_BLOB_CORRUPT, &err);
     batch = begin(store, BATCH_VOLATILE);
     put(batch, "removed");
     commit(batch);

@@ -2,16 +2,6 @@
 
 #include "store/batch.h"
 
-static struct store *open_store(const char *folder)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)1 << 20, .leave_volatile = true};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 static void put_form(struct store *store, const struct digest *diff_id, enum codec codec,
                      enum effort effort, const char *content, uint64_t raw_size)
 {

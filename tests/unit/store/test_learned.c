@@ -5,16 +5,6 @@
 
 #define HOST "r.example.com:5000"
 
-static struct store *open_store(const char *folder)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)1 << 20, .leave_volatile = true};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 static bool get(struct store *store, const char *host, struct learned *out)
 {
     struct error err = ERROR_INIT;

@@ -7,15 +7,9 @@ static struct store *open_boot(const char *folder, const char *boot)
 {
     struct error err = ERROR_INIT;
     struct store *store = NULL;
-    struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)16 << 20, .leave_volatile = true};
-    assert_ok(store_open_in_boot(&options, boot, &store, &err), &err);
+    struct store_options options = {.map_size_bytes = (uint64_t)16 << 20, .leave_volatile = true};
+    assert_ok(store_open_in_boot(folder, &options, boot, &store, &err), &err);
     return store;
-}
-
-static struct store *open_store(const char *folder)
-{
-    return open_boot(folder, "boot");
 }
 
 static struct batch *begin(struct store *store, enum durability durability)

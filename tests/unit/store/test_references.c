@@ -3,16 +3,6 @@
 #include "store/batch.h"
 #include "store/references.h"
 
-static struct store *open_store(const char *folder)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)1 << 20, .leave_volatile = true};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 static struct digest put_blob(struct store *store, const char *content)
 {
     struct error err = ERROR_INIT;

@@ -235,59 +235,6 @@ static void a_batch_can_become_durable(void **state)
     store_close(store);
 }
 
-static void write_file(const char *folder, const char *name, const char *content)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(content, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void a_file_is_taken_into_the_batch(void **state)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = open_store(*state);
-    struct digest digest = digest_of_text("content");
-    struct batch *batch = begin(store, BATCH_DURABLE);
-    write_file(*state, "first", "content");
-    write_file(*state, "second", "content");
-    assert_ok(batch_take_file(batch, store->root_fd, "first", 7, &digest, &err), &err);
-    assert_false(path_exists(*state, "first"));
-    assert_ok(batch_take_file(batch, store->root_fd, "second", 7, &digest, &err), &err);
-    assert_false(path_exists(*state, "second"));
-    struct digest other = digest_of_text("other");
-    assert_code(batch_take_file(batch, store->root_fd, "absent", 5, &other, &err), ERR_IO, &err);
-    batch_put_member(batch, "app", &digest);
-    commit(batch);
-    assert_true(has_blob(store, "app", &digest));
-    autofree char *data = NULL;
-    size_t size = 0;
-    assert_ok(blob_read_all(store, &digest, 100, "blob", &data, &size, &err), &err);
-    assert_string_equal(data, "content");
-    store_close(store);
-}
-
-static void a_file_that_a_full_batch_refuses_stays(void **state)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = open_store(*state);
-    struct batch *batch = begin(store, BATCH_VOLATILE);
-    for (int i = 0; i < BATCH_ITEMS_MAX; i++) {
-        struct digest digest = digest_of(DIGEST_SHA256, &i, sizeof i);
-        write_file(*state, "file", "");
-        assert_ok(batch_take_file(batch, store->root_fd, "file", 0, &digest, &err), &err);
-    }
-    write_file(*state, "file", "content");
-    struct digest digest = digest_of_text("content");
-    assert_code(batch_take_file(batch, store->root_fd, "file", 7, &digest, &err),
-                ERR_ARCHIVE_TOO_LARGE, &err);
-    assert_true(path_exists(*state, "file"));
-    batch_abort(batch);
-    store_close(store);
-}
-
 struct worker {
     struct store *store;
     int number;
@@ -374,8 +321,6 @@ int main(void)
         folder_test(a_blob_whose_file_is_gone_is_not_held),
         folder_test(after_a_crash_of_the_machine_the_records_fit_the_blobs),
         folder_test(a_batch_can_become_durable),
-        folder_test(a_file_is_taken_into_the_batch),
-        folder_test(a_file_that_a_full_batch_refuses_stays),
         folder_test(puts_and_removals_at_once_leave_no_tag_without_its_manifest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,12 +8,11 @@
 static enum errc open_in_boot(const char *folder, const char *boot, struct store **out,
                               struct error *err)
 {
-    struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)1 << 20, .leave_volatile = true};
-    return store_open_in_boot(&options, boot, out, err);
+    struct store_options options = {.map_size_bytes = (uint64_t)1 << 20, .leave_volatile = true};
+    return store_open_in_boot(folder, &options, boot, out, err);
 }
 
-static struct store *open_store(const char *folder, const char *boot)
+static struct store *open_boot(const char *folder, const char *boot)
 {
     struct error err = ERROR_INIT;
     struct store *store = NULL;
@@ -99,7 +98,7 @@ static void a_new_folder_is_private(void **state)
     char path[256];
     struct stat st;
     snprintf(path, sizeof path, "%s/deep/data", (const char *)*state);
-    store_close(open_store(path, "boot"));
+    store_close(open_boot(path, "boot"));
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
     store_close(NULL);
@@ -122,7 +121,7 @@ static void a_second_user_of_the_folder_is_refused(void **state)
     char pid[32];
     struct error err = ERROR_INIT;
     struct store *second = NULL;
-    struct store *store = open_store(*state, "boot");
+    struct store *store = open_boot(*state, "boot");
     snprintf(pid, sizeof pid, "process %ld;", (long)getpid());
     assert_code(open_in_boot(*state, "boot", &second, &err), ERR_STORE_LOCKED, &err);
     assert_non_null(strstr(err.text, pid));
@@ -143,7 +142,7 @@ static void put_schema(const char *folder, struct record_value value)
     struct error err = ERROR_INIT;
     struct kv *kv = NULL;
     struct record_key key = schema_key();
-    store_close(open_store(folder, "boot"));
+    store_close(open_boot(folder, "boot"));
     snprintf(path, sizeof path, "%s/meta", folder);
     assert_ok(kv_open(path, (uint64_t)1 << 20, &kv, &err), &err);
     struct kv_txn txn = KV_TXN_INIT;
@@ -174,12 +173,12 @@ static void a_schema_nobody_wrote_is_refused(void **state)
 
 static void a_restart_of_the_process_keeps_what_is_volatile(void **state)
 {
-    struct store *store = open_store(*state, "boot 1");
+    struct store *store = open_boot(*state, "boot 1");
     put(store, BATCH_VOLATILE, "volatile");
     put(store, BATCH_DURABLE, "durable");
     store_close(store);
     for (int i = 0; i < 2; i++) {
-        store = open_store(*state, "boot 1");
+        store = open_boot(*state, "boot 1");
         assert_true(has_all(store, "volatile"));
         assert_true(has_all(store, "durable"));
         store_close(store);
@@ -188,11 +187,11 @@ static void a_restart_of_the_process_keeps_what_is_volatile(void **state)
 
 static void a_crash_of_the_machine_drops_what_is_volatile(void **state)
 {
-    struct store *store = open_store(*state, "boot 1");
+    struct store *store = open_boot(*state, "boot 1");
     put(store, BATCH_VOLATILE, "volatile");
     put(store, BATCH_DURABLE, "durable");
     store_close(store);
-    store = open_store(*state, "boot 2");
+    store = open_boot(*state, "boot 2");
     assert_false(has_all(store, "volatile"));
     assert_false(has_file(*state, "volatile"));
     assert_true(has_all(store, "durable"));
@@ -205,7 +204,7 @@ static void a_crash_drops_files_that_have_no_record(void **state)
 {
     struct error err = ERROR_INIT;
     char from[300];
-    struct store *store = open_store(*state, "boot 1");
+    struct store *store = open_boot(*state, "boot 1");
     put(store, BATCH_DURABLE, "durable");
     struct digest orphan = digest_of_text("orphan");
     snprintf(from, sizeof from, "%s/orphan", (const char *)*state);
@@ -215,7 +214,7 @@ static void a_crash_drops_files_that_have_no_record(void **state)
     atomic_store(&store->unsynced, true);
     store_close(store);
     assert_true(has_file(*state, "orphan"));
-    store = open_store(*state, "boot 2");
+    store = open_boot(*state, "boot 2");
     assert_false(has_file(*state, "orphan"));
     assert_true(has_all(store, "durable"));
     store_close(store);
@@ -223,11 +222,11 @@ static void a_crash_drops_files_that_have_no_record(void **state)
 
 static void a_boot_that_is_not_known_is_another_boot(void **state)
 {
-    struct store *store = open_store(*state, "");
+    struct store *store = open_boot(*state, "");
     put(store, BATCH_VOLATILE, "volatile");
     put(store, BATCH_DURABLE, "durable");
     store_close(store);
-    store = open_store(*state, "");
+    store = open_boot(*state, "");
     assert_false(has_all(store, "volatile"));
     assert_true(has_all(store, "durable"));
     store_close(store);
@@ -237,15 +236,15 @@ static void an_orderly_close_makes_all_durable(void **state)
 {
     struct error err = ERROR_INIT;
     struct store *store = NULL;
-    struct store_options options = {.path = *state, .map_size_bytes = (uint64_t)1 << 20};
-    assert_ok(store_open_in_boot(&options, "boot 1", &store, &err), &err);
+    struct store_options options = {.map_size_bytes = (uint64_t)1 << 20};
+    assert_ok(store_open_in_boot(*state, &options, "boot 1", &store, &err), &err);
     put(store, BATCH_VOLATILE, "first");
     store_close(store);
-    store = open_store(*state, "boot 2");
+    store = open_boot(*state, "boot 2");
     assert_true(has_all(store, "first"));
     put(store, BATCH_VOLATILE, "second");
     store_close(store);
-    store = open_store(*state, "boot 3");
+    store = open_boot(*state, "boot 3");
     assert_true(has_all(store, "first"));
     assert_false(has_all(store, "second"));
     store_close(store);
@@ -254,7 +253,7 @@ static void an_orderly_close_makes_all_durable(void **state)
 static void a_durable_batch_makes_durable_what_it_depends_on(void **state)
 {
     struct error err = ERROR_INIT;
-    struct store *store = open_store(*state, "boot 1");
+    struct store *store = open_boot(*state, "boot 1");
     put(store, BATCH_VOLATILE, "again");
     put(store, BATCH_DURABLE, "again");
     put(store, BATCH_VOLATILE, "named");
@@ -269,7 +268,7 @@ static void a_durable_batch_makes_durable_what_it_depends_on(void **state)
     batch_put_reference(batch, &ref, &named, MEDIA_OCI_MANIFEST);
     assert_ok(batch_commit(batch, &err), &err);
     store_close(store);
-    store = open_store(*state, "boot 2");
+    store = open_boot(*state, "boot 2");
     assert_true(has_all(store, "again"));
     assert_true(has_all(store, "named"));
     assert_true(has_all(store, "layer"));
@@ -281,8 +280,8 @@ static void the_boot_of_this_machine_is_known(void **state)
 {
     struct error err = ERROR_INIT;
     struct store *store = NULL;
-    struct store_options options = {.path = *state, .map_size_bytes = 0};
-    assert_ok(store_open(&options, &store, &err), &err);
+    struct store_options options = {.map_size_bytes = 0};
+    assert_ok(store_open_local(*state, &options, &store, &err), &err);
     assert_int_equal(strlen(store->boot_id), 36);
     store_close(store);
 }
@@ -290,7 +289,7 @@ static void the_boot_of_this_machine_is_known(void **state)
 static void a_full_store_says_so_and_goes_on(void **state)
 {
     struct error err = ERROR_INIT;
-    struct store *store = open_store(*state, "boot");
+    struct store *store = open_boot(*state, "boot");
     put(store, BATCH_DURABLE, "content");
     struct digest digest = digest_of_text("content");
     unsigned count = 0;
@@ -310,7 +309,7 @@ static void a_full_store_says_so_and_goes_on(void **state)
     assert_true(has_reference(store, "tag-0-0"));
     assert_true(holds(store, "content"));
     store_close(store);
-    store = open_store(*state, "boot 2");
+    store = open_boot(*state, "boot 2");
     assert_true(has_reference(store, "tag-0-0"));
     assert_true(holds(store, "content"));
     store_close(store);

@@ -20,16 +20,6 @@ static enum errc make_none(char **text, struct error *err)
     return (fail)(err, ERR_INTERNAL, 0, "no key today"); /* not the macro of cmocka */
 }
 
-static struct store *open_store(const char *folder)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    struct store_options options = {
-        .path = folder, .map_size_bytes = (uint64_t)1 << 20, .leave_volatile = true};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 static char *get(struct store *store)
 {
     struct error err = ERROR_INIT;

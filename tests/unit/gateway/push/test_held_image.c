@@ -6,16 +6,6 @@
 #include "store/references.h"
 #include "store/repositories.h"
 
-static struct store *open_store(void **state)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    struct store_options options = {
-        .path = *state, .map_size_bytes = (uint64_t)8 << 20, .leave_volatile = true};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 static struct batch *begin(struct store *store)
 {
     struct error err = ERROR_INIT;
@@ -110,7 +100,7 @@ static void assert_refused(struct store *store, const char *text, enum errc code
 
 static void names(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct digest front = put_image(store, "team/app", "1.0", "front", NULL);
     struct digest hosted = put_image(store, "r.example.com:5000/team/app", "1.0", "hosted", NULL);
     struct digest single = put_image(store, "app", "1.0", "single", NULL);
@@ -140,7 +130,7 @@ static void names(void **state)
 
 static void what_is_no_image(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct error err = ERROR_INIT;
     struct batch *batch = begin(store);
     struct digest digest;
@@ -173,7 +163,7 @@ static bool goes_along(const struct held_image *image, const struct digest *dige
 
 static void referrers_go_along(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct error err = ERROR_INIT;
     struct held_image image;
     char hex[DIGEST_TEXT_MAX];
@@ -210,7 +200,7 @@ static void referrers_go_along(void **state)
 /* Two that refer to each other cannot be made, but one that is in its own family can. */
 static void a_referrer_that_is_a_member(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct error err = ERROR_INIT;
     struct held_image image;
     struct digest subject = put_image(store, "app", NULL, "subject", NULL);
@@ -255,7 +245,7 @@ static void check_referrers(struct store *store, const char *repository, int dir
 
 static void too_many_referrers(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     check_referrers(store, "half", REFERRERS_MAX / 2);
     check_referrers(store, "all", REFERRERS_MAX + 1);
     store_close(store);

@@ -6,16 +6,6 @@
 #include "image/image_config.h"
 #include "store/batch.h"
 
-static struct store *open_store(void **state)
-{
-    struct error err = ERROR_INIT;
-    struct store *store = NULL;
-    struct store_options options = {
-        .path = *state, .map_size_bytes = (uint64_t)8 << 20, .leave_volatile = true};
-    assert_ok(store_open(&options, &store, &err), &err);
-    return store;
-}
-
 /* A blob in the store: what a descriptor of it says. */
 static struct descriptor put(struct store *store, const char *media_type, const void *data,
                              size_t size)
@@ -116,7 +106,7 @@ static void assert_index_refused(struct store *store, const struct descriptor *m
 
 static void depth(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct descriptor inner = put_image(store, "deep");
     for (int at = 1; at <= INDEX_DEPTH_MAX; at++) {
         autofree char *text = index_text(&inner, 1, 1);
@@ -130,7 +120,7 @@ static void depth(void **state)
 /* What was looked at near the top is deeper elsewhere. */
 static void depth_of_what_is_known(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct descriptor image = put_image(store, "known");
     struct descriptor low = image;
     for (int i = 0; i < 4; i++)
@@ -150,7 +140,7 @@ static void depth_of_what_is_known(void **state)
 
 static void what_is_no_manifest(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     autofree char *large = xcalloc(1, MANIFEST_LIMIT_BYTES + 1);
     struct descriptor missing = {.digest = digest_of_text("nowhere"), .size = 7};
     struct descriptor blob = put_text(store, MEDIA_OCI_LAYER_GZIP, "a layer of a cache");
@@ -172,7 +162,7 @@ static void what_is_no_manifest(void **state)
 
 static void parts_of_images(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct descriptor config = put_text(store, MEDIA_OCI_CONFIG, "{}");
     struct descriptor layer = put_text(store, MEDIA_OCI_LAYER_GZIP, "layer");
     struct descriptor missing = layer;
@@ -194,7 +184,7 @@ static void parts_of_images(void **state)
 
 static void size_of_a_config(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct descriptor layer = put_text(store, MEDIA_OCI_LAYER_GZIP, "layer");
     for (size_t more = 0; more <= 1; more++) {
         size_t size = IMAGE_CONFIG_LIMIT_BYTES + more;
@@ -212,7 +202,7 @@ static void size_of_a_config(void **state)
 /* A thousand times a thousand to the eighth, looked at once each. */
 static void repetitions_cost_nothing(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct descriptor inner = put_image(store, "often");
     for (int at = 1; at < INDEX_DEPTH_MAX; at++)
         inner = put_index(store, &inner, 1, MANIFEST_CHILDREN_MAX);
@@ -223,7 +213,7 @@ static void repetitions_cost_nothing(void **state)
 
 static void the_whole_is_bounded(void **state)
 {
-    struct store *store = open_store(state);
+    struct store *store = open_store(*state);
     struct descriptor members[18];
     size_t room = MANIFEST_LIMIT_BYTES - 1024;
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {

@@ -283,9 +283,9 @@ static void many_records_are_dropped_in_steps(void **state)
 static void an_orderly_close_makes_many_durable_in_steps(void **state)
 {
     struct error err = ERROR_INIT;
-    struct store_options options = {.path = *state, .map_size_bytes = (uint64_t)16 << 20};
+    struct store_options options = {.map_size_bytes = (uint64_t)16 << 20};
     struct store *store = NULL;
-    assert_ok(store_open_in_boot(&options, "boot 1", &store, &err), &err);
+    assert_ok(store_open_in_boot(*state, &options, "boot 1", &store, &err), &err);
     put_many(store);
     store = crash(store, *state, "boot 2");
     check_many(store, true);
@@ -307,8 +307,8 @@ static void a_recovery_that_is_cut_off_begins_again(void **state)
     int blobs_fd = dup(store->blobs_fd);
     store_close(store);
     for (int i = 0; i < 2; i++) {
-        struct store_options options = {.path = *state, .map_size_bytes = (uint64_t)16 << 20};
-        assert_code(store_open_in_boot(&options, "boot 2", &store, &err), ERR_IO, &err);
+        struct store_options options = {.map_size_bytes = (uint64_t)16 << 20};
+        assert_code(store_open_in_boot(*state, &options, "boot 2", &store, &err), ERR_IO, &err);
         error_clear(&err);
     }
     assert_int_equal(unlinkat(blobs_fd, path, AT_REMOVEDIR), 0);

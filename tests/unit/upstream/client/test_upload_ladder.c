@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "store/store_local.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -167,8 +168,8 @@ static void it_is_read_from_the_store(void **state)
     char folder[] = "/tmp/slipway-ladder-XXXXXX";
     struct error err = ERROR_INIT;
     struct store *store = NULL;
-    const struct store_options options = {.path = mkdtemp(folder), .map_size_bytes = MIB};
-    assert_int_equal(store_open(&options, &store, &err), ERR_OK);
+    const struct store_options options = {.map_size_bytes = MIB};
+    assert_int_equal(store_open_local(mkdtemp(folder), &options, &store, &err), ERR_OK);
     struct upload_ladder ladder;
     struct upload_rung rung = {
         .way = UPLOAD_WAY_CHUNKED, .by_size = true, .whole = UPLOAD_WAY_PATCH, .body_limit = MIB};

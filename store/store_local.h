@@ -1,0 +1,36 @@
+/*
+ * The store of one process in one folder: blobs are files, metadata is in LMDB. This header alone
+ * knows that there is a folder; what is in it is for the headers of store/local/.
+ *
+ *     DATA/lock            flock'ed by the process that has the store open; holds its pid
+ *     DATA/blobs/ALG/AB/HEX  content-addressed blobs, complete and verified
+ *     DATA/staging/N/      blobs of batches that are being written; emptied at every open
+ *     DATA/uploads/ID      bytes of upload sessions (store/blob_upload.h)
+ *     DATA/trust_key.pem   the key of store/trust_key.h, mode 0600
+ *     DATA/meta/           LMDB (key layouts and encodings: store/local/records.h)
+ *
+ * A batch moves its files to their places by rename and then writes all records in one transaction;
+ * one that fails in its commit may leave files without records, which nobody sees. Durable is, in
+ * this order, always: blob fsync, rename, folder fsync, commit of the metadata, return. What is
+ * volatile outlives the process, however it ends, as long as the machine runs: the page cache has
+ * it. When the machine went down without an orderly close, the next open drops what was volatile
+ * with the records that depend on it (store/local/recover.h).
+ */
+#ifndef SLIPWAY_STORE_STORE_LOCAL_H
+#define SLIPWAY_STORE_STORE_LOCAL_H
+
+#include "store/store.h"
+
+#include <stdint.h>
+
+struct store_options {
+    uint64_t map_size_bytes; /* LMDB's address space; 0 = 32 GiB; the bound on metadata */
+    bool leave_volatile;     /* close without waiting for the disk, see store_close() */
+};
+
+/* `path` is the data folder; made (0700) when absent; copied. ERR_STORE_LOCKED names the process
+ * that has it; ERR_STORE for a folder of a newer schema or a damaged one; ERR_IO, ERR_NO_SPACE. */
+enum errc store_open_local(const char *path, const struct store_options *options,
+                           struct store **out, struct error *err);
+
+#endif
