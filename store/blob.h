@@ -35,5 +35,8 @@ void blob_close(struct blob *blob);
  * it is over `limit_bytes`, before anything is read; `what` names it. */
 enum errc blob_read_all(struct store *store, const struct digest *digest, size_t limit_bytes,
                         const char *what, char **data, size_t *size, struct error *err);
+/* The same of one that is open. */
+enum errc blob_slurp(const struct blob *blob, size_t limit_bytes, const char *what, char **data,
+                     size_t *size, struct error *err);
 
 #endif

@@ -26,6 +26,11 @@
 
 #define REPOSITORY_NAME_MAX 255
 
+/* Is it a name, or a tag, by its length? Of another one nothing is there, and nothing can be put.
+ */
+bool repository_name_fits(const char *repository);
+bool tag_fits(const char *tag);
+
 /* --- what is there --- */
 
 /* *held: something is in a repository of this name. */

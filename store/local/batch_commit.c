@@ -1,6 +1,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
-#include "store/local/batch_internal.h"
+#include "store/local/batch_local.h"
 #include "store/local/blob_files.h"
 
 #include <errno.h>
@@ -119,7 +119,7 @@ static enum errc plan_front(struct plan *plan, struct error *err)
         if (plan_required(plan, &batch->members[i].digest, err) != ERR_OK)
             return error_wrap(err, "repository %s", batch->members[i].repository);
     for (size_t i = 0; i < batch->manifest_count; i++)
-        if (plan_required(plan, &batch->manifests[i].record.manifest.digest, err) != ERR_OK)
+        if (plan_required(plan, &batch->manifests[i].manifest.digest, err) != ERR_OK)
             return error_wrap(err, "manifest in repository %s", batch->manifests[i].repository);
     for (size_t i = 0; i < batch->push_count; i++)
         for (size_t k = 0; k < batch->pushes[i].need_count; k++)
@@ -159,12 +159,12 @@ static enum errc plan_all(struct plan *plan, struct error *err)
 static enum errc sync_placed(const struct plan *plan, struct error *err)
 {
     for (size_t i = 0; i < plan->placed_count; i++) {
-        char name[BATCH_NAME_MAX];
+        char name[STAGE_NAME_MAX];
         if (!plan->placed[i].durable)
             continue;
         autofd int fd =
-            openat(plan->batch->folder_fd, batch_file_name(plan->placed[i].blob->number, name),
-                   O_RDONLY | O_CLOEXEC);
+            openat(plan->batch->stage->folder_fd,
+                   stage_file_name(plan->placed[i].blob->number, name), O_RDONLY | O_CLOEXEC);
         if (fd < 0)
             return fail(err, ERR_IO, errno, "open a blob of the batch");
         if (file_sync(fd, "a blob", err) != ERR_OK)
@@ -191,11 +191,11 @@ static enum errc place(const struct plan *plan, const struct placed *placed, str
     const struct batch *batch = plan->batch;
     const struct batch_blob *blob = placed->blob;
     int blobs_fd = batch->store->blobs_fd;
-    char name[BATCH_NAME_MAX];
-    batch_file_name(blob->number, name);
+    char name[STAGE_NAME_MAX];
+    stage_file_name(blob->number, name);
     if (placed->durable || placed->repairs)
-        return blob_file_replace(batch->folder_fd, name, blobs_fd, &blob->digest, err);
-    return blob_file_add(batch->folder_fd, name, blob->size, blobs_fd, &blob->digest, err);
+        return blob_file_replace(batch->stage->folder_fd, name, blobs_fd, &blob->digest, err);
+    return blob_file_add(batch->stage->folder_fd, name, blob->size, blobs_fd, &blob->digest, err);
 }
 
 static enum errc place_all(const struct plan *plan, struct blob_folders *folders, struct error *err)
@@ -309,15 +309,11 @@ static enum errc record_all(const struct plan *plan, struct error *err)
     return writer_submit(plan->batch->store->writer, &change, err);
 }
 
-enum errc batch_commit(struct batch *batch, struct error *err)
+enum errc backend_commit(struct batch *batch, struct error *err)
 {
     __attribute__((cleanup(plan_deinit))) struct plan plan = {
         .batch = batch, .durable = batch->durability == BATCH_DURABLE};
-    enum errc rc = batch->error.code;
-    if (rc != ERR_OK)
-        *err = batch->error;
-    else if ((rc = plan_all(&plan, err)) == ERR_OK && (rc = move_files(&plan, err)) == ERR_OK)
-        rc = record_all(&plan, err);
-    batch_abort(batch);
-    return rc == ERR_OK ? ERR_OK : error_wrap(err, "commit to the store");
+    if (plan_all(&plan, err) != ERR_OK || move_files(&plan, err) != ERR_OK)
+        return err->code;
+    return record_all(&plan, err);
 }

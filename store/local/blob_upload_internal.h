@@ -4,7 +4,7 @@
 #ifndef SLIPWAY_STORE_LOCAL_BLOB_UPLOAD_INTERNAL_H
 #define SLIPWAY_STORE_LOCAL_BLOB_UPLOAD_INTERNAL_H
 
-#include "store/local/batch_internal.h"
+#include "store/local/batch_local.h"
 #include "store/local/upload_table.h"
 
 /* A text that an id can be; anything else is no file name to look for. */

@@ -1,5 +1,5 @@
 #include "base/mem.h"
-#include "store/local/batch_internal.h"
+#include "store/local/batch_local.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,11 +19,11 @@ struct blob_writer {
 
 enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct error *err)
 {
-    char name[BATCH_NAME_MAX];
-    if (batch_open_staging(batch, err) != ERR_OK)
+    char name[STAGE_NAME_MAX];
+    if (stage_open(batch, err) != ERR_OK)
         return err->code;
-    uint32_t number = batch->next_blob++;
-    int fd = openat(batch->folder_fd, batch_file_name(number, name),
+    uint32_t number = batch->stage->next_number++;
+    int fd = openat(batch->stage->folder_fd, stage_file_name(number, name),
                     O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(err, ERR_IO, errno, "create a blob in the store");
@@ -95,6 +95,6 @@ void blob_writer_abort(struct blob_writer *writer)
 {
     if (writer == NULL)
         return;
-    batch_remove_file(writer->batch, writer->number);
+    stage_drop(writer->batch, writer->number);
     writer_free(writer);
 }

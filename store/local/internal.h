@@ -40,8 +40,4 @@ enum errc blob_find(struct store *store, const struct digest *digest, bool *foun
 enum errc reference_make_room(struct store *store, const struct reference *ref, uint64_t *put_s,
                               struct change *change, struct error *err);
 
-/* blob_read_all() of an open blob. */
-enum errc blob_slurp(const struct blob *blob, size_t limit_bytes, const char *what, char **data,
-                     size_t *size, struct error *err);
-
 #endif

@@ -10,17 +10,6 @@
 #define NAME_END 0x00
 #define NAME_END_BEHIND 0x01
 
-bool repository_name_fits(const char *repository)
-{
-    return repository[0] != '\0' &&
-           strnlen(repository, REPOSITORY_NAME_MAX + 1) <= REPOSITORY_NAME_MAX;
-}
-
-bool tag_fits(const char *tag)
-{
-    return tag[0] != '\0' && strnlen(tag, REFERENCE_TAG_MAX + 1) <= REFERENCE_TAG_MAX;
-}
-
 static void encode_name(struct encoder *out, const char *repository)
 {
     assert(repository_name_fits(repository));

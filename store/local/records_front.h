@@ -3,17 +3,14 @@
  * are in store/local/records.h, with all others.
  *
  * Names and tags that are given to make a key are at most REPOSITORY_NAME_MAX and REFERENCE_TAG_MAX
- * bytes, and not empty: asserted; *_fits() tell. Only the two "ends", where a list is to go on,
- * take any text.
+ * bytes, and not empty: asserted; repository_name_fits() and tag_fits() tell. Only the two "ends",
+ * where a list is to go on, take any text.
  */
 #ifndef SLIPWAY_STORE_LOCAL_RECORDS_FRONT_H
 #define SLIPWAY_STORE_LOCAL_RECORDS_FRONT_H
 
 #include "store/local/records.h"
 #include "store/repositories.h"
-
-bool repository_name_fits(const char *repository);
-bool tag_fits(const char *tag);
 
 /* All records of the repository have this prefix in each of its tables. */
 struct record_key repository_prefix(const char *repository);

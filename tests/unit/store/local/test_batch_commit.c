@@ -1,6 +1,6 @@
 #include "tests/unit/store/repositories_test.h"
 
-#include "store/local/batch_internal.h"
+#include "store/local/batch_local.h"
 #include "store/local/blob_files.h"
 
 static struct blob_record record_of(struct store *store, const struct digest *digest)

@@ -1,16 +1,10 @@
 #include "store/batch.h"
 
-#include "base/log.h"
 #include "base/mem.h"
-#include "store/local/batch_internal.h"
+#include "store/backend.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum errc batch_begin(struct store *store, enum durability durability, struct batch **out,
                       struct error *err)
@@ -19,21 +13,9 @@ enum errc batch_begin(struct store *store, enum durability durability, struct ba
     struct batch *batch = xcalloc(1, sizeof *batch);
     batch->store = store;
     batch->durability = durability;
-    batch->folder_fd = -1;
-    batch->serial = (uint64_t)atomic_fetch_add(&store->next_batch, 1);
-    snprintf(batch->name, sizeof batch->name, "%" PRIu64, batch->serial);
+    stage_begin(batch);
     *out = batch;
     return ERR_OK;
-}
-
-static void remove_staging(struct batch *batch)
-{
-    if (batch->folder_fd < 0)
-        return;
-    file_close_at(&batch->folder_fd);
-    struct error err = ERROR_INIT;
-    if (file_remove_tree(batch->store->staging_fd, batch->name, &err) != ERR_OK)
-        log_warn("clean up after a batch: %s", err.text);
 }
 
 void batch_abort(struct batch *batch)
@@ -41,10 +23,10 @@ void batch_abort(struct batch *batch)
     if (batch == NULL)
         return;
     assert(batch->open_writers == 0);
-    remove_staging(batch);
+    stage_end(batch);
     for (size_t i = 0; i < batch->reference_count; i++)
         free(batch->references[i].media_type);
-    batch_free_front(batch);
+    batch_free_repositories(batch);
     free(batch->references);
     free(batch->layers);
     free(batch->starts);
@@ -75,33 +57,7 @@ struct batch_blob *batch_find(struct batch *batch, const struct digest *digest)
     return place && place->number > 0 ? &batch->blobs[place->number - 1] : NULL;
 }
 
-const char *batch_file_name(uint32_t number, char name[BATCH_NAME_MAX])
-{
-    snprintf(name, BATCH_NAME_MAX, "%" PRIu32, number);
-    return name;
-}
-
-void batch_remove_file(struct batch *batch, uint32_t number)
-{
-    char name[BATCH_NAME_MAX];
-    unlinkat(batch->folder_fd, batch_file_name(number, name), 0);
-}
-
-enum errc batch_open_staging(struct batch *batch, struct error *err)
-{
-    int staging_fd = batch->store->staging_fd;
-    if (batch->folder_fd >= 0)
-        return ERR_OK;
-    if (mkdirat(staging_fd, batch->name, 0700) != 0)
-        return fail(err, ERR_IO, errno, "make folder staging/%s", batch->name);
-    int fd = openat(staging_fd, batch->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return fail(err, ERR_IO, errno, "open folder staging/%s", batch->name);
-    batch->folder_fd = fd;
-    return ERR_OK;
-}
-
-static enum errc make_room(struct batch *batch, struct error *err)
+enum errc batch_make_room(struct batch *batch, struct error *err)
 {
     void *grown = batch_grow(batch->blobs, batch->blob_count, &batch->blob_capacity,
                              sizeof *batch->blobs, err);
@@ -115,34 +71,17 @@ enum errc batch_add_blob(struct batch *batch, const struct digest *digest, uint6
                          uint32_t number, struct error *err)
 {
     if (batch_find(batch, digest) != NULL) {
-        batch_remove_file(batch, number);
+        stage_drop(batch, number);
         return ERR_OK;
     }
-    if (make_room(batch, err) != ERR_OK) {
-        batch_remove_file(batch, number);
+    if (batch_make_room(batch, err) != ERR_OK) {
+        stage_drop(batch, number);
         return err->code;
     }
     batch->blobs[batch->blob_count++] =
         (struct batch_blob){.digest = *digest, .size = size, .number = number};
     digest_map_add(&batch->places, digest)->number = batch->blob_count;
     return ERR_OK;
-}
-
-enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, uint64_t size,
-                          const struct digest *digest, struct error *err)
-{
-    char own_name[BATCH_NAME_MAX];
-    if (batch_find(batch, digest) != NULL) {
-        if (unlinkat(folder_fd, name, 0) != 0)
-            return fail(err, ERR_IO, errno, "remove a file that the batch has");
-        return ERR_OK;
-    }
-    if (make_room(batch, err) != ERR_OK || batch_open_staging(batch, err) != ERR_OK)
-        return err->code;
-    uint32_t number = batch->next_blob++;
-    if (renameat(folder_fd, name, batch->folder_fd, batch_file_name(number, own_name)) != 0)
-        return fail(err, ERR_IO, errno, "move a file into the batch");
-    return batch_add_blob(batch, digest, size, number, err);
 }
 
 enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, struct digest *digest,
@@ -167,7 +106,7 @@ void batch_drop_blob(struct batch *batch, const struct digest *digest)
     struct batch_blob *blob = batch_find(batch, digest);
     if (blob == NULL)
         return;
-    batch_remove_file(batch, blob->number);
+    stage_drop(batch, blob->number);
     const struct batch_blob *last = &batch->blobs[--batch->blob_count];
     digest_map_find(&batch->places, &last->digest)->number = (size_t)(blob - batch->blobs) + 1;
     digest_map_find(&batch->places, digest)->number = 0;
@@ -177,11 +116,10 @@ void batch_drop_blob(struct batch *batch, const struct digest *digest)
 enum errc batch_hold_blob(struct batch *batch, const struct digest *digest, struct error *err)
 {
     char text[DIGEST_TEXT_MAX];
-    struct blob_record record;
-    bool found = false;
-    if (blob_find(batch->store, digest, &found, &record, err) != ERR_OK)
+    bool held = false;
+    if (backend_has_blob(batch->store, digest, &held, err) != ERR_OK)
         return err->code;
-    if (!found)
+    if (!held)
         return fail(err, ERR_BLOB_UNKNOWN, 0, "blob %s is not held", digest_text(digest, text));
     void *grown =
         batch_grow(batch->held, batch->held_count, &batch->held_capacity, sizeof *batch->held, err);
@@ -198,12 +136,7 @@ enum errc batch_open_blob(struct batch *batch, const struct digest *digest, stru
     const struct batch_blob *blob = batch_find(batch, digest);
     if (blob == NULL)
         return blob_open(batch->store, digest, out, err);
-    char name[BATCH_NAME_MAX];
-    int fd = openat(batch->folder_fd, batch_file_name(blob->number, name), O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fail(err, ERR_IO, errno, "open a blob of the batch");
-    *out = (struct blob){.fd = fd, .size = blob->size};
-    return ERR_OK;
+    return stage_open_blob(batch, blob, out, err);
 }
 
 enum errc batch_read_all(struct batch *batch, const struct digest *digest, size_t limit_bytes,
@@ -257,4 +190,15 @@ void batch_put_reference(struct batch *batch, const struct reference *ref,
     batch->references = grown;
     batch->references[batch->reference_count++] = (struct batch_reference){
         .reference = *ref, .manifest = *manifest, .media_type = xstrdup(media_type)};
+}
+
+enum errc batch_commit(struct batch *batch, struct error *err)
+{
+    enum errc rc = batch->error.code;
+    if (rc != ERR_OK)
+        *err = batch->error;
+    else
+        rc = backend_commit(batch, err);
+    batch_abort(batch);
+    return rc == ERR_OK ? ERR_OK : error_wrap(err, "commit to the store");
 }
