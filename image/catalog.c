@@ -60,11 +60,8 @@ static uint32_t *slot_of(const struct catalog *catalog, const char *name)
 
 static void grow(struct catalog *catalog)
 {
-    if (catalog->count == catalog->capacity) {
-        catalog->capacity = catalog->capacity ? catalog->capacity * 2 : SLOTS_MIN;
-        catalog->entries =
-            xrealloc(catalog->entries, catalog->capacity, sizeof(struct catalog_entry *));
-    }
+    catalog->entries = mem_grow(catalog->entries, catalog->count, &catalog->capacity,
+                                sizeof(struct catalog_entry *));
     if (2 * (catalog->count + 1) <= catalog->slot_count)
         return;
     free(catalog->slots);

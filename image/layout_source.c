@@ -59,10 +59,8 @@ static enum errc add_file(struct layout_source *layout, const char *name, bool r
     if (layout->count == CATALOG_ENTRIES_MAX)
         return fail(err, ERR_ARCHIVE_TOO_LARGE, 0, "the layout has more than %d files",
                     CATALOG_ENTRIES_MAX);
-    if (layout->count == layout->capacity) {
-        layout->capacity = layout->capacity ? layout->capacity * 2 : 32;
-        layout->files = xrealloc(layout->files, layout->capacity, sizeof *layout->files);
-    }
+    layout->files =
+        mem_grow(layout->files, layout->count, &layout->capacity, sizeof *layout->files);
     layout->files[layout->count++] =
         (struct layout_file){.name = xstrdup(name), .size = (uint64_t)info.st_size};
     return ERR_OK;

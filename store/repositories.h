@@ -22,9 +22,8 @@
 #include "image/digest.h"
 #include "image/media_type.h"
 #include "image/reference.h"
+#include "image/repository_name.h"
 #include "store/batch.h"
-
-#define REPOSITORY_NAME_MAX 255
 
 /* Is it a name, or a tag, by its length? Of another one nothing is there, and nothing can be put.
  */

@@ -41,8 +41,8 @@ static void add(struct attachments *attachments, const struct descriptor *manife
     if (digest_map_find(&attachments->manifests, &manifest->digest))
         return;
     digest_map_add(&attachments->manifests, &manifest->digest);
-    attachments->items =
-        xrealloc(attachments->items, attachments->count + 1, sizeof *attachments->items);
+    attachments->items = mem_grow(attachments->items, attachments->count, &attachments->capacity,
+                                  sizeof *attachments->items);
     struct attachment *item = &attachments->items[attachments->count++];
     *item = (struct attachment){.manifest = *manifest, .subject = *subject};
     snprintf(item->tag, sizeof item->tag, "%s", tag);

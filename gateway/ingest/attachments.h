@@ -29,6 +29,7 @@ struct attachment {
 struct attachments {
     struct attachment *items; /* owned; no digest comes twice */
     size_t count;
+    size_t capacity;
     struct digest_map manifests; /* the digests of the items */
     struct digest_map members;   /* of the indexes that are listed */
 };

@@ -1,7 +1,7 @@
 #include "gateway/push/held_image.h"
 
 #include "base/mem.h"
-#include "gateway/registry/path.h"
+#include "image/digest_map.h"
 #include "image/manifest.h"
 #include "image/referrer.h"
 #include "store/blob.h"
@@ -71,7 +71,8 @@ static enum errc find_in_front(struct store *store, const struct spelling *spell
     struct error no_name = ERROR_INIT;
     struct repository_manifest manifest;
     *found = false;
-    if (front_name_check(spelling->repository, &no_name) != ERR_OK)
+    if (repository_name_check(spelling->repository, strlen(spelling->repository), &no_name) !=
+        ERR_OK)
         return ERR_OK;
     enum errc rc =
         spelling->digest.algorithm != DIGEST_NONE
@@ -149,25 +150,22 @@ struct family {
     const char *repository;
     struct descriptor *subjects; /* owned */
     size_t count;
+    size_t capacity;
+    struct digest_map digests; /* of the subjects */
     struct held_image *image;
+    size_t referrer_capacity;
 };
-
-static bool in_family(const struct family *family, const struct digest *digest)
-{
-    for (size_t i = 0; i < family->count; i++)
-        if (digest_equal(&family->subjects[i].digest, digest))
-            return true;
-    return false;
-}
 
 static enum errc add_subject(struct family *family, const struct descriptor *subject,
                              struct error *err)
 {
-    if (in_family(family, &subject->digest))
+    if (digest_map_find(&family->digests, &subject->digest))
         return ERR_OK;
     if (family->count == REFERRERS_MAX + MANIFEST_CHILDREN_MAX)
         return fail(err, ERR_UNSUPPORTED, 0, "the image has too many members and referrers");
-    family->subjects = xrealloc(family->subjects, family->count + 1, sizeof *family->subjects);
+    digest_map_add(&family->digests, &subject->digest);
+    family->subjects =
+        mem_grow(family->subjects, family->count, &family->capacity, sizeof *family->subjects);
     family->subjects[family->count++] = *subject;
     return ERR_OK;
 }
@@ -181,12 +179,12 @@ static enum errc add_referrer(struct family *family, const struct descriptor *ma
                               const char *tag, struct error *err)
 {
     struct held_image *image = family->image;
-    if (in_family(family, &manifest->digest))
+    if (digest_map_find(&family->digests, &manifest->digest))
         return ERR_OK;
     if (image->referrer_count == REFERRERS_MAX)
         return too_many(err);
-    image->referrers =
-        xrealloc(image->referrers, image->referrer_count + 1, sizeof *image->referrers);
+    image->referrers = mem_grow(image->referrers, image->referrer_count, &family->referrer_capacity,
+                                sizeof *image->referrers);
     struct push_referrer *referrer = &image->referrers[image->referrer_count++];
     *referrer = (struct push_referrer){.manifest = *manifest};
     snprintf(referrer->tag, sizeof referrer->tag, "%s", tag);
@@ -270,6 +268,7 @@ static enum errc find_referrers(struct store *store, const char *repository,
             rc = add_by_tag(&family, &subject.digest, err);
     }
     free(family.subjects);
+    digest_map_deinit(&family.digests);
     return rc;
 }
 

@@ -34,53 +34,6 @@ static struct span cut_last(struct span *path)
     return last;
 }
 
-/* ---- names ---- */
-
-static enum errc name_invalid(struct error *err, struct span name, const char *why)
-{
-    return fail(err, ERR_NAME_INVALID, 0, "repository name \"%.*s\"%s: %s",
-                name.size < SHOWN_BYTES ? (int)name.size : SHOWN_BYTES, name.at,
-                name.size > SHOWN_BYTES ? "..." : "", why);
-}
-
-static enum errc check_component(struct span name, struct span part, struct error *err)
-{
-    bool first = part.at == name.at;
-    if (part.size == 0)
-        return name_invalid(err, name, "a component is empty");
-    for (size_t i = 0; i < part.size; i++)
-        if (part.at[i] >= 'A' && part.at[i] <= 'Z')
-            return name_invalid(err, name, "it has upper-case letters");
-    if (!reference_component_valid(part.at, part.size) &&
-        !(first && reference_host_valid(part.at, part.size)))
-        return name_invalid(err, name, "a component is malformed");
-    return ERR_OK;
-}
-
-static enum errc check_name(struct span name, struct error *err)
-{
-    if (name.size > REPOSITORY_NAME_MAX)
-        return name_invalid(err, name, "it has more than 255 characters");
-    for (struct span rest = name;;) {
-        const char *slash = memchr(rest.at, '/', rest.size);
-        struct span part = {rest.at, slash ? (size_t)(slash - rest.at) : rest.size};
-        if (check_component(name, part, err) != ERR_OK)
-            return err->code;
-        if (slash == NULL)
-            break;
-        rest.at += part.size + 1;
-        rest.size -= part.size + 1;
-    }
-    bool port_alone =
-        memchr(name.at, '/', name.size) == NULL && !reference_component_valid(name.at, name.size);
-    return port_alone ? name_invalid(err, name, "it is a host and no repository") : ERR_OK;
-}
-
-enum errc front_name_check(const char *name, struct error *err)
-{
-    return check_name((struct span){name, strlen(name)}, err);
-}
-
 /* ---- what stands behind the name ---- */
 
 static enum errc take_digest(const char *text, struct front_path *out, struct error *err)
@@ -154,7 +107,8 @@ static enum errc refuse(struct span path, struct error *err)
     while (rest.size > 0) {
         struct span part = cut_last(&rest);
         if (part.size == 0 || part.at[0] == '.' || memchr(part.at, '%', part.size))
-            return name_invalid(err, path, "a component is empty or malformed");
+            return repository_name_invalid(path.at, path.size, "a component is empty or malformed",
+                                           err);
     }
     return fail(err, ERR_NOT_FOUND, 0, "there is no endpoint at " ROOT "/%.*s",
                 path.size < SHOWN_BYTES ? (int)path.size : SHOWN_BYTES, path.at);
@@ -166,11 +120,11 @@ static enum errc parse_named(struct span all, struct front_path *out, struct err
     struct span last;
     if (!find_endpoint(&name, &last, &out->endpoint))
         return refuse(all, err);
-    if (check_name(name, err) != ERR_OK)
+    if (repository_name_check(name.at, name.size, err) != ERR_OK)
         return err->code;
     /* A slash at the end of anything but the uploads. */
     if (last.size == 0 && out->endpoint != FRONT_UPLOADS)
-        return name_invalid(err, all, "a component is empty");
+        return repository_name_invalid(all.at, all.size, "a component is empty", err);
     if (take_last(last, out, err) != ERR_OK)
         return err->code;
     memcpy(out->repository, name.at, name.size);

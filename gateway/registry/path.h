@@ -2,10 +2,8 @@
  * Paths of the registry front: what a request below /v2/ is about. OCI distribution-spec,
  * "Endpoints".
  *
- * Names are checked here and nowhere else: the grammar of the specification, and a first component
- * that may be a host with a port (gateway/push/mirrors.h); at most REPOSITORY_NAME_MAX bytes. A
- * path with an escape in a name, an empty or a dotted component, or an upper-case letter is
- * ERR_NAME_INVALID. What stands behind the name (digest, tag, id) may be percent-encoded.
+ * Names are those of image/repository_name.h; a path with an escape in a name is ERR_NAME_INVALID.
+ * What stands behind the name (digest, tag, id) may be percent-encoded.
  *
  * The end of a path says what it is, because components of a name may be called "blobs" or "tags",
  * too.
@@ -14,7 +12,7 @@
 #define SLIPWAY_GATEWAY_REGISTRY_PATH_H
 
 #include "image/reference.h"
-#include "store/repositories.h"
+#include "image/repository_name.h"
 
 enum front_endpoint {
     FRONT_PING,      /* /v2/, /v2 */
@@ -41,8 +39,5 @@ struct front_path {
  * who reads means no more than that there is no such manifest; ERR_NO_UPLOAD for an id that none of
  * ours could be; ERR_NOT_FOUND for what is no endpoint. */
 enum errc front_path_parse(const char *path, struct front_path *out, struct error *err);
-
-/* The name alone, as in `from=`. */
-enum errc front_name_check(const char *name, struct error *err);
 
 #endif

@@ -24,6 +24,7 @@
 #include "gateway/http/request.h"
 #include "gateway/registry/path.h"
 #include "gateway/service/gateway.h"
+#include "store/repositories.h"
 
 /* Everything whose path begins with /v2. */
 struct job *front_route(struct gateway *gateway, const struct request *request,

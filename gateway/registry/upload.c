@@ -224,7 +224,7 @@ static enum errc find_mount(struct front_request *front, struct digest *digest, 
         return err->code;
     if (from == NULL || *from == '\0')
         return repositories_have_blob(store, digest, found, err);
-    if (front_name_check(from, err) != ERR_OK)
+    if (repository_name_check(from, strlen(from), err) != ERR_OK)
         return err->code;
     return repository_has_blob(store, from, digest, found, err);
 }

@@ -16,7 +16,7 @@ static void check_name(const char *name)
     struct error err = ERROR_INIT;
     size_t size = strlen(name);
     assert(size > 0 && size <= REPOSITORY_NAME_MAX);
-    assert(front_name_check(name, &err) == ERR_OK);
+    assert(repository_name_check(name, size, &err) == ERR_OK);
     assert(strstr(name, "..") == NULL && strstr(name, "//") == NULL);
     assert(strpbrk(name, "%\\ ABCDEFGHIJKLMNOPQRSTUVWXYZ") == NULL);
     assert(name[0] != '/' && name[0] != '.' && name[size - 1] != '/');
@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         assert(error_http_status(err.code) == 400 || error_http_status(err.code) == 404);
     error_clear(&err);
-    if (front_name_check(text, &err) == ERR_OK)
+    if (repository_name_check(text, strlen(text), &err) == ERR_OK)
         check_name(text);
     return 0;
 }

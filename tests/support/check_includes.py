@@ -70,7 +70,6 @@ STILL = {
     "upstream/client/retry.c": "curl/curl.h",
     "upstream/auth/token_fetch.c": "upstream/client/answer.h",
     "gateway/push/delivery.h": "gateway/service/gateway.h",
-    "gateway/push/held_image.c": "gateway/registry/path.h",
 }
 CIRCLE_MAX = 3
 CIRCLES_MAX = 9

@@ -191,26 +191,12 @@ static void lengths_have_their_limits(void **state)
     assert_int_equal(parse_with("/v2/a/blobs/uploads/*", FRONT_ID_MAX + 1, &path), ERR_NO_UPLOAD);
 }
 
-static void a_name_alone_is_checked_by_the_same_rules(void **state)
-{
-    (void)state;
-    struct error err = ERROR_INIT;
-    assert_int_equal(front_name_check("team/app", &err), ERR_OK);
-    assert_int_equal(front_name_check("localhost:5000/app", &err), ERR_OK);
-    assert_int_equal(front_name_check("", &err), ERR_NAME_INVALID);
-    assert_int_equal(front_name_check("team/app/", &err), ERR_NAME_INVALID);
-    assert_int_equal(front_name_check("/team/app", &err), ERR_NAME_INVALID);
-    assert_int_equal(front_name_check("team/../app", &err), ERR_NAME_INVALID);
-    assert_int_equal(front_name_check("Team", &err), ERR_NAME_INVALID);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(endpoints_are_told_by_the_end_of_the_path),
         cmocka_unit_test(what_is_no_path_is_refused_with_its_code),
         cmocka_unit_test(lengths_have_their_limits),
-        cmocka_unit_test(a_name_alone_is_checked_by_the_same_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
