@@ -1,6 +1,7 @@
 #include "upstream/client/exchange.h"
 
 #include "base/mem.h"
+#include "net/retry_after.h"
 #include "upstream/client/answer.h"
 #include "upstream/client/retry.h"
 

@@ -2,43 +2,15 @@
 
 #include "base/log.h"
 
-#include <curl/curl.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define AFTER_MAX_S 86400
-
 int64_t retry_wait_ms(int64_t base_ms, unsigned failed, uint32_t jitter)
 {
     int64_t least = base_ms * failed;
     return least + (int64_t)((uint64_t)(least / 4) * jitter / UINT32_MAX);
-}
-
-static int64_t seconds_of(const char *text, int64_t now_s)
-{
-    char *end = NULL;
-    errno = 0;
-    long seconds = strtol(text, &end, 10);
-    if (end != text && end[strspn(end, " \t")] == '\0')
-        return errno == ERANGE ? AFTER_MAX_S : seconds;
-    time_t date = curl_getdate(text, NULL);
-    if (date == (time_t)-1)
-        return -1;
-    return date > now_s ? (int64_t)date - now_s : 0;
-}
-
-int64_t retry_after_ms(const struct http_response *response, int64_t now_s)
-{
-    const char *text = http_header(response, "Retry-After");
-    if (text == NULL || text[0] == '\0')
-        return -1;
-    int64_t seconds = seconds_of(text, now_s);
-    if (seconds < 0)
-        return -1;
-    return 1000 * (seconds < AFTER_MAX_S ? seconds : AFTER_MAX_S);
 }
 
 static void tell_left(const struct retry *retry, int64_t left_ms)

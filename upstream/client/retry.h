@@ -42,8 +42,4 @@ enum errc retry_run(const struct retry *retry, unsigned *attempts, struct error 
  * whole range of waits. */
 int64_t retry_wait_ms(int64_t base_ms, unsigned failed, uint32_t jitter);
 
-/* Retry-After (RFC 9110 section 10.2.3), seconds or a date, as milliseconds from `now_s`
- * (clock_wall_s()): at least 0; -1 when there is none that can be read. */
-int64_t retry_after_ms(const struct http_response *response, int64_t now_s);
-
 #endif

@@ -11,40 +11,6 @@
 
 #include <cmocka.h>
 
-/* --- Retry-After --- */
-
-#define NOW_S 784111777 /* Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110 */
-
-static int64_t after(const char *value)
-{
-    struct http_response response = HTTP_RESPONSE_INIT;
-    if (value) {
-        autofree char *field = xasprintf("Retry-After: %s", value);
-        buf_append(&response.headers, field, strlen(field) + 1);
-    }
-    int64_t ms = retry_after_ms(&response, NOW_S);
-    http_response_deinit(&response);
-    return ms;
-}
-
-static void test_retry_after(void **state)
-{
-    (void)state;
-    assert_int_equal(after(NULL), -1);
-    assert_int_equal(after(""), -1);
-    assert_int_equal(after("soon"), -1);
-    assert_int_equal(after("-1"), -1);
-    assert_int_equal(after("0"), 0);
-    assert_int_equal(after("1"), 1000);
-    assert_int_equal(after("120 "), 120000);
-    assert_int_equal(after("99999999999999999999999"), 86400000);
-    assert_int_equal(after("Sun, 06 Nov 1994 08:50:07 GMT"), 30000);
-    assert_int_equal(after("Sunday, 06-Nov-94 08:49:38 GMT"), 1000);
-    assert_int_equal(after("Sun, 06 Nov 1994 08:49:37 GMT"), 0);
-    assert_int_equal(after("Sun, 06 Nov 1994 08:00:00 GMT"), 0);
-    assert_int_equal(after("Sun, 06 Nov 2044 08:00:00 GMT"), 86400000);
-}
-
 static void test_waits_grow(void **state)
 {
     (void)state;
@@ -238,7 +204,6 @@ static void test_the_registry_may_ask_for_longer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_waits_grow),
         cmocka_unit_test(test_attempts),
         cmocka_unit_test(test_errors_that_are_not_retried),
