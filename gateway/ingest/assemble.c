@@ -1,5 +1,6 @@
 #include "gateway/ingest/assemble.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "gateway/ingest/recode.h"
 #include "image/image_config.h"

@@ -5,9 +5,15 @@
 #ifndef SLIPWAY_GATEWAY_INGEST_ASSEMBLE_H
 #define SLIPWAY_GATEWAY_INGEST_ASSEMBLE_H
 
-#include "gateway/ingest/image_choice.h"
+#include "base/cancel.h"
+#include "base/pool.h"
+#include "image/catalog.h"
+#include "image/descriptor.h"
 #include "image/digest_map.h"
 #include "image/docker_archive.h"
+#include "store/batch.h"
+
+#define INDEX_MEMBERS_MAX 10000 /* of all of them, each as often as it is named */
 
 struct assembly {
     const struct catalog *catalog; /* borrowed */

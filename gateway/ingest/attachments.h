@@ -14,6 +14,7 @@
 #ifndef SLIPWAY_GATEWAY_INGEST_ATTACHMENTS_H
 #define SLIPWAY_GATEWAY_INGEST_ATTACHMENTS_H
 
+#include "base/limits.h"
 #include "gateway/ingest/assemble.h"
 #include "image/oci_layout.h"
 #include "upstream/push/push.h"

@@ -21,13 +21,12 @@
 #ifndef SLIPWAY_GATEWAY_INGEST_IMAGE_CHOICE_H
 #define SLIPWAY_GATEWAY_INGEST_IMAGE_CHOICE_H
 
-#include "base/limits.h"
+#include "base/cancel.h"
+#include "base/pool.h"
 #include "image/catalog.h"
 #include "image/oci_layout.h"
 #include "store/batch.h"
 #include "upstream/push/push.h"
-
-#define INDEX_MEMBERS_MAX 10000 /* of all of them, each as often as it is named */
 
 struct image_wish {
     const char *image;               /* name, name:tag or digest; NULL = the only one */

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "gateway/push/mirrors.h"
 #include "image/manifest.h"
