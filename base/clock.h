@@ -12,8 +12,9 @@
 /* Milliseconds on the monotonic clock. */
 int64_t clock_ms(void);
 
-/* Seconds since the epoch. */
+/* Seconds, and milliseconds, since the epoch. */
 int64_t clock_wall_s(void);
+int64_t clock_wall_ms(void);
 
 /* The absolute CLOCK_MONOTONIC time `ms` milliseconds from now, for clock_cond_init()'s conditions.
  */

@@ -95,7 +95,7 @@ struct log_scope {
 struct log_scope log_scope_begin(const char *name, const char *value);
 struct log_scope log_scope_enter(const struct log_scope *scope);
 void log_scope_end(struct log_scope *outer);
-#define autoscope __attribute__((cleanup(log_scope_end)))
+#define autoscope __attribute__((unused, cleanup(log_scope_end)))
 
 /* This thread's scope, to be entered by another one. */
 struct log_scope log_scope_now(void);

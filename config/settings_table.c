@@ -85,6 +85,8 @@ static const char *const acknowledgements[] = {
       "blobs of registry clients that are received at the same time")                              \
     X("limits.pushes_per_registry", SETTING_COUNT, settings, limits.pushes_per_registry,           \
       1, 256, "5", NULL, "transfers at the same time to one registry")                             \
+    X("limits.transfers", SETTING_COUNT, settings, limits.transfers, 1, 4096, "128", NULL,         \
+      "transfers and requests at the same time to all registries")                                 \
     X("limits.pushes", SETTING_COUNT, settings, limits.pushes, 1, 1024, "64", NULL,                \
       "pushes that run at the same time")                                                          \
     X("limits.upload_session", SETTING_DURATION, settings, limits.upload_idle_ms, SECOND,          \

@@ -70,6 +70,7 @@ struct settings {
         unsigned uploads;
         unsigned blobs; /* bodies of registry clients that are received at the same time */
         unsigned pushes_per_registry;
+        unsigned transfers;
         unsigned pushes;
         int64_t upload_idle_ms; /* how long an upload session waits for its client */
     } limits;

@@ -1,5 +1,6 @@
 #include "net/transport_private.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -14,6 +15,7 @@
 #define SMALL_BODY_BYTES (64L << 10)
 #define STALL_FLOOR_BYTES_S 1024L
 #define CA_CACHE_S 300L
+#define WAIT_MAX_MS 60000
 /* What is read and dropped of an answer that is too long, so that the connection stays usable. */
 #define ANSWER_DROP_MAX ((size_t)1 << 20)
 /* A kept connection that was closed shows within what the socket buffers take. One that took more
@@ -278,10 +280,10 @@ static void headers_free(struct curl_slist *list)
     curl_slist_free_all(list);
 }
 
-/* *since_ms is when the stop was seen first, 0 before. */
+/* *since_ms is when the cancel was seen first, 0 before. */
 static bool must_end(const struct http_request *request, int64_t *since_ms)
 {
-    if (!stop_requested(request->stop))
+    if (!cancel_requested(request->cancel))
         return false;
     int64_t now_ms = clock_ms();
     if (*since_ms == 0)
@@ -299,23 +301,41 @@ static CURLcode result_of(CURLM *multi)
     return code;
 }
 
-/* Drive the handle to its end, looking at the stop at least every STOP_POLL_MS. True when stopped.
- */
+static void wake(void *self)
+{
+    const struct connection *connection = self;
+    curl_multi_wakeup(connection->multi);
+}
+
+/* libcurl's own timers end a wait earlier. */
+static int wait_ms(const struct http_request *request)
+{
+    bool ending = cancel_requested(request->cancel);
+    return ending && request->stop_grace_ms < WAIT_MAX_MS ? (int)request->stop_grace_ms + 1
+                                                          : WAIT_MAX_MS;
+}
+
+/* Drive the handle to its end. True when cancelled. */
 static bool run(struct connection *connection, const struct http_request *request, CURLcode *code)
 {
-    bool stopped = stop_requested(request->stop);
-    int64_t stop_seen_ms = 0;
+    bool cancelled = cancel_requested(request->cancel);
+    int64_t seen_ms = 0;
     *code = CURLE_OUT_OF_MEMORY;
     if (curl_multi_add_handle(connection->multi, connection->easy) != CURLM_OK)
         return false;
-    for (int running = 1; !stopped; stopped = must_end(request, &stop_seen_ms)) {
+    struct cancel_watch watch = {.call = wake, .self = connection};
+    if (request->cancel)
+        cancel_watch(request->cancel, &watch);
+    for (int running = 1; !cancelled; cancelled = must_end(request, &seen_ms)) {
         if (curl_multi_perform(connection->multi, &running) != CURLM_OK || running == 0)
             break;
-        curl_multi_poll(connection->multi, NULL, 0, STOP_POLL_MS, NULL);
+        curl_multi_poll(connection->multi, NULL, 0, wait_ms(request), NULL);
     }
+    if (request->cancel)
+        cancel_unwatch(request->cancel, &watch);
     *code = result_of(connection->multi);
     curl_multi_remove_handle(connection->multi, connection->easy);
-    return stopped;
+    return cancelled;
 }
 
 static bool peer_is_private(CURL *easy)
@@ -385,15 +405,15 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     struct curl_slist *headers = headers_of(request);
     CURLcode code = CURLE_OK;
     prepare(connection, &exchange, headers, detail);
-    bool stopped = run(connection, request, &code);
+    bool cancelled = run(connection, request, &code);
     bool again = request->body == NULL || request->body->source == NULL;
-    if (!stopped && again && was_stale(connection->easy, code, &exchange)) {
+    if (!cancelled && again && was_stale(connection->easy, code, &exchange)) {
         exchange.body_at = 0;
         curl_easy_setopt(connection->easy, CURLOPT_FRESH_CONNECT, 1L);
-        stopped = run(connection, request, &code);
+        cancelled = run(connection, request, &code);
     }
-    enum errc result = stopped ? stop_check(request->stop, err)
-                               : conclude(connection, &exchange, code, detail, err);
+    enum errc result = cancelled ? cancel_check(request->cancel, err)
+                                 : conclude(connection, &exchange, code, detail, err);
     /* The handle outlives what this frame lent it. */
     curl_easy_setopt(connection->easy, CURLOPT_HTTPHEADER, NULL);
     curl_easy_setopt(connection->easy, CURLOPT_ERRORBUFFER, NULL);

@@ -24,7 +24,7 @@
 #define SLIPWAY_NET_TRANSPORT_H
 
 #include "base/buf.h"
-#include "base/stop.h"
+#include "base/cancel.h"
 #include "base/stream.h"
 
 #include <stdint.h>
@@ -74,7 +74,7 @@ struct http_request {
     size_t answer_limit_bytes; /* of the answer's body; what is over it is dropped */
     long timeout_ms;           /* for the whole exchange; 0: none beside the stall limit */
     bool public_only;          /* connect to no private address: ERR_ADDRESS_REFUSED */
-    const struct stop *stop;
+    struct cancel *cancel;
     long stop_grace_ms; /* once sent, wait so long for its answer all the same: for a request that
                            opens what has to be taken back */
     void (*sent)(void *arg, uint64_t bytes); /* body bytes handed to the network so far, or NULL; */

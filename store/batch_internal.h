@@ -69,8 +69,7 @@ struct batch {
     size_t member_count, member_capacity;
     struct batch_manifest *manifests;
     size_t manifest_count, manifest_capacity;
-    struct batch_push *pushes; /* owned; of the store at hand */
-    size_t push_count, push_capacity;
+    struct push *push;              /* borrowed; NULL: none */
     struct batch_session *sessions; /* that are over when the batch is in */
     size_t session_count, session_capacity;
     struct error error; /* of a call that could not report it: the commit's failure */

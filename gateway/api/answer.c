@@ -31,18 +31,18 @@ static char *line_and_drop(json_t *value)
     return xasprintf("%s\n", text);
 }
 
-char *answer_begin(const struct push_report *report)
+char *answer_begin(const struct push *push)
 {
     char digest[DIGEST_TEXT_MAX];
     autofree char *words =
-        xasprintf("Pushing %s to %zu target%s", digest_text(&report->manifest.digest, digest),
-                  report->count, report->count == 1 ? "" : "s");
-    json_t *push = json_object();
-    json_put_text(push, "id", report->id);
-    json_object_set_new(push, "image", push_json_image(report));
+        xasprintf("Pushing %s to %zu target%s", digest_text(&push->manifest.digest, digest),
+                  push->target_count, push->target_count == 1 ? "" : "s");
+    json_t *value = json_object();
+    json_put_text(value, "id", push->id);
+    json_object_set_new(value, "image", push_json_image(push));
     json_t *root = json_object();
     json_put_text(root, "status", words);
-    json_object_set_new(root, "push", push);
+    json_object_set_new(root, "push", value);
     return line_and_drop(root);
 }
 
@@ -63,10 +63,10 @@ char *answer_event(const struct progress_event *event)
     return line_and_drop(root);
 }
 
-static void set_aux(json_t *root, const struct push_result *result)
+static void set_aux(json_t *root, const struct push_target *result)
 {
     json_t *aux = json_object();
-    json_put_text(aux, "Tag", result->target.tag);
+    json_put_text(aux, "Tag", result->reference.tag);
     push_json_put_digest(aux, "Digest", &result->digest);
     json_put_number(aux, "Size", result->size);
     json_object_set_new(root, "aux", aux);
@@ -82,17 +82,17 @@ static void set_error(json_t *root, const struct error *err)
     json_put_text(root, "error", err->text);
 }
 
-char *answer_outcome(const struct push_result *result)
+char *answer_outcome(const struct push_target *result)
 {
     char target[REFERENCE_TEXT_MAX];
     json_t *root = json_object();
     if (result->state == PUSH_PUSHED)
         set_aux(root, result);
-    else if (result->state == PUSH_RUNNING)
+    else if (result->state == PUSH_WAITING)
         json_put_text(root, "status", "Stored, is pushed from here");
     else
         set_error(root, &result->error);
-    json_put_text(root, "target", reference_text(&result->target, target));
+    json_put_text(root, "target", reference_text(&result->reference, target));
     json_object_set_new(root, "result", push_json_result(result));
     return line_and_drop(root);
 }

@@ -5,7 +5,10 @@
 #ifndef SLIPWAY_GATEWAY_API_ANSWER_H
 #define SLIPWAY_GATEWAY_API_ANSWER_H
 
-#include "gateway/push/archive_push.h"
+#include "base/error.h"
+#include "store/layers.h"
+#include "store/push.h"
+#include "upstream/push/progress.h"
 
 /* The error body (gateway/http/error_body.h), with what is missing in detail.diff_ids. */
 char *answer_missing(const struct error *err, const struct digest *diff_ids, size_t count);
@@ -20,7 +23,7 @@ char *answer_layer(const struct digest *diff_id, const struct layer_form *form);
  */
 
 /* {"status", "push":{"id","image"}}: the first. */
-char *answer_begin(const struct push_report *report);
+char *answer_begin(const struct push *push);
 
 /* {"status", "id", "progressDetail":{"current","total"}, "target"}; a message has no id. */
 char *answer_event(const struct progress_event *event);
@@ -29,6 +32,6 @@ char *answer_event(const struct progress_event *event);
  * {"errorDetail":{"code","message"}, "error", "target", "result"}, and {"status", "target",
  * "result"} for one that is pushed behind the answer; `result` is what the push object has for it.
  */
-char *answer_outcome(const struct push_result *result);
+char *answer_outcome(const struct push_target *target);
 
 #endif

@@ -167,9 +167,7 @@ static enum line_kind kind_of(const struct progress_event *event)
 {
     if (event->id && event->kind == PROGRESS_BYTES)
         return LINE_BYTES;
-    if (event->id && strncmp(event->status, "Retrying in ", 12) == 0)
-        return LINE_COUNTDOWN;
-    return LINE_STATE;
+    return event->id && event->kind == PROGRESS_COUNTDOWN ? LINE_COUNTDOWN : LINE_STATE;
 }
 
 static void on_event(void *self, const struct progress_event *event)
@@ -183,14 +181,14 @@ struct progress event_stream_progress(struct event_stream *stream)
     return (struct progress){.emit = on_event, .self = stream};
 }
 
-void event_stream_begin(struct event_stream *stream, const struct push_report *report)
+void event_stream_begin(struct event_stream *stream, const struct push *push)
 {
-    add(stream, LINE_KEPT, answer_begin(report), NULL);
+    add(stream, LINE_KEPT, answer_begin(push), NULL);
 }
 
-void event_stream_outcome(struct event_stream *stream, const struct push_result *result)
+void event_stream_outcome(struct event_stream *stream, const struct push_target *target)
 {
-    add(stream, LINE_KEPT, answer_outcome(result), NULL);
+    add(stream, LINE_KEPT, answer_outcome(target), NULL);
 }
 
 void event_stream_end(struct event_stream *stream)

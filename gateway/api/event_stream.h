@@ -28,7 +28,8 @@
 
 #include "gateway/http/reply.h"
 #include "gateway/http/suspendable.h"
-#include "gateway/push/archive_push.h"
+#include "store/push.h"
+#include "upstream/push/progress.h"
 
 #define EVENT_STREAM_TYPE "application/x-ndjson"
 #define EVENT_STREAM_BYTES ((size_t)8 << 20)
@@ -42,8 +43,8 @@ void event_stream_unref(struct event_stream *stream);
 /* Producer. Events for the push, from any of its threads. */
 struct progress event_stream_progress(struct event_stream *stream);
 /* The first line: which push this is. */
-void event_stream_begin(struct event_stream *stream, const struct push_report *report);
-void event_stream_outcome(struct event_stream *stream, const struct push_result *result);
+void event_stream_begin(struct event_stream *stream, const struct push *push);
+void event_stream_outcome(struct event_stream *stream, const struct push_target *target);
 /* Nothing more will come. */
 void event_stream_end(struct event_stream *stream);
 

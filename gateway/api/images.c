@@ -6,6 +6,8 @@
 #include "gateway/api/push_job.h"
 #include "gateway/http/query.h"
 #include "gateway/ingest/config_image.h"
+#include "gateway/push/archive_push.h"
+#include "store/pushes.h"
 
 #include <string.h>
 
@@ -82,13 +84,13 @@ static enum errc check_config_order(const struct image_job *self, struct error *
     if (self->docker && order->compression == SETTING_CODEC_ZSTD)
         return fail(err, ERR_BAD_REQUEST, 0,
                     "zstd layers need an OCI manifest: send the config as " MEDIA_OCI_CONFIG);
-    if (order->to_count == 0)
+    if (order->push.target_count == 0)
         return fail(err, ERR_NO_TARGET, 0,
                     "no target: a config has no name, so say to=HOST/REPOSITORY:TAG");
-    for (size_t i = 0; i < order->to_count; i++)
-        if (order->to[i].tag[0] == '\0')
+    for (size_t i = 0; i < order->push.target_count; i++)
+        if (order->push.targets[i].reference.tag[0] == '\0')
             return fail(err, ERR_NO_TAG, 0, "a config has no name, so the target %s needs a tag",
-                        reference_name(&order->to[i], name));
+                        reference_name(&order->push.targets[i].reference, name));
     return ERR_OK;
 }
 
@@ -96,20 +98,15 @@ static enum errc check_config_order(const struct image_job *self, struct error *
 
 static void run_archive(struct job *job, void *arg)
 {
-    const struct image_job *self = arg;
-    struct push_report report;
-    struct push_request *requests = NULL;
-    push_report_init(&report);
-    autoscope struct log_scope outer = log_scope_begin("push", report.id);
-    enum errc rc = archive_take(self->gateway->engine, &self->order, job_body(job),
-                                job_cancelled(job), &report, &requests, &report.error);
+    struct image_job *self = arg;
+    struct error err = ERROR_INIT;
+    enum errc rc =
+        archive_take(self->gateway->engine, &self->order, job_body(job), job_cancelled(job), &err);
     job_received(job);
     if (rc == ERR_OK)
-        push_job_send(job, self->gateway, requests, self->wants_events, &report);
+        push_job_send(job, self->gateway, &self->order.push, self->wants_events);
     else
-        push_job_refuse(job, &report);
-    free(requests);
-    push_report_deinit(&report);
+        push_job_refuse(job, &err);
 }
 
 /* ---- configs ---- */
@@ -147,42 +144,35 @@ static enum errc take_config(struct job *job, const struct image_job *self,
 }
 
 static void refuse_config(struct job *job, const struct config_image *image,
-                          const struct push_report *report)
+                          const struct error *err)
 {
     struct reply reply = REPLY_INIT(0);
     if (image->missing_count == 0) {
-        push_job_refuse(job, report);
+        push_job_refuse(job, err);
         return;
     }
-    reply_refuse(&reply, error_http_status(report->error.code),
-                 answer_missing(&report->error, image->missing, image->missing_count),
-                 &report->error);
+    reply_refuse(&reply, error_http_status(err->code),
+                 answer_missing(err, image->missing, image->missing_count), err);
     job_answer(job, &reply);
 }
 
 static void run_config(struct job *job, void *arg)
 {
-    const struct image_job *self = arg;
+    struct image_job *self = arg;
+    struct push *push = &self->order.push;
     struct config_image image = {0};
-    struct push_report report;
-    struct push_request *requests = NULL;
-    push_report_init(&report);
-    autoscope struct log_scope outer = log_scope_begin("push", report.id);
-    enum errc rc = take_config(job, self, &image, &report.error);
+    struct error err = ERROR_INIT;
+    enum errc rc = take_config(job, self, &image, &err);
     job_received(job);
     if (rc == ERR_OK) {
-        report.has_image = true;
-        report.manifest = image.manifest;
-        report.config = image.config;
-        rc = push_job_targets(&self->order, "", &report, &requests, &report.error);
+        push->manifest = image.manifest;
+        push->config = image.config;
+        pushes_accept(self->gateway->engine->store, push);
+        push_job_send(job, self->gateway, push, self->wants_events);
+    } else {
+        refuse_config(job, &image, &err);
     }
-    if (rc == ERR_OK)
-        push_job_send(job, self->gateway, requests, self->wants_events, &report);
-    else
-        refuse_config(job, &image, &report);
-    free(requests);
     config_image_deinit(&image);
-    push_report_deinit(&report);
 }
 
 /* ---- the route ---- */

@@ -6,8 +6,6 @@
 #include "gateway/push/push_json.h"
 #include "gateway/push/push_log.h"
 
-#include <string.h>
-
 enum errc push_job_document(struct job *job, const char *what, struct buf *out, struct error *err)
 {
     const struct source body = job_body(job);
@@ -24,105 +22,87 @@ enum errc push_job_document(struct job *job, const char *what, struct buf *out, 
     return ERR_OK;
 }
 
-static bool requested(const struct push_request *requests, size_t count,
-                      const struct reference *target)
-{
-    for (size_t i = 0; i < count; i++)
-        if (reference_same_name(&requests[i].target, target) &&
-            strcmp(requests[i].target.tag, target->tag) == 0)
-            return true;
-    return false;
-}
+/* A push under way, and the client that waits for it. */
+struct sending {
+    struct job *job;
+    struct push *push;
+    struct event_stream *stream; /* NULL: the client gets one answer at the end */
+    struct progress progress;
+};
 
-enum errc push_job_targets(const struct push_order *order, const char *tag,
-                           struct push_report *report, struct push_request **requests,
-                           struct error *err)
+/* All of its targets are pushed after the answer. */
+static bool is_stored(const struct push *push)
 {
-    autofree struct push_request *all = xcalloc(order->to_count, sizeof *all);
-    size_t count = 0;
-    for (size_t i = 0; i < order->to_count; i++) {
-        struct reference target = order->to[i];
-        char name[REFERENCE_NAME_MAX + 1];
-        if (target.tag[0] == '\0' && tag[0] == '\0')
-            return fail(err, ERR_NO_TAG, 0, "the target %s needs a tag: nothing else names one",
-                        reference_name(&target, name));
-        if (target.tag[0] == '\0' && reference_set_tag(&target, tag, err) != ERR_OK)
-            return err->code;
-        if (requested(all, count, &target))
-            continue;
-        all[count++] = (struct push_request){.target = target,
-                                             .manifest = report->manifest,
-                                             .referrers = report->referrers,
-                                             .referrer_count = report->referrer_count};
-    }
-    *requests = mem_take(&all);
-    report->count = count;
-    return ERR_OK;
-}
-
-/* What waits for the same tags is older than what they have now. */
-static void tell_results(struct gateway *gateway, const struct push_report *report)
-{
-    for (size_t i = 0; i < report->count - report->behind; i++) {
-        push_result_log(report->id, &report->results[i]);
-        if (report->results[i].state == PUSH_PUSHED)
-            behind_overtaken(gateway->behind, &report->results[i].target);
-    }
+    return push_stored_targets(push) == push->target_count;
 }
 
 /* When nothing has failed. */
-static int good_status(const struct push_report *report)
+static int good_status(const struct push *push)
 {
-    return push_report_is_promise(report) ? 202 : 200;
+    return is_stored(push) ? 202 : 200;
 }
 
-/* The push with its events as the reply. */
-static void send_with_events(struct job *job, struct gateway *gateway,
-                             const struct push_request *requests, struct push_report *report)
+static void begin_events(struct sending *sending)
 {
-    struct event_stream *stream = event_stream_new();
-    const struct progress progress = event_stream_progress(stream);
-    struct reply reply = REPLY_INIT(good_status(report));
-    event_stream_begin(stream, report);
-    event_stream_attach(stream, job_connection(job));
-    reply_source(&reply, EVENT_STREAM_TYPE, event_stream_body(stream));
-    job_answer(job, &reply);
-    archive_send(gateway->engine, requests, &progress, job_cancelled(job), report);
-    tell_results(gateway, report);
-    for (size_t i = 0; i < report->count; i++)
-        event_stream_outcome(stream, &report->results[i]);
-    event_stream_end(stream);
-    event_stream_unref(stream);
+    struct reply reply = REPLY_INIT(good_status(sending->push));
+    sending->stream = event_stream_new();
+    sending->progress = event_stream_progress(sending->stream);
+    event_stream_begin(sending->stream, sending->push);
+    event_stream_attach(sending->stream, job_connection(sending->job));
+    reply_source(&reply, EVENT_STREAM_TYPE, event_stream_body(sending->stream));
+    job_answer(sending->job, &reply);
 }
 
-static void send_quietly(struct job *job, struct gateway *gateway,
-                         const struct push_request *requests, struct push_report *report)
+static void end_events(const struct sending *sending)
 {
-    archive_send(gateway->engine, requests, NULL, job_cancelled(job), report);
-    tell_results(gateway, report);
-    const struct error *failure = push_report_failure(report);
+    const struct push *push = sending->push;
+    for (size_t i = 0; i < push->target_count; i++)
+        event_stream_outcome(sending->stream, &push->targets[i]);
+    event_stream_end(sending->stream);
+    event_stream_unref(sending->stream);
+}
+
+static void answer(const struct sending *sending)
+{
+    const struct push_target *failure = push_failure(sending->push);
     struct reply reply =
-        REPLY_INIT(failure ? error_http_status(failure->code) : good_status(report));
-    reply_json(&reply, push_json_report(report));
-    job_answer(job, &reply);
+        REPLY_INIT(failure ? error_http_status(failure->error.code) : good_status(sending->push));
+    reply_json(&reply, push_json(sending->push));
+    job_answer(sending->job, &reply);
 }
 
-void push_job_send(struct job *job, struct gateway *gateway, const struct push_request *requests,
-                   bool events, struct push_report *report)
+static void on_ended(void *self)
 {
-    autoscope struct log_scope outer = log_scope_begin("push", report->id);
-    push_log_accepted(report->id, &report->manifest.digest, report->count);
-    if (report->behind > 0)
-        behind_start(gateway->behind, &report->record);
-    if (events)
-        send_with_events(job, gateway, requests, report);
+    struct sending *sending = self;
+    struct job *job = sending->job;
+    if (sending->stream)
+        end_events(sending);
     else
-        send_quietly(job, gateway, requests, report);
+        answer(sending);
+    free(sending);
+    job_over(job);
 }
 
-void push_job_refuse(struct job *job, const struct push_report *report)
+void push_job_send(struct job *job, struct gateway *gateway, struct push *push, bool events)
+{
+    struct sending *sending = xcalloc(1, sizeof *sending);
+    *sending = (struct sending){.job = job, .push = push};
+    push_log_accepted(push);
+    job_continue(job);
+    if (events)
+        begin_events(sending);
+    const struct push_options options = {.progress = events ? &sending->progress : NULL,
+                                         .cancel = job_cancelled(job),
+                                         .ended = on_ended,
+                                         .self = sending};
+    if (push_stored_targets(push) > 0)
+        push_queue_start(gateway->queue, push);
+    push_queue_run(gateway->queue, &options, push);
+}
+
+void push_job_refuse(struct job *job, const struct error *err)
 {
     struct reply reply = REPLY_INIT(0);
-    reply_error(&reply, &report->error);
+    reply_error(&reply, err);
     job_answer(job, &reply);
 }

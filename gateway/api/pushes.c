@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "gateway/push/held_image.h"
+#include "store/pushes.h"
 
 #include <string.h>
 
@@ -63,47 +64,44 @@ struct push_self {
     bool wants_events;
 };
 
-static enum errc find_image(struct engine *engine, const struct push_order *order,
-                            struct push_report *report, struct push_request **requests,
-                            struct error *err)
+static enum errc find_image(struct store *store, struct push_order *order, struct error *err)
 {
     struct held_image image;
-    if (held_image_find(engine->store, order->image, &image, err) != ERR_OK)
+    struct push *push = &order->push;
+    if (held_image_find(store, order->image, &image, err) != ERR_OK)
         return err->code;
-    report->has_image = true;
-    report->manifest = image.manifest;
-    report->config = image.config;
-    report->referrers = mem_take(&image.referrers);
-    report->referrer_count = image.referrer_count;
+    push->manifest = image.manifest;
+    push->config = image.config;
+    push->referrers = mem_take(&image.referrers);
+    push->referrer_count = image.referrer_count;
     held_image_deinit(&image);
-    return push_job_targets(order, image.tag, report, requests, err);
+    const char *tags[] = {image.tag};
+    return push_expand_tags(push, tags, image.tag[0] ? 1 : 0,
+                            "the target needs a tag, nothing else names one", err);
 }
 
-static enum errc take(struct job *job, struct push_self *self, struct push_report *report,
-                      struct push_request **requests, struct error *err)
+static enum errc take(struct job *job, struct push_self *self, struct error *err)
 {
+    struct store *store = self->gateway->engine->store;
     autobuf struct buf body = BUF_INIT(PUSH_BODY_MAX);
     if (push_job_document(job, "the body", &body, err) != ERR_OK)
         return err->code;
     job_received(job);
-    if (pushes_parse(buf_cstr(&body), body.size, &self->order, err) != ERR_OK)
+    if (pushes_parse(buf_cstr(&body), body.size, &self->order, err) != ERR_OK ||
+        find_image(store, &self->order, err) != ERR_OK)
         return err->code;
-    return find_image(self->gateway->engine, &self->order, report, requests, err);
+    pushes_accept(store, &self->order.push);
+    return ERR_OK;
 }
 
 static void run(struct job *job, void *arg)
 {
     struct push_self *self = arg;
-    struct push_report report;
-    struct push_request *requests = NULL;
-    push_report_init(&report);
-    autoscope struct log_scope outer = log_scope_begin("push", report.id);
-    if (take(job, self, &report, &requests, &report.error) == ERR_OK)
-        push_job_send(job, self->gateway, requests, self->wants_events, &report);
+    struct error err = ERROR_INIT;
+    if (take(job, self, &err) == ERR_OK)
+        push_job_send(job, self->gateway, &self->order.push, self->wants_events);
     else
-        push_job_refuse(job, &report);
-    free(requests);
-    push_report_deinit(&report);
+        push_job_refuse(job, &err);
 }
 
 static void free_self(void *arg)

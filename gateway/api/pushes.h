@@ -2,12 +2,13 @@
  * Pushing an image that is held: POST /v1/pushes {"image": REFERENCE or DIGEST, "to": [...]}.
  *
  * A job of class JOB_PUSH: its body is small, and what it costs is the push. Names are looked up by
- * gateway/push/held_image.h; report, progress and answer are those of gateway/api/push_job.h.
+ * gateway/push/held_image.h; progress and answer are those of gateway/api/push_job.h.
  */
 #ifndef SLIPWAY_GATEWAY_API_PUSHES_H
 #define SLIPWAY_GATEWAY_API_PUSHES_H
 
 #include "gateway/api/push_job.h"
+#include "gateway/push/archive_push.h"
 #include "gateway/service/handler.h"
 
 #define PUSH_BODY_MAX ((size_t)64 << 10)

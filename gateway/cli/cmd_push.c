@@ -2,6 +2,7 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/push_print.h"
 #include "gateway/cli/push_remote.h"
+#include "upstream/push/push.h"
 
 #include "base/mem.h"
 #include "gateway/push/push_json.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-struct push_options {
+struct push_command {
     const char *archive;
     const char *gateway;
     const char *config;
@@ -23,7 +24,7 @@ struct push_options {
     struct push_order order;
 };
 
-static int parse_options(int argc, char **argv, struct push_options *out)
+static int parse_options(int argc, char **argv, struct push_command *out)
 {
     static const struct option options[] = {{"gateway", required_argument, NULL, 'g'},
                                             {"json", no_argument, NULL, 'j'},
@@ -147,7 +148,7 @@ static void print_lines(const json_t *results)
 }
 
 /* `text` is the push object. */
-static int print_result(const struct push_options *options, const char *text, const json_t *answer)
+static int print_result(const struct push_command *options, const char *text, const json_t *answer)
 {
     struct error err = ERROR_INIT;
     const json_t *results = json_object_get(answer, "results");
@@ -184,7 +185,8 @@ static enum errc pull_shown(void *self, const uint8_t **data, size_t *size, stru
 
 /* One push as it is shown: where its bytes come from, and who gets its events. */
 struct shown_push {
-    const struct push_options *options;
+    const struct push_command *options;
+    struct push_order *order;
     struct source archive;
     uint64_t archive_bytes;
     struct progress progress;
@@ -194,25 +196,21 @@ struct shown_push {
 static enum errc push_with(struct engine *engine, const struct shown_push *shown, char **text,
                            struct error *err)
 {
-    struct push_report report;
-    struct push_request *requests = NULL;
-    push_report_init(&report);
-    enum errc rc = archive_take(engine, &shown->options->order, shown->archive, shown->cancel,
-                                &report, &requests, err);
-    if (rc == ERR_OK) {
-        archive_send(engine, requests, &shown->progress, shown->cancel, &report);
-        *text = push_json_report(&report);
-    }
-    free(requests);
-    push_report_deinit(&report);
-    return rc;
+    struct push_order *order = shown->order;
+    const struct push_options options = {
+        .upstream = engine->upstream, .progress = &shown->progress, .cancel = shown->cancel};
+    if (archive_take(engine, order, shown->archive, shown->cancel, err) != ERR_OK)
+        return err->code;
+    push_all(&options, &order->push);
+    *text = push_json(&order->push);
+    return ERR_OK;
 }
 
 static enum errc push_embedded(const struct shown_push *shown, char **text, struct error *err)
 {
     struct settings *settings = NULL;
     struct engine *engine = NULL;
-    const struct push_options *options = shown->options;
+    const struct push_command *options = shown->options;
     if (cli_settings(options->config, NULL, options->data, &settings, err) != ERR_OK)
         return err->code;
     /* Progress and results say what there is to say; the log is for what went wrong beside them. */
@@ -238,13 +236,14 @@ static enum errc push_by_gateway(const struct shown_push *shown, json_t **answer
 }
 
 /* The push object, as text and parsed; what is shown meanwhile is complete when this returns. */
-static enum errc push_shown(const struct push_options *options, struct archive_input *input,
+static enum errc push_shown(struct push_command *options, struct archive_input *input,
                             struct cancel *cancel, char **text, json_t **answer, struct error *err)
 {
     struct push_print *print = push_print_new(isatty(STDERR_FILENO) == 1);
     struct shown_source source = {
         .input = input, .inner = archive_input_source(input), .print = print};
     const struct shown_push shown = {.options = options,
+                                     .order = &options->order,
                                      .archive = {.pull = pull_shown, .self = &source},
                                      .archive_bytes = input->size_bytes,
                                      .progress = push_print_progress(print),
@@ -259,7 +258,7 @@ static enum errc push_shown(const struct push_options *options, struct archive_i
     return rc;
 }
 
-static int run(const struct push_options *options, struct cancel *cancel)
+static int run(struct push_command *options, struct cancel *cancel)
 {
     struct error err = ERROR_INIT;
     struct archive_input input;
@@ -282,7 +281,7 @@ static int run(const struct push_options *options, struct cancel *cancel)
 
 int cmd_push(int argc, char **argv)
 {
-    struct push_options *options = xcalloc(1, sizeof *options);
+    struct push_command *options = xcalloc(1, sizeof *options);
     int status = parse_options(argc, argv, options);
     int received = 0;
     if (status == 0) {

@@ -22,9 +22,9 @@ static void append_url(struct buf *out, const char *url, const struct push_order
         size--;
     buf_append(out, url, size);
     buf_text(out, "/v1/images");
-    for (size_t i = 0; i < order->to_count; i++) {
+    for (size_t i = 0; i < order->push.target_count; i++) {
         buf_text(out, i ? "&to=" : "?to=");
-        buf_query_escape(out, reference_text(&order->to[i], text));
+        buf_query_escape(out, reference_text(&order->push.targets[i].reference, text));
     }
     if (order->image) {
         buf_text(out, "&image=");
@@ -175,15 +175,13 @@ static enum errc post(const struct remote_push *push, struct events *events,
     struct http_body body = {.source = push->archive,
                              .size =
                                  push->archive_bytes > 0 ? push->archive_bytes : HTTP_SIZE_UNKNOWN};
-    struct stop stop;
-    stop_init(&stop, push->cancel);
     struct http_request request = {.method = "POST",
                                    .url = buf_cstr(&target),
                                    .content_type = "application/x-tar",
                                    .accept = MEDIA_NDJSON ", application/json",
                                    .body = &body,
                                    .answer_limit_bytes = ANSWER_LIMIT_BYTES,
-                                   .stop = &stop,
+                                   .cancel = push->cancel,
                                    .received = on_received,
                                    .received_arg = events};
     struct transport_options options = {

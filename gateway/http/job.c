@@ -7,6 +7,7 @@
 
 #define ARCHIVE_RING_BYTES ((size_t)1 << 20)
 #define RING_BYTES ((size_t)256 << 10)
+#define BRIEF_RING_BYTES ((size_t)4 << 10)
 #define GATHER_MS 500
 
 static void resume_connection(void *arg)
@@ -15,17 +16,29 @@ static void resume_connection(void *arg)
     suspendable_resume(&job->connection);
 }
 
+static size_t ring_bytes(enum job_class class)
+{
+    switch (class) {
+    case JOB_ARCHIVE:
+        return ARCHIVE_RING_BYTES;
+    case JOB_BRIEF:
+        return BRIEF_RING_BYTES;
+    case JOB_BLOB:
+    case JOB_PUSH:
+        break;
+    }
+    return RING_BYTES;
+}
+
 struct job *job_new(struct jobs *jobs, const struct job_work *work, struct suspendable connection)
 {
     struct job *job = xcalloc(1, sizeof *job);
     job->jobs = jobs;
     job->work = *work;
-    job->scope = log_scope_now();
     job->connection = connection;
     job->references = 2;
     job->reply = (struct reply)REPLY_INIT(0);
-    job->ring = ring_new(work->class == JOB_ARCHIVE ? ARCHIVE_RING_BYTES : RING_BYTES,
-                         resume_connection, job);
+    job->ring = ring_new(ring_bytes(work->class), resume_connection, job);
     cancel_init(&job->cancel);
     pthread_mutex_init(&job->lock, NULL);
     return job;
@@ -37,6 +50,13 @@ void job_free(struct job *job)
     cancel_deinit(&job->cancel);
     pthread_mutex_destroy(&job->lock);
     free(job);
+}
+
+void job_ref(struct job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    job->references++;
+    pthread_mutex_unlock(&job->lock);
 }
 
 void job_unref(struct job *job)

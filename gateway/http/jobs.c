@@ -2,26 +2,25 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/thread.h"
 
 #include <assert.h>
+#include <stddef.h>
 
-#define BRIEF_THREADS 16
+#define BRIEF_AT_ONCE 16
 
 struct class_state {
-    unsigned limit;   /* threads */
-    unsigned running; /* threads */
-    struct job *head; /* jobs that wait for one, oldest first */
-    struct job **tail;
+    struct work_queue *queue;
+    unsigned limit;
+    unsigned unended;
 };
 
 struct jobs {
-    pthread_mutex_t lock;
+    struct class_state classes[JOB_CLASSES]; /* the queues are constant */
+    pthread_mutex_t lock;                    /* guards what follows, and their counts */
     pthread_cond_t ended;
-    struct class_state classes[JOB_CLASSES];
-    struct job *first;  /* all that have not ended */
-    unsigned uploads;   /* the limit on receiving */
-    unsigned receiving; /* archives */
+    TAILQ_HEAD(, job) all; /* that have not ended */
+    unsigned uploads;      /* the limit on receiving */
+    unsigned receiving;    /* archives */
     unsigned unended;
     unsigned attached; /* connections that were not answered yet */
     bool closed;
@@ -34,18 +33,21 @@ static unsigned at_least_one(unsigned limit)
     return limit > 0 ? limit : 1;
 }
 
-struct jobs *jobs_new(const struct jobs_limits *limits)
+struct jobs *jobs_new(const struct jobs_limits *limits, struct executor *executor)
 {
+    const unsigned most[JOB_CLASSES] = {[JOB_ARCHIVE] = limits->pushes,
+                                        [JOB_BLOB] = limits->blobs,
+                                        [JOB_PUSH] = limits->pushes,
+                                        [JOB_BRIEF] = BRIEF_AT_ONCE};
     struct jobs *jobs = xcalloc(1, sizeof *jobs);
     pthread_mutex_init(&jobs->lock, NULL);
     clock_cond_init(&jobs->ended);
+    TAILQ_INIT(&jobs->all);
     jobs->uploads = limits->uploads;
-    jobs->classes[JOB_ARCHIVE].limit = at_least_one(limits->pushes);
-    jobs->classes[JOB_BLOB].limit = at_least_one(limits->blobs);
-    jobs->classes[JOB_PUSH].limit = at_least_one(limits->pushes);
-    jobs->classes[JOB_BRIEF].limit = BRIEF_THREADS;
-    for (int i = 0; i < JOB_CLASSES; i++)
-        jobs->classes[i].tail = &jobs->classes[i].head;
+    for (int i = 0; i < JOB_CLASSES; i++) {
+        jobs->classes[i].limit = at_least_one(most[i]);
+        jobs->classes[i].queue = work_queue_new(executor, NULL, jobs->classes[i].limit);
+    }
     return jobs;
 }
 
@@ -54,6 +56,8 @@ void jobs_free(struct jobs *jobs)
     if (jobs == NULL)
         return;
     assert(jobs->unended == 0);
+    for (int i = 0; i < JOB_CLASSES; i++)
+        work_queue_free(jobs->classes[i].queue);
     pthread_cond_destroy(&jobs->ended);
     pthread_mutex_destroy(&jobs->lock);
     free(jobs);
@@ -94,74 +98,36 @@ static void detach(struct jobs *jobs)
     pthread_mutex_unlock(&jobs->lock);
 }
 
-/* The functions named ..._locked are called with the table's lock. */
-
-static void list_locked(struct jobs *jobs, struct job *job)
-{
-    job->next = jobs->first;
-    if (job->next)
-        job->next->previous = job;
-    jobs->first = job;
-    jobs->unended++;
-    jobs->attached++;
-}
-
-static void unlist_locked(struct jobs *jobs, struct job *job)
-{
-    if (job->previous)
-        job->previous->next = job->next;
-    else
-        jobs->first = job->next;
-    if (job->next)
-        job->next->previous = job->previous;
-    jobs->unended--;
-    pthread_cond_broadcast(&jobs->ended);
-}
-
-static void queue_locked(struct class_state *class, struct job *job)
-{
-    job->queued = true;
-    job->behind = NULL;
-    *class->tail = job;
-    class->tail = &job->behind;
-}
-
-static struct job *unqueue_locked(struct class_state *class, struct job **at)
-{
-    struct job *job = *at;
-    *at = job->behind;
-    if (*at == NULL)
-        class->tail = at;
-    job->behind = NULL;
-    job->queued = false;
-    return job;
-}
-
-static bool unqueue_this_locked(struct class_state *class, struct job *job)
-{
-    if (!job->queued)
-        return false;
-    struct job **at = &class->head;
-    while (*at != job)
-        at = &(*at)->behind;
-    unqueue_locked(class, at);
-    return true;
-}
-
 static struct class_state *class_of(const struct job *job)
 {
     return &job->jobs->classes[job->work.class];
 }
 
-bool job_keeps_others(struct job *job)
+static void list_locked(struct jobs *jobs, struct job *job)
 {
-    pthread_mutex_lock(&job->jobs->lock);
-    bool keeps = class_of(job)->head != NULL;
-    pthread_mutex_unlock(&job->jobs->lock);
-    return keeps;
+    TAILQ_INSERT_HEAD(&jobs->all, job, link);
+    class_of(job)->unended++;
+    jobs->unended++;
+    jobs->attached++;
 }
 
-/* The work is over; the caller unlists the job next. */
+static void unlist(struct job *job)
+{
+    struct jobs *jobs = job->jobs;
+    pthread_mutex_lock(&jobs->lock);
+    TAILQ_REMOVE(&jobs->all, job, link);
+    class_of(job)->unended--;
+    jobs->unended--;
+    pthread_cond_broadcast(&jobs->ended);
+    pthread_mutex_unlock(&jobs->lock);
+}
+
+bool job_keeps_others(struct job *job)
+{
+    return work_queue_waiting(class_of(job)->queue) > 0;
+}
+
+/* The work is over. */
 static void finish(struct job *job)
 {
     if (!job_answered(job)) {
@@ -171,131 +137,113 @@ static void finish(struct job *job)
     }
     job_received(job);
     job->work.free(job->work.self);
+    unlist(job);
+    job_unref(job);
 }
 
-static void *job_thread(void *arg)
+static void on_work(struct work *item)
 {
-    struct job *job = arg;
-    struct jobs *jobs = job->jobs;
-    struct class_state *class = class_of(job);
-    while (job) {
-        struct log_scope outer = log_scope_enter(&job->scope);
-        job->work.run(job, job->work.self);
+    struct job *job = (struct job *)((char *)item - offsetof(struct job, item));
+    job_ref(job); /* a job that continues may be over before run() returns */
+    job->work.run(job, job->work.self);
+    if (!job->continues)
         finish(job);
-        log_scope_end(&outer);
-
-        pthread_mutex_lock(&jobs->lock);
-        struct job *next = class->head ? unqueue_locked(class, &class->head) : NULL;
-        if (next == NULL)
-            class->running--;
-        unlist_locked(jobs, job);
-        pthread_mutex_unlock(&jobs->lock);
-        job_unref(job);
-        job = next;
-    }
-    return NULL;
+    job_unref(job);
 }
 
-/* Jobs that were taken out of their queue and will never run. */
-static void refuse_all(struct job *jobs, const struct error *why)
+void job_continue(struct job *job)
 {
-    for (struct job *job = jobs, *next; job; job = next) {
-        next = job->behind;
-        job_answer_error(job, why);
-        finish(job);
-        pthread_mutex_lock(&job->jobs->lock);
-        unlist_locked(job->jobs, job);
-        pthread_mutex_unlock(&job->jobs->lock);
-        job_unref(job);
-    }
+    job->continues = true;
+    work_hold(&job->item);
 }
 
-static struct job *take_queue_locked(struct class_state *class)
+void job_over(struct job *job)
 {
-    struct job *all = class->head;
-    for (struct job *job = all; job; job = job->behind)
-        job->queued = false;
-    class->head = NULL;
-    class->tail = &class->head;
-    return all;
+    work_release(&job->item);
+    finish(job);
+}
+
+/* A job that never runs. */
+static void refuse(struct job *job, const struct error *why)
+{
+    job_answer_error(job, why);
+    finish(job);
+}
+
+struct job_list {
+    struct job **jobs; /* owned array */
+    size_t count;
+};
+
+/* Those that wait, and those that run, these with a reference each. */
+static void list_all(struct jobs *jobs, struct job_list *waiting, struct job_list *running)
+{
+    struct job *job;
+    pthread_mutex_lock(&jobs->lock);
+    waiting->jobs = xcalloc(jobs->unended, sizeof(struct job *));
+    running->jobs = xcalloc(jobs->unended, sizeof(struct job *));
+    TAILQ_FOREACH(job, &jobs->all, link)
+    {
+        bool waits = work_cancel(class_of(job)->queue, &job->item);
+        struct job_list *list = waits ? waiting : running;
+        list->jobs[list->count++] = job;
+        if (!waits)
+            job_ref(job);
+    }
+    pthread_mutex_unlock(&jobs->lock);
 }
 
 void jobs_cancel(struct jobs *jobs)
 {
-    struct job *waiting[JOB_CLASSES];
+    struct job_list waiting = {.count = 0};
+    struct job_list running = {.count = 0};
     struct error why = ERROR_INIT;
     fail(&why, ERR_STOPPING, 0, "the gateway is stopping");
-    pthread_mutex_lock(&jobs->lock);
-    for (int i = 0; i < JOB_CLASSES; i++)
-        waiting[i] = take_queue_locked(&jobs->classes[i]);
-    for (struct job *job = jobs->first; job; job = job->next) {
-        job_interrupt(job, &why);
-        cancel_request(&job->cancel);
+    list_all(jobs, &waiting, &running);
+    for (size_t i = 0; i < running.count; i++) {
+        job_interrupt(running.jobs[i], &why);
+        cancel_request(&running.jobs[i]->cancel);
+        job_unref(running.jobs[i]);
     }
-    pthread_mutex_unlock(&jobs->lock);
-    for (int i = 0; i < JOB_CLASSES; i++)
-        refuse_all(waiting[i], &why);
+    for (size_t i = 0; i < waiting.count; i++)
+        refuse(waiting.jobs[i], &why);
+    free(running.jobs);
+    free(waiting.jobs);
 }
 
 /* ---- beginning one ---- */
 
-/* *run: a thread has to be made for it; else it waits for one. */
-static enum errc admit(struct jobs *jobs, struct job *job, bool *run, struct error *err)
+static enum errc admit(struct jobs *jobs, struct job *job, struct error *err)
 {
-    struct class_state *class = class_of(job);
+    const struct class_state *class = class_of(job);
     bool archive = job->work.class == JOB_ARCHIVE;
     enum errc rc = ERR_OK;
     pthread_mutex_lock(&jobs->lock);
-    bool room = class->running < class->limit;
     if (jobs->closed) {
         rc = fail(err, ERR_STOPPING, 0, "the gateway is stopping");
-    } else if (archive && (!room || jobs->receiving >= jobs->uploads)) {
+    } else if (archive && (class->unended >= class->limit || jobs->receiving >= jobs->uploads)) {
         rc = fail(err, ERR_BUSY, 0, "%u uploads and %u pushes are running, no more are taken now",
-                  jobs->receiving, class->running - jobs->receiving);
+                  jobs->receiving, class->unended - jobs->receiving);
     } else {
         list_locked(jobs, job);
         job->receiving = archive;
         jobs->receiving += archive;
-        class->running += room;
-        if (!room)
-            queue_locked(class, job);
-        *run = room;
     }
     pthread_mutex_unlock(&jobs->lock);
     return rc;
-}
-
-/* There is no thread for it, and those that began to wait meanwhile may have counted on that. */
-static enum errc give_up(struct jobs *jobs, struct job *job, int sys, struct error *err)
-{
-    struct class_state *class = class_of(job);
-    struct job *waiting = NULL;
-    fail(err, ERR_IO, sys, "start a thread for the request");
-    job_received(job);
-    pthread_mutex_lock(&jobs->lock);
-    if (--class->running == 0)
-        waiting = take_queue_locked(class);
-    unlist_locked(jobs, job);
-    jobs->attached--;
-    pthread_mutex_unlock(&jobs->lock);
-    job_free(job);
-    refuse_all(waiting, err);
-    return err->code;
 }
 
 enum errc job_start(struct jobs *jobs, const struct job_work *work, struct suspendable connection,
                     struct job **out, struct error *err)
 {
     struct job *job = job_new(jobs, work, connection);
-    bool run = false;
-    if (admit(jobs, job, &run, err) != ERR_OK) {
+    if (admit(jobs, job, err) != ERR_OK) {
         job_free(job);
         return err->code;
     }
-    int rc = run ? thread_detached(job_thread, job) : 0;
-    if (rc != 0)
-        return give_up(jobs, job, rc, err);
+    job->item.run = on_work;
     *out = job;
+    work_submit(class_of(job)->queue, &job->item);
     return ERR_OK;
 }
 
@@ -304,15 +252,11 @@ enum errc job_start(struct jobs *jobs, const struct job_work *work, struct suspe
 /* A request that nobody waits for and that has not begun is not begun. */
 static void forget_if_queued(struct job *job)
 {
-    struct jobs *jobs = job->jobs;
-    pthread_mutex_lock(&jobs->lock);
-    bool queued = unqueue_this_locked(class_of(job), job);
-    pthread_mutex_unlock(&jobs->lock);
-    if (!queued)
-        return;
     struct error why = ERROR_INIT;
+    if (!work_cancel(class_of(job)->queue, &job->item))
+        return;
     fail(&why, ERR_CLIENT_GONE, 0, "the client went away");
-    refuse_all(job, &why);
+    refuse(job, &why);
 }
 
 void job_drop(struct job *job, bool complete)

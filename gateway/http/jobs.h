@@ -1,11 +1,15 @@
 /*
  * Requests that take time. A job is one such request: a connection of the HTTP server on one side,
- * a thread that may block on the other, a bounded ring between them for the body. The connection is
+ * a worker that may block on the other, a bounded ring between them for the body. The connection is
  * suspended whenever it would have to wait, so memory is constant and a slow disk or registry slows
  * the sender down.
  *
  *     HTTP thread: job_start -> job_put... -> job_end -> (suspended) -> job_reply -> job_drop
- *     own thread:  work.run: job_body ... job_received ... job_answer
+ *     worker:      work.run: job_body ... job_received ... job_answer
+ *
+ * A job is a work in the queue of its class (base/executor.h). Its run() may return before the job
+ * is over: after job_continue() it goes on without a worker, keeps its place, and ends with
+ * job_over().
  *
  * The lines that run() logs have the log scope of the thread that began the job: the request's id.
  *
@@ -25,6 +29,7 @@
 #define SLIPWAY_GATEWAY_HTTP_JOBS_H
 
 #include "base/cancel.h"
+#include "base/executor.h"
 #include "base/stream.h"
 #include "gateway/http/reply.h"
 #include "gateway/http/suspendable.h"
@@ -53,7 +58,8 @@ struct jobs_limits {
     unsigned pushes;
 };
 
-struct jobs *jobs_new(const struct jobs_limits *limits);
+/* `executor` is borrowed until jobs_free(). */
+struct jobs *jobs_new(const struct jobs_limits *limits, struct executor *executor);
 void jobs_free(struct jobs *jobs); /* when none runs */
 
 /* Refuse new ones from now on (ERR_STOPPING); cancel those that run; wait until none runs and every
@@ -66,7 +72,7 @@ bool jobs_closed(struct jobs *jobs);
 struct job_work {
     enum job_class class;
     void (*run)(struct job *job, void *self);
-    void (*free)(void *self); /* of `self`, after run or when it never ran */
+    void (*free)(void *self); /* of `self`, when the job is over or never ran */
     void *self;
 };
 
@@ -91,7 +97,7 @@ bool job_reply(struct job *job, struct reply *out);
  * connection's reference. */
 void job_drop(struct job *job, bool complete);
 
-/* --- the job's thread --- */
+/* --- the worker --- */
 
 /* The body. ERR_CLIENT_GONE, ERR_CLIENT_STALLED, ERR_STOPPING, or why it was interrupted. */
 struct source job_body(struct job *job);
@@ -112,6 +118,11 @@ struct suspendable job_connection(const struct job *job);
 
 /* The reply is taken. With a stream of events the job goes on. */
 void job_answer(struct job *job, struct reply *reply);
+
+/* Within run(): the job goes on after it has returned, until job_over(), from any thread and also
+ * before run() has returned. */
+void job_continue(struct job *job);
+void job_over(struct job *job);
 
 /* --- any thread, while the job is known to run --- */
 

@@ -1,5 +1,5 @@
 /*
- * A job, for the two files that make jobs: jobs.c (the table: counts, queues, threads) and job.c
+ * A job, for the two files that make jobs: jobs.c (the table: counts and queues) and job.c
  * (one of them: its connection, its body, its reply).
  */
 #ifndef SLIPWAY_GATEWAY_HTTP_JOBS_INTERNAL_H
@@ -20,20 +20,18 @@ struct job_pace {
 bool job_pace_is_slow(struct job_pace *pace, int64_t waited_ms, size_t bytes);
 
 struct job {
+    struct work item; /* in the queue of its class */
     struct jobs *jobs;
     struct job_work work;
-    struct log_scope scope; /* of the thread that began it */
     struct suspendable connection;
     struct ring *ring;
     struct cancel cancel;
 
-    struct job *next; /* the table's, under its lock */
-    struct job *previous;
-    struct job *behind; /* in the queue */
-    bool queued;
-    bool receiving; /* it counts as such */
+    TAILQ_ENTRY(job) link; /* the table's, under its lock, as what follows */
+    bool receiving;        /* it counts as such */
 
-    struct job_pace pace; /* its thread's */
+    struct job_pace pace; /* its worker's */
+    bool continues;       /* job_continue() was called */
 
     pthread_mutex_t lock;
     unsigned references;
@@ -48,9 +46,10 @@ struct job {
 struct job *job_new(struct jobs *jobs, const struct job_work *work, struct suspendable connection);
 /* When it has not become anybody's: both references at once. */
 void job_free(struct job *job);
+void job_ref(struct job *job);
 void job_unref(struct job *job);
 
-/* Others of its class wait for a thread. */
+/* Others of its class wait. */
 bool job_keeps_others(struct job *job);
 
 bool job_answered(struct job *job);

@@ -1,58 +1,27 @@
 #include "gateway/push/archive_route.h"
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "gateway/push/mirrors.h"
 #include "image/manifest.h"
+#include "store/pushes.h"
 
 #include <string.h>
 
-struct routed {
-    struct reference target;
-    bool optional;
-    bool stored;
-};
-
-struct routed_list {
-    struct routed items[TARGETS_MAX];
-    size_t count;
-};
-
-static enum errc add(struct routed_list *list, const struct routed *routed, struct error *err)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        struct routed *have = &list->items[i];
-        if (!reference_same_name(&have->target, &routed->target) ||
-            strcmp(have->target.tag, routed->target.tag) != 0)
-            continue;
-        have->optional = have->optional && routed->optional;
-        have->stored = have->stored && routed->stored;
-        return ERR_OK;
-    }
-    if (list->count == TARGETS_MAX)
-        return fail(
-            err, ERR_BAD_REQUEST, 0,
-            "the archive's names lead to more than %d targets: choose with to=", TARGETS_MAX);
-    list->items[list->count++] = *routed;
-    return ERR_OK;
-}
-
 static enum errc route_name(const struct settings *settings, const struct reference *name,
-                            struct routed_list *list, struct error *err)
+                            struct push *push, struct error *err)
 {
     char repository[REFERENCE_NAME_MAX + 1];
     struct mirror_route route;
     if (mirrors_route(settings, mirrors_name(name, repository), &route, err) != ERR_OK)
         return err->code;
     for (size_t i = 0; i < route.count; i++) {
-        struct routed routed = {.target = route.targets[i].repository,
-                                .optional = route.targets[i].optional,
-                                .stored = route.acknowledge == ACKNOWLEDGE_STORED};
-        memcpy(routed.target.tag, name->tag, sizeof routed.target.tag);
-        if (add(list, &routed, err) != ERR_OK)
-            return err->code;
+        struct reference target = route.targets[i].repository;
+        memcpy(target.tag, name->tag, sizeof target.tag);
+        if (push_add_target(push, &target, route.targets[i].optional,
+                            route.acknowledge == ACKNOWLEDGE_STORED, err) != ERR_OK)
+            return error_wrap(err, "the archive's names lead to too many: choose with to=");
     }
     return ERR_OK;
 }
@@ -81,7 +50,7 @@ static enum errc refuse(const struct chosen_image *chosen, struct error *err)
                 buf_cstr(&names));
 }
 
-/* ---- what is promised ---- */
+/* ---- what is pushed after the answer ---- */
 
 static enum errc hold_image(struct batch *batch, const struct descriptor *manifest, unsigned depth,
                             struct error *err);
@@ -134,76 +103,26 @@ static enum errc hold_image(struct batch *batch, const struct descriptor *manife
     return rc;
 }
 
-static void fill_record(const struct push_report *report, const struct chosen_image *chosen,
-                        const struct push_request *requests, struct push_record *record)
+static enum errc record(struct batch *batch, struct push *push, struct error *err)
 {
-    *record = (struct push_record){.created_s = (uint64_t)clock_wall_s(),
-                                   .manifest = chosen->manifest,
-                                   .target_count = report->behind,
-                                   .referrer_count = chosen->referrer_count};
-    memcpy(record->id, report->id, sizeof record->id);
-    record->targets = xcalloc(record->target_count, sizeof *record->targets);
-    record->referrers = xcalloc(record->referrer_count, sizeof *record->referrers);
-    for (size_t i = 0; i < record->target_count; i++) {
-        const struct push_request *request = &requests[report->count - report->behind + i];
-        record->targets[i] = (struct push_record_target){
-            .target = request->target, .optional = request->optional, .state = PUSH_RECORD_WAITING};
-    }
-    for (size_t i = 0; i < record->referrer_count; i++) {
-        record->referrers[i].manifest = chosen->referrers[i].manifest;
-        memcpy(record->referrers[i].tag, chosen->referrers[i].tag, sizeof record->referrers[i].tag);
-    }
-}
-
-static enum errc promise(const struct chosen_image *chosen, const struct push_request *requests,
-                         struct batch *batch, struct push_report *report, struct error *err)
-{
-    if (report->behind == 0)
+    if (push_stored_targets(push) == 0)
         return ERR_OK;
-    if (hold_image(batch, &chosen->manifest, 0, err) != ERR_OK)
+    if (hold_image(batch, &push->manifest, 0, err) != ERR_OK)
         return err->code;
-    for (size_t i = 0; i < chosen->referrer_count; i++)
-        if (hold_image(batch, &chosen->referrers[i].manifest, 0, err) != ERR_OK)
+    for (size_t i = 0; i < push->referrer_count; i++)
+        if (hold_image(batch, &push->referrers[i].manifest, 0, err) != ERR_OK)
             return err->code;
-    fill_record(report, chosen, requests, &report->record);
     batch_make_durable(batch);
-    batch_put_push(batch, &report->record);
+    batch_put_push(batch, push);
     return ERR_OK;
-}
-
-/* ---- requests ---- */
-
-static size_t take(const struct routed_list *list, const struct chosen_image *chosen, bool stored,
-                   struct push_request *requests, size_t at)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (list->items[i].stored == stored)
-            requests[at++] = (struct push_request){.target = list->items[i].target,
-                                                   .manifest = chosen->manifest,
-                                                   .referrers = chosen->referrers,
-                                                   .referrer_count = chosen->referrer_count,
-                                                   .optional = list->items[i].optional};
-    return at;
 }
 
 enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,
-                        struct batch *batch, struct push_report *report,
-                        struct push_request **requests, struct error *err)
+                        struct batch *batch, struct push *push, struct error *err)
 {
-    autofree struct routed_list *list = xcalloc(1, sizeof *list);
     for (size_t i = 0; i < chosen->name_count; i++)
         if (is_whole(&chosen->names[i].reference) &&
-            route_name(settings, &chosen->names[i].reference, list, err) != ERR_OK)
+            route_name(settings, &chosen->names[i].reference, push, err) != ERR_OK)
             return err->code;
-    if (list->count == 0)
-        return refuse(chosen, err);
-    autofree struct push_request *made = xcalloc(list->count, sizeof *made);
-    size_t now = take(list, chosen, false, made, 0);
-    take(list, chosen, true, made, now);
-    report->count = list->count;
-    report->behind = list->count - now;
-    if (promise(chosen, made, batch, report, err) != ERR_OK)
-        return err->code;
-    *requests = mem_take(&made);
-    return ERR_OK;
+    return push->target_count > 0 ? record(batch, push, err) : refuse(chosen, err);
 }

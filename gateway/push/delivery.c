@@ -1,47 +1,42 @@
 #include "gateway/push/delivery.h"
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "base/mem.h"
-#include "gateway/push/archive_push.h"
-#include "gateway/push/push_known.h"
-#include "gateway/push/push_log.h"
+#include "upstream/push/early_upload.h"
 
+#include <stdio.h>
 #include <string.h>
 
-enum errc delivery_plan(struct gateway *gateway, const char *repository, const char *tag,
-                        const struct descriptor *manifest, struct delivery *out, struct error *err)
+static enum errc add_targets(const struct mirror_route *route, const char *tag, struct push *push,
+                             struct error *err)
 {
-    struct delivery delivery = {.gateway = gateway, .manifest = *manifest};
-    if (mirrors_route(gateway->engine->settings, repository, &delivery.route, err) != ERR_OK)
-        return err->code;
-    snprintf(delivery.tag, sizeof delivery.tag, "%s", tag);
-    push_id_make(delivery.id);
-    *out = delivery;
+    for (size_t i = 0; i < route->count; i++) {
+        struct reference target = route->targets[i].repository;
+        snprintf(target.tag, sizeof target.tag, "%s", tag);
+        if (tag[0] == '\0')
+            target.digest = push->manifest.digest;
+        if (push_add_target(push, &target, route->targets[i].optional,
+                            route->acknowledge == ACKNOWLEDGE_STORED, err) != ERR_OK)
+            return err->code;
+    }
     return ERR_OK;
 }
 
-bool delivery_goes_nowhere(const struct delivery *delivery)
+enum errc delivery_plan(const struct settings *settings, const char *repository, const char *tag,
+                        const struct descriptor *manifest, struct push *out, struct error *err)
 {
-    return delivery->route.count == 0;
-}
-
-bool delivery_waits(const struct delivery *delivery)
-{
-    return delivery->route.count > 0 && delivery->route.acknowledge == ACKNOWLEDGE_PUSHED;
-}
-
-static struct reference target_of(const struct delivery *delivery, size_t index)
-{
-    struct reference target = delivery->route.targets[index].repository;
-    memcpy(target.tag, delivery->tag, sizeof target.tag);
-    if (target.tag[0] == '\0')
-        target.digest = delivery->manifest.digest;
-    return target;
+    struct mirror_route route;
+    struct push push = {.manifest = *manifest};
+    if (mirrors_route(settings, repository, &route, err) != ERR_OK)
+        return err->code;
+    if (add_targets(&route, tag, &push, err) != ERR_OK) {
+        push_deinit(&push);
+        return err->code;
+    }
+    *out = push;
+    return ERR_OK;
 }
 
 /* "r.example.com/team/app:1: status 403: REASON, and 2 more targets failed". */
-static enum errc describe(const struct push_result *first, size_t more, struct error *err)
+static enum errc describe(const struct push_target *first, size_t more, struct error *err)
 {
     char target[REFERENCE_TEXT_MAX];
     char status[32] = "";
@@ -50,87 +45,29 @@ static enum errc describe(const struct push_result *first, size_t more, struct e
         snprintf(status, sizeof status, "status %d: ", first->error.status);
     if (more > 0)
         snprintf(others, sizeof others, "; %zu more target%s failed", more, more == 1 ? "" : "s");
-    fail(err, first->error.code, 0, "%s: %s%.600s%s", reference_text(&first->target, target),
+    fail(err, first->error.code, 0, "%s: %s%.600s%s", reference_text(&first->reference, target),
          status, first->error.text, others);
     err->status = first->error.status;
     return err->code;
 }
 
-static enum errc judge(const struct push_result *results, size_t count, struct error *err)
+enum errc delivery_judge(const struct push *push, struct error *err)
 {
-    const struct push_result *first = NULL;
+    const struct push_target *first = push_failure(push);
     size_t failed = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (results[i].state == PUSH_PUSHED)
-            continue;
-        failed++;
-        if (first == NULL && !results[i].optional)
-            first = &results[i];
-    }
+    for (size_t i = 0; i < push->target_count; i++)
+        failed += push->targets[i].state == PUSH_FAILED;
     return first ? describe(first, failed - 1, err) : ERR_OK;
 }
 
-enum errc delivery_run(const struct delivery *delivery, struct cancel *cancel, struct error *err)
-{
-    size_t count = delivery->route.count;
-    struct gateway *gateway = delivery->gateway;
-    autoscope struct log_scope outer = log_scope_begin("push", delivery->id);
-    push_log_accepted(delivery->id, &delivery->manifest.digest, count);
-    autofree struct push_request *requests = xcalloc(count, sizeof *requests);
-    autofree struct push_result *results = xcalloc(count, sizeof *results);
-    for (size_t i = 0; i < count; i++)
-        requests[i] = (struct push_request){.target = target_of(delivery, i),
-                                            .manifest = delivery->manifest,
-                                            .optional = delivery->route.targets[i].optional};
-    push_known(gateway->engine, gateway->ahead, requests, count, cancel, results);
-    for (size_t i = 0; i < count; i++) {
-        push_result_log(delivery->id, &results[i]);
-        if (results[i].state == PUSH_PUSHED)
-            behind_overtaken(gateway->behind, &results[i].target);
-    }
-    return judge(results, count, err);
-}
-
-/* The targets are owned. */
-static struct push_record record_of(const struct delivery *delivery)
-{
-    size_t count = delivery->route.count;
-    struct push_record record = {.created_s = (uint64_t)clock_wall_s(),
-                                 .manifest = delivery->manifest,
-                                 .targets = xcalloc(count, sizeof *record.targets),
-                                 .target_count = count};
-    memcpy(record.id, delivery->id, sizeof record.id);
-    for (size_t i = 0; i < count; i++)
-        record.targets[i] =
-            (struct push_record_target){.target = target_of(delivery, i),
-                                        .optional = delivery->route.targets[i].optional,
-                                        .state = PUSH_RECORD_WAITING};
-    return record;
-}
-
-void delivery_record(const struct delivery *delivery, struct batch *batch)
-{
-    struct push_record record = record_of(delivery);
-    batch_put_push(batch, &record);
-    push_record_deinit(&record);
-}
-
-void delivery_start(const struct delivery *delivery)
-{
-    struct push_record record = record_of(delivery);
-    push_log_accepted(record.id, &record.manifest.digest, record.target_count);
-    behind_start(delivery->gateway->behind, &record);
-    push_record_deinit(&record);
-}
-
-void delivery_ahead(struct gateway *gateway, const char *repository, const struct digest *digest,
+void delivery_early(struct engine *engine, const char *repository, const struct digest *digest,
                     uint64_t size)
 {
     struct error ignored = ERROR_INIT;
     struct mirror_route route;
     const struct descriptor blob = {.digest = *digest, .size = size};
-    if (mirrors_route(gateway->engine->settings, repository, &route, &ignored) != ERR_OK)
+    if (mirrors_route(engine->settings, repository, &route, &ignored) != ERR_OK)
         return;
     for (size_t i = 0; i < route.count; i++)
-        ahead_send(gateway->ahead, &route.targets[i].repository, &blob);
+        early_upload(engine->early, &route.targets[i].repository, &blob);
 }

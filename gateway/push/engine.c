@@ -9,6 +9,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#define SHORT_WORKS 32
+
 static char *copy_or_null(const char *text)
 {
     return text ? xstrdup(text) : NULL;
@@ -65,8 +67,8 @@ static void make_agent(char agent[ENGINE_AGENT_MAX])
     snprintf(agent, ENGINE_AGENT_MAX, "slipway/" SLIPWAY_VERSION " (%s)", mark);
 }
 
-static enum errc open_registries(const struct settings *settings, struct store *store,
-                                 const char *agent, struct registries **out, struct error *err)
+static enum errc open_upstream(const struct settings *settings, struct engine *engine,
+                               struct error *err)
 {
     autofree struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
     for (size_t i = 0; i < settings->registry_count; i++) {
@@ -81,14 +83,25 @@ static enum errc open_registries(const struct settings *settings, struct store *
                                              .retry_wait_ms = setting->retry_wait_ms,
                                              .schema1_never = setting->schema1 == SCHEMA1_NEVER};
     }
-    struct registries_options options = {
-        .registries = hosts,
-        .registry_count = settings->registry_count,
-        .transfers_per_registry = settings->limits.pushes_per_registry,
-        .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
-        .user_agent = agent,
-        .store = store};
-    return registries_new(&options, out, err);
+    const struct upstream_options options = {
+        .store = engine->store,
+        .executor = engine->executor,
+        .transfers = settings->limits.transfers,
+        .registries = {
+            .registries = hosts,
+            .registry_count = settings->registry_count,
+            .transfers_per_registry = settings->limits.pushes_per_registry,
+            .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
+            .user_agent = engine->agent}};
+    return upstream_new(&options, &engine->upstream, err);
+}
+
+/* One for whatever may block at the same time: bodies, what holds a place of a push, transfers and
+ * requests to registries, requests without a body, and the few that end. */
+static unsigned threads_max(const struct settings *settings)
+{
+    return settings->limits.uploads + settings->limits.blobs + 2 * settings->limits.pushes +
+           settings->limits.transfers + SHORT_WORKS;
 }
 
 enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
@@ -96,16 +109,18 @@ enum errc engine_open(const struct settings *settings, bool brief, struct engine
 {
     struct engine *engine = xcalloc(1, sizeof *engine);
     struct store_options store = {.leave_volatile = brief};
+    const struct executor_options threads = {.threads_max = threads_max(settings)};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     engine->settings = settings;
     make_agent(engine->agent);
     if (store_open_local(settings->data, &store, &engine->store, err) != ERR_OK ||
         pool_new(cores > 0 ? (unsigned)cores : 1, &engine->codecs, err) != ERR_OK ||
-        open_registries(settings, engine->store, engine->agent, &engine->registries, err) !=
-            ERR_OK) {
+        executor_new(&threads, &engine->executor, err) != ERR_OK ||
+        open_upstream(settings, engine, err) != ERR_OK) {
         engine_close(engine);
         return err->code;
     }
+    engine->early = early_uploads_new(engine->upstream);
     *out = engine;
     return ERR_OK;
 }
@@ -114,7 +129,10 @@ void engine_close(struct engine *engine)
 {
     if (engine == NULL)
         return;
-    registries_free(engine->registries);
+    early_uploads_close(engine->early);
+    early_uploads_free(engine->early);
+    upstream_free(engine->upstream);
+    executor_free(engine->executor);
     pool_free(engine->codecs);
     if (engine->store)
         store_close(engine->store);

@@ -1,5 +1,6 @@
 /*
- * What every command that pushes needs, opened once: the store, the codec threads, the registries.
+ * What every command that pushes needs, opened once: the store, the codec threads, the executor,
+ * the registries.
  *
  * The engine is where settings become the small option structs of the modules below; none of them
  * sees the configuration. Any thread may use an open engine; engine_close() comes after all of
@@ -8,11 +9,13 @@
 #ifndef SLIPWAY_GATEWAY_PUSH_ENGINE_H
 #define SLIPWAY_GATEWAY_PUSH_ENGINE_H
 
+#include "base/executor.h"
 #include "base/pool.h"
 #include "config/settings.h"
 #include "gateway/ingest/file_intake.h"
 #include "store/store.h"
-#include "upstream/client/registries.h"
+#include "upstream/push/early_upload.h"
+#include "upstream/push/upstream.h"
 
 #define ENGINE_AGENT_MAX 64
 
@@ -20,7 +23,9 @@ struct engine {
     const struct settings *settings; /* borrowed until engine_close */
     struct store *store;
     struct pool *codecs;
-    struct registries *registries;
+    struct executor *executor;
+    struct upstream *upstream;
+    struct early_uploads *early;
     char
         agent[ENGINE_AGENT_MAX]; /* what registries are told who we are; no other process says it */
 };

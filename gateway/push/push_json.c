@@ -19,7 +19,7 @@ static json_t *failure_value(const struct error *err)
     return value;
 }
 
-static json_t *layers_value(const struct push_result *result)
+static json_t *layers_value(const struct push_target *result)
 {
     json_t *layers = json_object();
     json_put_number(layers, "existed", result->layers.existed);
@@ -34,28 +34,29 @@ static const char *state_name(enum push_state state)
     switch (state) {
     case PUSH_PUSHED:
         return "pushed";
-    case PUSH_RUNNING:
+    case PUSH_WAITING:
         return "waiting";
+    case PUSH_SUPERSEDED:
     case PUSH_FAILED:
         break;
     }
     return "failed";
 }
 
-json_t *push_json_result(const struct push_result *result)
+json_t *push_json_result(const struct push_target *result)
 {
     char target[REFERENCE_TEXT_MAX];
     bool pushed = result->state == PUSH_PUSHED;
     json_t *value = json_object();
-    json_put_text(value, "target", reference_text(&result->target, target));
+    json_put_text(value, "target", reference_text(&result->reference, target));
     json_put_text(value, "state", state_name(result->state));
     if (result->optional)
         json_object_set_new(value, "optional", json_true());
-    if (result->state == PUSH_RUNNING)
+    if (result->state == PUSH_WAITING)
         return value;
     if (pushed) {
-        if (result->target.tag[0]) /* else it was pushed under its digest */
-            json_put_text(value, "tag", result->target.tag);
+        if (result->reference.tag[0]) /* else it was pushed under its digest */
+            json_put_text(value, "tag", result->reference.tag);
         push_json_put_digest(value, "digest", &result->digest);
         json_put_number(value, "size", result->size);
         json_put_text(value, "media_type", result->media_type);
@@ -68,32 +69,32 @@ json_t *push_json_result(const struct push_result *result)
     return value;
 }
 
-json_t *push_json_image(const struct push_report *report)
+json_t *push_json_image(const struct push *push)
 {
     json_t *image = json_object();
-    push_json_put_digest(image, "manifest", &report->manifest.digest);
-    if (report->config.algorithm != DIGEST_NONE)
-        push_json_put_digest(image, "config", &report->config);
-    json_put_text(image, "media_type", report->manifest.media_type);
+    push_json_put_digest(image, "manifest", &push->manifest.digest);
+    if (push->config.algorithm != DIGEST_NONE)
+        push_json_put_digest(image, "config", &push->config);
+    json_put_text(image, "media_type", push->manifest.media_type);
     return image;
 }
 
-static const char *report_state(const struct push_report *report)
+static const char *push_state_name(const struct push *push)
 {
-    if (push_report_failure(report))
+    if (push_failure(push))
         return "failed";
-    return push_report_is_promise(report) ? "stored" : "pushed";
+    return push_stored_targets(push) == push->target_count ? "stored" : "pushed";
 }
 
-char *push_json_report(const struct push_report *report)
+char *push_json(const struct push *push)
 {
     json_t *root = json_object();
-    json_put_text(root, "id", report->id);
-    json_put_text(root, "state", report_state(report));
-    json_object_set_new(root, "image", push_json_image(report));
+    json_put_text(root, "id", push->id);
+    json_put_text(root, "state", push_state_name(push));
+    json_object_set_new(root, "image", push_json_image(push));
     json_t *results = json_array();
-    for (size_t i = 0; i < report->count; i++)
-        json_array_append_new(results, push_json_result(&report->results[i]));
+    for (size_t i = 0; i < push->target_count; i++)
+        json_array_append_new(results, push_json_result(&push->targets[i]));
     json_object_set_new(root, "results", results);
     return json_compact_take(root);
 }

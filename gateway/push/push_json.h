@@ -7,14 +7,14 @@
 #define SLIPWAY_GATEWAY_PUSH_PUSH_JSON_H
 
 #include "base/json.h"
-#include "gateway/push/archive_push.h"
+#include "store/push.h"
 
-/* Of a report that has results. */
-char *push_json_report(const struct push_report *report);
+/* Of a push that was accepted. */
+char *push_json(const struct push *push);
 
 /* The parts that events of a push repeat: its image, and the result of one target. */
-json_t *push_json_image(const struct push_report *report);
-json_t *push_json_result(const struct push_result *result);
+json_t *push_json_image(const struct push *push);
+json_t *push_json_result(const struct push_target *result);
 
 void push_json_put_digest(json_t *object, const char *key, const struct digest *digest);
 

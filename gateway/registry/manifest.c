@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/push/delivery.h"
+#include "gateway/push/push_log.h"
 #include "gateway/registry/document.h"
 #include "gateway/registry/layers.h"
 #include "gateway/registry/pushable.h"
@@ -24,7 +25,9 @@ struct manifest_job {
     struct buf body; /* gone when it is in the store */
     uint64_t size;   /* its */
     struct front_document document;
-    char *referrer; /* owned; with a subject: the descriptor in its list of referrers */
+    char *referrer;   /* owned; with a subject: the descriptor in its list of referrers */
+    struct push push; /* to the targets of its repository */
+    struct job *job;  /* when it waits for them */
 };
 
 static struct store *store_of(const struct manifest_job *self)
@@ -39,6 +42,7 @@ static void drop(void *arg)
     free(self->referrer);
     buf_deinit(&self->body);
     front_document_deinit(&self->document);
+    push_deinit(&self->push);
     free(self);
 }
 
@@ -192,9 +196,8 @@ static void put_name(const struct manifest_job *self, struct batch *batch)
     front_put_layers(store_of(self), manifest, batch);
 }
 
-/* With its name, and the promise to deliver it if there is one. */
-static enum errc commit_whole(const struct manifest_job *self, const struct delivery *promise,
-                              struct error *err)
+/* With its name, and its push if that is made after the answer. */
+static enum errc commit_whole(struct manifest_job *self, struct push *push, struct error *err)
 {
     struct batch *batch = NULL;
     if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
@@ -204,8 +207,8 @@ static enum errc commit_whole(const struct manifest_job *self, const struct deli
         return err->code;
     }
     put_name(self, batch);
-    if (promise)
-        delivery_record(promise, batch);
+    if (push)
+        batch_put_push(batch, push);
     return batch_commit(batch, err);
 }
 
@@ -236,29 +239,6 @@ static enum errc commit_name(const struct manifest_job *self, struct error *err)
     return batch_commit(batch, err);
 }
 
-static enum errc keep_and_deliver(struct job *job, struct manifest_job *self, struct error *err)
-{
-    struct delivery delivery;
-    struct descriptor descriptor = {.digest = self->digest, .size = self->size};
-    memcpy(descriptor.media_type, self->document.manifest.media_type, MEDIA_TYPE_MAX);
-    if (delivery_plan(self->gateway, self->repository, self->tag, &descriptor, &delivery, err) !=
-        ERR_OK)
-        return err->code;
-    if (delivery_goes_nowhere(&delivery))
-        return commit_whole(self, NULL, err);
-    if (pushable_check(store_of(self), job_cancelled(job), &self->document.manifest, err) != ERR_OK)
-        return err->code;
-    if (delivery_waits(&delivery)) {
-        if (commit_bytes(self, err) != ERR_OK ||
-            delivery_run(&delivery, job_cancelled(job), err) != ERR_OK)
-            return err->code;
-        return commit_name(self, err);
-    }
-    if (commit_whole(self, &delivery, err) == ERR_OK)
-        delivery_start(&delivery);
-    return err->code;
-}
-
 /* ---- the request ---- */
 
 static void answer(struct job *job, const struct manifest_job *self)
@@ -281,6 +261,67 @@ static void tell(const struct manifest_job *self)
               "manifest put");
 }
 
+static void conclude(struct job *job, const struct manifest_job *self, const struct error *err)
+{
+    if (err->code != ERR_OK) {
+        front_answer_error(job, err);
+        return;
+    }
+    tell(self);
+    answer(job, self);
+}
+
+/* ---- to its targets ---- */
+
+/* The targets have it: now it gets its name. */
+static void on_pushed(void *arg)
+{
+    struct manifest_job *self = arg;
+    struct job *job = self->job;
+    struct error err = ERROR_INIT;
+    if (delivery_judge(&self->push, &err) == ERR_OK)
+        commit_name(self, &err);
+    conclude(job, self, &err);
+    job_over(job);
+}
+
+/* The client waits for the targets. */
+static void push_and_wait(struct job *job, struct manifest_job *self)
+{
+    const struct push_options options = {
+        .cancel = job_cancelled(job), .remembers = true, .ended = on_pushed, .self = self};
+    self->job = job;
+    pushes_accept(store_of(self), &self->push);
+    push_log_accepted(&self->push);
+    job_continue(job);
+    push_queue_run(self->gateway->queue, &options, &self->push);
+}
+
+static enum errc plan(struct job *job, struct manifest_job *self, struct error *err)
+{
+    struct descriptor descriptor = {.digest = self->digest, .size = self->size};
+    memcpy(descriptor.media_type, self->document.manifest.media_type, MEDIA_TYPE_MAX);
+    if (delivery_plan(self->gateway->engine->settings, self->repository, self->tag, &descriptor,
+                      &self->push, err) != ERR_OK)
+        return err->code;
+    if (self->push.target_count == 0)
+        return ERR_OK;
+    return pushable_check(store_of(self), job_cancelled(job), &self->document.manifest, err);
+}
+
+/* True when the answer has to wait for the targets. */
+static bool keep(struct manifest_job *self, struct error *err)
+{
+    bool stored = push_stored_targets(&self->push) > 0;
+    if (self->push.target_count > 0 && !stored)
+        return commit_bytes(self, err) == ERR_OK;
+    if (commit_whole(self, stored ? &self->push : NULL, err) == ERR_OK && stored) {
+        push_log_accepted(&self->push);
+        push_queue_start(self->gateway->queue, &self->push);
+    }
+    return false;
+}
+
 /* distribution-spec, "Pushing Manifests" */
 static void run(struct job *job, void *arg)
 {
@@ -288,14 +329,12 @@ static void run(struct job *job, void *arg)
     struct error err = ERROR_INIT;
     if (take_manifest(job, self, &err) == ERR_OK) {
         job_received(job);
-        keep_and_deliver(job, self, &err);
+        if (plan(job, self, &err) == ERR_OK && keep(self, &err)) {
+            push_and_wait(job, self);
+            return;
+        }
     }
-    if (err.code != ERR_OK) {
-        front_answer_error(job, &err);
-        return;
-    }
-    tell(self);
-    answer(job, self);
+    conclude(job, self, &err);
 }
 
 static enum errc check_length(const struct request *request, struct error *err)

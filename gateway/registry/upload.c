@@ -93,7 +93,7 @@ static enum errc commit_blob(const struct upload_job *self, const char *event, s
     if (batch_commit(batch, err) != ERR_OK ||
         blob_stat(store_of(self), &self->digest, &size, err) != ERR_OK)
         return err->code;
-    delivery_ahead(self->gateway, self->repository, &self->digest, size);
+    delivery_early(self->gateway->engine, self->repository, &self->digest, size);
     log_event(LOG_INFO, event,
               LOG_FIELDS(log_text("repository", self->repository),
                          log_text("digest", digest_text(&self->digest, digest)),

@@ -60,7 +60,7 @@ static enum errc start_listening(struct server *server, const struct settings *s
     return ERR_OK;
 }
 
-/* What was promised before goes on before anything new comes. */
+/* Pushes that were accepted before go on before anything new comes. */
 static enum errc open_gateway(struct server *server, struct engine *engine, struct error *err)
 {
     const struct settings *settings = engine->settings;
@@ -69,25 +69,22 @@ static enum errc open_gateway(struct server *server, struct engine *engine, stru
                                        .pushes = settings->limits.pushes};
     struct gateway *gateway = &server->gateway;
     gateway->engine = engine;
-    gateway->jobs = jobs_new(&limits);
-    gateway->ahead = ahead_new(engine->store, engine->registries);
-    gateway->behind = behind_new(engine, gateway->ahead);
+    gateway->jobs = jobs_new(&limits, engine->executor);
+    gateway->queue = push_queue_new(engine);
     if (janitor_start(engine->store, settings->limits.upload_idle_ms, &server->janitor, err) !=
         ERR_OK)
         return err->code;
-    return behind_restart(gateway->behind, err);
+    return push_queue_restart(gateway->queue, err);
 }
 
 /* Nothing uses it any more but what it runs itself. */
 static void close_gateway(struct server *server)
 {
     struct gateway *gateway = &server->gateway;
-    behind_close(gateway->behind);
-    while (!behind_wait(gateway->behind, 1000))
+    push_queue_close(gateway->queue);
+    while (!push_queue_wait(gateway->queue, 1000))
         ;
-    behind_free(gateway->behind);
-    ahead_close(gateway->ahead);
-    ahead_free(gateway->ahead);
+    push_queue_free(gateway->queue);
     janitor_stop(server->janitor);
     jobs_free(gateway->jobs);
 }
@@ -109,8 +106,8 @@ void server_drain(struct server *server)
 {
     jobs_close(server->gateway.jobs);
     daemon_close(server->daemon);
-    /* What is promised is recorded, and goes on when slipway starts again. */
-    behind_close(server->gateway.behind);
+    /* What is pushed after the answer is recorded, and goes on when slipway starts again. */
+    push_queue_close(server->gateway.queue);
 }
 
 void server_cancel(struct server *server)
@@ -129,7 +126,7 @@ bool server_wait(struct server *server, int64_t ms)
 {
     int64_t until_ms = clock_ms() + ms;
     return jobs_wait(server->gateway.jobs, ms) && daemon_wait(server->daemon, left_ms(until_ms)) &&
-           behind_wait(server->gateway.behind, left_ms(until_ms));
+           push_queue_wait(server->gateway.queue, left_ms(until_ms));
 }
 
 void server_stop(struct server *server)

@@ -6,15 +6,13 @@
 #define SLIPWAY_GATEWAY_SERVICE_GATEWAY_H
 
 #include "gateway/http/jobs.h"
-#include "gateway/push/behind.h"
 #include "gateway/push/engine.h"
-#include "upstream/push/ahead.h"
+#include "gateway/push/push_queue.h"
 
 struct gateway {
     struct engine *engine;
     struct jobs *jobs;
-    struct ahead *ahead;
-    struct behind *behind;
+    struct push_queue *queue;
 };
 
 #endif

@@ -112,6 +112,17 @@ static enum errc plan_layers(struct plan *plan, struct error *err)
     return ERR_OK;
 }
 
+/* The manifests that are to be pushed. */
+static enum errc plan_push(struct plan *plan, const struct push *push, struct error *err)
+{
+    if (plan_required(plan, &push->manifest.digest, err) != ERR_OK)
+        return error_wrap(err, "the push");
+    for (size_t i = 0; i < push->referrer_count; i++)
+        if (plan_required(plan, &push->referrers[i].manifest.digest, err) != ERR_OK)
+            return error_wrap(err, "the push");
+    return ERR_OK;
+}
+
 static enum errc plan_front(struct plan *plan, struct error *err)
 {
     struct batch *batch = plan->batch;
@@ -121,20 +132,14 @@ static enum errc plan_front(struct plan *plan, struct error *err)
     for (size_t i = 0; i < batch->manifest_count; i++)
         if (plan_required(plan, &batch->manifests[i].manifest.digest, err) != ERR_OK)
             return error_wrap(err, "manifest in repository %s", batch->manifests[i].repository);
-    for (size_t i = 0; i < batch->push_count; i++)
-        for (size_t k = 0; k < batch->pushes[i].need_count; k++)
-            if (plan_required(plan, &batch->pushes[i].needs[k], err) != ERR_OK)
-                return error_wrap(err, "a promised push");
-    return ERR_OK;
+    return batch->push ? plan_push(plan, batch->push, err) : ERR_OK;
 }
 
 static size_t most_kept(const struct batch *batch)
 {
     size_t most = batch->blob_count + batch->held_count + batch->layer_count +
                   batch->reference_count + batch->member_count + batch->manifest_count;
-    for (size_t i = 0; i < batch->push_count; i++)
-        most += batch->pushes[i].need_count;
-    return most;
+    return most + (batch->push ? 1 + batch->push->referrer_count : 0);
 }
 
 static enum errc plan_all(struct plan *plan, struct error *err)
@@ -306,7 +311,11 @@ static enum errc record_all(const struct plan *plan, struct error *err)
     batch_record_front(plan->batch, now_s, &change);
     if (change.first == NULL)
         return ERR_OK;
-    return writer_submit(plan->batch->store->writer, &change, err);
+    if (writer_submit(plan->batch->store->writer, &change, err) != ERR_OK)
+        return err->code;
+    if (plan->batch->push)
+        push_id_make(change.number, plan->batch->stage->push_suffix, plan->batch->push->id);
+    return ERR_OK;
 }
 
 enum errc backend_commit(struct batch *batch, struct error *err)

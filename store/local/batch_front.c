@@ -1,28 +1,23 @@
 #include "base/mem.h"
 #include "store/local/batch_local.h"
 
-static struct digest *manifests_of(const struct push_record *record)
+#include <assert.h>
+
+void batch_put_push(struct batch *batch, struct push *push)
 {
-    struct digest *digests = xcalloc(1 + record->referrer_count, sizeof *digests);
-    digests[0] = record->manifest.digest;
-    for (size_t i = 0; i < record->referrer_count; i++)
-        digests[1 + i] = record->referrers[i].manifest.digest;
-    return digests;
+    assert(batch->push == NULL);
+    batch->push = push;
+    push_suffix_make(batch->stage->push_suffix);
 }
 
-void batch_put_push(struct batch *batch, const struct push_record *record)
+static void record_push(const struct batch *batch, uint64_t now_s, struct change *change)
 {
-    struct batch_push push = {.key = push_key(record->id)};
-    void *grown = batch_grow(batch->pushes, batch->push_count, &batch->push_capacity,
-                             sizeof *batch->pushes, &batch->error);
-    if (grown == NULL)
-        return;
-    batch->pushes = grown;
-    if (push_value(record, &push.value, &push.size, &batch->error) != ERR_OK)
-        return;
-    push.needs = manifests_of(record);
-    push.need_count = 1 + record->referrer_count;
-    batch->pushes[batch->push_count++] = push;
+    autofree uint8_t *value = NULL;
+    batch->push->created_s = now_s;
+    size_t size = push_value(batch->push, &value);
+    change_put_numbered(change, KV_PUSHES, &batch->store->last_push,
+                        (struct kv_slice){batch->stage->push_suffix, PUSH_SUFFIX_SIZE},
+                        (struct kv_slice){value, size});
 }
 
 static void record_member(const struct batch_member *member, struct change *change)
@@ -68,22 +63,10 @@ void batch_record_front(const struct batch *batch, uint64_t now_s, struct change
         record_member(&batch->members[i], change);
     for (size_t i = 0; i < batch->manifest_count; i++)
         record_manifest(&batch->manifests[i], batch->stage->serial, now_s, change);
-    for (size_t i = 0; i < batch->push_count; i++) {
-        const struct batch_push *push = &batch->pushes[i];
-        change_put(change, KV_PUSHES, record_key_slice(&push->key),
-                   (struct kv_slice){push->value, push->size});
-    }
+    if (batch->push)
+        record_push(batch, now_s, change);
     for (size_t i = 0; i < batch->session_count; i++) {
         struct record_key key = session_key(batch->sessions[i].id);
         change_delete(change, KV_SESSIONS, record_key_slice(&key));
     }
-}
-
-void batch_free_pushes(struct batch *batch)
-{
-    for (size_t i = 0; i < batch->push_count; i++) {
-        free(batch->pushes[i].value);
-        free(batch->pushes[i].needs);
-    }
-    free(batch->pushes);
 }

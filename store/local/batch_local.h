@@ -17,14 +17,7 @@ struct stage {
     char name[STAGE_NAME_MAX];
     int folder_fd; /* -1 until a blob needs it */
     uint32_t next_number;
-};
-
-struct batch_push {
-    struct record_key key;
-    uint8_t *value; /* owned */
-    size_t size;
-    struct digest *needs; /* owned: the manifests that are to be pushed */
-    size_t need_count;
+    char push_suffix[PUSH_SUFFIX_SIZE + 1];
 };
 
 /* Make the folder, once. */
@@ -41,6 +34,5 @@ enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, 
 
 /* What was put into repositories, pushes, and sessions that are over. */
 void batch_record_front(const struct batch *batch, uint64_t now_s, struct change *change);
-void batch_free_pushes(struct batch *batch);
 
 #endif

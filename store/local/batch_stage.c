@@ -29,7 +29,6 @@ void stage_end(struct batch *batch)
 {
     if (batch->stage->folder_fd >= 0)
         remove_folder(batch);
-    batch_free_pushes(batch);
     free(batch->stage);
 }
 

@@ -22,7 +22,8 @@ struct store {
     struct kv *kv;
     struct writer *writer;
     atomic_uint_fast64_t next_batch;
-    atomic_bool unsynced; /* blobs/ has files that the disk may not have */
+    _Atomic uint64_t last_push; /* number of the push that was accepted last */
+    atomic_bool unsynced;       /* blobs/ has files that the disk may not have */
     bool leave_volatile;
     char boot_id[BOOT_ID_MAX]; /* of this boot of the machine; "" when not known */
 };

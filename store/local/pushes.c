@@ -1,27 +1,57 @@
 #include "store/pushes.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "store/local/internal.h"
 #include "store/local/records_pushes.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
 _Static_assert(PUSH_VALUE_MAX <= CHANGE_VALUE_MAX, "a push fits a change");
 
-void push_record_deinit(struct push_record *record)
+/* What follows the number in an id: chance, so that ids cannot be guessed. */
+void push_suffix_make(char suffix[PUSH_SUFFIX_SIZE + 1])
 {
-    free(record->targets);
-    free(record->referrers);
-    record->targets = NULL;
-    record->referrers = NULL;
-    record->target_count = record->referrer_count = 0;
+    uint8_t chance[PUSH_SUFFIX_SIZE / 2] = {0};
+    if (getrandom(chance, sizeof chance, 0) != sizeof chance)
+        log_warn("no random bytes for a push id");
+    for (size_t i = 0; i < sizeof chance; i++)
+        snprintf(suffix + 2 * i, 3, "%02x", chance[i]);
 }
 
-enum errc pushes_put(struct store *store, const struct push_record *record, struct error *err)
+void push_id_make(uint64_t number, const char *suffix, char id[PUSH_ID_MAX])
 {
-    struct record_key key = push_key(record->id);
+    snprintf(id, PUSH_ID_MAX, "%0*" PRIx64 "%s", CHANGE_NUMBER_HEX, number, suffix);
+}
+
+void pushes_accept(struct store *store, struct push *push)
+{
+    char suffix[PUSH_SUFFIX_SIZE + 1];
+    push_suffix_make(suffix);
+    push_id_make(change_next_number(&store->last_push), suffix, push->id);
+    push->created_s = (uint64_t)clock_wall_s();
+}
+
+/* Those that are accepted from now on sort behind it. */
+static void met(struct store *store, const char *id)
+{
+    char hex[CHANGE_NUMBER_HEX + 1] = "";
+    memcpy(hex, id, strnlen(id, CHANGE_NUMBER_HEX));
+    uint64_t number = strtoull(hex, NULL, 16);
+    uint64_t last = atomic_load(&store->last_push);
+    while (number > last && !atomic_compare_exchange_weak(&store->last_push, &last, number))
+        ;
+}
+
+enum errc pushes_put(struct store *store, const struct push *push, struct error *err)
+{
+    struct record_key key = push_key(push->id);
     autofree uint8_t *value = NULL;
-    size_t size = 0;
-    if (push_value(record, &value, &size, err) != ERR_OK)
-        return err->code;
+    size_t size = push_value(push, &value);
     autochange struct change change;
     change_init(&change);
     change.durable = true;
@@ -40,7 +70,7 @@ enum errc pushes_remove(struct store *store, const char *id, struct error *err)
 }
 
 struct push_list {
-    struct push_record *items;
+    struct push *items;
     size_t count;
     size_t capacity;
 };
@@ -48,7 +78,7 @@ struct push_list {
 static void push_list_deinit(struct push_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
-        push_record_deinit(&list->items[i]);
+        push_deinit(&list->items[i]);
     free(list->items);
 }
 
@@ -72,8 +102,7 @@ static enum errc list(struct kv_cursor *cursor, struct push_list *all, struct er
     }
 }
 
-enum errc pushes_list(struct store *store, struct push_record **out, size_t *count,
-                      struct error *err)
+enum errc pushes_list(struct store *store, struct push **out, size_t *count, struct error *err)
 {
     __attribute__((cleanup(push_list_deinit))) struct push_list all = {.items = NULL};
     autotxn struct kv_txn txn = KV_TXN_INIT;
@@ -82,6 +111,8 @@ enum errc pushes_list(struct store *store, struct push_record **out, size_t *cou
         kv_cursor_open(&txn, KV_PUSHES, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK ||
         list(&cursor, &all, err) != ERR_OK)
         return err->code;
+    for (size_t i = 0; i < all.count; i++)
+        met(store, all.items[i].id);
     *count = all.count;
     all.count = 0;
     *out = mem_take(&all.items);

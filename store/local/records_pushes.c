@@ -45,17 +45,17 @@ static void decode_manifest(struct decoder *in, struct descriptor *out)
     decode_short(in, out->media_type, sizeof out->media_type);
 }
 
-static void encode_target(struct encoder *out, const struct push_record_target *target)
+static void encode_target(struct encoder *out, const struct push_target *target)
 {
     char name[REFERENCE_NAME_MAX + 1];
-    bool has_digest = target->target.digest.algorithm != DIGEST_NONE;
+    bool has_digest = target->reference.digest.algorithm != DIGEST_NONE;
     encode_number(out, target->state, 1);
     encode_number(out, target->optional, 1);
-    encode_short(out, reference_name(&target->target, name));
-    encode_short(out, target->target.tag);
+    encode_short(out, reference_name(&target->reference, name));
+    encode_short(out, target->reference.tag);
     encode_number(out, has_digest, 1);
     if (has_digest)
-        encode_digest(out, &target->target.digest);
+        encode_digest(out, &target->reference.digest);
 }
 
 static void decode_name(struct decoder *in, struct reference *out)
@@ -72,44 +72,44 @@ static void decode_name(struct decoder *in, struct reference *out)
     memcpy(out->path, slash + 1, strlen(slash + 1) + 1);
 }
 
-static void decode_target(struct decoder *in, struct push_record_target *out)
+static void decode_target(struct decoder *in, struct push_target *out)
 {
     uint64_t state = decode_number(in, 1);
-    if (state < PUSH_RECORD_WAITING || state > PUSH_RECORD_FAILED)
+    if (state < PUSH_WAITING || state > PUSH_SUPERSEDED)
         in->bad = true;
-    out->state = (enum push_record_state)state;
+    out->state = (enum push_state)state;
+    out->stored = true;
     out->optional = decode_number(in, 1) != 0;
-    decode_name(in, &out->target);
-    decode_short(in, out->target.tag, sizeof out->target.tag);
+    decode_name(in, &out->reference);
+    decode_short(in, out->reference.tag, sizeof out->reference.tag);
     if (decode_number(in, 1) != 0)
-        out->target.digest = decode_digest(in);
+        out->reference.digest = decode_digest(in);
 }
 
-enum errc push_value(const struct push_record *record, uint8_t **value, size_t *size,
-                     struct error *err)
+static void encode_targets(struct encoder *out, const struct push *push)
 {
-    if (record->target_count > PUSH_RECORD_TARGETS_MAX)
-        return fail(err, ERR_MANIFEST_INVALID, 0, "a push to more than %d targets",
-                    PUSH_RECORD_TARGETS_MAX);
-    if (record->referrer_count > PUSH_RECORD_REFERRERS_MAX)
-        return fail(err, ERR_MANIFEST_INVALID, 0, "more than %d manifests refer to an image",
-                    PUSH_RECORD_REFERRERS_MAX);
+    encode_number(out, push_stored_targets(push), 2);
+    for (size_t i = 0; i < push->target_count; i++)
+        if (push->targets[i].stored)
+            encode_target(out, &push->targets[i]);
+}
+
+size_t push_value(const struct push *push, uint8_t **value)
+{
+    assert(push->target_count <= TARGETS_MAX && push->referrer_count <= REFERRERS_MAX);
     uint8_t *bytes = xmalloc(PUSH_VALUE_MAX);
     struct encoder out = {bytes, bytes + PUSH_VALUE_MAX};
     encode_number(&out, RECORD_VERSION, 1);
-    encode_number(&out, record->created_s, 8);
-    encode_manifest(&out, &record->manifest);
-    encode_number(&out, record->target_count, 2);
-    for (size_t i = 0; i < record->target_count; i++)
-        encode_target(&out, &record->targets[i]);
-    encode_number(&out, record->referrer_count, 2);
-    for (size_t i = 0; i < record->referrer_count; i++) {
-        encode_manifest(&out, &record->referrers[i].manifest);
-        encode_short(&out, record->referrers[i].tag);
+    encode_number(&out, push->created_s, 8);
+    encode_manifest(&out, &push->manifest);
+    encode_targets(&out, push);
+    encode_number(&out, push->referrer_count, 2);
+    for (size_t i = 0; i < push->referrer_count; i++) {
+        encode_manifest(&out, &push->referrers[i].manifest);
+        encode_short(&out, push->referrers[i].tag);
     }
     *value = bytes;
-    *size = (size_t)(out.at - bytes);
-    return ERR_OK;
+    return (size_t)(out.at - bytes);
 }
 
 /* A count that is a record's; 0 for any other, which is bad. */
@@ -122,17 +122,17 @@ static size_t decode_count(struct decoder *in, size_t most)
     return 0;
 }
 
-static void decode_targets(struct decoder *in, struct push_record *out)
+static void decode_targets(struct decoder *in, struct push *out)
 {
-    out->target_count = decode_count(in, PUSH_RECORD_TARGETS_MAX);
+    out->target_count = decode_count(in, TARGETS_MAX);
     out->targets = xcalloc(out->target_count, sizeof *out->targets);
     for (size_t i = 0; i < out->target_count; i++)
         decode_target(in, &out->targets[i]);
 }
 
-static void decode_referrers(struct decoder *in, struct push_record *out)
+static void decode_referrers(struct decoder *in, struct push *out)
 {
-    out->referrer_count = decode_count(in, PUSH_RECORD_REFERRERS_MAX);
+    out->referrer_count = decode_count(in, REFERRERS_MAX);
     out->referrers = xcalloc(out->referrer_count, sizeof *out->referrers);
     for (size_t i = 0; i < out->referrer_count; i++) {
         decode_manifest(in, &out->referrers[i].manifest);
@@ -140,10 +140,10 @@ static void decode_referrers(struct decoder *in, struct push_record *out)
     }
 }
 
-enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push_record *out,
+enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push *out,
                       struct error *err)
 {
-    struct push_record record = {.id = ""};
+    struct push record = {.id = ""};
     struct decoder in = decode_key(key);
     decode_text(&in, in.left, record.id, sizeof record.id);
     if (decode_finish(&in, "pushes", err) != ERR_OK)
@@ -154,7 +154,7 @@ enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push_re
     decode_targets(&in, &record);
     decode_referrers(&in, &record);
     if (decode_finish(&in, "pushes", err) != ERR_OK) {
-        push_record_deinit(&record);
+        push_deinit(&record);
         return err->code;
     }
     *out = record;

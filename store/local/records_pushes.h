@@ -13,20 +13,23 @@
     (3 + 1 + REFERENCE_NAME_MAX + 1 + REFERENCE_TAG_MAX + 1 + DIGEST_BYTES_MAX)
 /* A push of the most targets and referrers, each of the longest texts. */
 #define PUSH_VALUE_MAX                                                                             \
-    ((size_t)(1 + 8 + PUSH_MANIFEST_SIZE_MAX + 2 +                                                 \
-              PUSH_RECORD_TARGETS_MAX * PUSH_TARGET_SIZE_MAX + 2 +                                 \
-              PUSH_RECORD_REFERRERS_MAX * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX)))
+    ((size_t)(1 + 8 + PUSH_MANIFEST_SIZE_MAX + 2 + TARGETS_MAX * PUSH_TARGET_SIZE_MAX + 2 +        \
+              REFERRERS_MAX * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX)))
+
+/* An id is a number (store/local/kv/change.h) and a suffix that is random. */
+#define PUSH_SUFFIX_SIZE 12
+void push_suffix_make(char suffix[PUSH_SUFFIX_SIZE + 1]);
+void push_id_make(uint64_t number, const char *suffix, char id[PUSH_ID_MAX]);
 
 /* `id` is not empty, and shorter than PUSH_ID_MAX: asserted. */
 struct record_key push_key(const char *id);
 
-/* At most PUSH_VALUE_MAX bytes, owned (free()). ERR_MANIFEST_INVALID when it has too many targets
- * or referrers. */
-enum errc push_value(const struct push_record *record, uint8_t **value, size_t *size,
-                     struct error *err);
+/* Those of its targets that are pushed after the answer; at most PUSH_VALUE_MAX bytes, owned
+ * (free()). */
+size_t push_value(const struct push *push, uint8_t **value);
 
-/* What it gives is owned: push_record_deinit(). ERR_STORE. */
-enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push_record *out,
+/* What it gives is owned: push_deinit(). ERR_STORE. */
+enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push *out,
                       struct error *err);
 
 #endif

@@ -163,7 +163,7 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
 {
     struct layer_form form;
     struct named_manifest named;
-    struct push_record push;
+    struct push push;
     char text[REPOSITORY_NAME_MAX + 1];
     switch (table) {
     case KV_BLOBS:
@@ -191,7 +191,7 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
         if (push_decode(key, value, &push, err) != ERR_OK)
             return err->code;
         *out = push.manifest.digest;
-        push_record_deinit(&push);
+        push_deinit(&push);
         return ERR_OK;
     default:
         assert(0 && "a table whose records are about a blob");

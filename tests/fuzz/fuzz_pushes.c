@@ -9,21 +9,29 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static bool same_tag(const struct reference *a, const struct reference *b)
+{
+    return reference_same_name(a, b) && strcmp(a->tag, b->tag) == 0;
+}
+
 static void check_order(const struct push_order *order)
 {
     assert(order->image && order->image[0]);
-    assert(order->to_count > 0 && order->to_count <= TARGETS_MAX);
-    for (size_t i = 0; i < order->to_count; i++) {
+    const struct push *push = &order->push;
+    assert(push->target_count > 0 && push->target_count <= TARGETS_MAX);
+    for (size_t i = 0; i < push->target_count; i++) {
+        const struct push_target *target = &push->targets[i];
         struct error err = ERROR_INIT;
         struct push_order again = {0};
         char text[REFERENCE_TEXT_MAX];
-        assert(order->to[i].digest.algorithm == DIGEST_NONE);
-        enum errc rc = push_order_add(&again, reference_text(&order->to[i], text), &err);
-        assert(rc == ERR_OK && reference_same_name(&again.to[0], &order->to[i]));
-        assert(strcmp(again.to[0].tag, order->to[i].tag) == 0);
+        assert(target->reference.digest.algorithm == DIGEST_NONE);
+        assert(!target->optional && !target->stored && target->state == PUSH_WAITING);
+        enum errc rc = push_order_add(&again, reference_text(&target->reference, text), &err);
+        assert(rc == ERR_OK && again.push.target_count == 1);
+        assert(same_tag(&again.push.targets[0].reference, &target->reference));
+        push_order_deinit(&again);
         for (size_t other = 0; other < i; other++)
-            assert(!reference_same_name(&order->to[other], &order->to[i]) ||
-                   strcmp(order->to[other].tag, order->to[i].tag) != 0);
+            assert(!same_tag(&push->targets[other].reference, &target->reference));
     }
 }
 

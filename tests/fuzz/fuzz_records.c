@@ -62,16 +62,16 @@ static void read_store(unsigned which, struct kv_slice key, struct kv_slice valu
 
 static void read_push(struct kv_slice key, struct kv_slice value, struct error *err)
 {
-    struct push_record push = {.target_count = 0};
+    struct push push = {.target_count = 0};
     if (push_decode(key, value, &push, err) != ERR_OK)
         return;
     for (size_t i = 0; i < push.target_count; i++) {
         char text[REFERENCE_TEXT_MAX];
-        assert(strlen(reference_text(&push.targets[i].target, text)) < REFERENCE_TEXT_MAX);
+        assert(strlen(reference_text(&push.targets[i].reference, text)) < REFERENCE_TEXT_MAX);
     }
     for (size_t i = 0; i < push.referrer_count; i++)
         assert(strlen(push.referrers[i].tag) <= REFERENCE_TAG_MAX);
-    push_record_deinit(&push);
+    push_deinit(&push);
 }
 
 static void read_front(unsigned which, struct kv_slice key, struct kv_slice value,

@@ -317,6 +317,15 @@ bool fake_registry_has(struct fake_registry *fake, const char *name)
     return has;
 }
 
+char *fake_registry_value(struct fake_registry *fake, const char *name)
+{
+    pthread_mutex_lock(&fake->lock);
+    const char *value = find(fake, name);
+    char *copy = value ? xstrdup(value) : NULL;
+    pthread_mutex_unlock(&fake->lock);
+    return copy;
+}
+
 void fake_registry_put(struct fake_registry *fake, const char *name, const char *value)
 {
     pthread_mutex_lock(&fake->lock);

@@ -54,6 +54,8 @@ const char *fake_registry_host(const struct fake_registry *fake);
 
 /* `name` is "sha256:..." of a blob, or "manifests/REFERENCE". */
 bool fake_registry_has(struct fake_registry *fake, const char *name);
+/* Of a blob its size, of a manifest its digest; owned, NULL when it is not there. */
+char *fake_registry_value(struct fake_registry *fake, const char *name);
 void fake_registry_put(struct fake_registry *fake, const char *name, const char *value);
 
 #endif

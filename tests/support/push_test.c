@@ -39,6 +39,9 @@ struct push_test *push_test_new(const char *password)
     const struct store_options store = {.map_size_bytes = 1 << 24};
     if (store_open_local(test->folder, &store, &test->store, &err) != ERR_OK)
         fail_msg("%s", err.text);
+    const struct executor_options threads = {.threads_max = 64};
+    if (executor_new(&threads, &test->executor, &err) != ERR_OK)
+        fail_msg("%s", err.text);
     test->password = password;
     cancel_init(&test->cancel);
     pthread_mutex_init(&test->lock, NULL);
@@ -46,7 +49,7 @@ struct push_test *push_test_new(const char *password)
     return test;
 }
 
-struct registries *push_test_registries(struct push_test *test, const char *host)
+struct upstream *push_test_upstream(struct push_test *test, const char *host)
 {
     autofree char *endpoint = xasprintf("http://%s", host);
     const char *const endpoints[] = {endpoint};
@@ -56,23 +59,26 @@ struct registries *push_test_registries(struct push_test *test, const char *host
         .endpoint_count = 1,
         .retry_wait_ms = 10,
     };
-    const struct registries_options options = {
-        .registries = &registry,
-        .registry_count = 1,
-        .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)test->password},
-        .user_agent = "slipway-test",
+    const struct upstream_options options = {
         .store = test->store,
+        .executor = test->executor,
+        .registries = {.registries = &registry,
+                       .registry_count = 1,
+                       .credentials = {.find = find_credentials,
+                                       .self = (void *)(uintptr_t)test->password},
+                       .user_agent = "slipway-test"},
     };
     struct error err = ERROR_INIT;
-    if (test->registries == NULL && registries_new(&options, &test->registries, &err) != ERR_OK)
+    if (test->upstream == NULL && upstream_new(&options, &test->upstream, &err) != ERR_OK)
         fail_msg("%s", err.text);
-    return test->registries;
+    return test->upstream;
 }
 
 void push_test_free(struct push_test *test)
 {
     struct error err = ERROR_INIT;
-    registries_free(test->registries);
+    upstream_free(test->upstream);
+    executor_free(test->executor);
     store_close(test->store);
     autofd int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     file_remove_tree(tmp, test->folder + strlen("/tmp/"), &err);
@@ -80,6 +86,33 @@ void push_test_free(struct push_test *test)
     pthread_mutex_destroy(&test->lock);
     free(test->events);
     free(test);
+}
+
+void push_test_all(struct push_test *test, const struct push_request *requests, size_t count,
+                   const struct progress *progress, struct cancel *cancel,
+                   struct push_target *results)
+{
+    struct push push = {.manifest = requests[0].manifest,
+                        .referrers = (struct push_referrer *)(uintptr_t)requests[0].referrers,
+                        .referrer_count = requests[0].referrer_count,
+                        .targets = results,
+                        .target_count = count};
+    const struct push_options options = {.upstream = test->upstream,
+                                         .progress = progress,
+                                         .cancel = cancel,
+                                         .remembers = requests[0].remembers};
+    for (size_t i = 0; i < count; i++)
+        results[i] = (struct push_target){
+            .reference = requests[i].target, .state = PUSH_WAITING, .attempts = 1};
+    push_all(&options, &push);
+}
+
+enum errc push_test_one(struct push_test *test, const struct push_request *request,
+                        const struct progress *progress, struct cancel *cancel,
+                        struct push_target *result)
+{
+    push_test_all(test, request, 1, progress, cancel, result);
+    return result->error.code;
 }
 
 static struct batch *begin(struct push_test *test)
@@ -212,8 +245,8 @@ enum errc push_test_push(struct push_test *test, const struct descriptor *manife
 {
     struct push_request request = push_test_request(manifest, host, "team/app:1");
     const struct progress progress = {.emit = record, .self = test};
-    return push_image(test->store, push_test_registries(test, host), &request, &progress,
-                      &test->cancel, &test->result);
+    push_test_upstream(test, host);
+    return push_test_one(test, &request, &progress, &test->cancel, &test->result);
 }
 
 size_t push_test_events(struct push_test *test, const char *event)

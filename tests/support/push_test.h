@@ -20,10 +20,11 @@ struct made_image {
 struct push_test {
     char folder[64];
     struct store *store;
-    const char *password;          /* borrowed */
-    struct registries *registries; /* made by the first push_test_registries() */
+    const char *password; /* borrowed */
+    struct executor *executor;
+    struct upstream *upstream; /* made by the first push_test_upstream() */
     struct cancel cancel;
-    struct push_result result;
+    struct push_target result;
     pthread_mutex_t lock; /* guards what follows */
     char *events;         /* "id status\n" or "- status\n", PROGRESS_BYTES left out */
     unsigned byte_events;
@@ -34,9 +35,9 @@ struct push_test {
 struct push_test *push_test_new(const char *password);
 void push_test_free(struct push_test *test);
 
-/* The table of registries. The double at `host` is known to it as plain http: loading the system's
+/* The registries' side. The double at `host` is known to it as plain http: loading the system's
  * certificates for a first attempt over TLS takes longer than all the rest of a test. */
-struct registries *push_test_registries(struct push_test *test, const char *host);
+struct upstream *push_test_upstream(struct push_test *test, const char *host);
 
 /* Layers named by letters: "abca" has four, the last being the first again. A letter stands for a
  * content of its own; upper case is a foreign layer, "-" one
@@ -48,9 +49,27 @@ struct made_image push_test_image(struct push_test *test, const char *letters, s
 struct descriptor push_test_index(struct push_test *test, const struct made_image *images,
                                   size_t count);
 
+/* One target and what goes there. */
+struct push_request {
+    struct reference target;
+    struct descriptor manifest;
+    const struct push_referrer *referrers;
+    size_t referrer_count;
+    bool remembers;
+};
+
 /* `rest` is path and tag. */
 struct push_request push_test_request(const struct descriptor *manifest, const char *host,
                                       const char *rest);
+
+/* Push to all of them, and wait: results[i] is of requests[i]. They are of one image. */
+void push_test_all(struct push_test *test, const struct push_request *requests, size_t count,
+                   const struct progress *progress, struct cancel *cancel,
+                   struct push_target *results);
+/* One of them; returns the result's code. */
+enum errc push_test_one(struct push_test *test, const struct push_request *request,
+                        const struct progress *progress, struct cancel *cancel,
+                        struct push_target *result);
 
 /* Push to HOST/team/app:1 and return the result's code. */
 enum errc push_test_push(struct push_test *test, const struct descriptor *manifest,

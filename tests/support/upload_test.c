@@ -86,15 +86,13 @@ static void on_sent(void *arg, uint64_t bytes)
 }
 
 enum errc upload_test_run(struct upload_fixture *fixture, struct unfinished_upload *unfinished,
-                          const struct cancel *cancel, struct error *err)
+                          struct cancel *cancel, struct error *err)
 {
     static const struct registry_credentials nobody;
     struct repository repository;
     struct registry_client client;
-    struct stop stop;
-    stop_init(&stop, cancel);
     repository_init(&repository, &upload_test_host(fixture)->endpoints[0], "team/app", &nobody);
-    registry_client_open(&client, &repository, &stop);
+    registry_client_open(&client, &repository, cancel);
     const struct http_body body = {.data = fixture->data, .fd = -1, .size = SIZE};
     const struct upload_blob blob = {
         .digest = &fixture->digest, .body = &body, .sent = on_sent, .sent_arg = fixture};

@@ -31,7 +31,7 @@ struct registry_host *upload_test_host(struct upload_fixture *fixture);
 
 /* One attempt to upload the blob. `unfinished` and `cancel` may be NULL. */
 enum errc upload_test_run(struct upload_fixture *fixture, struct unfinished_upload *unfinished,
-                          const struct cancel *cancel, struct error *err);
+                          struct cancel *cancel, struct error *err);
 enum errc upload_test(struct upload_fixture *fixture, struct error *err);
 
 /* The same, and the double has the blob afterwards. */

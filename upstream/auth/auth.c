@@ -82,7 +82,7 @@ static enum errc bearer_value(struct auth *auth, const struct auth_request *requ
 {
     struct token_request fetch = {
         .connection = request->connection,
-        .stop = request->stop,
+        .cancel = request->cancel,
         .endpoint = request->endpoint,
         .endpoint_private = request->endpoint_private,
         .host = request->host,
@@ -94,7 +94,7 @@ static enum errc bearer_value(struct auth *auth, const struct auth_request *requ
     autofree char *key = token_key(request);
     const struct token_fetch how = {.run = run_fetch, .self = &fetch};
     char *token = NULL;
-    if (tokens_get(auth->tokens, key, request->least_ms, request->stop, &how, &token, err) !=
+    if (tokens_get(auth->tokens, key, request->least_ms, request->cancel, &how, &token, err) !=
         ERR_OK)
         return err->code;
     *value = xasprintf("%s%s", bearer, token);

@@ -32,7 +32,7 @@ enum auth_scheme auth_scheme(struct auth *auth);
 
 struct auth_request {
     struct connection *connection; /* a token is fetched with it */
-    const struct stop *stop;
+    struct cancel *cancel;
     const struct url *endpoint;
     bool endpoint_private;
     const char *host;

@@ -1,9 +1,10 @@
 #include "upstream/auth/token_fetch.h"
 
 #include "base/base64.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "upstream/client/answer.h"
+#include "upstream/auth/answer.h"
 
 #include <string.h>
 
@@ -69,7 +70,7 @@ static void http_base(const struct token_request *request, const struct url *url
         .answer_limit_bytes = TOKEN_ANSWER_LIMIT_BYTES,
         .public_only =
             !request->endpoint_private && strcmp(url->host, request->endpoint->host) != 0,
-        .stop = request->stop,
+        .cancel = request->cancel,
     };
 }
 

@@ -18,7 +18,7 @@
 
 struct token_request {
     struct connection *connection;
-    const struct stop *stop;
+    struct cancel *cancel;
     const struct url
         *endpoint; /* of the registry: the rules for where it may send us, url_follow */
     bool endpoint_private;

@@ -1,5 +1,6 @@
 #include "upstream/auth/tokens.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "upstream/auth/credentials.h"
 
@@ -101,19 +102,19 @@ static bool is_good(const struct token *token, int64_t least_ms)
 }
 
 /* Wait for another thread's fetch. Its failure is ours, except that its being cancelled is not. */
-static enum errc wait_for_flight(struct tokens *tokens, struct entry *entry,
-                                 const struct stop *stop, struct error *err)
+static enum errc wait_for_flight(struct tokens *tokens, struct entry *entry, struct cancel *cancel,
+                                 struct error *err)
 {
     unsigned failures = entry->failures;
     entry->waiting++;
-    while (entry->fetching && !stop_requested(stop))
-        stop_wait_turn(&tokens->changed, &tokens->lock);
+    while (entry->fetching && !cancel_requested(cancel))
+        pthread_cond_wait(&tokens->changed, &tokens->lock);
     entry->waiting--;
     if (entry->failures != failures && entry->last_error.code != ERR_CANCELLED) {
         *err = entry->last_error;
         return err->code;
     }
-    return stop_check(stop, err);
+    return cancel_check(cancel, err);
 }
 
 /* Called with the lock, which is given up during the fetch. */
@@ -138,20 +139,33 @@ static enum errc fetch_into(struct tokens *tokens, struct entry *entry,
     return code;
 }
 
+static void wake(void *self)
+{
+    struct tokens *tokens = self;
+    pthread_mutex_lock(&tokens->lock);
+    pthread_cond_broadcast(&tokens->changed);
+    pthread_mutex_unlock(&tokens->lock);
+}
+
 enum errc tokens_get(struct tokens *tokens, const char *key, int64_t least_ms,
-                     const struct stop *stop, const struct token_fetch *fetch, char **text,
+                     struct cancel *cancel, const struct token_fetch *fetch, char **text,
                      struct error *err)
 {
+    struct cancel_watch watch = {.call = wake, .self = tokens};
+    if (cancel)
+        cancel_watch(cancel, &watch);
     pthread_mutex_lock(&tokens->lock);
     struct entry *entry = find_or_add(tokens, key);
     enum errc code = ERR_OK;
     while (entry->fetching && code == ERR_OK)
-        code = wait_for_flight(tokens, entry, stop, err);
+        code = wait_for_flight(tokens, entry, cancel, err);
     if (code == ERR_OK && is_good(&entry->token, least_ms))
         *text = xstrdup(entry->token.text);
     else if (code == ERR_OK)
         code = fetch_into(tokens, entry, fetch, text, err);
     pthread_mutex_unlock(&tokens->lock);
+    if (cancel)
+        cancel_unwatch(cancel, &watch);
     return code;
 }
 

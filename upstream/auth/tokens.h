@@ -6,13 +6,12 @@
  * A token is kept under a key that its user makes of scope and credentials. At most TOKENS_MAX are
  * kept; those that expired, then the one that expires first, make room.
  *
- * Threads: any; one lock inside, never held during a fetch. Who waits looks at its stop every
- * STOP_POLL_MS.
+ * Threads: any; one lock inside, never held during a fetch. A wait ends with its cancel.
  */
 #ifndef SLIPWAY_UPSTREAM_AUTH_TOKENS_H
 #define SLIPWAY_UPSTREAM_AUTH_TOKENS_H
 
-#include "base/stop.h"
+#include "base/cancel.h"
 
 #define TOKENS_MAX 256
 
@@ -35,7 +34,7 @@ void tokens_free(struct tokens *tokens); /* no call may be running */
 /* A token that is good for at least `least_ms` more, or one just fetched; *text owned: secret_free.
  * Errors: those of the fetch; ERR_CANCELLED. */
 enum errc tokens_get(struct tokens *tokens, const char *key, int64_t least_ms,
-                     const struct stop *stop, const struct token_fetch *fetch, char **text,
+                     struct cancel *cancel, const struct token_fetch *fetch, char **text,
                      struct error *err);
 
 /* The registry refused this token: forget it, unless another one is there already. */

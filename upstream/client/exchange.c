@@ -1,8 +1,9 @@
 #include "upstream/client/exchange.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "net/retry_after.h"
-#include "upstream/client/answer.h"
+#include "upstream/auth/answer.h"
 #include "upstream/client/retry.h"
 
 #include <string.h>
@@ -65,12 +66,12 @@ void repository_learn(struct repository *repository, struct repository *from)
 }
 
 void registry_client_open(struct registry_client *client, struct repository *repository,
-                          const struct stop *stop)
+                          struct cancel *cancel)
 {
     *client = (struct registry_client){
         .repository = repository,
         .connection = transport_lease(repository->endpoint->host->transport),
-        .stop = stop,
+        .cancel = cancel,
     };
 }
 
@@ -97,7 +98,7 @@ static struct auth_request auth_request_of(const struct registry_client *client,
     struct endpoint *endpoint = repository->endpoint;
     return (struct auth_request){
         .connection = client->connection,
-        .stop = client->stop,
+        .cancel = client->cancel,
         .endpoint = &endpoint->base,
         .endpoint_private = endpoint_is_private(endpoint),
         .host = endpoint->host->name,
@@ -116,14 +117,14 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     bool elsewhere = strcmp(url->host, endpoint->base.host) != 0;
     request->url = url->text;
     request->authorization = value;
-    request->stop = client->stop;
+    request->cancel = client->cancel;
     request->public_only = elsewhere && !endpoint_is_private(endpoint);
     enum errc code = transport_exchange(client->connection, request, response, err);
     request->authorization = NULL;
     if (!elsewhere && (code == ERR_OK || code == ERR_CERTIFICATE))
         endpoint_spoke_tls(endpoint);
     if (code == ERR_OK && (response->status == 429 || response->status == 503))
-        gate_back_off(&endpoint->host->transfers, retry_after_ms(response, clock_wall_s()));
+        back_off_refused(&endpoint->host->back_off, retry_after_ms(response, clock_wall_s()));
     if (!elsewhere && code == ERR_OK && response->peer_private)
         atomic_store(&endpoint->private_seen, true);
     return code;

@@ -29,13 +29,13 @@ void repository_learn(struct repository *repository, struct repository *from);
 struct registry_client {
     struct repository *repository;
     struct connection *connection;
-    const struct stop *stop; /* NULL: nothing stops it */
-    const char *more_scope;  /* asked for beside the repository's own scope; NULL: none */
+    struct cancel *cancel;  /* NULL: nothing stops it */
+    const char *more_scope; /* asked for beside the repository's own scope; NULL: none */
 };
 
 #define autoclient __attribute__((cleanup(registry_client_close)))
 void registry_client_open(struct registry_client *client, struct repository *repository,
-                          const struct stop *stop);
+                          struct cancel *cancel);
 void registry_client_close(struct registry_client *client);
 
 /* BASE/v2/PATH/SUFFIX of the client's repository, or BASE/v2/ for a NULL suffix; owned text in a

@@ -5,11 +5,12 @@
 #include "image/reference.h"
 #include "upstream/client/registry_host.h"
 #include "upstream/client/retry.h"
-#include "upstream/push/transfers.h"
 
 #include <string.h>
 
 #define TRANSFERS_DEFAULT 5
+/* A push under way holds its manifests in memory; the next one begins when one has ended. */
+#define PUSHES_PER_HOST 64
 /* Hosts come from references that clients send: a bound on what they can make us remember. */
 #define HOSTS_MAX 1024
 
@@ -33,6 +34,8 @@ struct registries {
     struct credentials_source credentials;
     char *user_agent;
     struct store *store;
+    struct executor *executor;
+    struct work_group *group;
     pthread_mutex_t lock; /* guards what follows */
     struct registry_host **hosts;
     size_t host_count;
@@ -109,6 +112,8 @@ enum errc registries_new(const struct registries_options *options, struct regist
         options->transfers_per_registry ? options->transfers_per_registry : TRANSFERS_DEFAULT;
     registries->credentials = options->credentials;
     registries->store = options->store;
+    registries->executor = options->executor;
+    registries->group = options->group;
     registries->user_agent =
         xstrdup(options->user_agent ? options->user_agent : "slipway/" SLIPWAY_VERSION);
     registries->hosts = xcalloc(HOSTS_MAX, sizeof(struct registry_host *));
@@ -133,11 +138,14 @@ static void host_free(struct registry_host *host)
     for (size_t i = 0; i < host->endpoint_count; i++) {
         url_deinit(&host->endpoints[i].base);
         auth_free(host->endpoints[i].auth);
+        pthread_mutex_destroy(&host->endpoints[i].lock);
     }
+    work_queue_free(host->transfers);
+    work_queue_free(host->requests);
+    work_queue_free(host->pushes);
+    work_queue_free(host->early);
+    back_off_deinit(&host->back_off);
     transport_free(host->transport);
-    turns_deinit(&host->manifest_turns);
-    transfers_free(host->under_way);
-    gate_deinit(&host->transfers);
     upload_ladder_deinit(&host->uploads);
     free(host->name);
     free(host);
@@ -175,6 +183,8 @@ static enum errc add_endpoint(struct registry_host *host, const char *text, stru
         endpoint->base.text[size - 1] = '\0';
     endpoint->host = host;
     endpoint->auth = auth_new();
+    pthread_mutex_init(&endpoint->lock, NULL);
+    endpoint->greeting_failed_ms = -1;
     host->endpoint_count++;
     return ERR_OK;
 }
@@ -193,6 +203,16 @@ static enum errc add_default_endpoints(struct registry_host *host, bool plain_ht
     return ERR_OK;
 }
 
+static void make_queues(const struct registries *registries, struct registry_host *host)
+{
+    struct executor *executor = registries->executor;
+    struct work_group *group = registries->group;
+    host->transfers = work_queue_new(executor, group, registries->transfers);
+    host->requests = work_queue_new(executor, group, registries->transfers);
+    host->pushes = work_queue_new(executor, NULL, PUSHES_PER_HOST);
+    host->early = work_queue_new(executor, NULL, registries->transfers);
+}
+
 static enum errc host_new(const struct registries *registries, const char *name,
                           struct registry_host **out, struct error *err)
 {
@@ -200,15 +220,16 @@ static enum errc host_new(const struct registries *registries, const char *name,
     struct registry_host *host = xcalloc(1, sizeof *host);
     host->name = xstrdup(name);
     host->transfer_limit = registries->transfers;
-    turns_init(&host->manifest_turns);
     host->schema1_never = settings && settings->schema1_never;
     upload_ladder_init(&host->uploads, host->name, registries->store,
                        settings ? settings->upload : UPLOAD_WAY_AUTO,
                        settings ? settings->chunk_bytes : 0);
     host->retry_wait_ms =
         settings && settings->retry_wait_ms > 0 ? settings->retry_wait_ms : RETRY_WAIT_MS;
-    gate_init(&host->transfers, registries->transfers, host->retry_wait_ms);
-    host->under_way = transfers_new();
+    if (registries->executor)
+        make_queues(registries, host);
+    back_off_init(&host->back_off, host->transfers, host->requests, registries->transfers,
+                  host->retry_wait_ms);
     const struct transport_options transport = {
         .host = name,
         .user_agent = registries->user_agent,

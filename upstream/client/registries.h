@@ -8,6 +8,7 @@
 #ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRIES_H
 #define SLIPWAY_UPSTREAM_CLIENT_REGISTRIES_H
 
+#include "base/executor.h"
 #include "store/learned.h"
 #include "upstream/auth/credentials.h"
 
@@ -32,7 +33,9 @@ struct registries_options {
     unsigned transfers_per_registry; /* uploads at a time over all pushes; 0 = 5 */
     struct credentials_source credentials;
     const char *user_agent;
-    struct store *store; /* keeps what is learned about hosts; NULL: nobody does. Borrowed. */
+    struct store *store;       /* keeps what is learned about hosts; NULL: nobody does. Borrowed. */
+    struct executor *executor; /* of the queues of each host; NULL: none are made. Borrowed. */
+    struct work_group *group;  /* bounds what runs over all hosts; borrowed; may be NULL */
 };
 
 struct registries;

@@ -1,7 +1,7 @@
 #include "upstream/client/registry.h"
 
 #include "base/mem.h"
-#include "upstream/client/answer.h"
+#include "upstream/auth/answer.h"
 
 #include <stdio.h>
 #include <string.h>

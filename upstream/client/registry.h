@@ -3,8 +3,8 @@
  * sections "API" and "Pushing Blobs". Manifests and uploads have modules of their own,
  * upstream/client/registry_manifest.h and upstream/upload/upload.h.
  *
- * All functions block; they use the client's connection and end with ERR_CANCELLED within
- * STOP_POLL_MS of its stop. Beside the errors named here each may return those of exchange().
+ * All functions block; they use the client's connection and end with ERR_CANCELLED when that
+ * is cancelled. Beside the errors named here each may return those of exchange().
  */
 #ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRY_H
 #define SLIPWAY_UPSTREAM_CLIENT_REGISTRY_H

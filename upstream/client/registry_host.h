@@ -11,23 +11,24 @@
 #ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRY_HOST_H
 #define SLIPWAY_UPSTREAM_CLIENT_REGISTRY_HOST_H
 
-#include "base/turns.h"
 #include "upstream/auth/auth.h"
-#include "upstream/client/gate.h"
+#include "upstream/client/back_off.h"
 #include "upstream/client/registries.h"
 #include "upstream/client/upload_ladder.h"
 
 #define ENDPOINTS_MAX 16
 
 struct registry_host;
-struct transfers;
 
 struct endpoint {
     struct registry_host *host; /* whose endpoint this is */
     struct url base;            /* without "/" at the end */
     struct auth *auth;
-    atomic_bool answered;     /* it is known to be a registry */
-    atomic_bool private_seen; /* its address is private: it may send us to private addresses */
+    atomic_bool answered;       /* it is known to be a registry */
+    atomic_bool private_seen;   /* its address is private: it may send us to private addresses */
+    pthread_mutex_t lock;       /* guards what follows */
+    int64_t greeting_failed_ms; /* clock_ms() when the first request failed last, by the network */
+    struct error greeting_error;
 };
 
 struct registry_host {
@@ -35,16 +36,19 @@ struct registry_host {
     struct endpoint endpoints[ENDPOINTS_MAX];
     size_t endpoint_count;
     struct transport *transport;
-    struct gate transfers;
+    /* Where work for this host waits; NULL without an executor. */
+    struct work_queue *transfers; /* blobs on their way */
+    struct work_queue *requests;  /* the other steps of pushes that send requests */
+    struct work_queue *pushes;    /* pushes under way, however long they wait */
+    struct work_queue *early;     /* blobs that leave before their manifest */
+    struct back_off back_off;
     unsigned transfer_limit;
-    struct turns
-        manifest_turns; /* "repository:tag" of upstream/push/referrers.h, "repository@digest" */
     bool schema1_never;
     struct upload_ladder uploads; /* how it takes blobs */
     int64_t retry_wait_ms;        /* the base wait before another attempt */
-    struct transfers *under_way;  /* see upstream/push/transfers.h */
     atomic_bool spoke_tls;
     atomic_size_t preferred; /* index of the endpoint that answered last */
+    _Atomic int64_t away_ms; /* clock_ms() when an early upload found nobody there last */
 };
 
 /* The host's object, borrowed. ERR_REFERENCE_INVALID when the name makes no URL, ERR_BUSY when

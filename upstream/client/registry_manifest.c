@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "image/manifest.h"
-#include "upstream/client/answer.h"
+#include "upstream/auth/answer.h"
 
 #include <string.h>
 #include <strings.h>

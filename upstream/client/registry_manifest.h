@@ -2,8 +2,8 @@
  * The manifests of the registry API, one function a request: OCI distribution-spec 1.1, "Pulling
  * manifests", "Pushing Manifests" and "Pushing Manifests with Subject".
  *
- * All functions block; they use the client's connection and end with ERR_CANCELLED within
- * STOP_POLL_MS of its stop. Beside the errors named here each may return those of exchange().
+ * All functions block; they use the client's connection and end with ERR_CANCELLED when that
+ * is cancelled. Beside the errors named here each may return those of exchange().
  */
 #ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRY_MANIFEST_H
 #define SLIPWAY_UPSTREAM_CLIENT_REGISTRY_MANIFEST_H

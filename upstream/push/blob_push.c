@@ -1,5 +1,6 @@
 #include "upstream/push/blob_push.h"
 
+#include "base/clock.h"
 #include "store/blob.h"
 #include "upstream/client/registry.h"
 
@@ -11,7 +12,7 @@ enum errc blob_check(struct target_push *push, struct registry_client *client,
     if (registry_blob_exists(client, &blob->digest, blob->size, exists, err) != ERR_OK)
         return err->code;
     if (*exists)
-        push_learn(push, &blob->digest);
+        target_push_learn(push, &blob->digest);
     return ERR_OK;
 }
 
@@ -30,7 +31,7 @@ static void meter_sent(void *arg, uint64_t bytes)
     if (now_ms < meter->next_ms)
         return;
     meter->next_ms = now_ms + TELL_EVERY_MS;
-    push_tell_bytes(meter->push, meter->id, bytes, meter->total);
+    target_push_tell_bytes(meter->push, meter->id, bytes, meter->total);
 }
 
 enum errc blob_send(struct target_push *push, struct registry_client *client,
@@ -55,8 +56,7 @@ enum errc blob_send(struct target_push *push, struct registry_client *client,
     if (upload_blob(client, upload, &what, err) != ERR_OK)
         return err->code;
     if (id)
-        push_tell_bytes(push, id, blob->size, blob->size);
-    push_learn(push, &blob->digest);
-    push_count_bytes(push, blob->size);
+        target_push_tell_bytes(push, id, blob->size, blob->size);
+    target_push_learn(push, &blob->digest);
     return ERR_OK;
 }

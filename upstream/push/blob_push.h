@@ -5,7 +5,7 @@
 #ifndef SLIPWAY_UPSTREAM_PUSH_BLOB_PUSH_H
 #define SLIPWAY_UPSTREAM_PUSH_BLOB_PUSH_H
 
-#include "upstream/push/push_state.h"
+#include "upstream/push/target_push.h"
 #include "upstream/upload/upload.h"
 
 /* Ask the registry; what is there goes into the push state. */
@@ -13,7 +13,7 @@ enum errc blob_check(struct target_push *push, struct registry_client *client,
                      const struct descriptor *blob, bool *exists, struct error *err);
 
 /* One attempt to upload it from the store; `upload` is what is kept of it over the attempts, as in
- * upload_blob(). It goes into the push state and its bytes into the result. With an `id` its
+ * upload_blob(). It goes into the push state. With an `id` its
  * progress is told, at most five times a second and once at the end. ERR_BLOB_UNKNOWN or
  * ERR_BLOB_CORRUPT when the store does not hold it as described. */
 enum errc blob_send(struct target_push *push, struct registry_client *client,

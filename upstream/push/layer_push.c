@@ -21,15 +21,8 @@ struct way {
     struct digest_set asked;
     struct unfinished_upload *upload; /* its session: left open by a mount */
     bool there;                       /* the layer has arrived: no further step */
+    struct layer_outcome *outcome;
 };
-
-static enum errc ended(struct target_push *push, const struct push_layer *layer, enum layer_end end,
-                       const char *words)
-{
-    push_count_layer(push, end);
-    push_tell_layer(push, layer->id, words);
-    return ERR_OK;
-}
 
 /* --- what is remembered --- */
 
@@ -95,14 +88,15 @@ static enum errc ask(struct way *way, const struct association *seen, struct err
         return err->code;
     bool of_target = seen && candidate_is_target(&way->rules, seen);
     if (!way->there) {
-        push_learn_missing(way->push, &blob->digest);
+        target_push_learn_missing(way->push, &blob->digest);
         if (of_target)
             forget(way, seen);
         return ERR_OK;
     }
     if (!of_target || !association_matches(seen, way->rules.key))
         remember(way);
-    return ended(way->push, way->layer, LAYER_EXISTED, "Layer already exists");
+    way->outcome->end = LAYER_EXISTED;
+    return ERR_OK;
 }
 
 static enum errc ask_for_known(struct way *way, bool other_repositories, size_t max,
@@ -141,12 +135,12 @@ static enum errc ask_for_what_would_be_sent(struct way *way, struct error *err)
 
 static enum errc mounted(struct way *way, const char *from)
 {
-    char words[sizeof "Mounted from " + REFERENCE_NAME_MAX];
-    snprintf(words, sizeof words, "Mounted from %s", from);
     way->there = true;
-    push_learn(way->push, &way->layer->blob->digest);
+    target_push_learn(way->push, &way->layer->blob->digest);
     remember(way);
-    return ended(way->push, way->layer, LAYER_MOUNTED, words);
+    way->outcome->end = LAYER_MOUNTED;
+    snprintf(way->outcome->source, sizeof way->outcome->source, "%s", from);
+    return ERR_OK;
 }
 
 /* Of two open sessions the younger is kept. */
@@ -170,7 +164,7 @@ static enum errc mount_from(struct way *way, const struct association *source, s
     if (done)
         return mounted(way, from.path);
     keep_session(way, &opened);
-    if (stop_check(&way->push->stop, err) != ERR_OK)
+    if (cancel_check(&way->push->cancel, err) != ERR_OK)
         return err->code;
     log_debug("layer %s: not mounted from %s: %s", way->layer->id, source->source,
               why.code == ERR_OK ? "the registry wants an upload" : why.text);
@@ -198,7 +192,9 @@ static enum errc send_it(struct way *way, struct error *err)
         return err->code;
     way->there = true;
     remember(way);
-    return ended(way->push, layer, LAYER_UPLOADED, "Pushed");
+    way->outcome->end = LAYER_UPLOADED;
+    way->outcome->sent_bytes = layer->blob->size;
+    return ERR_OK;
 }
 
 /* --- the whole way --- */
@@ -217,7 +213,7 @@ static enum errc find_or_send(struct way *way, struct error *err)
         return send_it(way, err);
     way->budget = push_budget(raw_size(way));
     recall(way);
-    if (push_knows_missing(way->push, digest))
+    if (target_push_knows_missing(way->push, digest))
         digest_set_add(&way->asked, digest);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && !way->there; i++)
         if (steps[i](way, err) != ERR_OK)
@@ -237,17 +233,25 @@ static struct way way_of(struct target_push *push, const struct push_layer *laye
     };
 }
 
-enum errc layer_attempt(struct target_push *push, const struct push_layer *layer,
-                        struct unfinished_upload *upload, struct error *err)
+bool layer_is_settled(struct target_push *push, const struct push_layer *layer,
+                      struct layer_outcome *outcome)
 {
-    if (layer->blob->foreign)
-        return ended(push, layer, LAYER_SKIPPED, "Skipped foreign layer");
-    if (push_knows(push, &layer->blob->digest))
-        return ended(push, layer, LAYER_EXISTED, "Layer already exists");
+    if (!layer->blob->foreign && !target_push_knows(push, &layer->blob->digest))
+        return false;
+    *outcome = (struct layer_outcome){.end = layer->blob->foreign ? LAYER_SKIPPED : LAYER_EXISTED};
+    return true;
+}
 
+enum errc layer_attempt(struct target_push *push, const struct push_layer *layer,
+                        struct unfinished_upload *upload, struct layer_outcome *outcome,
+                        struct error *err)
+{
+    if (layer_is_settled(push, layer, outcome))
+        return ERR_OK;
     struct way way = way_of(push, layer);
     way.upload = upload;
-    registry_client_open(&way.client, push->repository, &push->stop);
+    way.outcome = outcome;
+    registry_client_open(&way.client, push->repository, &push->cancel);
     enum errc code = find_or_send(&way, err);
     registry_client_close(&way.client);
     return code;

@@ -28,7 +28,7 @@
 #ifndef SLIPWAY_UPSTREAM_PUSH_LAYER_PUSH_H
 #define SLIPWAY_UPSTREAM_PUSH_LAYER_PUSH_H
 
-#include "upstream/push/push_state.h"
+#include "upstream/push/target_push.h"
 #include "upstream/upload/upload.h"
 
 struct push_layer {
@@ -37,15 +37,20 @@ struct push_layer {
     char id[DIGEST_SHORT_MAX];     /* in events: of `layer` */
 };
 
-/* Blocks. Counts the layer in the result, then tells its last words. `upload` belongs to the
- * caller, who makes all attempts at the layer with the same one and ends it after the last: a
- * session that a mount opened may be left in it, also when the layer was found after all. Errors:
- * those of the steps. */
+/* Blocks. What came of the layer goes into `outcome`. `upload` belongs to the caller, which makes
+ * all attempts at the layer with the same one and ends it after the last: a session that a mount
+ * opened may be left in it, also when the layer was found after all. Errors: those of the steps. */
 enum errc layer_attempt(struct target_push *push, const struct push_layer *layer,
-                        struct unfinished_upload *upload, struct error *err);
+                        struct unfinished_upload *upload, struct layer_outcome *outcome,
+                        struct error *err);
 
-/* The layer is in the target repository, however that came to be known: by somebody else's
- * transfer, say, that had no diffID for it (upstream/push/ahead.h). Remember it, unless it is. */
+/* True, and `outcome` filled, when no request is needed to know what comes of the layer: steps 1
+ * and 2. */
+bool layer_is_settled(struct target_push *push, const struct push_layer *layer,
+                      struct layer_outcome *outcome);
+
+/* The layer is in the target repository, however that came to be known: by another push's transfer,
+ * say, that had no diffID for it (upstream/push/early_upload.h). Remember it, unless it is. */
 void layer_note(struct target_push *push, const struct push_layer *layer);
 
 #endif

@@ -1,31 +1,68 @@
 #include "upstream/push/manifest_push.h"
 
-#include "base/crew.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "image/image_config.h"
 #include "image/manifest.h"
 #include "store/blob.h"
+#include "upstream/client/retry.h"
 #include "upstream/push/blob_push.h"
 #include "upstream/push/manifest_put.h"
 #include "upstream/push/referrers.h"
 #include "upstream/push/schema1_push.h"
-#include "upstream/push/transfers.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-/* --- layers --- */
+/* An image's indexes, a referrer of it, and that one's indexes. */
+#define FRAMES_MAX (2 * (INDEX_DEPTH_MAX + 2))
 
-/* The layers of one image, each distinct blob's first position before all repetitions, so that a
- * repetition finds its blob in the push state. */
-struct layer_list {
-    struct target_push *push;
-    struct push_layer *layers;
-    size_t count;
-    size_t distinct;
-    size_t offset; /* where the crew at work begins */
+/* The steps of one manifest, in this order; which of them there are depends on what it is. */
+enum phase {
+    PHASE_READ,
+    PHASE_MEMBERS,
+    PHASE_LAYERS,
+    PHASE_CONFIG,
+    PHASE_BELOW_TAG, /* under its digest, so that referrers can follow */
+    PHASE_REFERRERS,
+    PHASE_PUT,
+    PHASE_NOTE, /* in the list of referrers of its subject */
+    PHASE_LATE_REFERRERS,
+    PHASE_END,
 };
+
+/* A manifest on its way. */
+struct frame {
+    struct descriptor descriptor;
+    const char *tag; /* NULL: under its digest */
+    bool top;
+    int depth;
+    enum phase phase;
+    struct manifest manifest; /* owned, as `data` */
+    char *data;
+    struct outgoing_manifest outgoing;
+    struct manifest_answer answer;
+    size_t next;                      /* member or referrer */
+    struct layer_set *blobs;          /* owned; NULL: not begun */
+    struct schema1_document *schema1; /* owned; NULL: it goes as what it is */
+    struct error refusal;             /* of what it is, when schema1 is tried */
+};
+
+struct manifest_tree {
+    struct target_push *push;
+    struct transfers *transfers;
+    const struct push *image;
+    const struct push_target *target;
+    struct layer_set_waker waker;
+    struct frame *frames[FRAMES_MAX];
+    size_t depth; /* frames */
+    struct retry retry;
+    char *key; /* owned: of the attempt at hand; NULL: it has not its turn yet */
+    bool in_turn;
+};
+
+/* --- layers --- */
 
 static bool seen_before(const struct manifest *manifest, size_t position)
 {
@@ -46,40 +83,20 @@ static void name_layer(const struct manifest *manifest, const struct image_confi
     digest_short(&out->layer, out->id);
 }
 
-static void list_layers(const struct manifest *manifest, const struct image_config *config,
-                        struct layer_list *list)
+/* Each distinct blob's first position before all repetitions; returns how many those are. */
+static size_t list_layers(const struct manifest *manifest, const struct image_config *config,
+                          struct push_layer *layers)
 {
-    list->layers = xcalloc(manifest->layer_count, sizeof *list->layers);
+    size_t count = 0;
+    size_t distinct = 0;
     for (int repetitions = 0; repetitions <= 1; repetitions++) {
         for (size_t i = 0; i < manifest->layer_count; i++)
             if (seen_before(manifest, i) == (repetitions == 1))
-                name_layer(manifest, config, i, &list->layers[list->count++]);
+                name_layer(manifest, config, i, &layers[count++]);
         if (repetitions == 0)
-            list->distinct = list->count;
+            distinct = count;
     }
-}
-
-/* What needs no registry is not worth a transfer. */
-static enum errc push_layer(struct target_push *push, const struct push_layer *layer,
-                            struct error *err)
-{
-    struct unfinished_upload none = {.begun = false};
-    bool foreign = layer->blob->foreign;
-    enum errc code = foreign || push_knows(push, &layer->blob->digest)
-                         ? layer_attempt(push, layer, &none, err)
-                         : transfers_push(push, layer, layer_attempt, err);
-    if (code == ERR_OK && !foreign)
-        layer_note(push, layer);
-    return code;
-}
-
-static void push_one_layer(void *self, size_t index)
-{
-    struct layer_list *list = self;
-    struct error err = ERROR_INIT;
-    if (stop_check(&list->push->stop, &err) != ERR_OK ||
-        push_layer(list->push, &list->layers[list->offset + index], &err) != ERR_OK)
-        push_part_failed(list->push, &err);
+    return distinct;
 }
 
 /* The config as the layers' names need it; an artifact's config is anything and has no diffIDs. */
@@ -100,260 +117,477 @@ static enum errc read_config(struct target_push *push, const struct manifest *ma
     return ERR_OK;
 }
 
-static void push_listed(struct layer_list *list)
+static enum errc begin_layers(struct manifest_tree *tree, struct frame *frame, struct error *err)
 {
-    unsigned threads = list->push->repository->endpoint->host->transfer_limit;
-    for (size_t i = 0; i < list->count; i++)
-        push_tell_layer(list->push, list->layers[i].id, "Preparing");
-    for (size_t i = threads; i < list->count; i++)
-        push_tell_layer(list->push, list->layers[i].id, "Waiting");
-    crew_run(list->distinct, threads, push_one_layer, list);
-    list->offset = list->distinct;
-    crew_run(list->count - list->distinct, 1, push_one_layer, list);
-}
-
-static enum errc push_layers(struct target_push *push, const struct manifest *manifest,
-                             struct error *err)
-{
+    struct target_push *push = tree->push;
+    const struct manifest *manifest = &frame->manifest;
     struct image_config config;
     if (read_config(push, manifest, &config, err) != ERR_OK)
         return err->code;
-    struct layer_list list = {.push = push};
-    list_layers(manifest, &config, &list);
+    size_t count = manifest->layer_count;
+    size_t at_once = push->repository->endpoint->host->transfer_limit;
+    autofree struct push_layer *layers = xcalloc(count, sizeof *layers);
+    size_t distinct = list_layers(manifest, &config, layers);
     image_config_deinit(&config);
-    push_listed(&list);
-    free(list.layers);
-    if (push->failure.code == ERR_OK)
-        return ERR_OK;
-    *err = push->failure;
-    return err->code;
+    for (size_t i = 0; i < count; i++)
+        target_push_tell_layer(push, layers[i].id, "Preparing");
+    for (size_t i = at_once; i < count; i++)
+        target_push_tell_layer(push, layers[i].id, "Waiting");
+    frame->blobs =
+        layer_set_new(push, tree->transfers, layers, count, distinct, layer_attempt, tree->waker);
+    return ERR_OK;
 }
 
 static enum errc config_attempt(struct target_push *push, const struct push_layer *config,
-                                struct unfinished_upload *upload, struct error *err)
+                                struct unfinished_upload *upload, struct layer_outcome *outcome,
+                                struct error *err)
 {
     autoclient struct registry_client client = {0};
-    registry_client_open(&client, push->repository, &push->stop);
+    registry_client_open(&client, push->repository, &push->cancel);
     bool exists = false;
     if (!upload->begun && blob_check(push, &client, config->blob, &exists, err) != ERR_OK)
         return err->code;
-    return exists ? ERR_OK : blob_send(push, &client, upload, config->blob, NULL, err);
+    if (exists)
+        return ERR_OK;
+    if (blob_send(push, &client, upload, config->blob, NULL, err) != ERR_OK)
+        return err->code;
+    outcome->sent_bytes = config->blob->size;
+    return ERR_OK;
 }
 
-static enum errc push_config(struct target_push *push, const struct descriptor *config,
-                             struct error *err)
+static void begin_config(struct manifest_tree *tree, struct frame *frame)
 {
-    const struct push_layer nameless = {.blob = config};
-    if (push_knows(push, &config->digest) ||
-        transfers_push(push, &nameless, config_attempt, err) == ERR_OK)
-        return ERR_OK;
-    return error_wrap(err, "config");
+    const struct push_layer config = {.blob = &frame->manifest.config};
+    frame->blobs =
+        layer_set_new(tree->push, tree->transfers, &config, 1, 1, config_attempt, tree->waker);
+}
+
+/* --- attempts that have their turn, and are made again --- */
+
+typedef enum errc attempt_fn(struct manifest_tree *tree, struct frame *frame, bool *helps,
+                             struct error *err);
+
+/* `key` is taken. */
+static enum tree_state in_turn(struct manifest_tree *tree, char *key, struct tree_turn *turn)
+{
+    free(tree->key);
+    tree->key = key;
+    tree->in_turn = true;
+    turn->key = key;
+    return TREE_IN_TURN;
+}
+
+static enum tree_state try_again(struct manifest_tree *tree, const char *what, bool helps,
+                                 struct tree_turn *turn, struct error *err)
+{
+    struct back_off *back_off = &tree->push->repository->endpoint->host->back_off;
+    autofree char *name = xasprintf("%s %s", tree->push->target, what);
+    if (!retry_follows(&tree->retry, name, back_off, helps, err)) {
+        tree->retry = (struct retry){0};
+        return TREE_FAILED;
+    }
+    turn->until_ms = tree->retry.until_ms;
+    return TREE_LATER;
+}
+
+/* One attempt, which has its turn. */
+static enum tree_state attempt(struct manifest_tree *tree, struct frame *frame, attempt_fn *make,
+                               const char *what, struct tree_turn *turn, struct error *err)
+{
+    bool helps = true;
+    tree->in_turn = false;
+    tree->retry.made++;
+    enum errc code = make(tree, frame, &helps, err);
+    target_push_count_attempts(tree->push, tree->retry.made);
+    if (code != ERR_OK)
+        return try_again(tree, what, helps, turn, err);
+    tree->retry = (struct retry){0};
+    return TREE_DONE;
+}
+
+/* What was assumed of the registry's blobs was wrong: that is not worth a wait, but another round.
+ */
+static bool was_assumed(const struct manifest_tree *tree, const struct error *err)
+{
+    return err->code == ERR_BLOB_NOT_THERE && atomic_load(&tree->push->assumed);
+}
+
+static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const char *tag,
+                          bool *helps, struct error *err)
+{
+    autoclient struct registry_client client = {0};
+    registry_client_open(&client, tree->push->repository, &tree->push->cancel);
+    enum errc code = manifest_put(tree->push, &client, tag, &frame->outgoing, &frame->answer, err);
+    *helps = code != ERR_OK && manifest_put_may_help(&frame->outgoing, &frame->answer, err) &&
+             !was_assumed(tree, err);
+    return code;
+}
+
+static enum errc put_under_digest(struct manifest_tree *tree, struct frame *frame, bool *helps,
+                                  struct error *err)
+{
+    return put_once(tree, frame, NULL, helps, err);
+}
+
+static enum errc put_in_place(struct manifest_tree *tree, struct frame *frame, bool *helps,
+                              struct error *err)
+{
+    return put_once(tree, frame, frame->tag, helps, err);
+}
+
+static enum errc note_referrer(struct manifest_tree *tree, struct frame *frame, bool *helps,
+                               struct error *err)
+{
+    struct descriptor descriptor = frame->descriptor;
+    memcpy(descriptor.media_type, frame->manifest.media_type, MEDIA_TYPE_MAX);
+    const struct referrer referrer = {
+        .descriptor = &descriptor,
+        .data = frame->data,
+        .size = frame->outgoing.canonical_size,
+    };
+    autoclient struct registry_client client = {0};
+    registry_client_open(&client, tree->push->repository, &tree->push->cancel);
+    enum errc code =
+        referrers_note(tree->push, &client, &frame->manifest.subject.digest, &referrer, err);
+    *helps = error_retriable(err->code);
+    return code;
+}
+
+/* --- schema1 --- */
+
+static bool may_fall_back(const struct manifest_tree *tree, const struct frame *frame)
+{
+    return frame->answer.kind_refused && frame->top && frame->tag && frame->schema1 == NULL &&
+           schema1_push_applies(tree->push, &frame->manifest);
+}
+
+/* False: `err` is the first refusal, the one that says what is wrong with the image. */
+static bool fall_back(struct manifest_tree *tree, struct frame *frame, struct error *err)
+{
+    struct target_push *push = tree->push;
+    struct error why = ERROR_INIT;
+    struct schema1_document *document = xcalloc(1, sizeof *document);
+    autoclient struct registry_client client = {0};
+    log_info("%s: %s; trying a schema1 manifest", push->target, err->text);
+    registry_client_open(&client, push->repository, &push->cancel);
+    if (schema1_push_prepare(push, &client, &frame->manifest, frame->tag, document, &why) !=
+        ERR_OK) {
+        log_info("%s: schema1: %s", push->target, why.text);
+        if (why.code == ERR_CANCELLED)
+            *err = why;
+        free(document);
+        return false;
+    }
+    if (tree->image->referrer_count > 0)
+        log_warn("%s: %zu referrers stay behind, the manifest they refer to was refused",
+                 push->target, tree->image->referrer_count);
+    frame->schema1 = document;
+    frame->outgoing = document->outgoing;
+    frame->refusal = *err;
+    frame->phase = PHASE_PUT;
+    error_clear(err);
+    return true;
+}
+
+static void report_refusal(const struct manifest_tree *tree, const struct frame *frame,
+                           struct error *err)
+{
+    if (frame->schema1 == NULL)
+        return;
+    log_info("%s: schema1: %s", tree->push->target, err->text);
+    if (err->code != ERR_CANCELLED)
+        *err = frame->refusal;
+}
+
+/* --- frames --- */
+
+static struct frame *top_of(struct manifest_tree *tree)
+{
+    return tree->frames[tree->depth - 1];
+}
+
+static enum errc enter(struct manifest_tree *tree, const struct descriptor *manifest,
+                       const char *tag, int depth, struct error *err)
+{
+    if (tree->depth == FRAMES_MAX)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "indexes are nested more than %d deep",
+                    INDEX_DEPTH_MAX);
+    struct frame *frame = xcalloc(1, sizeof *frame);
+    frame->descriptor = *manifest;
+    frame->tag = tag;
+    frame->depth = depth;
+    frame->top = tree->depth == 0;
+    tree->frames[tree->depth++] = frame;
+    return ERR_OK;
+}
+
+static void frame_free(struct frame *frame)
+{
+    layer_set_free(frame->blobs);
+    if (frame->schema1)
+        schema1_document_deinit(frame->schema1);
+    free(frame->schema1);
+    manifest_deinit(&frame->manifest);
+    free(frame->data);
+    free(frame);
+}
+
+/* Which part of the image failed, from the inside out. */
+static void wrap(const struct manifest_tree *tree, struct error *err)
+{
+    for (size_t i = tree->depth; i-- > 1;) {
+        const struct frame *frame = tree->frames[i];
+        char id[DIGEST_SHORT_MAX];
+        error_wrap(err, "%s %s", frame->depth > 0 ? "member" : "referrer",
+                   digest_short(&frame->descriptor.digest, id));
+    }
+}
+
+static bool is_by_digest(const struct frame *frame)
+{
+    return !frame->top && frame->tag == NULL;
+}
+
+static enum phase first_phase(const struct manifest *manifest)
+{
+    switch (manifest->kind) {
+    case MANIFEST_INDEX:
+        return PHASE_MEMBERS;
+    case MANIFEST_IMAGE:
+        return PHASE_LAYERS;
+    case MANIFEST_OPAQUE:
+        break;
+    }
+    return PHASE_BELOW_TAG;
+}
+
+static enum errc read_frame(struct manifest_tree *tree, struct frame *frame, struct error *err)
+{
+    const struct descriptor *descriptor = &frame->descriptor;
+    const char *type = descriptor->media_type[0] ? descriptor->media_type : NULL;
+    autofree char *data = NULL;
+    size_t size = 0;
+    if (frame->depth > INDEX_DEPTH_MAX)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "indexes are nested more than %d deep",
+                    INDEX_DEPTH_MAX);
+    if (blob_read_all(tree->push->store, &descriptor->digest, MANIFEST_LIMIT_BYTES, "manifest",
+                      &data, &size, err) != ERR_OK ||
+        manifest_parse_any(data, size, type, "manifest", &frame->manifest, err) != ERR_OK)
+        return err->code;
+    frame->data = mem_take(&data);
+    frame->outgoing = (struct outgoing_manifest){
+        .bytes = {frame->data, size, frame->manifest.media_type},
+        .canonical = frame->data,
+        .canonical_size = size,
+        .digest = descriptor->digest,
+    };
+    frame->phase = first_phase(&frame->manifest);
+    return ERR_OK;
+}
+
+static void report(struct manifest_tree *tree, const struct frame *frame)
+{
+    struct push_target *result = tree->push->result;
+    result->digest = frame->outgoing.digest;
+    result->size = frame->outgoing.canonical_size;
+    snprintf(result->media_type, sizeof result->media_type, "%s", frame->outgoing.bytes.media_type);
+}
+
+static void leave(struct manifest_tree *tree)
+{
+    struct frame *frame = top_of(tree);
+    if (frame->top)
+        report(tree, frame);
+    else if (is_by_digest(frame))
+        target_push_learn_manifest(tree->push, &frame->descriptor.digest);
+    tree->depth--;
+    frame_free(frame);
+}
+
+/* --- the phases; each returns TREE_DONE when it is over or has begun something below --- */
+
+static enum tree_state failed_unless(enum errc code)
+{
+    return code == ERR_OK ? TREE_DONE : TREE_FAILED;
+}
+
+static enum tree_state do_read(struct manifest_tree *tree, struct frame *frame, struct error *err)
+{
+    if (is_by_digest(frame) && target_push_knows_manifest(tree->push, &frame->descriptor.digest)) {
+        frame->phase = PHASE_END;
+        return TREE_DONE;
+    }
+    return failed_unless(read_frame(tree, frame, err));
+}
+
+static enum tree_state do_members(struct manifest_tree *tree, struct frame *frame,
+                                  struct error *err)
+{
+    if (frame->next == frame->manifest.child_count) {
+        frame->next = 0;
+        frame->phase = PHASE_BELOW_TAG;
+        return TREE_DONE;
+    }
+    const struct descriptor *child = &frame->manifest.children[frame->next++];
+    return failed_unless(enter(tree, child, NULL, frame->depth + 1, err));
+}
+
+static enum tree_state do_referrers(struct manifest_tree *tree, struct frame *frame,
+                                    struct error *err)
+{
+    const struct push *image = tree->image;
+    if (frame->next == image->referrer_count) {
+        frame->phase++;
+        return TREE_DONE;
+    }
+    const struct push_referrer *referrer = &image->referrers[frame->next++];
+    const char *tag = referrer->tag[0] ? referrer->tag : NULL;
+    return failed_unless(enter(tree, &referrer->manifest, tag, 0, err));
+}
+
+static enum tree_state do_blobs(struct manifest_tree *tree, struct frame *frame, struct error *err)
+{
+    bool layers = frame->phase == PHASE_LAYERS;
+    if (frame->blobs == NULL && layers && begin_layers(tree, frame, err) != ERR_OK)
+        return TREE_FAILED;
+    if (frame->blobs == NULL && !layers)
+        begin_config(tree, frame);
+    switch (layer_set_advance(frame->blobs)) {
+    case LAYER_SET_WAITS:
+        return TREE_WAITS;
+    case LAYER_SET_FAILED:
+        *err = tree->push->failure;
+        if (!layers)
+            error_wrap(err, "config");
+        return TREE_FAILED;
+    case LAYER_SET_DONE:
+        break;
+    }
+    layer_set_free(frame->blobs);
+    frame->blobs = NULL;
+    frame->phase++;
+    return TREE_DONE;
+}
+
+static enum tree_state do_put(struct manifest_tree *tree, struct frame *frame,
+                              struct tree_turn *turn, struct error *err)
+{
+    bool below = frame->phase == PHASE_BELOW_TAG;
+    if (!tree->in_turn)
+        return in_turn(tree, manifest_put_turn(tree->push, &frame->outgoing), turn);
+    enum tree_state state =
+        attempt(tree, frame, below ? put_under_digest : put_in_place, "manifest", turn, err);
+    if (state == TREE_FAILED && may_fall_back(tree, frame) && fall_back(tree, frame, err))
+        return TREE_DONE;
+    if (state == TREE_FAILED)
+        report_refusal(tree, frame, err);
+    if (state == TREE_DONE)
+        frame->phase++;
+    return state;
+}
+
+static enum tree_state do_note(struct manifest_tree *tree, struct frame *frame,
+                               struct tree_turn *turn, struct error *err)
+{
+    if (!tree->in_turn)
+        return in_turn(tree, referrers_turn(tree->push, &frame->manifest.subject.digest), turn);
+    enum tree_state state = attempt(tree, frame, note_referrer, "list of referrers", turn, err);
+    if (state == TREE_DONE)
+        frame->phase++;
+    return state;
+}
+
+/* Not every manifest has every phase. */
+static bool applies(const struct manifest_tree *tree, const struct frame *frame)
+{
+    bool with_referrers = frame->top && tree->image->referrer_count > 0 && frame->schema1 == NULL;
+    switch (frame->phase) {
+    case PHASE_BELOW_TAG:
+    case PHASE_REFERRERS:
+        return with_referrers && frame->tag;
+    case PHASE_LATE_REFERRERS:
+        return with_referrers && frame->tag == NULL;
+    case PHASE_NOTE:
+        return frame->manifest.has_subject && !frame->answer.subject_noted &&
+               frame->schema1 == NULL;
+    default:
+        return true;
+    }
+}
+
+static enum tree_state advance_frame(struct manifest_tree *tree, struct frame *frame,
+                                     struct tree_turn *turn, struct error *err)
+{
+    if (!applies(tree, frame)) {
+        frame->phase++;
+        return TREE_DONE;
+    }
+    switch (frame->phase) {
+    case PHASE_READ:
+        return do_read(tree, frame, err);
+    case PHASE_MEMBERS:
+        return do_members(tree, frame, err);
+    case PHASE_LAYERS:
+    case PHASE_CONFIG:
+        return do_blobs(tree, frame, err);
+    case PHASE_BELOW_TAG:
+    case PHASE_PUT:
+        return do_put(tree, frame, turn, err);
+    case PHASE_REFERRERS:
+    case PHASE_LATE_REFERRERS:
+        return do_referrers(tree, frame, err);
+    case PHASE_NOTE:
+        return do_note(tree, frame, turn, err);
+    case PHASE_END:
+        leave(tree);
+        break;
+    }
+    return TREE_DONE;
 }
 
 /* --- the tree --- */
 
-struct node {
-    const struct descriptor *manifest;
-    const char *tag; /* NULL: under its digest */
-    int depth;
-    const struct push_request *request; /* of the top one, NULL below it */
-};
-
-/* A manifest whose bytes were read, on its way out. */
-struct parsed {
-    struct manifest manifest; /* owned, as `data` */
-    char *data;
-    struct outgoing_manifest outgoing;
-};
-
-static enum errc push_node(struct target_push *push, const struct node *node, struct error *err);
-
-static enum errc push_children(struct target_push *push, const struct manifest *index, int depth,
-                               struct error *err)
+struct manifest_tree *manifest_tree_new(struct target_push *push, struct transfers *transfers,
+                                        const struct push *image, const struct push_target *target,
+                                        struct layer_set_waker waker)
 {
-    for (size_t i = 0; i < index->child_count; i++) {
-        const struct node child = {.manifest = &index->children[i], .depth = depth + 1};
-        char id[DIGEST_SHORT_MAX];
-        if (push_node(push, &child, err) != ERR_OK)
-            return error_wrap(err, "member %s", digest_short(&child.manifest->digest, id));
+    struct manifest_tree *tree = xcalloc(1, sizeof *tree);
+    struct error none = ERROR_INIT;
+    *tree = (struct manifest_tree){
+        .push = push, .transfers = transfers, .image = image, .target = target, .waker = waker};
+    const char *tag = target->reference.tag;
+    enter(tree, &image->manifest, tag[0] ? tag : NULL, 0, &none);
+    return tree;
+}
+
+void manifest_tree_free(struct manifest_tree *tree)
+{
+    if (tree == NULL)
+        return;
+    while (tree->depth > 0)
+        frame_free(tree->frames[--tree->depth]);
+    free(tree->key);
+    free(tree);
+}
+
+bool manifest_tree_leave(struct manifest_tree *tree)
+{
+    struct layer_set *blobs = tree->depth > 0 ? top_of(tree)->blobs : NULL;
+    return blobs == NULL || layer_set_leave(blobs);
+}
+
+enum tree_state manifest_tree_advance(struct manifest_tree *tree, struct tree_turn *turn,
+                                      struct error *err)
+{
+    enum tree_state state = TREE_DONE;
+    while (state == TREE_DONE && tree->depth > 0) {
+        bool cancelled =
+            tree->push->failure.code == ERR_OK && cancel_check(&tree->push->cancel, err) != ERR_OK;
+        if (cancelled)
+            return manifest_tree_leave(tree) ? TREE_FAILED : TREE_WAITS;
+        state = advance_frame(tree, top_of(tree), turn, err);
     }
-    return ERR_OK;
-}
-
-static enum errc push_referrers(struct target_push *push, const struct push_request *request,
-                                struct error *err)
-{
-    for (size_t i = 0; i < request->referrer_count; i++) {
-        const struct push_referrer *referrer = &request->referrers[i];
-        const struct node node = {.manifest = &referrer->manifest,
-                                  .tag = referrer->tag[0] ? referrer->tag : NULL};
-        char id[DIGEST_SHORT_MAX];
-        if (push_node(push, &node, err) != ERR_OK)
-            return error_wrap(err, "referrer %s", digest_short(&referrer->manifest.digest, id));
-    }
-    return ERR_OK;
-}
-
-static enum errc note_referrer(struct target_push *push, struct registry_client *client,
-                               const struct node *node, const struct parsed *parsed,
-                               struct error *err)
-{
-    struct descriptor descriptor = *node->manifest;
-    memcpy(descriptor.media_type, parsed->manifest.media_type, MEDIA_TYPE_MAX);
-    const struct referrer referrer = {
-        .descriptor = &descriptor,
-        .data = parsed->data,
-        .size = parsed->outgoing.canonical_size,
-    };
-    return referrers_note(push, client, &parsed->manifest.subject.digest, &referrer, err);
-}
-
-/* What goes with it is there before the tag shows it; *refused when the registry takes no manifest
- * of this kind. */
-static enum errc put_below_tag(struct target_push *push, struct registry_client *client,
-                               const struct node *node, const struct parsed *parsed, bool *refused,
-                               struct error *err)
-{
-    struct manifest_answer answer;
-    if (manifest_put(push, client, NULL, &parsed->outgoing, &answer, err) != ERR_OK) {
-        *refused = answer.kind_refused;
-        return err->code;
-    }
-    return push_referrers(push, node->request, err);
-}
-
-/* The first refusal is the one that says what is wrong with the image. */
-static enum errc fall_back(struct target_push *push, struct registry_client *client,
-                           const struct node *node, const struct parsed *parsed, struct error *err)
-{
-    struct error why = ERROR_INIT;
-    log_info("%s: %s; trying a schema1 manifest", push->target, err->text);
-    if (schema1_push(push, client, &parsed->manifest, node->tag, &why) != ERR_OK) {
-        log_info("%s: schema1: %s", push->target, why.text);
-        if (why.code == ERR_CANCELLED)
-            *err = why;
-        return err->code;
-    }
-    if (node->request->referrer_count > 0)
-        log_warn("%s: %zu referrers stay behind, the manifest they refer to was refused",
-                 push->target, node->request->referrer_count);
-    error_clear(err);
-    return ERR_OK;
-}
-
-static void report(struct target_push *push, const struct parsed *parsed)
-{
-    push->result->digest = parsed->outgoing.digest;
-    push->result->size = parsed->outgoing.canonical_size;
-    memcpy(push->result->media_type, parsed->manifest.media_type, MEDIA_TYPE_MAX);
-}
-
-static bool may_fall_back(const struct target_push *push, const struct node *node,
-                          const struct manifest *manifest)
-{
-    return node->request && node->tag && schema1_push_applies(push, manifest);
-}
-
-static enum errc put_parsed(struct target_push *push, struct registry_client *client,
-                            const struct node *node, const struct parsed *parsed, struct error *err)
-{
-    bool top = node->request != NULL;
-    bool with_referrers = top && node->request->referrer_count > 0;
-    bool refused = false;
-    struct manifest_answer answer = {0};
-    enum errc code = ERR_OK;
-    if (with_referrers && node->tag)
-        code = put_below_tag(push, client, node, parsed, &refused, err);
-    if (code == ERR_OK) {
-        code = manifest_put(push, client, node->tag, &parsed->outgoing, &answer, err);
-        refused = answer.kind_refused;
-    }
-    if (code != ERR_OK && refused && may_fall_back(push, node, &parsed->manifest))
-        return fall_back(push, client, node, parsed, err);
-    if (code == ERR_OK && parsed->manifest.has_subject && !answer.subject_noted)
-        code = note_referrer(push, client, node, parsed, err);
-    if (code == ERR_OK && with_referrers && node->tag == NULL)
-        code = push_referrers(push, node->request, err);
-    if (code == ERR_OK && top)
-        report(push, parsed);
-    return code;
-}
-
-static enum errc push_content(struct target_push *push, const struct manifest *manifest, int depth,
-                              struct error *err)
-{
-    switch (manifest->kind) {
-    case MANIFEST_INDEX:
-        return push_children(push, manifest, depth, err);
-    case MANIFEST_IMAGE:
-        if (push_layers(push, manifest, err) != ERR_OK)
-            return err->code;
-        return push_config(push, &manifest->config, err);
-    case MANIFEST_OPAQUE:
-        break;
-    }
-    return ERR_OK;
-}
-
-/* A connection is leased for the manifest only: transfers lease their own. */
-static enum errc push_parsed(struct target_push *push, const struct node *node,
-                             const struct parsed *parsed, struct error *err)
-{
-    if (push_content(push, &parsed->manifest, node->depth, err) != ERR_OK)
-        return err->code;
-    autoclient struct registry_client client = {0};
-    registry_client_open(&client, push->repository, &push->stop);
-    return put_parsed(push, &client, node, parsed, err);
-}
-
-static enum errc read_node(struct target_push *push, const struct node *node, struct parsed *out,
-                           struct error *err)
-{
-    const struct descriptor *descriptor = node->manifest;
-    const char *type = descriptor->media_type[0] ? descriptor->media_type : NULL;
-    autofree char *data = NULL;
-    size_t size = 0;
-    if (node->depth > INDEX_DEPTH_MAX)
-        return fail(err, ERR_MANIFEST_INVALID, 0, "indexes are nested more than %d deep",
-                    INDEX_DEPTH_MAX);
-    if (stop_check(&push->stop, err) != ERR_OK ||
-        blob_read_all(push->store, &descriptor->digest, MANIFEST_LIMIT_BYTES, "manifest", &data,
-                      &size, err) != ERR_OK ||
-        manifest_parse_any(data, size, type, "manifest", &out->manifest, err) != ERR_OK)
-        return err->code;
-    out->data = mem_take(&data);
-    out->outgoing = (struct outgoing_manifest){
-        .bytes = {out->data, size, out->manifest.media_type},
-        .canonical = out->data,
-        .canonical_size = size,
-        .digest = descriptor->digest,
-    };
-    return ERR_OK;
-}
-
-static enum errc push_node(struct target_push *push, const struct node *node, struct error *err)
-{
-    struct parsed parsed = {0};
-    bool by_digest = node->request == NULL && node->tag == NULL;
-    if (by_digest && push_knows_manifest(push, &node->manifest->digest))
-        return ERR_OK;
-    if (read_node(push, node, &parsed, err) != ERR_OK)
-        return err->code;
-    enum errc code = push_parsed(push, node, &parsed, err);
-    if (by_digest && code == ERR_OK)
-        push_learn_manifest(push, &node->manifest->digest);
-    manifest_deinit(&parsed.manifest);
-    free(parsed.data);
-    return code;
-}
-
-enum errc manifest_push(struct target_push *push, const struct push_request *request,
-                        struct error *err)
-{
-    const struct node top = {
-        .manifest = &request->manifest,
-        .tag = request->target.tag[0] ? request->target.tag : NULL,
-        .request = request,
-    };
-    return push_node(push, &top, err);
+    if (state == TREE_FAILED)
+        wrap(tree, err);
+    return state;
 }

@@ -2,8 +2,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/turns.h"
-#include "upstream/push/push_retry.h"
 
 #include <string.h>
 
@@ -79,10 +77,11 @@ static enum errc check_stored(const struct target_push *push,
                 digest_text(stored, theirs), digest_text(&manifest->digest, ours));
 }
 
-static enum errc put_once(struct target_push *push, struct registry_client *client, const char *tag,
-                          const struct outgoing_manifest *manifest, struct manifest_answer *answer,
-                          struct error *err)
+enum errc manifest_put(struct target_push *push, struct registry_client *client, const char *tag,
+                       const struct outgoing_manifest *manifest, struct manifest_answer *answer,
+                       struct error *err)
 {
+    *answer = (struct manifest_answer){0};
     char digest_as_text[DIGEST_TEXT_MAX];
     const char *reference = tag ? tag : digest_text(&manifest->digest, digest_as_text);
     if (registry_manifest_put(client, reference, &manifest->bytes, answer, err) != ERR_OK) {
@@ -101,61 +100,18 @@ static enum errc put_once(struct target_push *push, struct registry_client *clie
     return check_stored(push, manifest, &stored, err);
 }
 
-struct put {
-    struct target_push *push;
-    struct registry_client *client;
-    const char *tag;
-    const struct outgoing_manifest *manifest;
-    struct manifest_answer *answer;
-};
-
-/* Pushes of one manifest to one repository take turns: docker-registry 2.8 answers DIGEST_INVALID
- * when it is given the same manifest twice at once. */
-static enum errc attempt(void *self, struct error *err)
+char *manifest_put_turn(const struct target_push *push, const struct outgoing_manifest *manifest)
 {
-    const struct put *put = self;
-    const struct repository *repository = put->push->repository;
-    struct registry_host *host = repository->endpoint->host;
+    const struct repository *repository = push->repository;
     char digest[DIGEST_TEXT_MAX];
-    autofree char *name =
-        xasprintf("%s@%s", repository->path, digest_text(&put->manifest->digest, digest));
-    if (gate_wait_open(&host->transfers, &put->push->stop, err) != ERR_OK ||
-        turns_take(&host->manifest_turns, name, &put->push->stop, err) != ERR_OK)
-        return err->code;
-    enum errc code = put_once(put->push, put->client, put->tag, put->manifest, put->answer, err);
-    turns_give(&host->manifest_turns, name);
-    return code;
+    return xasprintf("manifest %s/%s@%s", repository->endpoint->host->name, repository->path,
+                     digest_text(&manifest->digest, digest));
 }
 
-/* Other refusals of a manifest (a tag that must not move, say) stay refusals; a blob that the
- * registry does not find right after its upload may turn up. docker-registry 2.8 says 500 to a
- * schema1 manifest when it is not told to take them. */
-static bool another_may_help(void *self, const struct error *err)
+bool manifest_put_may_help(const struct outgoing_manifest *manifest,
+                           const struct manifest_answer *answer, const struct error *err)
 {
-    const struct put *put = self;
-    bool refused = put->answer->kind_refused || err->code == ERR_REGISTRY_REFUSED ||
-                   (is_signed(put->manifest) && err->status == 500);
+    bool refused = answer->kind_refused || err->code == ERR_REGISTRY_REFUSED ||
+                   (is_signed(manifest) && err->status == 500);
     return error_retriable(err->code) && !refused;
-}
-
-enum errc manifest_put(struct target_push *push, struct registry_client *client, const char *tag,
-                       const struct outgoing_manifest *manifest, struct manifest_answer *answer,
-                       struct error *err)
-{
-    *answer = (struct manifest_answer){0};
-    struct put put = {
-        .push = push,
-        .client = client,
-        .tag = tag,
-        .manifest = manifest,
-        .answer = answer,
-    };
-    autofree char *what = xasprintf("%s manifest", push->target);
-    const struct push_work work = {
-        .what = what,
-        .attempt = attempt,
-        .helps = another_may_help,
-        .self = &put,
-    };
-    return push_retry(push, &work, err);
 }

@@ -6,7 +6,7 @@
 #define SLIPWAY_UPSTREAM_PUSH_MANIFEST_PUT_H
 
 #include "upstream/client/registry_manifest.h"
-#include "upstream/push/push_state.h"
+#include "upstream/push/target_push.h"
 
 /* Borrowed throughout. */
 struct outgoing_manifest {
@@ -17,14 +17,24 @@ struct outgoing_manifest {
 };
 
 /*
- * Put it under `tag`; NULL: under its digest. A refusal does not count when this very manifest is
- * there already: an immutable tag, an answer that got lost. Otherwise up to RETRY_ATTEMPTS are made
- * after errors that may pass; a blob unknown right after its upload is one. `answer` as in
+ * One attempt to put it under `tag`; NULL: under its digest. Blocks. A refusal does not count when
+ * this very manifest is there already: an immutable tag, an answer that got lost. `answer` as in
  * registry_manifest_put(). Errors: those of the PUT; ERR_PUSHED_DIGEST when the registry holds
  * something else afterwards, or nothing.
  */
 enum errc manifest_put(struct target_push *push, struct registry_client *client, const char *tag,
                        const struct outgoing_manifest *manifest, struct manifest_answer *answer,
                        struct error *err);
+
+/* The key under which attempts with one manifest and repository follow one another
+ * (base/executor.h), owned: docker-registry 2.8 answers DIGEST_INVALID when it is given a manifest
+ * twice at once. */
+char *manifest_put_turn(const struct target_push *push, const struct outgoing_manifest *manifest);
+
+/* A further attempt may help: a blob that the registry does not find right after its upload may
+ * turn up, other refusals (a tag that must not move, say) stay refusals. docker-registry 2.8 says
+ * 500 to a schema1 manifest when it is not told to take them. */
+bool manifest_put_may_help(const struct outgoing_manifest *manifest,
+                           const struct manifest_answer *answer, const struct error *err);
 
 #endif

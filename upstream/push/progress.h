@@ -13,7 +13,8 @@
 enum progress_kind {
     PROGRESS_MESSAGE, /* status is a line about the target: "The push refers to repository [N]" */
     PROGRESS_STATUS,  /* status of layer id: "Preparing", "Waiting", "Layer already exists", ... */
-    PROGRESS_BYTES,   /* "Pushing": current of total bytes of layer id; throttled by the sender */
+    PROGRESS_COUNTDOWN, /* "Retrying in N seconds", of layer id, or of the target when id is NULL */
+    PROGRESS_BYTES,     /* "Pushing": current of total bytes of layer id; throttled by the sender */
 };
 
 struct progress_event {

@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "image/referrer.h"
 #include "upstream/client/registry_manifest.h"
-#include "upstream/push/push_retry.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -96,24 +95,12 @@ static enum errc rewrite(struct target_push *push, struct registry_client *clien
     return ERR_OK;
 }
 
-struct note {
-    struct target_push *push;
-    struct registry_client *client;
-    const char *tag;
-    const char *turn; /* of the list, among all of the registry */
-    const struct referrer *referrer;
-};
-
-static enum errc attempt(void *self, struct error *err)
+char *referrers_turn(const struct target_push *push, const struct digest *subject)
 {
-    const struct note *note = self;
-    struct registry_host *host = note->push->repository->endpoint->host;
-    if (gate_wait_open(&host->transfers, &note->push->stop, err) != ERR_OK ||
-        turns_take(&host->manifest_turns, note->turn, &note->push->stop, err) != ERR_OK)
-        return err->code;
-    enum errc code = rewrite(note->push, note->client, note->tag, note->referrer, err);
-    turns_give(&host->manifest_turns, note->turn);
-    return code;
+    const struct repository *repository = push->repository;
+    char tag[REFERRERS_TAG_MAX];
+    return xasprintf("list %s/%s:%s", repository->endpoint->host->name, repository->path,
+                     referrers_tag(subject, tag));
 }
 
 enum errc referrers_note(struct target_push *push, struct registry_client *client,
@@ -121,18 +108,7 @@ enum errc referrers_note(struct target_push *push, struct registry_client *clien
                          struct error *err)
 {
     char tag[REFERRERS_TAG_MAX];
-    referrers_tag(subject, tag);
-    autofree char *turn = xasprintf("%s:%s", push->repository->path, tag);
-    autofree char *what = xasprintf("%s list of referrers", push->target);
-    struct note note = {
-        .push = push,
-        .client = client,
-        .tag = tag,
-        .turn = turn,
-        .referrer = referrer,
-    };
-    const struct push_work work = {.what = what, .attempt = attempt, .self = &note};
-    if (push_retry(push, &work, err) != ERR_OK)
+    if (rewrite(push, client, referrers_tag(subject, tag), referrer, err) != ERR_OK)
         return error_wrap(err, "list of referrers %s", tag);
     return ERR_OK;
 }

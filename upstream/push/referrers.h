@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "image/manifest.h"
-#include "upstream/push/push_state.h"
+#include "upstream/push/target_push.h"
 
 /* "sha256-0123…": at most 32 characters of the algorithm, 64 of the hex. Returns `tag`. */
 #define REFERRERS_TAG_MAX (32 + 1 + 64 + 1)
@@ -29,14 +29,15 @@ struct referrer {
 enum errc referrers_add(const char *index, size_t index_size, const struct referrer *referrer,
                         struct buf *out, bool *changed, struct error *err);
 
-/*
- * Note at the registry that `referrer`, which it holds, refers to `subject`. Reading, changing and
- * writing the index is one at a time for a registry, repository and subject within this process;
- * another process that does the same at the same time may be overwritten, as the specification
- * knows. Errors: those of referrers_add() and of the requests.
- */
+/* One attempt to note at the registry that `referrer`, which it holds, refers to `subject`. Blocks.
+ * Errors: those of referrers_add() and of the requests. */
 enum errc referrers_note(struct target_push *push, struct registry_client *client,
                          const struct digest *subject, const struct referrer *referrer,
                          struct error *err);
+
+/* The key under which such attempts follow one another, owned: reading, changing and writing the
+ * index is one at a time for a registry, repository and subject within this process. Another
+ * process that does the same at the same time may be overwritten, as the specification knows. */
+char *referrers_turn(const struct target_push *push, const struct digest *subject);
 
 #endif

@@ -1,11 +1,11 @@
 #include "upstream/push/schema1_push.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "image/image_config.h"
 #include "store/blob.h"
 #include "store/trust_key.h"
 #include "upstream/client/registry.h"
-#include "upstream/push/manifest_put.h"
 #include "upstream/push/schema1/jws.h"
 #include "upstream/push/schema1/schema1.h"
 #include "upstream/upload/upload.h"
@@ -27,7 +27,7 @@ static enum errc send_empty_layer(struct target_push *push, struct registry_clie
                                   struct error *err)
 {
     struct digest digest = schema1_empty_layer_digest();
-    bool exists = push_knows(push, &digest);
+    bool exists = target_push_knows(push, &digest);
     if (!exists &&
         registry_blob_exists(client, &digest, SCHEMA1_EMPTY_LAYER_BYTES, &exists, err) != ERR_OK)
         return err->code;
@@ -37,8 +37,8 @@ static enum errc send_empty_layer(struct target_push *push, struct registry_clie
     if (!exists && upload_blob(client, NULL, &upload, err) != ERR_OK)
         return err->code;
     if (!exists)
-        push_count_bytes(push, SCHEMA1_EMPTY_LAYER_BYTES);
-    push_learn(push, &digest);
+        target_push_count(push, &(struct layer_outcome){.sent_bytes = SCHEMA1_EMPTY_LAYER_BYTES});
+    target_push_learn(push, &digest);
     return ERR_OK;
 }
 
@@ -77,27 +77,30 @@ static enum errc sign(struct target_push *push, const struct buf *canonical, str
     return code;
 }
 
-enum errc schema1_push(struct target_push *push, struct registry_client *client,
-                       const struct manifest *image, const char *tag, struct error *err)
+void schema1_document_deinit(struct schema1_document *document)
 {
-    autobuf struct buf canonical = BUF_INIT(MANIFEST_LIMIT_BYTES);
-    autobuf struct buf document = BUF_INIT(MANIFEST_LIMIT_BYTES);
+    buf_deinit(&document->canonical);
+    buf_deinit(&document->bytes);
+}
+
+enum errc schema1_push_prepare(struct target_push *push, struct registry_client *client,
+                               const struct manifest *image, const char *tag,
+                               struct schema1_document *out, struct error *err)
+{
     bool needs_empty = false;
-    if (build(push, image, tag, &canonical, &needs_empty, err) != ERR_OK ||
-        sign(push, &canonical, &document, err) != ERR_OK ||
-        (needs_empty && send_empty_layer(push, client, err) != ERR_OK))
+    *out = (struct schema1_document){.canonical = BUF_INIT(MANIFEST_LIMIT_BYTES),
+                                     .bytes = BUF_INIT(MANIFEST_LIMIT_BYTES)};
+    if (build(push, image, tag, &out->canonical, &needs_empty, err) != ERR_OK ||
+        sign(push, &out->canonical, &out->bytes, err) != ERR_OK ||
+        (needs_empty && send_empty_layer(push, client, err) != ERR_OK)) {
+        schema1_document_deinit(out);
         return err->code;
-    const struct outgoing_manifest manifest = {
-        .bytes = {document.data, document.size, MEDIA_DOCKER_SCHEMA1_SIGNED},
-        .canonical = canonical.data,
-        .canonical_size = canonical.size,
-        .digest = digest_of(DIGEST_SHA256, canonical.data, canonical.size),
+    }
+    out->outgoing = (struct outgoing_manifest){
+        .bytes = {out->bytes.data, out->bytes.size, MEDIA_DOCKER_SCHEMA1_SIGNED},
+        .canonical = out->canonical.data,
+        .canonical_size = out->canonical.size,
+        .digest = digest_of(DIGEST_SHA256, out->canonical.data, out->canonical.size),
     };
-    struct manifest_answer answer;
-    if (manifest_put(push, client, tag, &manifest, &answer, err) != ERR_OK)
-        return err->code;
-    push->result->digest = manifest.digest;
-    push->result->size = canonical.size;
-    strcpy(push->result->media_type, MEDIA_DOCKER_SCHEMA1_SIGNED);
     return ERR_OK;
 }

@@ -1,31 +1,17 @@
 #include "upstream/push/transfers.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
-#include "upstream/push/push_retry.h"
+#include "upstream/client/retry.h"
 
-#include <stdio.h>
+#include <search.h>
 #include <string.h>
 
-#define WORDS_MAX 384
-
-struct watcher {
-    struct target_push *push;
-    const struct push_layer *layer;
-    struct watcher *next; /* came later */
-    uint64_t seen;        /* number of the last event it told */
-};
-
-/* The latest event of a kind. */
-struct told {
-    uint64_t number; /* 0: none yet */
-    char words[WORDS_MAX];
-    uint64_t current;
-    uint64_t total;
-};
+TAILQ_HEAD(wait_list, transfer_wait);
 
 struct transfer {
     struct transfers *table;
-    struct transfer *next;
+    struct work work;
 
     /* its own; constant while it runs */
     transfer_attempt *attempt;
@@ -38,36 +24,36 @@ struct transfer {
     struct repository repository;
     struct progress progress;
     struct cancel cancel;
-    pthread_t thread;
-    bool started;
+    struct cancel_watch watch;
 
-    /* its thread's until `done` */
+    /* the worker's at hand */
     struct target_push push;
-    struct push_result result;
+    struct push_target result;
     struct unfinished_upload upload;
+    struct retry retry;
+    struct layer_outcome outcome;
 
     /* under the table's lock */
-    pthread_cond_t changed;
-    struct watcher *watchers; /* oldest first */
-    struct watcher *credited; /* who counts the work; NULL when nobody waited any more */
-    uint64_t events;
-    struct told status;
-    struct told bytes;
-    char last_words[WORDS_MAX];
-    bool done;
-    unsigned attempts;
-    struct error error;
+    struct wait_list waits; /* longest first */
+    bool listed;
+    bool telling;                /* the waits are being told something: none may leave */
+    struct progress_event bytes; /* the last of the kind; without status: none yet */
+    unsigned references;
 };
 
 struct transfers {
+    struct work_queue *ends;
     pthread_mutex_t lock;
-    struct transfer *first;
+    pthread_cond_t told;
+    void *tree; /* tsearch tree of the transfers that are listed */
 };
 
-struct transfers *transfers_new(void)
+struct transfers *transfers_new(struct work_queue *ends)
 {
     struct transfers *transfers = xcalloc(1, sizeof *transfers);
+    transfers->ends = ends;
     pthread_mutex_init(&transfers->lock, NULL);
+    pthread_cond_init(&transfers->told, NULL);
     return transfers;
 }
 
@@ -75,152 +61,98 @@ void transfers_free(struct transfers *transfers)
 {
     if (transfers == NULL)
         return;
+    pthread_cond_destroy(&transfers->told);
     pthread_mutex_destroy(&transfers->lock);
     free(transfers);
 }
 
+/* Are these two one transfer? What the blob is to those that want it there does not matter. */
+static int compare(const void *left, const void *right)
+{
+    const struct transfer *a = left;
+    const struct transfer *b = right;
+    const struct endpoint *one = a->repository.endpoint;
+    const struct endpoint *other = b->repository.endpoint;
+    if (one != other)
+        return (uintptr_t)one < (uintptr_t)other ? -1 : 1;
+    int order = digest_compare(&a->blob.digest, &b->blob.digest);
+    if (order == 0)
+        order = digest_compare(&a->credentials_digest, &b->credentials_digest);
+    return order ? order : strcmp(a->path, b->path);
+}
+
 /* --- what a transfer tells --- */
 
-static bool is_counted(const struct push_result *result)
+static void tell(const struct transfer_wait *wait, const struct progress_event *event)
 {
-    return result->layers.existed + result->layers.mounted + result->layers.uploaded > 0;
+    struct progress_event told = *event;
+    told.target = wait->push->target;
+    told.id = wait->layer->id;
+    if (told.id[0])
+        progress_emit(wait->push->progress, &told);
 }
 
-/* On the transfer's thread: kept for the watchers. What comes after the layer was counted are its
- * last words, which are not the same for all. */
-static void keep_event(void *self, const struct progress_event *event)
+/* On the transfer's worker. A wait that is being told cannot leave; one that joins meanwhile is at
+ * the end of the list, and told too. */
+static void tell_all(void *self, const struct progress_event *event)
 {
     struct transfer *transfer = self;
-    pthread_mutex_lock(&transfer->table->lock);
-    if (event->kind == PROGRESS_STATUS && is_counted(&transfer->result)) {
-        snprintf(transfer->last_words, sizeof transfer->last_words, "%s", event->status);
-    } else {
-        struct told *told = event->kind == PROGRESS_BYTES ? &transfer->bytes : &transfer->status;
-        told->number = ++transfer->events;
-        told->current = event->current;
-        told->total = event->total;
-        snprintf(told->words, sizeof told->words, "%s", event->status);
-        pthread_cond_broadcast(&transfer->changed);
+    struct transfers *table = transfer->table;
+    pthread_mutex_lock(&table->lock);
+    transfer->telling = true;
+    if (event->kind == PROGRESS_BYTES)
+        transfer->bytes = *event;
+    struct transfer_wait *wait = TAILQ_FIRST(&transfer->waits);
+    while (wait) {
+        pthread_mutex_unlock(&table->lock);
+        tell(wait, event);
+        pthread_mutex_lock(&table->lock);
+        wait = TAILQ_NEXT(wait, link);
     }
-    pthread_mutex_unlock(&transfer->table->lock);
-}
-
-static void tell(const struct watcher *watcher, const struct told *told, bool bytes)
-{
-    const char *id = watcher->layer->id;
-    if (told->number <= watcher->seen || id[0] == '\0')
-        return;
-    if (bytes)
-        push_tell_bytes(watcher->push, id, told->current, told->total);
-    else
-        push_tell_layer(watcher->push, id, told->words);
-}
-
-/* In the order they happened. */
-static void tell_news(const struct watcher *watcher, const struct told *status,
-                      const struct told *bytes)
-{
-    bool status_first = status->number < bytes->number;
-    tell(watcher, status_first ? status : bytes, !status_first);
-    tell(watcher, status_first ? bytes : status, status_first);
-}
-
-/* --- the work, on the transfer's thread --- */
-
-static enum errc attempt_in_turn(void *self, struct error *err)
-{
-    struct transfer *transfer = self;
-    struct gate *gate = &transfer->repository.endpoint->host->transfers;
-    if (!gate_try(gate)) {
-        push_tell_layer(&transfer->push, transfer->layer.id, "Waiting");
-        if (gate_enter(gate, &transfer->push.stop, err) != ERR_OK)
-            return err->code;
-    }
-    enum errc code = transfer->attempt(&transfer->push, &transfer->layer, &transfer->upload, err);
-    if (code == ERR_OK)
-        gate_succeeded(gate);
-    gate_leave(gate);
-    return code;
-}
-
-static void tell_retry(void *self, const char *words)
-{
-    struct transfer *transfer = self;
-    push_tell_layer(&transfer->push, transfer->layer.id, words);
-}
-
-/* With the lock. */
-static void unlist(struct transfer *transfer)
-{
-    struct transfer **at = &transfer->table->first;
-    while (*at && *at != transfer)
-        at = &(*at)->next;
-    if (*at)
-        *at = transfer->next;
-}
-
-static void end(struct transfer *transfer, const struct error *err)
-{
-    pthread_mutex_lock(&transfer->table->lock);
-    unlist(transfer);
-    transfer->attempts = transfer->result.attempts;
-    transfer->error = *err;
-    transfer->credited = transfer->watchers;
-    transfer->done = true;
-    pthread_cond_broadcast(&transfer->changed);
-    pthread_mutex_unlock(&transfer->table->lock);
-}
-
-static void *run(void *arg)
-{
-    struct transfer *transfer = arg;
-    struct error err = ERROR_INIT;
-    const char *id = transfer->layer.id;
-    autofree char *what = xasprintf("%s %s", transfer->target, id[0] ? id : "config");
-    const struct push_work work = {
-        .what = what,
-        .attempt = attempt_in_turn,
-        .tell = tell_retry,
-        .self = transfer,
-    };
-    push_retry(&transfer->push, &work, &err);
-    upload_give_up(&transfer->repository, &transfer->upload);
-    end(transfer, &err);
-    return NULL;
+    transfer->telling = false;
+    pthread_cond_broadcast(&table->told);
+    pthread_mutex_unlock(&table->lock);
 }
 
 /* --- its life --- */
 
-static struct transfer *transfer_new(struct transfers *table, const struct target_push *push,
-                                     const struct push_layer *layer, transfer_attempt *attempt)
+static void run(struct work *work);
+static void hurry(void *self);
+
+static struct transfer *transfer_new(struct transfers *table, const struct transfer_wait *wait,
+                                     transfer_attempt *attempt)
 {
+    const struct target_push *push = wait->push;
     const struct repository *repository = push->repository;
     struct transfer *transfer = xcalloc(1, sizeof *transfer);
     transfer->table = table;
+    transfer->work.run = run;
     transfer->attempt = attempt;
     transfer->credentials_digest = registry_credentials_digest(repository->credentials);
     transfer->credentials = registry_credentials_copy(repository->credentials);
     transfer->path = xstrdup(repository->path);
     transfer->target = xstrdup(push->target);
-    transfer->blob = *layer->blob;
-    transfer->layer = *layer;
+    transfer->blob = *wait->layer->blob;
+    transfer->layer = *wait->layer;
     transfer->layer.blob = &transfer->blob;
-    transfer->progress = (struct progress){.emit = keep_event, .self = transfer};
+    transfer->progress = (struct progress){.emit = tell_all, .self = transfer};
+    transfer->references = 1;
+    TAILQ_INIT(&transfer->waits);
     cancel_init(&transfer->cancel);
-    clock_cond_init(&transfer->changed);
     repository_init(&transfer->repository, repository->endpoint, transfer->path,
                     &transfer->credentials);
     repository_learn(&transfer->repository, push->repository);
-    push_init(&transfer->push, push->store, &transfer->repository, &transfer->progress,
-              transfer->target, &transfer->cancel, &transfer->result);
+    target_push_init(&transfer->push, push->store, &transfer->repository, &transfer->progress,
+                     transfer->target, &transfer->cancel, &transfer->result);
+    transfer->watch = (struct cancel_watch){.call = hurry, .self = transfer};
+    cancel_watch(&transfer->cancel, &transfer->watch);
     return transfer;
 }
 
 static void transfer_free(struct transfer *transfer)
 {
-    push_deinit(&transfer->push);
+    target_push_deinit(&transfer->push);
     repository_deinit(&transfer->repository);
-    pthread_cond_destroy(&transfer->changed);
     cancel_deinit(&transfer->cancel);
     registry_credentials_clear(&transfer->credentials);
     free(transfer->path);
@@ -228,162 +160,229 @@ static void transfer_free(struct transfer *transfer)
     free(transfer);
 }
 
-static void start(struct transfer *transfer)
+static void unref(struct transfer *transfer)
 {
-    struct error err = ERROR_INIT;
-    int rc = pthread_create(&transfer->thread, NULL, run, transfer);
-    transfer->started = rc == 0;
-    if (rc != 0) {
-        fail(&err, ERR_MEMORY, rc, "start a thread for a transfer");
-        end(transfer, &err);
+    struct transfers *table = transfer->table;
+    pthread_mutex_lock(&table->lock);
+    bool last = --transfer->references == 0;
+    pthread_mutex_unlock(&table->lock);
+    if (last)
+        transfer_free(transfer);
+}
+
+static void unlist(struct transfer *transfer)
+{
+    if (transfer->listed)
+        tdelete(transfer, &transfer->table->tree, compare);
+    transfer->listed = false;
+}
+
+static struct work_queue *queue_of(const struct transfer *transfer)
+{
+    return transfer->repository.endpoint->host->transfers;
+}
+
+/* Its cancel was requested: it does not wait any longer. */
+static void hurry(void *self)
+{
+    struct transfer *transfer = self;
+    pthread_mutex_lock(&transfer->table->lock);
+    bool waits = work_cancel(queue_of(transfer), &transfer->work);
+    if (waits)
+        work_submit(transfer->table->ends, &transfer->work);
+    pthread_mutex_unlock(&transfer->table->lock);
+}
+
+/* --- the work --- */
+
+static void end_wait(struct transfer *transfer, struct transfer_wait *wait, bool credited,
+                     const struct error *err)
+{
+    wait->error = *err;
+    wait->attempts = transfer->retry.made;
+    repository_learn(wait->push->repository, &transfer->repository);
+    wait->outcome = transfer->outcome;
+    if (!credited || wait->layer->id[0] == '\0' || transfer->outcome.end == LAYER_NONE)
+        wait->outcome =
+            (struct layer_outcome){.end = wait->layer->id[0] == '\0' ? LAYER_NONE : LAYER_EXISTED,
+                                   .sent_bytes = credited ? transfer->outcome.sent_bytes : 0};
+    if (err->code == ERR_OK)
+        target_push_learn(wait->push, &transfer->blob.digest);
+    wait->ended(wait);
+}
+
+static void end(struct transfer *transfer, const struct error *err)
+{
+    struct transfers *table = transfer->table;
+    struct transfer_wait *wait;
+    upload_give_up(&transfer->repository, &transfer->upload);
+    pthread_mutex_lock(&table->lock);
+    unlist(transfer);
+    TAILQ_FOREACH(wait, &transfer->waits, link)
+    {
+        wait->transfer = NULL;
     }
+    pthread_mutex_unlock(&table->lock);
+    for (bool credited = true; (wait = TAILQ_FIRST(&transfer->waits)); credited = false) {
+        TAILQ_REMOVE(&transfer->waits, wait, link);
+        end_wait(transfer, wait, credited, err);
+    }
+    cancel_unwatch(&transfer->cancel, &transfer->watch);
+    unref(transfer);
 }
 
-/* Are these two one transfer? What the blob is to those who want it there does not matter. */
-static bool is_same(const struct transfer *a, const struct transfer *b)
+/* False when the cancel came first. The last thing that is done with the transfer. */
+static bool wait_until(struct transfer *transfer, int64_t due_ms)
 {
-    return a->repository.endpoint == b->repository.endpoint && a->push.store == b->push.store &&
-           digest_equal(&a->blob.digest, &b->blob.digest) &&
-           digest_equal(&a->credentials_digest, &b->credentials_digest) &&
-           strcmp(a->path, b->path) == 0;
+    struct transfers *table = transfer->table;
+    pthread_mutex_lock(&table->lock);
+    bool waits = !cancel_requested(&transfer->cancel);
+    if (waits)
+        work_submit_at(queue_of(transfer), &transfer->work, due_ms);
+    pthread_mutex_unlock(&table->lock);
+    return waits;
 }
 
-static void add_watcher(struct transfer *transfer, struct watcher *watcher)
+static bool has_listeners(struct transfer *transfer)
 {
-    struct watcher **at = &transfer->watchers;
-    while (*at)
-        at = &(*at)->next;
-    *at = watcher;
+    const struct transfer_wait *wait;
+    bool any = false;
+    pthread_mutex_lock(&transfer->table->lock);
+    TAILQ_FOREACH(wait, &transfer->waits, link)
+    {
+        any |= wait->push->progress != NULL;
+    }
+    pthread_mutex_unlock(&transfer->table->lock);
+    return any;
 }
 
-/* Watch the one under way, or list this one: then it is returned. With the lock. */
+/* True while its next attempt is not due. */
+static bool counts_down(struct transfer *transfer)
+{
+    char words[RETRY_WORDS_MAX];
+    int64_t due_ms = retry_words(&transfer->retry, words);
+    if (words[0] == '\0')
+        return false;
+    if (!has_listeners(transfer))
+        return wait_until(transfer, transfer->retry.until_ms);
+    target_push_tell_countdown(&transfer->push, transfer->layer.id, words);
+    return wait_until(transfer, due_ms);
+}
+
+static enum errc try_once(struct transfer *transfer, struct error *err)
+{
+    if (cancel_check(&transfer->push.cancel, err) != ERR_OK)
+        return err->code;
+    transfer->retry.made++;
+    transfer->outcome = (struct layer_outcome){.end = LAYER_NONE};
+    enum errc code = transfer->attempt(&transfer->push, &transfer->layer, &transfer->upload,
+                                       &transfer->outcome, err);
+    if (code == ERR_OK)
+        back_off_succeeded(&transfer->repository.endpoint->host->back_off);
+    return code;
+}
+
+static bool tries_again(struct transfer *transfer, struct error *err)
+{
+    const char *id = transfer->layer.id;
+    autofree char *what = xasprintf("%s %s", transfer->target, id[0] ? id : "config");
+    return retry_follows(&transfer->retry, what, &transfer->repository.endpoint->host->back_off,
+                         error_retriable(err->code), err);
+}
+
+static void run(struct work *work)
+{
+    struct transfer *transfer = (struct transfer *)((char *)work - offsetof(struct transfer, work));
+    struct error err = ERROR_INIT;
+    if (transfer->retry.until_ms > 0 && counts_down(transfer))
+        return;
+    if (try_once(transfer, &err) != ERR_OK && tries_again(transfer, &err)) {
+        if (counts_down(transfer) || wait_until(transfer, clock_ms()))
+            return;
+        cancel_check(&transfer->cancel, &err);
+    }
+    end(transfer, &err);
+}
+
+/* --- waiting for it --- */
+
+/* Wait for the one under way, or list this one: then it is returned. With the lock. */
 static struct transfer *find_or_list(struct transfers *table, struct transfer *fresh)
 {
-    struct transfer *found = table->first;
-    while (found && !is_same(found, fresh))
-        found = found->next;
-    if (found)
-        return found;
-    fresh->next = table->first;
-    return table->first = fresh;
+    struct transfer **found = tsearch(fresh, &table->tree, compare);
+    if (found == NULL)
+        abort(); /* out of memory, as in base/mem.h */
+    if (*found == fresh)
+        fresh->listed = true;
+    return *found;
 }
 
-static struct transfer *join(struct transfers *table, struct watcher *watcher,
-                             transfer_attempt *attempt)
+/* Who joins hears how far it is, before it waits: from then on the wait may end at any time. */
+static void tell_so_far(struct transfers *table, const struct transfer_wait *wait,
+                        const struct transfer *same)
 {
-    struct transfer *fresh = transfer_new(table, watcher->push, watcher->layer, attempt);
+    struct progress_event so_far = {.status = NULL};
+    pthread_mutex_lock(&table->lock);
+    struct transfer **found = tfind(same, &table->tree, compare);
+    if (found)
+        so_far = (*found)->bytes;
+    pthread_mutex_unlock(&table->lock);
+    if (so_far.status)
+        tell(wait, &so_far);
+}
+
+void transfers_join(struct transfers *table, struct transfer_wait *wait, transfer_attempt *attempt)
+{
+    struct transfer *fresh = transfer_new(table, wait, attempt);
+    struct work_queue *queue = queue_of(fresh);
+    bool waits = !work_queue_has_place(queue);
+    tell_so_far(table, wait, fresh);
     pthread_mutex_lock(&table->lock);
     struct transfer *transfer = find_or_list(table, fresh);
-    add_watcher(transfer, watcher);
+    wait->transfer = transfer;
+    TAILQ_INSERT_TAIL(&transfer->waits, wait, link);
     pthread_mutex_unlock(&table->lock);
-    if (transfer == fresh)
-        start(transfer);
-    else
+    if (transfer != fresh) {
         transfer_free(fresh);
-    return transfer;
+        return;
+    }
+    if (waits)
+        target_push_tell_layer(&transfer->push, transfer->layer.id, "Waiting");
+    work_submit(queue, &transfer->work);
 }
 
-/* The last one ends it and takes it apart. */
-static void leave(struct transfers *table, struct transfer *transfer, struct watcher *watcher)
+/* With the lock, which is given up while something is told. */
+static struct transfer *transfer_to_leave(struct transfers *table, const struct transfer_wait *wait)
+{
+    while (wait->transfer && wait->transfer->telling)
+        pthread_cond_wait(&table->told, &table->lock);
+    return wait->transfer;
+}
+
+static bool is_alone(const struct transfer_wait *wait)
+{
+    return TAILQ_FIRST(&wait->transfer->waits) == wait && TAILQ_NEXT(wait, link) == NULL;
+}
+
+void transfers_leave(struct transfers *table, struct transfer_wait *wait)
 {
     pthread_mutex_lock(&table->lock);
-    struct watcher **at = &transfer->watchers;
-    while (*at != watcher)
-        at = &(*at)->next;
-    *at = watcher->next;
-    bool last = transfer->watchers == NULL;
-    if (last)
+    struct transfer *transfer = transfer_to_leave(table, wait);
+    bool ends = transfer && is_alone(wait);
+    bool leaves = transfer && !ends;
+    if (ends) {
         unlist(transfer);
+        transfer->references++;
+    } else if (leaves) {
+        TAILQ_REMOVE(&transfer->waits, wait, link);
+        wait->transfer = NULL;
+    }
     pthread_mutex_unlock(&table->lock);
-    if (!last)
-        return;
-    cancel_request(&transfer->cancel);
-    if (transfer->started)
-        pthread_join(transfer->thread, NULL);
-    transfer_free(transfer);
-}
-
-/* --- watching --- */
-
-static bool has_news(const struct transfer *transfer, const struct watcher *watcher)
-{
-    return transfer->done || transfer->events > watcher->seen;
-}
-
-/* Tell what happens until it has ended: then true, or until the watcher is stopped. */
-static bool watch(struct transfers *table, struct transfer *transfer, struct watcher *watcher)
-{
-    const struct stop *stop = &watcher->push->stop;
-    for (bool done = false; !done;) {
-        pthread_mutex_lock(&table->lock);
-        while (!has_news(transfer, watcher) && !stop_requested(stop))
-            stop_wait_turn(&transfer->changed, &table->lock);
-        done = transfer->done;
-        uint64_t events = transfer->events;
-        struct told status = transfer->status;
-        struct told bytes = transfer->bytes;
-        pthread_mutex_unlock(&table->lock);
-        if (!done && stop_requested(stop))
-            return false;
-        tell_news(watcher, &status, &bytes);
-        watcher->seen = events;
+    if (ends) {
+        cancel_request(&transfer->cancel);
+        unref(transfer);
+    } else if (leaves) {
+        fail(&wait->error, ERR_CANCELLED, 0, "cancelled");
+        wait->ended(wait);
     }
-    return true;
-}
-
-static void count_work(struct target_push *push, const struct push_result *done)
-{
-    const unsigned counts[] = {
-        [LAYER_EXISTED] = done->layers.existed,
-        [LAYER_MOUNTED] = done->layers.mounted,
-        [LAYER_UPLOADED] = done->layers.uploaded,
-    };
-    for (unsigned end = 0; end < sizeof counts / sizeof counts[0]; end++)
-        for (unsigned i = 0; i < counts[end]; i++)
-            push_count_layer(push, (enum layer_end)end);
-}
-
-static void tell_end(const struct watcher *watcher, const char *words)
-{
-    if (watcher->layer->id[0] && words[0])
-        push_tell_layer(watcher->push, watcher->layer->id, words);
-}
-
-/* The transfer is done: nothing in it changes any more. */
-static enum errc take_end(struct transfer *transfer, struct watcher *watcher, struct error *err)
-{
-    struct target_push *push = watcher->push;
-    push_count_attempts(push, transfer->attempts);
-    repository_learn(push->repository, &transfer->repository);
-    if (transfer->error.code != ERR_OK) {
-        tell_end(watcher, "Image push failed");
-        *err = transfer->error;
-        return err->code;
-    }
-    push_learn(push, &transfer->blob.digest);
-    bool credited = transfer->credited == watcher;
-    if (credited)
-        push_count_bytes(push, transfer->result.bytes_uploaded);
-    if (watcher->layer->id[0] == '\0')
-        return ERR_OK;
-    if (credited && is_counted(&transfer->result)) {
-        count_work(push, &transfer->result);
-        tell_end(watcher, transfer->last_words);
-    } else {
-        push_count_layer(push, LAYER_EXISTED);
-        tell_end(watcher, "Layer already exists");
-    }
-    return ERR_OK;
-}
-
-enum errc transfers_push(struct target_push *push, const struct push_layer *layer,
-                         transfer_attempt *attempt, struct error *err)
-{
-    struct transfers *table = push->repository->endpoint->host->under_way;
-    struct watcher watcher = {.push = push, .layer = layer};
-    struct transfer *transfer = join(table, &watcher, attempt);
-    enum errc code = watch(table, transfer, &watcher) ? take_end(transfer, &watcher, err)
-                                                      : stop_check(&push->stop, err);
-    leave(table, transfer, &watcher);
-    return code;
 }

@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "upstream/client/answer.h"
+#include "upstream/auth/answer.h"
 
 static enum errc mount_url(const struct registry_client *client, const struct digest *digest,
                            const char *from, struct url *out, struct error *err)
@@ -57,7 +57,7 @@ enum errc registry_mount(struct registry_client *client, const struct digest *di
         log_debug("no token to pull from %s too: %s", from, refused.text);
         client->more_scope = NULL;
     }
-    enum errc code = stop_check(client->stop, err);
+    enum errc code = cancel_check(client->cancel, err);
     if (code == ERR_OK)
         code = post(client, digest, from, mounted, session, err);
     client->more_scope = NULL;

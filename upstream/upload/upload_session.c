@@ -1,6 +1,6 @@
 #include "upstream/upload/upload_session.h"
 
-#include "upstream/client/answer.h"
+#include "upstream/auth/answer.h"
 
 #include <stdlib.h>
 #include <string.h>

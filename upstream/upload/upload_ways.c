@@ -1,7 +1,7 @@
 #include "upstream/upload/upload_ways.h"
 
 #include "base/mem.h"
-#include "upstream/client/answer.h"
+#include "upstream/auth/answer.h"
 
 #include <inttypes.h>
 #include <stdio.h>

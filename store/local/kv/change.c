@@ -1,11 +1,15 @@
 #include "store/local/kv/change.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
-enum kind { PUT, PUT_NEW, SWAP, DELETE, DELETE_SAME, EXPECT_VALUE, EXPECT_NONE };
+enum kind { PUT, PUT_NEW, PUT_NUMBERED, SWAP, DELETE, DELETE_SAME, EXPECT_VALUE, EXPECT_NONE };
 
 struct operation {
     struct operation *next;
@@ -14,6 +18,7 @@ struct operation {
     struct kv_slice key; /* the slices point into `bytes` */
     struct kv_slice expected;
     struct kv_slice value;
+    _Atomic uint64_t *last; /* of PUT_NUMBERED */
     uint8_t bytes[];
 };
 
@@ -60,7 +65,7 @@ static void add(struct change *change, enum kind kind, enum kv_table table, stru
     else
         change->first = operation;
     change->last = operation;
-    change->grows = change->grows || kind == PUT || kind == PUT_NEW || kind == SWAP;
+    change->grows |= kind == PUT || kind == PUT_NEW || kind == PUT_NUMBERED || kind == SWAP;
 }
 
 static const struct kv_slice nothing;
@@ -75,6 +80,29 @@ void change_put_new(struct change *change, enum kv_table table, struct kv_slice 
                     struct kv_slice value)
 {
     add(change, PUT_NEW, table, key, nothing, value);
+}
+
+/* The digits are filled in when the change is applied. */
+void change_put_numbered(struct change *change, enum kv_table table, _Atomic uint64_t *last,
+                         struct kv_slice suffix, struct kv_slice value)
+{
+    uint8_t key[KV_KEY_MAX] = {0};
+    assert(CHANGE_NUMBER_HEX + suffix.size <= sizeof key);
+    memcpy(key + CHANGE_NUMBER_HEX, suffix.data, suffix.size);
+    add(change, PUT_NUMBERED, table, (struct kv_slice){key, CHANGE_NUMBER_HEX + suffix.size},
+        nothing, value);
+    change->last->last = last;
+}
+
+uint64_t change_next_number(_Atomic uint64_t *last)
+{
+    uint64_t now_ms = (uint64_t)clock_wall_ms();
+    uint64_t before = atomic_load(last);
+    uint64_t number;
+    do
+        number = now_ms > before ? now_ms : before + 1;
+    while (!atomic_compare_exchange_weak(last, &before, number));
+    return number;
 }
 
 void change_swap(struct change *change, enum kv_table table, struct kv_slice key,
@@ -118,7 +146,7 @@ static enum errc applies(const struct operation *operation, const struct kv_txn 
                          struct error *err)
 {
     *out = true;
-    if (operation->kind == PUT || operation->kind == DELETE)
+    if (operation->kind == PUT || operation->kind == PUT_NUMBERED || operation->kind == DELETE)
         return ERR_OK;
     bool found = false;
     struct kv_slice now = nothing;
@@ -141,14 +169,25 @@ static enum errc apply(const struct operation *operation, struct kv_txn *txn, st
     return kv_put(txn, operation->table, operation->key, operation->value, err);
 }
 
+static void number(struct change *change, struct operation *operation)
+{
+    char hex[CHANGE_NUMBER_HEX + 1];
+    change->number = change_next_number(operation->last);
+    snprintf(hex, sizeof hex, "%0*" PRIx64, CHANGE_NUMBER_HEX, change->number);
+    memcpy(operation->bytes, hex, CHANGE_NUMBER_HEX);
+}
+
 enum errc change_apply(struct change *change, struct kv_txn *txn, struct error *err)
 {
-    const struct operation *operation;
+    struct operation *operation;
     bool holds = true;
     for (operation = change->first; operation != NULL && holds; operation = operation->next)
         if (is_expectation(operation) && applies(operation, txn, &holds, err) != ERR_OK)
             return err->code;
     change->superseded = !holds;
+    for (operation = change->first; operation != NULL && holds; operation = operation->next)
+        if (operation->kind == PUT_NUMBERED)
+            number(change, operation);
     for (operation = change->first; operation != NULL && holds; operation = operation->next)
         if (!is_expectation(operation) && apply(operation, txn, err) != ERR_OK)
             return err->code;

@@ -16,7 +16,7 @@
 
 #include "store/local/kv/kv.h"
 
-#define CHANGE_VALUE_MAX ((size_t)128 * 1024)
+#define CHANGE_VALUE_MAX ((size_t)1024 * 1024)
 
 struct operation;
 
@@ -26,6 +26,7 @@ struct change {
     bool saves_work; /* all that it does: the first to be refused when many wait */
     bool grows;      /* has a put */
     bool superseded; /* after writer_submit(): an expectation did not hold, so nothing was done */
+    uint64_t number; /* after writer_submit(): that of change_put_numbered() */
     struct operation *first;
     struct operation *last;
     /* the writer's */
@@ -57,6 +58,17 @@ void change_delete_same(struct change *change, enum kv_table table, struct kv_sl
  * read, prepare, submit, and begin again when superseded. */
 void change_expect(struct change *change, enum kv_table table, struct kv_slice key,
                    const struct kv_slice *expected);
+
+/* Put under a key that begins with the next number, in CHANGE_NUMBER_HEX lower-case hex digits, and
+ * goes on with `suffix`: what is applied later sorts behind. The number is greater than `*last`,
+ * where it is left, and about the time in milliseconds. At most one a change; `last` is borrowed.
+ */
+#define CHANGE_NUMBER_HEX 12
+void change_put_numbered(struct change *change, enum kv_table table, _Atomic uint64_t *last,
+                         struct kv_slice suffix, struct kv_slice value);
+
+/* The next number: greater than `*last`, where it is left. Any thread. */
+uint64_t change_next_number(_Atomic uint64_t *last);
 
 /* Run the operations, in the order in which they were added, if all expectations hold. */
 enum errc change_apply(struct change *change, struct kv_txn *txn, struct error *err);

@@ -11,6 +11,7 @@ static void defaults_hold_without_a_file(void **state)
     assert_true(settings->limits.archive_bytes == UINT64_C(200) << 30);
     assert_int_equal(settings->limits.uploads, 16);
     assert_int_equal(settings->limits.pushes_per_registry, 5);
+    assert_int_equal(settings->limits.transfers, 128);
     assert_int_equal(settings->limits.pushes, 64);
     assert_int_equal(settings->compression.codec, SETTING_CODEC_GZIP);
     assert_int_equal(settings->compression.effort, SETTING_EFFORT_FAST);
@@ -28,7 +29,8 @@ static void every_key_is_read(void **state)
     struct settings *settings = parsed(
         "{\"listen\":\"[::1]:0\",\"data\":\"/d\","
         "\"tls\":{\"certificate\":\"/c\",\"key\":\"/k\"},"
-        "\"limits\":{\"archive\":\"1GB\",\"uploads\":1,\"pushes_per_registry\":2,\"pushes\":3},"
+        "\"limits\":{\"archive\":\"1GB\",\"uploads\":1,\"pushes_per_registry\":2,\"transfers\":4,"
+        "\"pushes\":3},"
         "\"compression\":{\"codec\":\"zstd\",\"effort\":\"best\"},\"clients\":{\"anonymous\":true},"
         "\"registries\":{\"R.Example.com:5000\":{\"endpoints\":[\"https://a/x//\",\"http://b\"],"
         "\"username\":\"u\",\"password\":\"p\",\"ca\":\"/ca\",\"plain_http\":true,"
@@ -42,6 +44,7 @@ static void every_key_is_read(void **state)
     assert_int_equal(settings->limits.archive_bytes, 1000000000);
     assert_int_equal(settings->limits.uploads, 1);
     assert_int_equal(settings->limits.pushes_per_registry, 2);
+    assert_int_equal(settings->limits.transfers, 4);
     assert_int_equal(settings->limits.pushes, 3);
     assert_int_equal(settings->compression.codec, SETTING_CODEC_ZSTD);
     assert_int_equal(settings->compression.effort, SETTING_EFFORT_BEST);
@@ -175,8 +178,11 @@ static void numbers_have_limits(void **state)
         const char *key;
         unsigned least;
         unsigned most;
-    } cases[] = {{"uploads", 1, 1024}, {"pushes_per_registry", 1, 256}, {"pushes", 1, 1024}};
-    for (size_t i = 0; i < 3; i++) {
+    } cases[] = {{"uploads", 1, 1024},
+                 {"pushes_per_registry", 1, 256},
+                 {"transfers", 1, 4096},
+                 {"pushes", 1, 1024}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const unsigned values[] = {cases[i].least - 1, cases[i].least, cases[i].least + 1,
                                    cases[i].most - 1,  cases[i].most,  cases[i].most + 1};
         autofree char *path = xasprintf("limits.%s", cases[i].key);
@@ -421,8 +427,8 @@ static void printing_hides_secrets(void **state)
     settings_free(settings);
     assert_string_equal(
         text, "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
-              "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"pushes\":64,\"upload_"
-              "session\":\"1h\"},\"compression\":{\"codec\":"
+              "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128,"
+              "\"pushes\":64,\"upload_session\":\"1h\"},\"compression\":{\"codec\":"
               "\"gzip\",\"effort\":\"fast\"},\"clients\":{\"anonymous\":false},\"log\":{\"level\":"
               "\"info\",\"format\":\"text\"},\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],"
               "\"username\":\"u\",\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":"

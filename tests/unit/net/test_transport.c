@@ -1,5 +1,6 @@
 #include "net/transport.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "tests/support/http_double.h"
@@ -251,36 +252,65 @@ static void test_time_limit(void **state)
                      ERR_TIMEOUT);
 }
 
+struct canceller {
+    struct cancel cancel;
+    int64_t requested_ms;
+};
+
 static void *cancel_soon(void *arg)
 {
-    struct cancel *cancel = arg;
-    cancel_wait(cancel, 300);
-    cancel_request(cancel);
+    struct canceller *canceller = arg;
+    cancel_wait(&canceller->cancel, 300);
+    canceller->requested_ms = clock_ms();
+    cancel_request(&canceller->cancel);
     return NULL;
 }
 
+/* How long after its cancel an exchange ends that hears nothing from the other side. */
+static int64_t ends_after_ms(struct fixture *fixture)
+{
+    struct error err = ERROR_INIT;
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    struct canceller canceller;
+    cancel_init(&canceller.cancel);
+    struct http_request request = request_for(fixture, "GET", "/status/200");
+    request.cancel = &canceller.cancel;
+    pthread_t thread;
+    pthread_create(&thread, NULL, cancel_soon, &canceller);
+    int64_t start_ms = clock_ms();
+    assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err),
+                     ERR_CANCELLED);
+    int64_t end_ms = clock_ms();
+    pthread_join(thread, NULL);
+    assert_true(end_ms - start_ms >= 290);
+    cancel_deinit(&canceller.cancel);
+    return end_ms - canceller.requested_ms;
+}
+
+/* It is woken: libcurl itself looks up once a second, 700 ms after the cancel. The best of some, as
+ * the machine may be busy. */
 static void test_cancel(void **state)
+{
+    struct fixture *fixture = *state;
+    int64_t best_ms = INT64_MAX;
+    http_double_stall(fixture->server, "GET");
+    for (int i = 0; i < 3; i++) {
+        int64_t took_ms = ends_after_ms(fixture);
+        best_ms = took_ms < best_ms ? took_ms : best_ms;
+    }
+    assert_in_range(best_ms, 0, 400);
+}
+
+static void test_nothing_is_sent_that_was_cancelled_before(void **state)
 {
     struct fixture *fixture = *state;
     struct error err = ERROR_INIT;
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
     struct cancel cancel;
-    struct stop stop;
     cancel_init(&cancel);
-    stop_init(&stop, &cancel);
-    http_double_stall(fixture->server, "GET");
-    struct http_request request = request_for(fixture, "GET", "/status/200");
-    request.stop = &stop;
-    pthread_t thread;
-    pthread_create(&thread, NULL, cancel_soon, &cancel);
-    int64_t start_ms = clock_ms();
-    assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err),
-                     ERR_CANCELLED);
-    assert_in_range(clock_ms() - start_ms, 200, 900);
-    pthread_join(thread, NULL);
-    /* Cancelled before it begins: nothing is sent. */
-    request = request_for(fixture, "HEAD", "/status/200");
-    request.stop = &stop;
+    cancel_request(&cancel);
+    struct http_request request = request_for(fixture, "HEAD", "/status/200");
+    request.cancel = &cancel;
     assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err),
                      ERR_CANCELLED);
     assert_int_equal(http_double_count(fixture->server, "HEAD"), 0);
@@ -343,6 +373,7 @@ int main(void)
         TEST(test_stall),
         TEST(test_time_limit),
         TEST(test_cancel),
+        TEST(test_nothing_is_sent_that_was_cancelled_before),
         TEST(test_private_address),
         TEST(test_tls_spoken_to_plain_http),
         TEST(test_idle_connections_are_bounded),

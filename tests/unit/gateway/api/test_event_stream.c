@@ -12,39 +12,16 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "gateway/api/event_stream.h"
+#include "tests/support/fake_connection.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
-/* A connection that counts; resumed as often as suspended when all is well. */
-struct connection {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int suspended;
-    unsigned suspends;
-};
-
-static void suspend(void *arg)
-{
-    struct connection *connection = arg;
-    pthread_mutex_lock(&connection->lock);
-    connection->suspended++;
-    connection->suspends++;
-    pthread_mutex_unlock(&connection->lock);
-}
-
-static void resume(void *arg)
-{
-    struct connection *connection = arg;
-    pthread_mutex_lock(&connection->lock);
-    connection->suspended--;
-    pthread_cond_broadcast(&connection->changed);
-    pthread_mutex_unlock(&connection->lock);
-}
+#define WAIT_MS 60000
 
 struct fixture {
-    struct connection connection;
+    struct fake_connection connection;
     struct event_stream *stream;
     struct body_source body;
     struct progress progress;
@@ -53,14 +30,11 @@ struct fixture {
 
 static void start(struct fixture *fixture)
 {
-    *fixture = (struct fixture){
-        .connection = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER},
-        .stream = event_stream_new(),
-        .text = BUF_INIT((size_t)64 << 20)};
-    struct suspendable attached = {.suspend = suspend, .resume = resume, .connection = fixture};
-    event_stream_attach(fixture->stream, attached);
-    fixture->body = event_stream_body(fixture->stream);
+    *fixture = (struct fixture){.stream = event_stream_new(), .text = BUF_INIT((size_t)64 << 20)};
+    fake_connection_init(&fixture->connection);
+    event_stream_attach(fixture->stream, fake_connection_suspendable(&fixture->connection));
     fixture->progress = event_stream_progress(fixture->stream);
+    fixture->body = event_stream_body(fixture->stream);
 }
 
 static void stop(struct fixture *fixture)
@@ -76,6 +50,15 @@ static void tell(struct fixture *fixture, const char *target, const char *id, co
                                          .target = target,
                                          .id = id,
                                          .status = status};
+    progress_emit(&fixture->progress, &event);
+}
+
+static void count_down(struct fixture *fixture, const char *target, const char *id,
+                       uint64_t seconds)
+{
+    autofree char *words = xasprintf("Retrying in %llu seconds", (unsigned long long)seconds);
+    const struct progress_event event = {
+        .kind = PROGRESS_COUNTDOWN, .target = target, .id = id, .status = words};
     progress_emit(&fixture->progress, &event);
 }
 
@@ -150,16 +133,16 @@ static void begin_and_outcomes(void **state)
 {
     (void)state;
     struct fixture fixture;
-    struct push_report report = {.id = "p1", .count = 2};
+    struct push push = {.id = "p1", .target_count = 2};
     struct error err = ERROR_INIT;
     start(&fixture);
-    report.manifest.digest = digest_of(DIGEST_SHA256, "x", 1);
-    event_stream_begin(fixture.stream, &report);
-    struct push_result good = {
-        .state = PUSH_PUSHED, .digest = report.manifest.digest, .size = 12, .media_type = "a/b"};
-    assert_int_equal(reference_parse("r.example.com/a:1", &good.target, &err), ERR_OK);
+    push.manifest.digest = digest_of(DIGEST_SHA256, "x", 1);
+    event_stream_begin(fixture.stream, &push);
+    struct push_target good = {
+        .state = PUSH_PUSHED, .digest = push.manifest.digest, .size = 12, .media_type = "a/b"};
+    assert_int_equal(reference_parse("r.example.com/a:1", &good.reference, &err), ERR_OK);
     event_stream_outcome(fixture.stream, &good);
-    struct push_result bad = {.state = PUSH_FAILED, .target = good.target};
+    struct push_target bad = {.state = PUSH_FAILED, .reference = good.reference};
     fail(&bad.error, ERR_DENIED, 0, "no \"entry\"");
     bad.error.status = 403;
     event_stream_outcome(fixture.stream, &bad);
@@ -186,9 +169,8 @@ static void what_passes_gives_way_to_what_is_newer(void **state)
     for (uint64_t i = 1; i <= 1000; i++) {
         tell_bytes(&fixture, "aa", i);
         tell_bytes(&fixture, "bb", i * 2);
-        autofree char *words = xasprintf("Retrying in %llu seconds", 2000 - (unsigned long long)i);
-        tell(&fixture, "t", "cc", words);
-        tell(&fixture, "other", "cc", words);
+        count_down(&fixture, "t", "cc", 2000 - i);
+        count_down(&fixture, "other", "cc", 2000 - i);
     }
     tell(&fixture, "t", "aa", "Pushed");
     tell_bytes(&fixture, "aa", 7);
@@ -230,7 +212,7 @@ static void states_are_kept_up_to_the_limit(void **state)
     for (size_t i = 0; i < room + 5; i++)
         tell(&fixture, "t", "aa", "Preparing");
     tell(&fixture, "t", NULL, "a message");
-    struct push_result bad = {.state = PUSH_FAILED};
+    struct push_target bad = {.state = PUSH_FAILED};
     fail(&bad.error, ERR_DENIED, 0, "no");
     event_stream_outcome(fixture.stream, &bad);
     /* There is room again once something was read. */
@@ -295,13 +277,8 @@ static void *teller(void *arg)
 static void *reader(void *arg)
 {
     struct fixture *fixture = arg;
-    struct connection *connection = &fixture->connection;
     for (;;) {
-        pthread_mutex_lock(&connection->lock);
-        while (connection->suspended > 0)
-            pthread_cond_wait(&connection->changed, &connection->lock);
-        assert_true(connection->suspended == 0);
-        pthread_mutex_unlock(&connection->lock);
+        assert_true(fake_connection_wait(&fixture->connection, WAIT_MS));
         if (read_some(fixture, 300) == BODY_END)
             return NULL;
     }

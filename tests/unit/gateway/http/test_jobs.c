@@ -11,69 +11,29 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/http/jobs_internal.h"
+#include "tests/support/fake_connection.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define WAIT_MS 10000
 #define ARCHIVE_RING ((size_t)1 << 20)
 #define OTHER_RING ((size_t)256 << 10)
 
-/* ---- a connection that remembers whether it is suspended ---- */
-
+/* One request's. */
 struct connection {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int suspended;
+    struct fake_connection http;
     struct job *job;
 };
 
-static void suspend(void *arg)
-{
-    struct connection *connection = arg;
-    pthread_mutex_lock(&connection->lock);
-    connection->suspended++;
-    pthread_mutex_unlock(&connection->lock);
-}
-
-static void resume(void *arg)
-{
-    struct connection *connection = arg;
-    pthread_mutex_lock(&connection->lock);
-    connection->suspended--;
-    pthread_cond_broadcast(&connection->changed);
-    pthread_mutex_unlock(&connection->lock);
-}
-
-static void connection_init(struct connection *connection)
-{
-    *connection = (struct connection){.lock = PTHREAD_MUTEX_INITIALIZER};
-    clock_cond_init(&connection->changed);
-}
-
-static bool is_suspended(struct connection *connection)
-{
-    pthread_mutex_lock(&connection->lock);
-    bool suspended = connection->suspended > 0;
-    pthread_mutex_unlock(&connection->lock);
-    return suspended;
-}
-
 static void wait_resumed(struct connection *connection)
 {
-    struct timespec until = clock_deadline(WAIT_MS);
-    int rc = 0;
-    pthread_mutex_lock(&connection->lock);
-    while (connection->suspended > 0 && rc == 0)
-        rc = pthread_cond_timedwait(&connection->changed, &connection->lock, &until);
-    assert_int_equal(connection->suspended, 0);
-    pthread_mutex_unlock(&connection->lock);
+    assert_true(fake_connection_wait(&connection->http, WAIT_MS));
 }
 
 /* ---- work that does what a test says ---- */
 
-struct work {
+struct script {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool gate_open;
@@ -82,99 +42,98 @@ struct work {
     unsigned ran;
     unsigned received;
     unsigned freed;
-    unsigned order[64]; /* which ran when */
-    pid_t threads[64];
-    unsigned thread_count;
+    unsigned returned;       /* of those that go on */
+    unsigned order[64];      /* which ran when */
+    struct job *going_on[4]; /* by their number */
 };
 
 /* One job of it. */
 struct task {
-    struct work *work;
+    struct script *script;
     unsigned number;
-    enum { PULL_ALL, NOTHING, SILENT, GATED, RECEIVED_THEN_GATED } what;
+    enum {
+        PULL_ALL,
+        NOTHING,
+        SILENT,
+        GATED,
+        RECEIVED_THEN_GATED,
+        GOES_ON,       /* until the test ends it */
+        GOES_ON_GATED, /* and its run() does not return before the gate is open */
+        HANDED_ON,     /* a thread of its own answers and ends it */
+    } what;
 };
 
-static void work_init(struct work *work)
+static void script_init(struct script *script)
 {
-    *work = (struct work){.lock = PTHREAD_MUTEX_INITIALIZER};
-    clock_cond_init(&work->changed);
+    *script = (struct script){.lock = PTHREAD_MUTEX_INITIALIZER};
+    clock_cond_init(&script->changed);
 }
 
-static void open_gate(struct work *work)
+static void open_gate(struct script *script)
 {
-    pthread_mutex_lock(&work->lock);
-    work->gate_open = true;
-    pthread_cond_broadcast(&work->changed);
-    pthread_mutex_unlock(&work->lock);
+    pthread_mutex_lock(&script->lock);
+    script->gate_open = true;
+    pthread_cond_broadcast(&script->changed);
+    pthread_mutex_unlock(&script->lock);
 }
 
-static void wait_for(struct work *work, const unsigned *count, unsigned wanted)
+static void wait_for(struct script *script, const unsigned *count, unsigned wanted)
 {
     struct timespec until = clock_deadline(WAIT_MS);
     int rc = 0;
-    pthread_mutex_lock(&work->lock);
+    pthread_mutex_lock(&script->lock);
     while (*count != wanted && rc == 0)
-        rc = pthread_cond_timedwait(&work->changed, &work->lock, &until);
+        rc = pthread_cond_timedwait(&script->changed, &script->lock, &until);
     assert_int_equal(*count, wanted);
-    pthread_mutex_unlock(&work->lock);
+    pthread_mutex_unlock(&script->lock);
 }
 
-static void count(struct work *work, unsigned *counter)
+static void count(struct script *script, unsigned *counter)
 {
-    pthread_mutex_lock(&work->lock);
+    pthread_mutex_lock(&script->lock);
     (*counter)++;
-    pthread_cond_broadcast(&work->changed);
-    pthread_mutex_unlock(&work->lock);
+    pthread_cond_broadcast(&script->changed);
+    pthread_mutex_unlock(&script->lock);
 }
 
-static unsigned look(struct work *work, const unsigned *count)
+static unsigned look(struct script *script, const unsigned *count)
 {
-    pthread_mutex_lock(&work->lock);
+    pthread_mutex_lock(&script->lock);
     unsigned value = *count;
-    pthread_mutex_unlock(&work->lock);
+    pthread_mutex_unlock(&script->lock);
     return value;
-}
-
-static void note_thread(struct work *work)
-{
-    for (unsigned i = 0; i < work->thread_count; i++)
-        if (work->threads[i] == gettid())
-            return;
-    if (work->thread_count < 64)
-        work->threads[work->thread_count++] = gettid();
 }
 
 static void enter(struct task *task)
 {
-    struct work *work = task->work;
-    pthread_mutex_lock(&work->lock);
-    if (work->ran < 64)
-        work->order[work->ran] = task->number;
-    work->ran++;
-    work->running++;
-    if (work->running > work->most)
-        work->most = work->running;
-    note_thread(work);
-    pthread_cond_broadcast(&work->changed);
-    pthread_mutex_unlock(&work->lock);
+    struct script *script = task->script;
+    pthread_mutex_lock(&script->lock);
+    if (script->ran < 64)
+        script->order[script->ran] = task->number;
+    script->ran++;
+    script->running++;
+    if (script->running > script->most)
+        script->most = script->running;
+    pthread_cond_broadcast(&script->changed);
+    pthread_mutex_unlock(&script->lock);
 }
 
 static void leave(struct task *task)
 {
-    pthread_mutex_lock(&task->work->lock);
-    task->work->running--;
-    pthread_cond_broadcast(&task->work->changed);
-    pthread_mutex_unlock(&task->work->lock);
+    pthread_mutex_lock(&task->script->lock);
+    task->script->running--;
+    pthread_cond_broadcast(&task->script->changed);
+    pthread_mutex_unlock(&task->script->lock);
 }
 
-static void pass_gate(struct work *work, struct cancel *cancel)
+static void pass_gate(struct script *script, struct cancel *cancel)
 {
-    pthread_mutex_lock(&work->lock);
-    while (!work->gate_open && !cancel_requested(cancel)) {
+    pthread_mutex_lock(&script->lock);
+    while (!script->gate_open && !cancel_requested(cancel)) {
         struct timespec until = clock_deadline(10);
-        pthread_cond_timedwait(&work->changed, &work->lock, &until);
+        pthread_cond_timedwait(&script->changed, &script->lock, &until);
     }
-    pthread_mutex_unlock(&work->lock);
+    pthread_mutex_unlock(&script->lock);
 }
 
 /* The body is bytes that count up; the answer is how many came, or the error. */
@@ -197,58 +156,136 @@ static void answer_body(struct job *job)
     job_answer(job, &reply);
 }
 
+static void answer_done(struct job *job)
+{
+    struct reply reply = REPLY_INIT(200);
+    reply_json(&reply, xstrdup("done"));
+    job_answer(job, &reply);
+}
+
+static void *end_it(void *arg)
+{
+    struct job *job = arg;
+    answer_done(job);
+    job_over(job);
+    return NULL;
+}
+
+static void hand_on(struct job *job)
+{
+    pthread_t thread;
+    job_continue(job);
+    assert_int_equal(pthread_create(&thread, NULL, end_it, job), 0);
+    pthread_detach(thread);
+}
+
+/* The job, and the task with it, may be over before this returns. */
+static void go_on(struct job *job, const struct task *task)
+{
+    struct script *script = task->script;
+    bool gated = task->what == GOES_ON_GATED;
+    struct cancel never;
+    cancel_init(&never);
+    job_continue(job);
+    pthread_mutex_lock(&script->lock);
+    script->going_on[task->number] = job;
+    pthread_cond_broadcast(&script->changed);
+    pthread_mutex_unlock(&script->lock);
+    if (gated)
+        pass_gate(script, &never);
+    cancel_deinit(&never);
+    count(script, &script->returned);
+}
+
 static void run(struct job *job, void *arg)
 {
     struct task *task = arg;
     enter(task);
+    if (task->what == GOES_ON || task->what == GOES_ON_GATED) {
+        leave(task);
+        go_on(job, task);
+        return;
+    }
+    if (task->what == HANDED_ON) {
+        leave(task);
+        hand_on(job);
+        return;
+    }
     if (task->what == RECEIVED_THEN_GATED) {
         job_received(job);
-        count(task->work, &task->work->received);
+        count(task->script, &task->script->received);
     }
     if (task->what == GATED || task->what == RECEIVED_THEN_GATED)
-        pass_gate(task->work, job_cancelled(job));
+        pass_gate(task->script, job_cancelled(job));
     if (task->what == PULL_ALL || task->what == GATED)
         answer_body(job);
-    if (task->what == NOTHING || task->what == RECEIVED_THEN_GATED) {
-        struct reply reply = REPLY_INIT(200);
-        reply_json(&reply, xstrdup("done"));
-        job_answer(job, &reply);
-    }
+    if (task->what == NOTHING || task->what == RECEIVED_THEN_GATED)
+        answer_done(job);
     leave(task);
 }
 
 static void free_task(void *arg)
 {
     struct task *task = arg;
-    struct work *work = task->work;
-    count(work, &work->freed);
+    struct script *script = task->script;
+    count(script, &script->freed);
     free(task);
+}
+
+static struct job *job_that_goes_on(struct script *script, unsigned number)
+{
+    struct timespec until = clock_deadline(WAIT_MS);
+    int rc = 0;
+    pthread_mutex_lock(&script->lock);
+    while (script->going_on[number] == NULL && rc == 0)
+        rc = pthread_cond_timedwait(&script->changed, &script->lock, &until);
+    struct job *job = script->going_on[number];
+    pthread_mutex_unlock(&script->lock);
+    assert_non_null(job);
+    return job;
+}
+
+static struct executor *executor;
+
+static int start_executor(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    const struct executor_options options = {.threads_max = 32};
+    return executor_new(&options, &executor, &err) == ERR_OK ? 0 : -1;
+}
+
+static int stop_executor(void **state)
+{
+    (void)state;
+    executor_free(executor);
+    return 0;
 }
 
 static struct jobs *table(unsigned uploads, unsigned blobs, unsigned pushes)
 {
     const struct jobs_limits limits = {.uploads = uploads, .blobs = blobs, .pushes = pushes};
-    return jobs_new(&limits);
+    return jobs_new(&limits, executor);
 }
 
-static enum errc try_start(struct jobs *jobs, enum job_class class, struct work *work, int what,
+static enum errc try_start(struct jobs *jobs, enum job_class class, struct script *script, int what,
                            unsigned number, struct connection *connection)
 {
     struct error err = ERROR_INIT;
     struct task *task = xcalloc(1, sizeof *task);
-    *task = (struct task){.work = work, .number = number, .what = what};
+    *task = (struct task){.script = script, .number = number, .what = what};
     const struct job_work value = {.class = class, .run = run, .free = free_task, .self = task};
-    struct suspendable attached = {.suspend = suspend, .resume = resume, .connection = connection};
-    connection_init(connection);
-    if (job_start(jobs, &value, attached, &connection->job, &err) != ERR_OK)
+    fake_connection_init(&connection->http);
+    if (job_start(jobs, &value, fake_connection_suspendable(&connection->http), &connection->job,
+                  &err) != ERR_OK)
         free(task);
     return err.code;
 }
 
-static void start(struct jobs *jobs, enum job_class class, struct work *work, int what,
+static void start(struct jobs *jobs, enum job_class class, struct script *script, int what,
                   unsigned number, struct connection *connection)
 {
-    assert_int_equal(try_start(jobs, class, work, what, number, connection), ERR_OK);
+    assert_int_equal(try_start(jobs, class, script, what, number, connection), ERR_OK);
 }
 
 /* Bytes number `from` to `to`, as an HTTP thread would: again after each resume. */
@@ -296,18 +333,18 @@ static void a_body_arrives_whole_and_is_answered(void **state)
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             char text[200];
             char expected[32];
-            struct work work;
+            struct script script;
             struct connection connection;
             struct jobs *jobs = table(1, 1, 1);
-            work_init(&work);
-            start(jobs, class, &work, PULL_ALL, 0, &connection);
+            script_init(&script);
+            start(jobs, class, &script, PULL_ALL, 0, &connection);
             send_bytes(&connection, 0, sizes[i]);
             job_end(connection.job);
             snprintf(expected, sizeof expected, "%zu", sizes[i]);
             assert_int_equal(finish(&connection, text), 200);
             assert_string_equal(text, expected);
             close_table(jobs);
-            assert_int_equal(work.freed, 1);
+            assert_int_equal(script.freed, 1);
         }
 }
 
@@ -315,16 +352,16 @@ static void a_body_arrives_whole_and_is_answered(void **state)
 static size_t taken_of(struct jobs *jobs, enum job_class class)
 {
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connection;
-    work_init(&work);
-    start(jobs, class, &work, GATED, 0, &connection);
+    script_init(&script);
+    start(jobs, class, &script, GATED, 0, &connection);
     uint8_t *data = xmalloc(2 * ARCHIVE_RING);
     for (size_t i = 0; i < 2 * ARCHIVE_RING; i++)
         data[i] = (uint8_t)i;
     size_t taken = job_put(connection.job, data, 2 * ARCHIVE_RING);
-    assert_true(is_suspended(&connection));
-    open_gate(&work);
+    assert_true(fake_connection_suspended(&connection.http));
+    open_gate(&script);
     wait_resumed(&connection);
     free(data);
     send_bytes(&connection, taken, 2 * ARCHIVE_RING);
@@ -349,11 +386,11 @@ static void what_nobody_wants_of_a_body_is_dropped(void **state)
 {
     (void)state;
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connection;
     struct jobs *jobs = table(1, 1, 1);
-    work_init(&work);
-    start(jobs, JOB_BLOB, &work, NOTHING, 0, &connection);
+    script_init(&script);
+    start(jobs, JOB_BLOB, &script, NOTHING, 0, &connection);
     send_bytes(&connection, 0, 3 * OTHER_RING);
     job_end(connection.job);
     assert_int_equal(finish(&connection, text), 200);
@@ -365,11 +402,11 @@ static void work_that_says_nothing_is_an_error(void **state)
 {
     (void)state;
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connection;
     struct jobs *jobs = table(1, 1, 1);
-    work_init(&work);
-    start(jobs, JOB_PUSH, &work, SILENT, 0, &connection);
+    script_init(&script);
+    start(jobs, JOB_PUSH, &script, SILENT, 0, &connection);
     job_end(connection.job);
     assert_int_equal(finish(&connection, text), 500);
     assert_non_null(strstr(text, "INTERNAL"));
@@ -381,26 +418,26 @@ static void archives_beyond_a_limit_are_refused(void **state)
     (void)state;
     enum { UPLOADS = 2, PUSHES = 3 };
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connections[PUSHES + 1];
     struct jobs *jobs = table(UPLOADS, 1, PUSHES);
-    work_init(&work);
+    script_init(&script);
     /* N - 1 and N bodies, then one too many. */
-    start(jobs, JOB_ARCHIVE, &work, GATED, 0, &connections[0]);
-    start(jobs, JOB_ARCHIVE, &work, RECEIVED_THEN_GATED, 1, &connections[1]);
-    wait_for(&work, &work.received, 1);
-    start(jobs, JOB_ARCHIVE, &work, GATED, 2, &connections[2]);
-    wait_for(&work, &work.ran, 3);
+    start(jobs, JOB_ARCHIVE, &script, GATED, 0, &connections[0]);
+    start(jobs, JOB_ARCHIVE, &script, RECEIVED_THEN_GATED, 1, &connections[1]);
+    wait_for(&script, &script.received, 1);
+    start(jobs, JOB_ARCHIVE, &script, GATED, 2, &connections[2]);
+    wait_for(&script, &script.ran, 3);
     /* Two bodies and three jobs are there: both limits are reached. */
     struct connection late;
-    assert_int_equal(try_start(jobs, JOB_ARCHIVE, &work, NOTHING, 3, &late), ERR_BUSY);
-    open_gate(&work);
+    assert_int_equal(try_start(jobs, JOB_ARCHIVE, &script, NOTHING, 3, &late), ERR_BUSY);
+    open_gate(&script);
     for (int i = 0; i < 3; i++) {
         job_end(connections[i].job);
         assert_int_equal(finish(&connections[i], text), 200);
     }
     assert_true(jobs_wait(jobs, WAIT_MS));
-    start(jobs, JOB_ARCHIVE, &work, NOTHING, 3, &late);
+    start(jobs, JOB_ARCHIVE, &script, NOTHING, 3, &late);
     job_end(late.job);
     assert_int_equal(finish(&late, text), 200);
     close_table(jobs);
@@ -410,17 +447,17 @@ static void the_limit_on_bodies_is_its_own(void **state)
 {
     (void)state;
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connections[3];
     struct jobs *jobs = table(1, 1, 8);
-    work_init(&work);
-    start(jobs, JOB_ARCHIVE, &work, GATED, 0, &connections[0]);
-    assert_int_equal(try_start(jobs, JOB_ARCHIVE, &work, NOTHING, 1, &connections[1]), ERR_BUSY);
-    open_gate(&work);
+    script_init(&script);
+    start(jobs, JOB_ARCHIVE, &script, GATED, 0, &connections[0]);
+    assert_int_equal(try_start(jobs, JOB_ARCHIVE, &script, NOTHING, 1, &connections[1]), ERR_BUSY);
+    open_gate(&script);
     job_end(connections[0].job);
     assert_int_equal(finish(&connections[0], text), 200);
     assert_true(jobs_wait(jobs, WAIT_MS));
-    start(jobs, JOB_ARCHIVE, &work, RECEIVED_THEN_GATED, 1, &connections[1]);
+    start(jobs, JOB_ARCHIVE, &script, RECEIVED_THEN_GATED, 1, &connections[1]);
     job_end(connections[1].job);
     assert_int_equal(finish(&connections[1], text), 200);
     close_table(jobs);
@@ -431,94 +468,93 @@ static void registry_clients_wait_their_turn(void **state)
     (void)state;
     enum { LIMIT = 2, COUNT = 9 };
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connections[COUNT];
     struct jobs *jobs = table(1, LIMIT, 1);
-    work_init(&work);
+    script_init(&script);
     for (unsigned i = 0; i < COUNT; i++) {
-        start(jobs, JOB_BLOB, &work, GATED, i, &connections[i]);
+        start(jobs, JOB_BLOB, &script, GATED, i, &connections[i]);
         if (i < LIMIT)
-            wait_for(&work, &work.ran, i + 1);
+            wait_for(&script, &script.ran, i + 1);
         send_bytes(&connections[i], 0, 100);
         job_end(connections[i].job);
     }
     /* Another class does not wait for this one. */
     struct connection push;
-    start(jobs, JOB_PUSH, &work, NOTHING, 63, &push);
+    start(jobs, JOB_PUSH, &script, NOTHING, 63, &push);
     job_end(push.job);
     assert_int_equal(finish(&push, text), 200);
-    assert_int_equal(look(&work, &work.ran), LIMIT + 1);
-    open_gate(&work);
+    assert_int_equal(look(&script, &script.ran), LIMIT + 1);
+    open_gate(&script);
     for (int i = 0; i < COUNT; i++) {
         assert_int_equal(finish(&connections[i], text), 200);
         assert_string_equal(text, "100");
     }
     close_table(jobs);
-    assert_int_equal(work.freed, COUNT + 1);
-    assert_true(work.most <= LIMIT + 1);
-    assert_true(work.thread_count <= LIMIT + 1);
+    assert_int_equal(script.freed, COUNT + 1);
+    assert_true(script.most <= LIMIT + 1);
     /* After the push, in the order they came; but each thread may pause between taking one and
      * running it, so as many as there are others may be before one that came first. */
     for (unsigned i = 0; i < COUNT - LIMIT; i++)
-        assert_in_range(work.order[LIMIT + 1 + i], LIMIT, LIMIT + i + LIMIT - 1);
+        assert_in_range(script.order[LIMIT + 1 + i], LIMIT, LIMIT + i + LIMIT - 1);
 }
 
 static void who_leaves_the_queue_is_not_served(void **state)
 {
     (void)state;
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connections[4];
     struct jobs *jobs = table(1, 1, 1);
-    work_init(&work);
+    script_init(&script);
     for (unsigned i = 0; i < 4; i++)
-        start(jobs, JOB_BLOB, &work, GATED, i, &connections[i]);
-    wait_for(&work, &work.ran, 1);
+        start(jobs, JOB_BLOB, &script, GATED, i, &connections[i]);
+    wait_for(&script, &script.ran, 1);
     job_drop(connections[3].job, false); /* the last */
     job_drop(connections[1].job, false); /* the first */
-    assert_int_equal(look(&work, &work.freed), 2);
-    open_gate(&work);
+    assert_int_equal(look(&script, &script.freed), 2);
+    open_gate(&script);
     job_end(connections[0].job);
     job_end(connections[2].job);
     assert_int_equal(finish(&connections[0], text), 200);
     assert_int_equal(finish(&connections[2], text), 200);
     close_table(jobs);
-    assert_int_equal(work.ran, 2);
-    assert_int_equal(work.order[1], 2);
+    assert_int_equal(script.ran, 2);
+    assert_int_equal(script.order[1], 2);
 }
 
 static void a_complete_request_is_served_without_its_client(void **state)
 {
     (void)state;
-    struct work work;
+    struct script script;
     struct connection connections[2];
     struct jobs *jobs = table(1, 1, 1);
-    work_init(&work);
+    script_init(&script);
     for (unsigned i = 0; i < 2; i++) {
-        start(jobs, JOB_PUSH, &work, GATED, i, &connections[i]);
+        start(jobs, JOB_PUSH, &script, GATED, i, &connections[i]);
         send_bytes(&connections[i], 0, 1000);
         job_end(connections[i].job);
         job_drop(connections[i].job, true);
     }
     assert_false(jobs_wait(jobs, 0));
-    open_gate(&work);
+    open_gate(&script);
     close_table(jobs);
-    assert_int_equal(work.ran, 2);
-    assert_int_equal(work.freed, 2);
+    assert_int_equal(script.ran, 2);
+    assert_int_equal(script.freed, 2);
 }
 
 static void nothing_begins_after_the_end(void **state)
 {
     (void)state;
-    struct work work;
+    struct script script;
     struct connection connection;
     struct jobs *jobs = table(1, 1, 1);
-    work_init(&work);
+    script_init(&script);
     assert_false(jobs_closed(jobs));
     jobs_close(jobs);
     assert_true(jobs_closed(jobs));
     for (enum job_class class = 0; class < JOB_CLASSES; class ++)
-        assert_int_equal(try_start(jobs, class, &work, NOTHING, 0, &connection), ERR_STOPPING);
+        assert_int_equal(try_start(jobs, class, &script, NOTHING, 0, &connection), ERR_STOPPING);
     close_table(jobs);
 }
 
@@ -526,14 +562,14 @@ static void cancelled_jobs_are_all_answered(void **state)
 {
     (void)state;
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connections[5];
     struct jobs *jobs = table(1, 2, 1);
-    work_init(&work);
+    script_init(&script);
     for (unsigned i = 0; i < 5; i++) { /* two run, three wait */
-        start(jobs, JOB_BLOB, &work, GATED, i, &connections[i]);
+        start(jobs, JOB_BLOB, &script, GATED, i, &connections[i]);
         if (i < 2)
-            wait_for(&work, &work.ran, i + 1);
+            wait_for(&script, &script.ran, i + 1);
     }
     uint8_t *data = xcalloc(1, 2 * OTHER_RING);
     assert_int_equal(job_put(connections[4].job, data, 2 * OTHER_RING), OTHER_RING);
@@ -546,38 +582,38 @@ static void cancelled_jobs_are_all_answered(void **state)
         assert_non_null(strstr(text, "STOPPING"));
     }
     close_table(jobs);
-    assert_int_equal(work.ran, 2);
-    assert_int_equal(work.freed, 5);
+    assert_int_equal(script.ran, 2);
+    assert_int_equal(script.freed, 5);
 }
 
 static void a_lost_client_ends_the_body(void **state)
 {
     (void)state;
-    struct work work;
+    struct script script;
     struct connection connection;
     struct jobs *jobs = table(1, 1, 1);
-    work_init(&work);
-    start(jobs, JOB_ARCHIVE, &work, PULL_ALL, 0, &connection);
+    script_init(&script);
+    start(jobs, JOB_ARCHIVE, &script, PULL_ALL, 0, &connection);
     send_bytes(&connection, 0, 1000);
     job_drop(connection.job, false);
     close_table(jobs);
-    assert_int_equal(work.freed, 1);
+    assert_int_equal(script.freed, 1);
 }
 
 static void an_interrupted_body_ends_at_once(void **state)
 {
     (void)state;
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connection;
     struct error why = ERROR_INIT;
     struct jobs *jobs = table(1, 1, 1);
-    work_init(&work);
-    start(jobs, JOB_BLOB, &work, GATED, 0, &connection);
+    script_init(&script);
+    start(jobs, JOB_BLOB, &script, GATED, 0, &connection);
     send_bytes(&connection, 0, OTHER_RING); /* which wait to be pulled */
     fail(&why, ERR_UPLOAD_BUSY, 0, "a younger request took the upload");
     assert_true(job_interrupt(connection.job, &why));
-    open_gate(&work);
+    open_gate(&script);
     assert_int_equal(finish(&connection, text), 409);
     assert_non_null(strstr(text, "a younger request"));
     close_table(jobs);
@@ -587,26 +623,186 @@ static void a_complete_body_is_not_interrupted(void **state)
 {
     (void)state;
     char text[200];
-    struct work work;
+    struct script script;
     struct connection connection;
     struct error why = ERROR_INIT;
     struct jobs *jobs = table(1, 1, 1);
-    work_init(&work);
-    start(jobs, JOB_BLOB, &work, GATED, 0, &connection);
+    script_init(&script);
+    start(jobs, JOB_BLOB, &script, GATED, 0, &connection);
     send_bytes(&connection, 0, OTHER_RING);
     job_end(connection.job);
     fail(&why, ERR_UPLOAD_BUSY, 0, "a younger request wants the upload");
     assert_false(job_interrupt(connection.job, &why));
-    open_gate(&work);
+    open_gate(&script);
     assert_int_equal(finish(&connection, text), 200);
     close_table(jobs);
+}
+
+/* ---- jobs that go on ---- */
+
+static void a_job_goes_on_after_its_run(void **state)
+{
+    (void)state;
+    char text[200];
+    struct script script;
+    struct connection connection;
+    struct jobs *jobs = table(1, 1, 1);
+    script_init(&script);
+    start(jobs, JOB_PUSH, &script, GOES_ON, 0, &connection);
+    job_end(connection.job);
+    struct job *job = job_that_goes_on(&script, 0);
+    wait_for(&script, &script.returned, 1);
+    struct reply none;
+    assert_false(job_reply(connection.job, &none));
+    assert_true(fake_connection_suspended(&connection.http));
+    assert_false(jobs_wait(jobs, 0));
+    assert_int_equal(look(&script, &script.freed), 0);
+    end_it(job);
+    assert_int_equal(finish(&connection, text), 200);
+    assert_string_equal(text, "done");
+    close_table(jobs);
+    assert_int_equal(script.freed, 1);
+}
+
+static void a_job_that_goes_on_keeps_its_place(void **state)
+{
+    (void)state;
+    char text[200];
+    struct script script;
+    struct connection connections[2];
+    struct connection other;
+    struct jobs *jobs = table(1, 1, 1);
+    script_init(&script);
+    start(jobs, JOB_PUSH, &script, GOES_ON, 0, &connections[0]);
+    job_end(connections[0].job);
+    struct job *job = job_that_goes_on(&script, 0);
+    wait_for(&script, &script.returned, 1);
+    start(jobs, JOB_PUSH, &script, NOTHING, 1, &connections[1]);
+    job_end(connections[1].job);
+    /* Workers are there, for those of another class. */
+    start(jobs, JOB_BLOB, &script, NOTHING, 2, &other);
+    job_end(other.job);
+    assert_int_equal(finish(&other, text), 200);
+    assert_int_equal(look(&script, &script.ran), 2);
+    end_it(job);
+    assert_int_equal(finish(&connections[0], text), 200);
+    assert_int_equal(finish(&connections[1], text), 200);
+    close_table(jobs);
+    assert_int_equal(script.order[2], 1);
+}
+
+/* An archive that goes on counts among the pushes, and not among the bodies. */
+static void an_archive_that_goes_on_counts_as_a_push(void **state)
+{
+    (void)state;
+    enum { PUSHES = 2 };
+    char text[200];
+    struct script script;
+    struct connection connections[PUSHES + 1];
+    struct jobs *jobs = table(1, 1, PUSHES);
+    script_init(&script);
+    for (unsigned i = 0; i < PUSHES; i++) {
+        start(jobs, JOB_ARCHIVE, &script, GOES_ON, i, &connections[i]);
+        job_end(connections[i].job);
+        job_received(job_that_goes_on(&script, i));
+    }
+    assert_int_equal(try_start(jobs, JOB_ARCHIVE, &script, NOTHING, 2, &connections[2]), ERR_BUSY);
+    for (unsigned i = 0; i < PUSHES; i++) {
+        end_it(script.going_on[i]);
+        assert_int_equal(finish(&connections[i], text), 200);
+    }
+    start(jobs, JOB_ARCHIVE, &script, NOTHING, 2, &connections[2]);
+    job_end(connections[2].job);
+    assert_int_equal(finish(&connections[2], text), 200);
+    close_table(jobs);
+}
+
+static void a_job_may_be_over_before_its_run_returns(void **state)
+{
+    (void)state;
+    char text[200];
+    struct script script;
+    struct connection connections[2];
+    struct jobs *jobs = table(1, 1, 1);
+    script_init(&script);
+    start(jobs, JOB_PUSH, &script, GOES_ON_GATED, 0, &connections[0]);
+    job_end(connections[0].job);
+    end_it(job_that_goes_on(&script, 0));
+    assert_int_equal(finish(&connections[0], text), 200);
+    assert_int_equal(look(&script, &script.freed), 1);
+    /* Its place is another's. */
+    start(jobs, JOB_PUSH, &script, NOTHING, 1, &connections[1]);
+    job_end(connections[1].job);
+    assert_int_equal(finish(&connections[1], text), 200);
+    assert_int_equal(look(&script, &script.returned), 0);
+    close_table(jobs);
+    open_gate(&script);
+    wait_for(&script, &script.returned, 1);
+}
+
+static void a_job_that_goes_on_without_an_answer_is_an_error(void **state)
+{
+    (void)state;
+    char text[200];
+    struct script script;
+    struct connection connection;
+    struct jobs *jobs = table(1, 1, 1);
+    script_init(&script);
+    start(jobs, JOB_PUSH, &script, GOES_ON, 0, &connection);
+    job_end(connection.job);
+    job_over(job_that_goes_on(&script, 0));
+    assert_int_equal(finish(&connection, text), 500);
+    assert_non_null(strstr(text, "INTERNAL"));
+    close_table(jobs);
+}
+
+/* It is asked to end, and ends when it says so. */
+static void a_job_that_goes_on_is_cancelled(void **state)
+{
+    (void)state;
+    char text[200];
+    struct script script;
+    struct connection connection;
+    struct jobs *jobs = table(1, 1, 1);
+    script_init(&script);
+    start(jobs, JOB_PUSH, &script, GOES_ON, 0, &connection);
+    job_end(connection.job);
+    struct job *job = job_that_goes_on(&script, 0);
+    wait_for(&script, &script.returned, 1);
+    assert_false(cancel_requested(job_cancelled(job)));
+    jobs_close(jobs);
+    jobs_cancel(jobs);
+    assert_true(cancel_requested(job_cancelled(job)));
+    assert_false(jobs_wait(jobs, 0));
+    end_it(job);
+    assert_int_equal(finish(&connection, text), 200);
+    close_table(jobs);
+}
+
+static void a_job_that_goes_on_outlives_its_client(void **state)
+{
+    (void)state;
+    for (int complete = 0; complete < 2; complete++) {
+        struct script script;
+        struct connection connection;
+        struct jobs *jobs = table(1, 1, 1);
+        script_init(&script);
+        start(jobs, JOB_PUSH, &script, GOES_ON, 0, &connection);
+        struct job *job = job_that_goes_on(&script, 0);
+        wait_for(&script, &script.returned, 1);
+        job_drop(connection.job, complete);
+        assert_false(jobs_wait(jobs, 0));
+        end_it(job);
+        close_table(jobs);
+        assert_int_equal(script.freed, 1);
+    }
 }
 
 /* ---- all at once ---- */
 
 struct client {
     struct jobs *jobs;
-    struct work *work;
+    struct script *script;
     unsigned number;
     unsigned answered;
     unsigned refused; /* of those that would have stayed for the answer */
@@ -619,8 +815,8 @@ static void *client_thread(void *arg)
         char text[200];
         struct connection connection;
         enum job_class class = (client->number + i) % JOB_BRIEF; /* those with a limit */
-        int what = i % 5 == 0 ? NOTHING : PULL_ALL;
-        if (try_start(client->jobs, class, client->work, what, 0, &connection) != ERR_OK) {
+        int what = i % 5 == 0 ? NOTHING : i % 5 == 2 ? HANDED_ON : PULL_ALL;
+        if (try_start(client->jobs, class, client->script, what, 0, &connection) != ERR_OK) {
             client->refused += i % 6 != 1;
             continue;
         }
@@ -641,12 +837,12 @@ static void many_clients_at_once(void **state)
     enum { CLIENTS = 12 };
     pthread_t threads[CLIENTS];
     struct client clients[CLIENTS];
-    struct work work;
+    struct script script;
     struct jobs *jobs = table(2, 3, 4);
     unsigned done = 0;
-    work_init(&work);
+    script_init(&script);
     for (unsigned i = 0; i < CLIENTS; i++) {
-        clients[i] = (struct client){.jobs = jobs, .work = &work, .number = i};
+        clients[i] = (struct client){.jobs = jobs, .script = &script, .number = i};
         assert_int_equal(pthread_create(&threads[i], NULL, client_thread, &clients[i]), 0);
     }
     for (unsigned i = 0; i < CLIENTS; i++) {
@@ -655,8 +851,8 @@ static void many_clients_at_once(void **state)
     }
     close_table(jobs);
     assert_int_equal(done, CLIENTS * 50);
-    assert_int_equal(work.running, 0);
-    assert_true(work.most <= 4 + 3 + 4);
+    assert_int_equal(script.running, 0);
+    assert_true(script.most <= 4 + 3 + 4);
 }
 
 /* A client that sends a byte now and then never stalls, and would hold its turn for days. */
@@ -694,7 +890,14 @@ int main(void)
         cmocka_unit_test(an_interrupted_body_ends_at_once),
         cmocka_unit_test(a_complete_body_is_not_interrupted),
         cmocka_unit_test(a_slow_body_is_known_by_its_pace),
+        cmocka_unit_test(a_job_goes_on_after_its_run),
+        cmocka_unit_test(a_job_that_goes_on_keeps_its_place),
+        cmocka_unit_test(an_archive_that_goes_on_counts_as_a_push),
+        cmocka_unit_test(a_job_may_be_over_before_its_run_returns),
+        cmocka_unit_test(a_job_that_goes_on_without_an_answer_is_an_error),
+        cmocka_unit_test(a_job_that_goes_on_is_cancelled),
+        cmocka_unit_test(a_job_that_goes_on_outlives_its_client),
         cmocka_unit_test(many_clients_at_once),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, start_executor, stop_executor);
 }

@@ -1,402 +1,278 @@
 #include "gateway/push/delivery.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
-#include "gateway/push/archive_push.h"
-#include "tests/support/fake_registry.h"
-#include "tests/support/push_test.h"
+#include "tests/support/queue_test.h"
 
-#include <string.h>
-
-/* After base/error.h: cmocka has a macro with the name of fail(). */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-#define DEADLINE_MS 30000
-
-/* A gateway in front of one registry double, with one mirror to two of its repositories. */
+/* One mirror to two repositories of a registry. */
 struct bench {
-    struct fake_registry *registry;
-    struct push_test *push;
     struct settings settings;
     struct mirror_setting mirror;
     struct mirror_target_setting targets[2];
-    struct engine engine;
-    struct gateway gateway;
-    struct made_image image;
+    struct descriptor manifest;
 };
 
-static int set_up(void **state)
+static void bench_init(struct bench *bench, const char *host)
 {
-    struct bench *bench = xcalloc(1, sizeof *bench);
-    *state = bench;
-    bench->registry = fake_registry_start(FAKE_OPEN);
-    const char *host = fake_registry_host(bench->registry);
-    bench->push = push_test_new(NULL);
-    bench->image = push_test_image(bench->push, "ab", 1000);
+    *bench = (struct bench){.manifest = {.media_type = "a/b", .size = 12}};
+    bench->manifest.digest = digest_of(DIGEST_SHA256, "x", 1);
     bench->targets[0].target = xasprintf("%s/one/*", host);
     bench->targets[1].target = xasprintf("%s/two/*", host);
-    bench->targets[0].required = bench->targets[1].required = true;
-    bench->mirror.match = "team/*";
-    bench->mirror.targets = bench->targets;
-    bench->mirror.target_count = 2;
+    bench->targets[0].required = true;
+    bench->mirror =
+        (struct mirror_setting){.match = "team/*", .targets = bench->targets, .target_count = 2};
     bench->settings.mirrors = &bench->mirror;
     bench->settings.mirror_count = 1;
-    bench->settings.limits.pushes = 4;
-    bench->settings.limits.pushes_per_registry = 2;
-    bench->engine.settings = &bench->settings;
-    bench->engine.store = bench->push->store;
-    bench->engine.registries = push_test_registries(bench->push, host);
-    bench->gateway.engine = &bench->engine;
-    bench->gateway.ahead = ahead_new(bench->engine.store, bench->engine.registries);
-    bench->gateway.behind = behind_new(&bench->engine, bench->gateway.ahead);
-    return 0;
 }
 
-static void close_behind(struct bench *bench)
+static void bench_deinit(struct bench *bench)
 {
-    behind_close(bench->gateway.behind);
-    assert_true(behind_wait(bench->gateway.behind, DEADLINE_MS));
-    behind_free(bench->gateway.behind);
-    bench->gateway.behind = NULL;
-}
-
-static int tear_down(void **state)
-{
-    struct bench *bench = *state;
-    if (bench->gateway.behind)
-        close_behind(bench);
-    ahead_close(bench->gateway.ahead);
-    ahead_free(bench->gateway.ahead);
     free(bench->targets[0].target);
     free(bench->targets[1].target);
-    push_test_free(bench->push);
-    fake_registry_stop(bench->registry);
-    free(bench);
-    return 0;
 }
 
-static struct delivery planned(struct bench *bench, const char *repository, const char *tag)
+static struct push planned(struct bench *bench, const char *repository, const char *tag)
 {
     struct error err = ERROR_INIT;
-    struct delivery delivery;
-    if (delivery_plan(&bench->gateway, repository, tag, &bench->image.manifest, &delivery, &err) !=
-        ERR_OK)
+    struct push push;
+    if (delivery_plan(&bench->settings, repository, tag, &bench->manifest, &push, &err) != ERR_OK)
         fail_msg("%s", err.text);
-    return delivery;
+    return push;
 }
 
-static enum errc run(struct bench *bench, const struct delivery *delivery, struct error *err)
-{
-    return delivery_run(delivery, &bench->push->cancel, err);
-}
-
-/* The next PUTs whose path contains `part` are answered so, and nothing is found there that a lost
- * answer would explain: the double knows no repositories. */
-static void answer_puts(struct bench *bench, const char *part, int times, int status,
-                        const char *body)
-{
-    static const char *const asking[] = {"GET", "HEAD"};
-    fake_registry_rule(
-        bench->registry,
-        (struct fake_rule){
-            .method = "PUT", .part = part, .times = times, .status = status, .body = body});
-    for (size_t i = 0; i < 2; i++)
-        fake_registry_rule(
-            bench->registry,
-            (struct fake_rule){.method = asking[i], .part = part, .times = 1000, .status = 404});
-}
-
-static void refuse(struct bench *bench, const char *part)
-{
-    answer_puts(bench, part, 1000, 403,
-                "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"not today\"}]}");
-}
-
-static void keep_away(struct bench *bench, const char *part, int times)
-{
-    answer_puts(bench, part, times, 503, NULL);
-}
-
-/* How many records the store has; the targets of the first that wait. */
-static size_t records(struct bench *bench, size_t *waiting)
-{
-    struct error err = ERROR_INIT;
-    struct push_record *list = NULL;
-    size_t count = 0;
-    assert_int_equal(pushes_list(bench->engine.store, &list, &count, &err), ERR_OK);
-    *waiting = 0;
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; i == 0 && j < list[i].target_count; j++)
-            *waiting += list[i].targets[j].state == PUSH_RECORD_WAITING;
-        push_record_deinit(&list[i]);
-    }
-    free(list);
-    return count;
-}
-
-/* Write the promise as the front does. */
-static void promise(struct bench *bench, const struct delivery *delivery)
-{
-    struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
-    assert_int_equal(batch_begin(bench->engine.store, BATCH_DURABLE, &batch, &err), ERR_OK);
-    delivery_record(delivery, batch);
-    if (batch_commit(batch, &err) != ERR_OK)
-        fail_msg("%s", err.text);
-}
-
-/* Until nothing is left to do; behind is closed then. */
-static void let_it_run(struct bench *bench)
-{
-    assert_true(behind_wait(bench->gateway.behind, DEADLINE_MS));
-    close_behind(bench);
-}
-
-/* ---- deliveries ---- */
+/* ---- plans ---- */
 
 static void what_a_route_says(void **state)
 {
-    struct bench *bench = *state;
-    struct delivery delivery = planned(bench, "other/app", "1");
-    assert_true(delivery_goes_nowhere(&delivery));
-    assert_false(delivery_waits(&delivery));
-    delivery = planned(bench, "team/app", "1");
-    assert_false(delivery_goes_nowhere(&delivery));
-    assert_true(delivery_waits(&delivery));
-    bench->mirror.acknowledge = SETTING_ACKNOWLEDGE_STORED;
-    delivery = planned(bench, "team/app", "1");
-    assert_false(delivery_goes_nowhere(&delivery));
-    assert_false(delivery_waits(&delivery));
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, "r.example.com");
+    static const char *const names[] = {"r.example.com/one/app:1", "r.example.com/two/app:1"};
+    for (int stored = 0; stored < 2; stored++) {
+        bench.mirror.acknowledge = stored ? SETTING_ACKNOWLEDGE_STORED : SETTING_ACKNOWLEDGE_PUSHED;
+        struct push push = planned(&bench, "team/app", "1");
+        assert_string_equal(push.id, "");
+        assert_true(digest_equal(&push.manifest.digest, &bench.manifest.digest));
+        assert_int_equal(push.manifest.size, 12);
+        assert_int_equal(push.referrer_count, 0);
+        assert_int_equal(push.target_count, 2);
+        for (size_t i = 0; i < 2; i++) {
+            char text[REFERENCE_TEXT_MAX];
+            assert_string_equal(reference_text(&push.targets[i].reference, text), names[i]);
+            assert_int_equal(push.targets[i].stored, stored);
+            assert_int_equal(push.targets[i].optional, i == 1);
+            assert_int_equal(push.targets[i].state, PUSH_WAITING);
+        }
+        push_deinit(&push);
+    }
+    bench_deinit(&bench);
 }
 
-static void it_goes_to_every_target(void **state)
+static void what_no_mirror_matches_goes_nowhere(void **state)
 {
-    struct bench *bench = *state;
-    struct error err = ERROR_INIT;
-    struct delivery delivery = planned(bench, "team/app", "1");
-    if (run(bench, &delivery, &err) != ERR_OK)
-        fail_msg("%s", err.text);
-    struct http_double *http = fake_registry_http(bench->registry);
-    assert_int_equal(http_double_count(http, "PUT /v2/one/app/manifests/1"), 1);
-    assert_int_equal(http_double_count(http, "PUT /v2/two/app/manifests/1"), 1);
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, "r.example.com");
+    struct push push = planned(&bench, "other/app", "1");
+    assert_int_equal(push.target_count, 0);
+    push_deinit(&push);
+    /* Without any mirror a name may name its upstream, which is waited for. */
+    bench.settings.mirror_count = 0;
+    push = planned(&bench, "r.example.com/app", "1");
+    assert_int_equal(push.target_count, 1);
+    assert_string_equal(push.targets[0].reference.path, "app");
+    assert_string_equal(push.targets[0].reference.tag, "1");
+    assert_false(push.targets[0].optional || push.targets[0].stored);
+    push_deinit(&push);
+    bench_deinit(&bench);
 }
 
 static void without_a_tag_it_goes_under_its_digest(void **state)
 {
-    struct bench *bench = *state;
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, "r.example.com");
+    struct push push = planned(&bench, "team/app", "");
+    assert_int_equal(push.target_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(push.targets[i].reference.tag, "");
+        assert_true(digest_equal(&push.targets[i].reference.digest, &bench.manifest.digest));
+    }
+    push_deinit(&push);
+    bench_deinit(&bench);
+}
+
+static void a_name_that_leads_to_no_repository_is_refused(void **state)
+{
+    (void)state;
     struct error err = ERROR_INIT;
-    char digest[DIGEST_TEXT_MAX];
-    struct delivery delivery = planned(bench, "team/app", "");
-    if (run(bench, &delivery, &err) != ERR_OK)
-        fail_msg("%s", err.text);
-    autofree char *wanted = xasprintf("PUT /v2/two/app/manifests/%s",
-                                      digest_text(&bench->image.manifest.digest, digest));
-    assert_int_equal(http_double_count(fake_registry_http(bench->registry), wanted), 1);
+    struct bench bench;
+    struct push push = {.id = "untouched"};
+    bench_init(&bench, "r.example.com");
+    free(bench.targets[1].target);
+    bench.targets[1].target = xstrdup("r.example.com/*/*");
+    assert_int_equal(delivery_plan(&bench.settings, "team/app", "1", &bench.manifest, &push, &err),
+                     ERR_REFERENCE_INVALID);
+    assert_string_equal(push.id, "untouched");
+    bench_deinit(&bench);
+}
+
+/* ---- judgements ---- */
+
+static struct push two_ended(struct bench *bench)
+{
+    bench_init(bench, "r.example.com");
+    bench->targets[1].required = true;
+    struct push push = planned(bench, "team/app", "1");
+    push.targets[0].state = push.targets[1].state = PUSH_PUSHED;
+    return push;
+}
+
+static void refuse(struct push_target *target, const char *reason)
+{
+    target->state = PUSH_FAILED;
+    target->error = (struct error){.code = ERR_DENIED, .status = 403};
+    snprintf(target->error.text, sizeof target->error.text, "%s", reason);
+}
+
+static void expect(const struct push *push, enum errc code, int status, const char *text)
+{
+    struct error err = ERROR_INIT;
+    assert_int_equal(delivery_judge(push, &err), code);
+    assert_int_equal(err.code, code);
+    assert_int_equal(err.status, status);
+    assert_string_equal(err.text, text);
+}
+
+static void what_is_pushed_or_waits_is_well(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct push push = two_ended(&bench);
+    expect(&push, ERR_OK, 0, "");
+    push.targets[1].state = PUSH_WAITING;
+    expect(&push, ERR_OK, 0, "");
+    push_deinit(&push);
+    bench_deinit(&bench);
 }
 
 static void a_failure_names_target_status_and_reason(void **state)
 {
-    struct bench *bench = *state;
-    struct error err = ERROR_INIT;
-    refuse(bench, "/v2/two/app/manifests/");
-    struct delivery delivery = planned(bench, "team/app", "1");
-    assert_int_equal(run(bench, &delivery, &err), ERR_DENIED);
-    autofree char *begin =
-        xasprintf("%s/two/app:1: status 403: ", fake_registry_host(bench->registry));
-    if (strncmp(err.text, begin, strlen(begin)) != 0 || strstr(err.text, "not today") == NULL)
-        fail_msg("%s", err.text);
-    assert_null(strstr(err.text, "more target"));
-    assert_int_equal(err.status, 403);
+    (void)state;
+    struct bench bench;
+    struct push push = two_ended(&bench);
+    refuse(&push.targets[1], "not today");
+    expect(&push, ERR_DENIED, 403, "r.example.com/two/app:1: status 403: not today");
+    /* Of a registry that did not answer there is no status. */
+    push.targets[1].error.status = 0;
+    push.targets[1].error.code = ERR_CONNECT;
+    expect(&push, ERR_CONNECT, 0, "r.example.com/two/app:1: not today");
+    push_deinit(&push);
+    bench_deinit(&bench);
 }
 
 static void further_failures_are_counted(void **state)
 {
-    struct bench *bench = *state;
+    (void)state;
     struct error err = ERROR_INIT;
-    refuse(bench, "/manifests/");
-    bench->targets[0].required = false;
-    struct delivery delivery = planned(bench, "team/app", "1");
-    assert_int_equal(run(bench, &delivery, &err), ERR_DENIED);
+    struct bench bench;
+    struct push push = two_ended(&bench);
+    refuse(&push.targets[0], "first");
+    refuse(&push.targets[1], "second");
+    expect(&push, ERR_DENIED, 403,
+           "r.example.com/one/app:1: status 403: first; 1 more target failed");
     /* The first that is required, not the first. */
-    assert_non_null(strstr(err.text, "/two/app:1: status 403: "));
-    assert_non_null(strstr(err.text, "; 1 more target failed"));
+    push.targets[0].optional = true;
+    expect(&push, ERR_DENIED, 403,
+           "r.example.com/two/app:1: status 403: second; 1 more target failed");
+    struct reference third = push.targets[0].reference;
+    strcpy(third.tag, "3");
+    assert_int_equal(push_add_target(&push, &third, true, false, &err), ERR_OK);
+    refuse(&push.targets[2], "third");
+    expect(&push, ERR_DENIED, 403,
+           "r.example.com/two/app:1: status 403: second; 2 more targets failed");
+    push_deinit(&push);
+    bench_deinit(&bench);
 }
 
 static void optional_targets_may_fail(void **state)
 {
-    struct bench *bench = *state;
-    struct error err = ERROR_INIT;
-    refuse(bench, "/manifests/");
-    bench->targets[0].required = bench->targets[1].required = false;
-    struct delivery delivery = planned(bench, "team/app", "1");
-    assert_int_equal(run(bench, &delivery, &err), ERR_OK);
+    (void)state;
+    struct bench bench;
+    struct push push = two_ended(&bench);
+    for (size_t i = 0; i < 2; i++) {
+        refuse(&push.targets[i], "not today");
+        push.targets[i].optional = true;
+    }
+    expect(&push, ERR_OK, 0, "");
+    push_deinit(&push);
+    bench_deinit(&bench);
 }
 
-/* ---- behind ---- */
+/* ---- blobs before their manifest ---- */
 
-static void a_promise_is_kept_and_its_record_goes(void **state)
-{
-    struct bench *bench = *state;
-    size_t waiting = 0;
-    struct delivery delivery = planned(bench, "team/app", "1");
-    promise(bench, &delivery);
-    assert_int_equal(records(bench, &waiting), 1);
-    assert_int_equal(waiting, 2);
-    delivery_start(&delivery);
-    let_it_run(bench);
-    assert_int_equal(records(bench, &waiting), 0);
-    struct http_double *http = fake_registry_http(bench->registry);
-    assert_int_equal(http_double_count(http, "PUT /v2/one/app/manifests/1"), 1);
-    assert_int_equal(http_double_count(http, "PUT /v2/two/app/manifests/1"), 1);
-}
-
-static void a_start_goes_on_with_what_is_recorded(void **state)
-{
-    struct bench *bench = *state;
-    struct error err = ERROR_INIT;
-    size_t waiting = 0;
-    struct delivery older = planned(bench, "team/app", "1");
-    struct delivery younger = planned(bench, "team/app", "1");
-    memcpy(older.id, "1", 2);
-    memcpy(younger.id, "2", 2);
-    promise(bench, &younger);
-    promise(bench, &older);
-    assert_int_equal(records(bench, &waiting), 2);
-    assert_int_equal(behind_restart(bench->gateway.behind, &err), ERR_OK);
-    let_it_run(bench);
-    assert_int_equal(records(bench, &waiting), 0);
-    /* At most the one under way when the younger came, and the younger. */
-    size_t puts =
-        http_double_count(fake_registry_http(bench->registry), "PUT /v2/one/app/manifests");
-    assert_in_range(puts, 1, 2);
-}
-
-static void a_refusal_ends_it(void **state)
-{
-    struct bench *bench = *state;
-    size_t waiting = 0;
-    refuse(bench, "/manifests/");
-    struct delivery delivery = planned(bench, "team/app", "1");
-    promise(bench, &delivery);
-    delivery_start(&delivery);
-    let_it_run(bench);
-    assert_int_equal(records(bench, &waiting), 0);
-}
-
-static void what_is_away_stays_recorded(void **state)
-{
-    struct bench *bench = *state;
-    struct error err = ERROR_INIT;
-    size_t waiting = 0;
-    keep_away(bench, "/v2/two/app/manifests/", 5);
-    struct delivery delivery = planned(bench, "team/app", "1");
-    promise(bench, &delivery);
-    delivery_start(&delivery);
-    let_it_run(bench);
-    assert_int_equal(records(bench, &waiting), 1);
-    assert_int_equal(waiting, 1);
-    bench->gateway.behind = behind_new(&bench->engine, bench->gateway.ahead);
-    assert_int_equal(behind_restart(bench->gateway.behind, &err), ERR_OK);
-    let_it_run(bench);
-    assert_int_equal(records(bench, &waiting), 0);
-    struct http_double *http = fake_registry_http(bench->registry);
-    assert_int_equal(http_double_count(http, "PUT /v2/one/app/manifests/1"), 1);
-    assert_int_equal(http_double_count(http, "PUT /v2/two/app/manifests/1"), 6);
-}
-
-static void what_is_pushed_in_another_way_is_not_overwritten(void **state)
-{
-    struct bench *bench = *state;
-    struct error err = ERROR_INIT;
-    size_t waiting = 0;
-    keep_away(bench, "/manifests/", 10);
-    struct delivery waits = planned(bench, "team/app", "1");
-    promise(bench, &waits);
-    delivery_start(&waits);
-    assert_true(behind_wait(bench->gateway.behind, DEADLINE_MS));
-    assert_int_equal(records(bench, &waiting), 1);
-    struct delivery other = planned(bench, "team/app", "1");
-    if (run(bench, &other, &err) != ERR_OK)
-        fail_msg("%s", err.text);
-    let_it_run(bench);
-    assert_int_equal(records(bench, &waiting), 0);
-}
-
-/* What runs is broken off, and nothing of it is lost. */
-static void closing_keeps_the_records(void **state)
-{
-    struct bench *bench = *state;
-    size_t waiting = 0;
-    fake_registry_rule(
-        bench->registry,
-        (struct fake_rule){.method = "GET", .part = "/v2/", .times = 1000, .hold = true});
-    struct delivery delivery = planned(bench, "team/app", "1");
-    promise(bench, &delivery);
-    delivery_start(&delivery);
-    close_behind(bench);
-    assert_int_equal(records(bench, &waiting), 1);
-    assert_int_equal(waiting, 2);
-    fake_registry_release(bench->registry);
-}
-
-static void nothing_starts_after_the_end(void **state)
-{
-    struct bench *bench = *state;
-    size_t waiting = 0;
-    struct delivery delivery = planned(bench, "team/app", "1");
-    promise(bench, &delivery);
-    behind_close(bench->gateway.behind);
-    delivery_start(&delivery);
-    let_it_run(bench);
-    assert_int_equal(records(bench, &waiting), 1);
-    assert_int_equal(http_double_count(fake_registry_http(bench->registry), "PUT "), 0);
-}
-
-/* Many in a millisecond, and after one of a process whose clock was ahead. */
-static void ids_sort_by_their_making(void **state)
+static void a_blob_leaves_for_every_target(void **state)
 {
     (void)state;
-    char before[PUSH_ID_MAX], id[PUSH_ID_MAX];
-    push_id_make(before);
-    for (int i = 0; i < 5000; i++) {
-        push_id_make(id);
-        assert_true(strcmp(before, id) < 0);
-        memcpy(before, id, sizeof before);
-    }
-    before[1] = '9';
-    push_id_met(before);
-    push_id_make(id);
-    assert_true(strcmp(before, id) < 0);
-    push_id_met("1");
-    push_id_met("");
-    memcpy(before, id, sizeof before);
-    push_id_make(id);
-    assert_true(strcmp(before, id) < 0);
+    struct bench bench;
+    struct queue_test *test = queue_test_new();
+    struct made_image image = push_test_image(test->push, "a", 1000);
+    bench_init(&bench, test->host);
+    test->settings.mirrors = &bench.mirror;
+    test->settings.mirror_count = 1;
+    delivery_early(&test->engine, "team/app", &image.layers[0], 1000);
+    char digest[DIGEST_TEXT_MAX];
+    /* One of them is asked for the blob; the other may be told to take it from there. */
+    QUEUE_TEST_UNTIL(http_double_count(test->http, "HEAD /v2/one/app/blobs/") +
+                     http_double_count(test->http, "POST /v2/one/app/blobs/uploads/"));
+    QUEUE_TEST_UNTIL(http_double_count(test->http, "HEAD /v2/two/app/blobs/") +
+                     http_double_count(test->http, "POST /v2/two/app/blobs/uploads/"));
+    QUEUE_TEST_UNTIL(fake_registry_has(test->registry, digest_text(&image.layers[0], digest)));
+    queue_test_free(test);
+    bench_deinit(&bench);
+}
+
+static void a_blob_without_targets_stays(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct queue_test *test = queue_test_new();
+    struct made_image image = push_test_image(test->push, "a", 1000);
+    bench_init(&bench, test->host);
+    test->settings.mirrors = &bench.mirror;
+    test->settings.mirror_count = 1;
+    delivery_early(&test->engine, "other/app", &image.layers[0], 1000);
+    free(bench.targets[0].target);
+    bench.targets[0].target = xstrdup("r.example.com/*/*"); /* leads to no repository */
+    delivery_early(&test->engine, "team/app", &image.layers[0], 1000);
+    early_uploads_close(test->engine.early);
+    assert_int_equal(http_double_count(test->http, ""), 0);
+    queue_test_free(test);
+    bench_deinit(&bench);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_a_route_says, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(it_goes_to_every_target, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(without_a_tag_it_goes_under_its_digest, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_failure_names_target_status_and_reason, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(further_failures_are_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(optional_targets_may_fail, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_promise_is_kept_and_its_record_goes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_start_goes_on_with_what_is_recorded, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_refusal_ends_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_away_stays_recorded, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_pushed_in_another_way_is_not_overwritten, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(closing_keeps_the_records, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nothing_starts_after_the_end, set_up, tear_down),
-        cmocka_unit_test(ids_sort_by_their_making),
+        cmocka_unit_test(what_a_route_says),
+        cmocka_unit_test(what_no_mirror_matches_goes_nowhere),
+        cmocka_unit_test(without_a_tag_it_goes_under_its_digest),
+        cmocka_unit_test(a_name_that_leads_to_no_repository_is_refused),
+        cmocka_unit_test(what_is_pushed_or_waits_is_well),
+        cmocka_unit_test(a_failure_names_target_status_and_reason),
+        cmocka_unit_test(further_failures_are_counted),
+        cmocka_unit_test(optional_targets_may_fail),
+        cmocka_unit_test(a_blob_leaves_for_every_target),
+        cmocka_unit_test(a_blob_without_targets_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

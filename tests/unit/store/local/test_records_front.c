@@ -106,25 +106,27 @@ static void values_are_pinned(void **state)
 static void a_push_is_pinned(void **state)
 {
     (void)state;
-    struct error err = ERROR_INIT;
     struct digest small = digest_of_byte(DIGEST_SHA256, 0xab);
-    struct push_record_target targets[2] = {
-        {.target = {.host = "h", .path = "p", .tag = "t"}, .state = PUSH_RECORD_WAITING},
-        {.target = {.host = "h", .path = "p", .digest = small},
+    struct push_target targets[3] = {
+        {.reference = {.host = "h", .path = "p", .tag = "t"},
+         .stored = true,
+         .state = PUSH_WAITING},
+        {.reference = {.host = "h", .path = "not-stored", .tag = "t"}, .state = PUSH_WAITING},
+        {.reference = {.host = "h", .path = "p", .digest = small},
          .optional = true,
-         .state = PUSH_RECORD_PUSHED}};
-    struct push_record_referrer referrer = {
-        .manifest = {.media_type = "a/b", .digest = small, .size = 2}, .tag = "s"};
-    struct push_record record = {.id = "1",
-                                 .created_s = 0x55,
-                                 .manifest = {.media_type = "a/b", .digest = small, .size = 1},
-                                 .targets = targets,
-                                 .target_count = 2,
-                                 .referrers = &referrer,
-                                 .referrer_count = 1};
+         .stored = true,
+         .state = PUSH_PUSHED}};
+    struct push_referrer referrer = {.manifest = {.media_type = "a/b", .digest = small, .size = 2},
+                                     .tag = "s"};
+    const struct push push = {.id = "1",
+                              .created_s = 0x55,
+                              .manifest = {.media_type = "a/b", .digest = small, .size = 1},
+                              .targets = targets,
+                              .target_count = 3,
+                              .referrers = &referrer,
+                              .referrer_count = 1};
     autofree uint8_t *bytes = NULL;
-    struct kv_slice slice = {.size = 0};
-    assert_ok(push_value(&record, &bytes, &slice.size, &err), &err);
+    struct kv_slice slice = {.size = push_value(&push, &bytes)};
     slice.data = bytes;
     expect_bytes(slice, "01"
                         "0000000000000055"

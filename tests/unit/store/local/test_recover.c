@@ -189,13 +189,13 @@ static struct digest put_in_all_tables(struct store *store, enum durability dura
     struct digest digest = bring(batch, content);
     struct layer_form form = {.codec = CODEC_GZIP, .digest = digest, .size = strlen(content)};
     struct manifest_entry entry = entry_of("app", content, &digest);
-    struct push_record_target target = {.target = tagged(content), .state = PUSH_RECORD_WAITING};
-    struct push_record push = {.manifest = {.digest = digest, .size = 7, .media_type = "a/b"},
-                               .targets = &target,
-                               .target_count = 1};
+    struct push_target target = {
+        .reference = tagged(content), .stored = true, .state = PUSH_WAITING};
+    struct push push = {.manifest = {.digest = digest, .size = 7, .media_type = "a/b"},
+                        .targets = &target,
+                        .target_count = 1};
     entry.subject = &digest;
     entry.descriptor = "{}";
-    snprintf(push.id, sizeof push.id, "%s", content);
     batch_put_layer(batch, &digest, &form);
     batch_put_member(batch, "app", &digest);
     batch_put_manifest(batch, &entry);
@@ -203,6 +203,21 @@ static struct digest put_in_all_tables(struct store *store, enum durability dura
     name(batch, content, &digest);
     commit(batch);
     return digest;
+}
+
+static bool has_push(struct store *store, const struct digest *manifest)
+{
+    struct error err = ERROR_INIT;
+    struct push *pushes = NULL;
+    size_t count = 0;
+    bool has = false;
+    assert_int_equal(pushes_list(store, &pushes, &count, &err), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        has |= digest_equal(&pushes[i].manifest.digest, manifest);
+        push_deinit(&pushes[i]);
+    }
+    free(pushes);
+    return has;
 }
 
 static int records_of(struct store *store, const char *content)
@@ -217,7 +232,7 @@ static int records_of(struct store *store, const char *content)
            has_record(store, KV_MANIFESTS, repository_digest_key("app", &digest)) +
            has_record(store, KV_TAGS, tag_key("app", content)) +
            has_record(store, KV_REFERRERS, referrer_key("app", &digest, &digest)) +
-           has_record(store, KV_PUSHES, push_key(content));
+           has_push(store, &digest);
 }
 
 #define TABLES 9

@@ -1,5 +1,6 @@
 #include "upstream/auth/tokens.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "upstream/auth/credentials.h"
 
@@ -23,7 +24,7 @@ struct box {
     int fetches;
     int64_t lifetime_ms;
     enum errc fails;
-    struct stop stop;
+    struct cancel cancel;
 };
 
 static enum errc fetch(void *self, struct token *out, struct error *err)
@@ -49,13 +50,14 @@ static struct box *box_new(void)
     pthread_mutex_init(&box->lock, NULL);
     pthread_cond_init(&box->changed, NULL);
     box->lifetime_ms = 60000;
-    stop_init(&box->stop, NULL);
+    cancel_init(&box->cancel);
     return box;
 }
 
 static void box_free(struct box *box)
 {
     tokens_free(box->tokens);
+    cancel_deinit(&box->cancel);
     pthread_cond_destroy(&box->changed);
     pthread_mutex_destroy(&box->lock);
     free(box);
@@ -65,7 +67,7 @@ static enum errc get(struct box *box, const char *key, int64_t least_ms, char **
                      struct error *err)
 {
     const struct token_fetch how = {.run = fetch, .self = box};
-    return tokens_get(box->tokens, key, least_ms, &box->stop, &how, text, err);
+    return tokens_get(box->tokens, key, least_ms, &box->cancel, &how, text, err);
 }
 
 static void expect(struct box *box, const char *key, int64_t least_ms, const char *want)
@@ -210,17 +212,19 @@ static void test_single_flight(void **state)
     box_free(box);
 }
 
-static void test_waiting_ends_with_the_stop(void **state)
+static void test_waiting_ends_with_the_cancel(void **state)
 {
     (void)state;
     struct box *box = box_new();
     struct caller callers[THREADS];
     run_flight(box, callers);
-    stop_siblings(&box->stop);
+    int64_t start_ms = clock_ms();
+    cancel_request(&box->cancel);
     for (int i = 1; i < THREADS; i++) {
         pthread_join(callers[i].thread, NULL);
         assert_int_equal(callers[i].code, ERR_CANCELLED);
     }
+    assert_in_range(clock_ms() - start_ms, 0, 1000);
     release(box);
     pthread_join(callers[0].thread, NULL);
     assert_int_equal(callers[0].code, ERR_OK);
@@ -259,7 +263,7 @@ int main(void)
         cmocka_unit_test(test_failure_is_not_kept),
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_single_flight),
-        cmocka_unit_test(test_waiting_ends_with_the_stop),
+        cmocka_unit_test(test_waiting_ends_with_the_cancel),
         cmocka_unit_test(test_credentials_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

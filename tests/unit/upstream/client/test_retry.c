@@ -1,5 +1,7 @@
 #include "upstream/client/retry.h"
 
+#include "base/cancel.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <setjmp.h>
@@ -27,83 +29,61 @@ static void test_waits_grow(void **state)
 
 /* --- attempts --- */
 
-struct work {
-    struct gate gate;
-    struct cancel cancel;
-    struct stop stop;
+#define BASE_MS 4
+
+struct scene {
+    struct back_off back_off;
     struct retry retry;
-    unsigned calls;
-    unsigned fail_first; /* so many attempts fail */
-    enum errc fails_with;
-    unsigned told;
-    char first_words[64];
-    char last_words[64];
-    bool cancel_when_told;
+    struct error err;
 };
 
-static enum errc attempt(void *self, struct error *err)
+static void set_up(struct scene *scene, int64_t base_ms)
 {
-    struct work *work = self;
-    assert_int_equal(err->code, ERR_OK);
-    if (++work->calls > work->fail_first)
-        return ERR_OK;
-    return (fail)(err, work->fails_with, 0, "attempt %u", work->calls);
+    *scene = (struct scene){.err = ERROR_INIT};
+    back_off_init(&scene->back_off, NULL, NULL, 5, base_ms);
 }
 
-static void tell(void *self, const char *words)
+static void tear_down(struct scene *scene)
 {
-    struct work *work = self;
-    if (work->told++ == 0)
-        strcpy(work->first_words, words);
-    strcpy(work->last_words, words);
-    if (work->cancel_when_told)
-        cancel_request(&work->cancel);
+    back_off_deinit(&scene->back_off);
 }
 
-static void work_init(struct work *work, unsigned fail_first, enum errc fails_with)
+/* One more attempt that fails like this. */
+static bool fails(struct scene *scene, enum errc code)
 {
-    *work = (struct work){.fail_first = fail_first, .fails_with = fails_with};
-    gate_init(&work->gate, 5, 10);
-    cancel_init(&work->cancel);
-    stop_init(&work->stop, &work->cancel);
-    work->retry = (struct retry){
-        .what = "test",
-        .gate = &work->gate,
-        .base_ms = 4,
-        .stop = &work->stop,
-        .attempt = attempt,
-        .tell = tell,
-        .self = work,
-    };
+    scene->retry.made++;
+    (fail)(&scene->err, code, 0, "attempt %u", scene->retry.made);
+    return retry_follows(&scene->retry, "test", &scene->back_off, error_retriable(code),
+                         &scene->err);
 }
 
-static void work_deinit(struct work *work)
+/* For how long the next attempt is waited for. */
+static int64_t left_ms(const struct scene *scene)
 {
-    cancel_deinit(&work->cancel);
-    gate_deinit(&work->gate);
+    return scene->retry.until_ms - clock_ms();
 }
 
-static void test_attempts(void **state)
+static void so_many_attempts_are_made(void **state)
 {
     (void)state;
-    for (unsigned failing = 0; failing <= RETRY_ATTEMPTS + 1; failing++) {
-        struct work work;
-        struct error err = ERROR_INIT;
-        unsigned attempts = 0;
-        work_init(&work, failing, ERR_CONNECTION_LOST);
-        bool succeeds = failing < RETRY_ATTEMPTS;
-        assert_int_equal(retry_run(&work.retry, &attempts, &err),
-                         succeeds ? ERR_OK : ERR_CONNECTION_LOST);
-        assert_int_equal(attempts, succeeds ? failing + 1 : RETRY_ATTEMPTS);
-        assert_int_equal(work.calls, attempts);
-        assert_int_equal(err.code, succeeds ? ERR_OK : ERR_CONNECTION_LOST);
-        if (!succeeds)
-            assert_string_equal(err.text, "5 attempts: attempt 5");
-        work_deinit(&work);
+    struct scene scene;
+    set_up(&scene, 1000);
+    for (unsigned made = 1; made < RETRY_ATTEMPTS; made++) {
+        assert_true(fails(&scene, ERR_CONNECTION_LOST));
+        assert_int_equal(scene.retry.made, made);
+        assert_int_equal(scene.err.code, ERR_OK);
+        assert_string_equal(scene.err.text, "");
+        assert_in_range(left_ms(&scene), 1000 * made - 500, 1250 * made);
     }
+    assert_false(fails(&scene, ERR_CONNECTION_LOST));
+    assert_int_equal(scene.retry.made, RETRY_ATTEMPTS);
+    assert_int_equal(scene.retry.until_ms, 0);
+    assert_int_equal(scene.err.code, ERR_CONNECTION_LOST);
+    assert_string_equal(scene.err.text, "5 attempts: attempt 5");
+    tear_down(&scene);
 }
 
-static void test_errors_that_are_not_retried(void **state)
+static void errors_that_are_not_retried(void **state)
 {
     (void)state;
     const enum errc final[] = {
@@ -113,19 +93,17 @@ static void test_errors_that_are_not_retried(void **state)
         ERR_MANIFEST_REFUSED, ERR_ADDRESS_REFUSED,
     };
     for (size_t i = 0; i < sizeof final / sizeof final[0]; i++) {
-        struct work work;
-        struct error err = ERROR_INIT;
-        unsigned attempts = 0;
-        work_init(&work, 1, final[i]);
-        assert_int_equal(retry_run(&work.retry, &attempts, &err), final[i]);
-        assert_int_equal(attempts, 1);
-        assert_int_equal(work.told, 0);
-        assert_string_equal(err.text, "attempt 1");
-        work_deinit(&work);
+        struct scene scene;
+        set_up(&scene, BASE_MS);
+        assert_false(fails(&scene, final[i]));
+        assert_int_equal(scene.err.code, final[i]);
+        assert_string_equal(scene.err.text, "attempt 1");
+        assert_int_equal(scene.retry.until_ms, 0);
+        tear_down(&scene);
     }
 }
 
-static void test_errors_that_are_retried(void **state)
+static void errors_that_are_retried(void **state)
 {
     (void)state;
     const enum errc passing[] = {
@@ -142,75 +120,103 @@ static void test_errors_that_are_retried(void **state)
         ERR_IO,
     };
     for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
-        struct work work;
-        struct error err = ERROR_INIT;
-        unsigned attempts = 0;
-        work_init(&work, 1, passing[i]);
-        assert_int_equal(retry_run(&work.retry, &attempts, &err), ERR_OK);
-        assert_int_equal(attempts, 2);
-        assert_string_equal(work.first_words, "Retrying in 1 second");
-        work_deinit(&work);
+        struct scene scene;
+        set_up(&scene, BASE_MS);
+        assert_true(fails(&scene, passing[i]));
+        assert_int_equal(scene.err.code, ERR_OK);
+        tear_down(&scene);
     }
 }
 
-static void test_told_second_by_second(void **state)
+/* After an attempt that nothing can help, the wait of an earlier one is over, too. */
+static void the_last_word_leaves_no_wait(void **state)
 {
     (void)state;
-    struct work work;
-    struct error err = ERROR_INIT;
-    unsigned attempts = 0;
-    work_init(&work, 1, ERR_TIMEOUT);
-    work.retry.base_ms = 2001; /* up to 2501 */
-    int64_t start_ms = clock_ms();
-    assert_int_equal(retry_run(&work.retry, &attempts, &err), ERR_OK);
-    assert_in_range(clock_ms() - start_ms, 2001, 4000);
-    assert_int_equal(work.told, 3);
-    assert_string_equal(work.first_words, "Retrying in 3 seconds");
-    assert_string_equal(work.last_words, "Retrying in 1 second");
-    work_deinit(&work);
+    struct scene scene;
+    set_up(&scene, 60000);
+    assert_true(fails(&scene, ERR_TIMEOUT));
+    assert_false(fails(&scene, ERR_DENIED));
+    assert_int_equal(scene.retry.until_ms, 0);
+    assert_string_equal(scene.err.text, "attempt 2");
+    tear_down(&scene);
 }
 
-static void test_cancelled_wait_ends_at_once(void **state)
+static void the_registry_may_ask_for_longer(void **state)
 {
     (void)state;
-    struct work work;
-    struct error err = ERROR_INIT;
-    unsigned attempts = 0;
-    work_init(&work, 1, ERR_TIMEOUT);
-    work.retry.base_ms = 60000;
-    work.cancel_when_told = true;
-    int64_t start_ms = clock_ms();
-    assert_int_equal(retry_run(&work.retry, &attempts, &err), ERR_CANCELLED);
-    assert_in_range(clock_ms() - start_ms, 0, 1000);
-    assert_int_equal(work.calls, 1);
-    assert_int_equal(attempts, 1);
-    work_deinit(&work);
+    struct scene scene;
+    set_up(&scene, BASE_MS);
+    back_off_refused(&scene.back_off, 60000);
+    assert_true(fails(&scene, ERR_TOO_MANY_REQUESTS));
+    assert_in_range(left_ms(&scene), 50000, 60000);
+    tear_down(&scene);
+
+    /* And for less than would be waited anyway. */
+    set_up(&scene, 60000);
+    back_off_refused(&scene.back_off, 10);
+    assert_true(fails(&scene, ERR_TOO_MANY_REQUESTS));
+    assert_in_range(left_ms(&scene), 50000, 75000);
+    tear_down(&scene);
 }
 
-static void test_the_registry_may_ask_for_longer(void **state)
+/* --- words --- */
+
+static void a_wait_is_told_second_by_second(void **state)
 {
     (void)state;
-    struct work work;
-    struct error err = ERROR_INIT;
-    unsigned attempts = 0;
-    work_init(&work, 1, ERR_TOO_MANY_REQUESTS);
-    gate_back_off(&work.gate, 400);
+    static const struct {
+        int64_t left_ms;
+        const char *words;
+        int64_t next_ms; /* when the next words are due, before the end */
+    } cases[] = {
+        {600500, "Retrying in 601 seconds", 600000},
+        {2500, "Retrying in 3 seconds", 2000},
+        {1500, "Retrying in 2 seconds", 1000},
+        {500, "Retrying in 1 second", 0},
+        {0, "", 0},
+        {-500, "", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char words[RETRY_WORDS_MAX];
+        const struct retry retry = {.made = 1, .until_ms = clock_ms() + cases[i].left_ms};
+        int64_t due_ms = retry_words(&retry, words);
+        assert_string_equal(words, cases[i].words);
+        assert_int_equal(retry.until_ms - due_ms, cases[i].next_ms);
+    }
+}
+
+/* As a work does that is submitted for each of these times. */
+static void the_words_of_a_whole_wait(void **state)
+{
+    (void)state;
+    struct cancel pause;
+    cancel_init(&pause);
     int64_t start_ms = clock_ms();
-    assert_int_equal(retry_run(&work.retry, &attempts, &err), ERR_OK);
-    assert_in_range(clock_ms() - start_ms, 390, 3000);
-    work_deinit(&work);
+    const struct retry retry = {.made = 1, .until_ms = start_ms + 2400};
+    static const char *const want[] = {"Retrying in 3 seconds", "Retrying in 2 seconds",
+                                       "Retrying in 1 second", ""};
+    for (size_t i = 0; i < 4; i++) {
+        char words[RETRY_WORDS_MAX];
+        int64_t due_ms = retry_words(&retry, words);
+        assert_string_equal(words, want[i]);
+        while (clock_ms() < due_ms)
+            cancel_wait(&pause, due_ms - clock_ms());
+    }
+    assert_true(clock_ms() - start_ms >= 2400);
+    cancel_deinit(&pause);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waits_grow),
-        cmocka_unit_test(test_attempts),
-        cmocka_unit_test(test_errors_that_are_not_retried),
-        cmocka_unit_test(test_errors_that_are_retried),
-        cmocka_unit_test(test_told_second_by_second),
-        cmocka_unit_test(test_cancelled_wait_ends_at_once),
-        cmocka_unit_test(test_the_registry_may_ask_for_longer),
+        cmocka_unit_test(so_many_attempts_are_made),
+        cmocka_unit_test(errors_that_are_not_retried),
+        cmocka_unit_test(errors_that_are_retried),
+        cmocka_unit_test(the_last_word_leaves_no_wait),
+        cmocka_unit_test(the_registry_may_ask_for_longer),
+        cmocka_unit_test(a_wait_is_told_second_by_second),
+        cmocka_unit_test(the_words_of_a_whole_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,11 +41,11 @@ static void tags_pushed_together_ask_once(void **state)
     struct made_image image = push_test_image(test, "abc", 5000);
     static const char *const names[TAGS] = {"team/app:1", "team/app:1.0", "team/app:latest"};
     struct push_request requests[TAGS];
-    struct push_result results[TAGS];
+    struct push_target results[TAGS];
     for (size_t i = 0; i < TAGS; i++)
         requests[i] = push_test_request(&image.manifest, host, names[i]);
-    push_all(test->store, push_test_registries(test, host), requests, TAGS, 3, NULL, &test->cancel,
-             results);
+    push_test_upstream(test, host);
+    push_test_all(test, requests, TAGS, NULL, &test->cancel, results);
     for (size_t i = 0; i < TAGS; i++) {
         assert_int_equal(results[i].state, PUSH_PUSHED);
         assert_int_equal(results[i].layers.uploaded, i == 0 ? 3 : 0);

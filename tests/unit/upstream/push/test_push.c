@@ -189,20 +189,20 @@ static void test_many_targets(void **state)
     struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
     struct made_image image = push_test_image(test, "abcdefghij", LAYER_BYTES);
     struct push_request requests[TARGETS];
-    struct push_result results[TARGETS];
+    struct push_target results[TARGETS];
     for (int i = 0; i < TARGETS; i++) {
         autofree char *rest = xasprintf("team/app-%d:1", i);
         requests[i] = push_test_request(&image.manifest, fake_registry_host(fake), rest);
     }
     requests[2] = push_test_request(&image.manifest, "127.0.0.1:1", "team/app:1");
-    push_all(test->store, push_test_registries(test, fake_registry_host(fake)), requests, TARGETS,
-             3, NULL, &test->cancel, results);
+    push_test_upstream(test, fake_registry_host(fake));
+    push_test_all(test, requests, TARGETS, NULL, &test->cancel, results);
     for (int i = 0; i < TARGETS; i++) {
         assert_int_equal(results[i].state, i == 2 ? PUSH_FAILED : PUSH_PUSHED);
-        assert_true(reference_same_name(&results[i].target, &requests[i].target));
+        assert_true(reference_same_name(&results[i].reference, &requests[i].target));
     }
     assert_int_equal(results[2].error.code, ERR_CONNECT);
-    /* Five transfers, and what each push does beside them: config and manifest. */
+    /* Five transfers, and beside them a request of each push. */
     assert_in_range(http_double_most_at_once(fake_registry_http(fake)), 1, 5 + 3);
     fake_registry_stop(fake);
     push_test_free(test);
@@ -216,12 +216,10 @@ static void test_refused_targets(void **state)
     struct push_test *test = push_test_new(NULL);
     struct made_image image = push_test_image(test, "a", LAYER_BYTES);
     struct push_request request = push_test_request(&image.manifest, "127.0.0.1:1", "a");
-    assert_int_equal(push_image(test->store, push_test_registries(test, "127.0.0.1:1"), &request,
-                                NULL, &test->cancel, &test->result),
-                     ERR_NO_TAG);
+    push_test_upstream(test, "127.0.0.1:1");
+    assert_int_equal(push_test_one(test, &request, NULL, &test->cancel, &test->result), ERR_NO_TAG);
     request.target.digest = image.config;
-    assert_int_equal(push_image(test->store, push_test_registries(test, "127.0.0.1:1"), &request,
-                                NULL, &test->cancel, &test->result),
+    assert_int_equal(push_test_one(test, &request, NULL, &test->cancel, &test->result),
                      ERR_DIGEST_REFERENCE);
     assert_non_null(strstr(test->result.error.text, "cannot push a digest reference"));
     push_test_free(test);

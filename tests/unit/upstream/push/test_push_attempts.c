@@ -1,4 +1,5 @@
 /* Pushes whose uploads break off again and again: no session stays open, however they end. */
+#include "base/clock.h"
 #include "tests/support/fake_registry.h"
 #include "tests/support/push_test.h"
 #include "upstream/client/registry_host.h"
@@ -80,9 +81,9 @@ static void cancelled_between_attempts(void **state)
     pthread_t thread;
     set_up(&scene);
     const char *name = fake_registry_host(scene.fake);
-    assert_int_equal(registries_host(push_test_registries(scene.test, name), name, &host, &err),
-                     ERR_OK);
-    host->retry_wait_ms = 60000;
+    struct registries *registries = push_test_upstream(scene.test, name)->registries;
+    assert_int_equal(registries_host(registries, name, &host, &err), ERR_OK);
+    host->back_off.base_ms = 60000;
     pthread_create(&thread, NULL, run, &scene);
     while (!waits(scene.test))
         cancel_wait(&scene.test->cancel, 2);

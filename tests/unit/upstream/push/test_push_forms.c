@@ -2,6 +2,7 @@
  * Forms of a push beside a tag and an image of a known kind: under a digest, with blobs named by
  * SHA-512, of any media type.
  */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "image/manifest.h"
 #include "store/batch.h"
@@ -93,8 +94,8 @@ static struct push_request by_digest(const struct descriptor *manifest, const ch
 static enum errc push(struct push_test *test, struct fake_registry *fake,
                       const struct push_request *request)
 {
-    struct registries *registries = push_test_registries(test, fake_registry_host(fake));
-    return push_image(test->store, registries, request, NULL, &test->cancel, &test->result);
+    push_test_upstream(test, fake_registry_host(fake));
+    return push_test_one(test, request, NULL, &test->cancel, &test->result);
 }
 
 static void expect(struct push_test *test, enum errc code, enum errc want)
@@ -113,14 +114,12 @@ static void test_under_its_own_digest(void **state)
     struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
     struct made_image image = push_test_image(test, "ab", LAYER_BYTES);
     struct push_request request = by_digest(&image.manifest, fake_registry_host(fake));
-    request.optional = true;
     expect(test, push(test, fake, &request), ERR_OK);
     assert_int_equal(puts_under_digest(fake, &image.manifest.digest), 1);
     assert_int_equal(http_double_count(fake_registry_http(fake), "PUT " MANIFESTS), 1);
     assert_true(digest_equal(&test->result.digest, &image.manifest.digest));
-    assert_true(digest_equal(&test->result.target.digest, &image.manifest.digest));
-    assert_string_equal(test->result.target.tag, "");
-    assert_true(test->result.optional);
+    assert_true(digest_equal(&test->result.reference.digest, &image.manifest.digest));
+    assert_string_equal(test->result.reference.tag, "");
     assert_int_equal(test->result.layers.uploaded, 2);
     fake_registry_stop(fake);
     push_test_free(test);
@@ -138,7 +137,6 @@ static void test_another_digest_is_refused(void **state)
     request = by_digest(&image.manifest, fake_registry_host(fake));
     strcpy(request.target.tag, "1");
     expect(test, push(test, fake, &request), ERR_DIGEST_REFERENCE);
-    assert_false(test->result.optional);
     assert_int_equal(http_double_count(fake_registry_http(fake), ""), 0);
     fake_registry_stop(fake);
     push_test_free(test);
@@ -260,39 +258,36 @@ static void test_sha512(void **state)
 
 /* --- what is known beforehand --- */
 
-static void test_what_the_caller_knows_is_used(void **state)
+static void test_what_is_remembered_is_used(void **state)
 {
     (void)state;
     struct push_test *test = push_test_new(NULL);
     struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
     struct made_image image = push_test_image(test, "ab", LAYER_BYTES);
     const char *host = fake_registry_host(fake);
-    struct registries *registries = push_test_registries(test, host);
+    struct upstream *upstream = push_test_upstream(test, host);
     struct registry_host *known_host = NULL;
     struct error err = ERROR_INIT;
-    assert_int_equal(registries_host(registries, host, &known_host, &err), ERR_OK);
-    struct known_blobs *known = known_blobs_new();
-    known_blobs_add(known, &known_host->endpoints[0], &image.layers[0]);
-
+    assert_int_equal(registries_host(upstream->registries, host, &known_host, &err), ERR_OK);
     struct push_request requests[] = {
         push_test_request(&image.manifest, host, "team/app:1"),
         push_test_request(&image.manifest, host, "team/app:2"),
     };
-    struct push_result results[2];
-    requests[0].known = requests[1].known = known;
-    requests[1].optional = true;
-    push_all(test->store, registries, requests, 2, 2, NULL, &test->cancel, results);
+    struct known_blobs *known =
+        repository_memory_hold(upstream->memory, &requests[0].target, clock_ms());
+    known_blobs_add(known, &known_host->endpoints[0], &image.layers[0]);
+    struct push_target results[2];
+    requests[0].remembers = requests[1].remembers = true;
+    push_test_all(test, requests, 2, NULL, &test->cancel, results);
     assert_int_equal(results[0].state, PUSH_PUSHED);
     assert_int_equal(results[1].state, PUSH_PUSHED);
     assert_int_equal(results[0].layers.existed, 1);
     assert_int_equal(results[0].layers.uploaded, 1);
     assert_int_equal(results[1].layers.existed, 2);
-    assert_false(results[0].optional);
-    assert_true(results[1].optional);
     /* One layer and the config, each once. */
     assert_int_equal(http_double_count(fake_registry_http(fake), "PUT " UPLOADS), 2);
     assert_true(known_blobs_has(known, &known_host->endpoints[0], &image.layers[1]));
-    known_blobs_free(known);
+    repository_memory_release(upstream->memory, known);
     fake_registry_stop(fake);
     push_test_free(test);
 }
@@ -308,7 +303,7 @@ int main(void)
         cmocka_unit_test(test_a_manifest_of_an_unknown_kind_goes_alone),
         cmocka_unit_test(test_an_unknown_type_with_the_shape_of_an_image),
         cmocka_unit_test(test_sha512),
-        cmocka_unit_test(test_what_the_caller_knows_is_used),
+        cmocka_unit_test(test_what_is_remembered_is_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 #include "upstream/push/referrers.h"
 
 #include "base/mem.h"
-#include "base/turns.h"
 #include "store/batch.h"
 #include "tests/support/fake_registry.h"
 #include "tests/support/push_test.h"
@@ -110,57 +109,6 @@ static void test_tags_of_lists(void **state)
                         "sha512-cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce");
 }
 
-/* --- turns --- */
-
-struct counter {
-    struct turns turns;
-    atomic_int inside;
-    atomic_int most;
-    int total; /* only changed in a turn */
-};
-
-static void *take_turns(void *arg)
-{
-    struct counter *counter = arg;
-    struct error err = ERROR_INIT;
-    for (int i = 0; i < 50; i++) {
-        assert_int_equal(turns_take(&counter->turns, "name", NULL, &err), ERR_OK);
-        int inside = atomic_fetch_add(&counter->inside, 1) + 1;
-        if (inside > atomic_load(&counter->most))
-            atomic_store(&counter->most, inside);
-        counter->total++;
-        atomic_fetch_sub(&counter->inside, 1);
-        turns_give(&counter->turns, "name");
-    }
-    return NULL;
-}
-
-static void test_one_turn_at_a_time(void **state)
-{
-    (void)state;
-    struct counter counter = {0};
-    pthread_t threads[4];
-    turns_init(&counter.turns);
-    for (size_t i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, take_turns, &counter), 0);
-    for (size_t i = 0; i < 4; i++)
-        pthread_join(threads[i], NULL);
-    assert_int_equal(counter.most, 1);
-    assert_int_equal(counter.total, 200);
-
-    /* Another name does not wait; who is stopped gives up. */
-    struct error err = ERROR_INIT;
-    struct stop stop;
-    stop_init(&stop, NULL);
-    assert_int_equal(turns_take(&counter.turns, "a", &stop, &err), ERR_OK);
-    assert_int_equal(turns_take(&counter.turns, "b", &stop, &err), ERR_OK);
-    stop_siblings(&stop);
-    assert_int_equal(turns_take(&counter.turns, "a", &stop, &err), ERR_CANCELLED);
-    turns_give(&counter.turns, "a");
-    turns_give(&counter.turns, "b");
-    turns_deinit(&counter.turns);
-}
-
 /* --- a push with one --- */
 
 static struct push_referrer put_artifact(struct push_test *test, const struct made_image *subject)
@@ -193,8 +141,8 @@ static enum errc push_signed(struct push_test *test, struct fake_registry *fake,
     struct push_request request = push_test_request(&image->manifest, host, "team/app:1");
     request.referrers = referrer;
     request.referrer_count = 1;
-    return push_image(test->store, push_test_registries(test, host), &request, NULL, &test->cancel,
-                      &test->result);
+    push_test_upstream(test, host);
+    return push_test_one(test, &request, NULL, &test->cancel, &test->result);
 }
 
 static void test_who_keeps_the_list(void **state)
@@ -231,6 +179,34 @@ static void test_who_keeps_the_list(void **state)
     }
 }
 
+/* The order by key itself is base/executor.h's; here it is the list that makes the key. */
+static void test_one_list_is_written_by_one_at_a_time(void **state)
+{
+    (void)state;
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    const char *host = fake_registry_host(fake);
+    struct made_image image = push_test_image(test, "a", 1000);
+    struct push_referrer referrers[2] = {put_artifact(test, &image), {.tag = ""}};
+    char tag[REFERRERS_TAG_MAX];
+    autofree char *first = NULL;
+    autofree char *second = NULL;
+    struct target_push none = {.target = NULL};
+    struct registry_host at = {.name = (char *)(uintptr_t)host};
+    struct endpoint endpoint = {.host = &at};
+    struct repository repository = {.endpoint = &endpoint, .path = "team/app"};
+    none.repository = &repository;
+    first = referrers_turn(&none, &image.manifest.digest);
+    second = referrers_turn(&none, &image.config);
+    assert_string_not_equal(first, second);
+    assert_non_null(strstr(first, referrers_tag(&image.manifest.digest, tag)));
+    assert_int_equal(push_signed(test, fake, &referrers[0], &image), ERR_OK);
+    autofree char *list = xasprintf("manifests/%s", tag);
+    assert_true(fake_registry_has(fake, list));
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
 static void test_a_failed_referrer_fails_the_push(void **state)
 {
     (void)state;
@@ -256,7 +232,7 @@ int main(void)
         cmocka_unit_test(test_a_list_grows),
         cmocka_unit_test(test_what_is_no_list),
         cmocka_unit_test(test_tags_of_lists),
-        cmocka_unit_test(test_one_turn_at_a_time),
+        cmocka_unit_test(test_one_list_is_written_by_one_at_a_time),
         cmocka_unit_test(test_who_keeps_the_list),
         cmocka_unit_test(test_a_failed_referrer_fails_the_push),
     };

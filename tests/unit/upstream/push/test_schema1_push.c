@@ -87,7 +87,7 @@ static void expect(struct fallback *fallback, enum errc want)
 
 static void expect_schema1(struct fallback *fallback)
 {
-    const struct push_result *result = &fallback->test->result;
+    const struct push_target *result = &fallback->test->result;
     struct digest digest =
         digest_of(DIGEST_SHA256, fallback->canonical.data, fallback->canonical.size);
     expect(fallback, ERR_OK);

@@ -19,7 +19,7 @@ struct pusher {
     struct push_test *test;
     const char *letters;
     struct push_request request;
-    struct push_result result;
+    struct push_target result;
     struct cancel cancel;
     pthread_t thread;
     pthread_mutex_t lock;              /* guards what follows */
@@ -45,8 +45,7 @@ static void *run(void *arg)
 {
     struct pusher *pusher = arg;
     const struct progress progress = {.emit = note, .self = pusher};
-    push_image(pusher->test->store, pusher->test->registries, &pusher->request, &progress,
-               &pusher->cancel, &pusher->result);
+    push_test_one(pusher->test, &pusher->request, &progress, &pusher->cancel, &pusher->result);
     return NULL;
 }
 
@@ -79,7 +78,7 @@ static struct scene *scene_new(const char *first, const char *second)
     scene->test = push_test_new(NULL);
     scene->fake = fake_registry_start(FAKE_OPEN);
     const char *host = fake_registry_host(scene->fake);
-    push_test_registries(scene->test, host);
+    push_test_upstream(scene->test, host);
     fake_registry_rule(scene->fake,
                        (struct fake_rule){"PUT", UPLOADS, 1000, .effect = true, .hold = true});
     const char *const letters[] = {first, second};

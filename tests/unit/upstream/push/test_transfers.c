@@ -1,6 +1,8 @@
 #include "upstream/push/transfers.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "upstream/push/upstream.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,60 +55,51 @@ static void box_wait_calls(unsigned calls)
 }
 
 static enum errc attempt(struct target_push *push, const struct push_layer *layer,
-                         struct unfinished_upload *upload, struct error *err)
+                         struct unfinished_upload *upload, struct layer_outcome *outcome,
+                         struct error *err)
 {
     (void)upload;
-    push_tell_bytes(push, layer->id, 1, BYTES);
+    target_push_tell_bytes(push, layer->id, 1, BYTES);
     pthread_mutex_lock(&box.lock);
     unsigned call = ++box.calls;
     if (++box.now > box.most)
         box.most = box.now;
     pthread_cond_broadcast(&box.changed);
-    while (box.hold && !stop_requested(&push->stop))
-        stop_wait_turn(&box.changed, &box.lock);
+    while (box.hold && !cancel_requested(&push->cancel)) {
+        struct timespec until = clock_deadline(2);
+        pthread_cond_timedwait(&box.changed, &box.lock, &until);
+    }
     bool fails = call <= box.fail_first;
-    box.stopped += stop_requested(&push->stop);
+    box.stopped += cancel_requested(&push->cancel);
     box.now--;
     pthread_mutex_unlock(&box.lock);
-    if (stop_check(&push->stop, err) != ERR_OK)
+    if (cancel_check(&push->cancel, err) != ERR_OK)
         return err->code;
     if (fails)
         return (fail)(err, box.fails_with, 0, "attempt %u", call);
-    push_count_bytes(push, BYTES);
-    push_count_layer(push, LAYER_UPLOADED);
-    push_tell_layer(push, layer->id, "Pushed");
+    *outcome = (struct layer_outcome){.end = LAYER_UPLOADED, .sent_bytes = BYTES};
     return ERR_OK;
-}
-
-/* As that of a config, which is no layer. */
-static enum errc uncounted_attempt(struct target_push *push, const struct push_layer *layer,
-                                   struct unfinished_upload *upload, struct error *err)
-{
-    struct push_result counted = *push->result;
-    enum errc code = attempt(push, layer, upload, err);
-    push->result->layers.uploaded = counted.layers.uploaded;
-    return code;
 }
 
 /* --- pushes --- */
 
-static struct registries *table;
+static struct executor *executor;
+static struct upstream *upstream;
 static struct registry_host *host;
 
 struct pusher {
     struct registry_credentials credentials;
     struct repository repository;
     struct target_push push;
-    struct push_result result;
+    struct push_target result;
     struct progress progress;
     struct cancel cancel;
     struct descriptor blob;
     struct push_layer layer;
-    transfer_attempt *attempt;
-    pthread_t thread;
-    enum errc code;
-    struct error err;
-    pthread_mutex_t lock;
+    struct transfer_wait wait;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t changed;
+    bool ended;
     unsigned byte_events;
     char events[4096];
 };
@@ -126,50 +119,69 @@ static void record(void *self, const struct progress_event *event)
     pthread_mutex_unlock(&pusher->lock);
 }
 
+static void on_ended(struct transfer_wait *wait)
+{
+    struct pusher *pusher = (struct pusher *)((char *)wait - offsetof(struct pusher, wait));
+    pthread_mutex_lock(&pusher->lock);
+    pusher->ended = true;
+    pthread_cond_signal(&pusher->changed);
+    pthread_mutex_unlock(&pusher->lock);
+}
+
 static struct pusher *pusher_new(const char *path, const char *target, const char *content)
 {
     struct pusher *pusher = xcalloc(1, sizeof *pusher);
     pusher->progress = (struct progress){.emit = record, .self = pusher};
     pthread_mutex_init(&pusher->lock, NULL);
+    clock_cond_init(&pusher->changed);
     cancel_init(&pusher->cancel);
     repository_init(&pusher->repository, &host->endpoints[0], path, &pusher->credentials);
-    push_init(&pusher->push, NULL, &pusher->repository, &pusher->progress, target, &pusher->cancel,
-              &pusher->result);
+    target_push_init(&pusher->push, NULL, &pusher->repository, &pusher->progress, target,
+                     &pusher->cancel, &pusher->result);
     pusher->blob.digest = digest_of(DIGEST_SHA256, content, strlen(content));
     pusher->blob.size = BYTES;
     pusher->layer.blob = &pusher->blob;
     digest_short(&pusher->blob.digest, pusher->layer.id);
     pusher->layer.id[0] = target[0]; /* the same blob under another name */
-    pusher->attempt = attempt;
+    pusher->wait =
+        (struct transfer_wait){.push = &pusher->push, .layer = &pusher->layer, .ended = on_ended};
     return pusher;
-}
-
-static void *run(void *arg)
-{
-    struct pusher *pusher = arg;
-    pusher->code = transfers_push(&pusher->push, &pusher->layer, pusher->attempt, &pusher->err);
-    return NULL;
 }
 
 static void pusher_start(struct pusher *pusher)
 {
-    pthread_create(&pusher->thread, NULL, run, pusher);
+    transfers_join(upstream->transfers, &pusher->wait, attempt);
+}
+
+static void pusher_leave(struct pusher *pusher)
+{
+    transfers_leave(upstream->transfers, &pusher->wait);
+}
+
+static enum errc pusher_wait(struct pusher *pusher)
+{
+    pthread_mutex_lock(&pusher->lock);
+    while (!pusher->ended)
+        pthread_cond_wait(&pusher->changed, &pusher->lock);
+    pthread_mutex_unlock(&pusher->lock);
+    return pusher->wait.error.code;
 }
 
 static void pusher_join(struct pusher *pusher, enum errc want)
 {
-    pthread_join(pusher->thread, NULL);
-    if (pusher->code != want)
-        fail_msg("%s: %s instead of %s: %s", pusher->push.target, error_name(pusher->code),
-                 error_name(want), pusher->err.text);
+    enum errc code = pusher_wait(pusher);
+    if (code != want)
+        fail_msg("%s: %s instead of %s: %s", pusher->push.target, error_name(code),
+                 error_name(want), pusher->wait.error.text);
 }
 
 static void pusher_free(struct pusher *pusher)
 {
-    push_deinit(&pusher->push);
+    target_push_deinit(&pusher->push);
     repository_deinit(&pusher->repository);
     registry_credentials_clear(&pusher->credentials);
     cancel_deinit(&pusher->cancel);
+    pthread_cond_destroy(&pusher->changed);
     pthread_mutex_destroy(&pusher->lock);
     free(pusher);
 }
@@ -184,13 +196,11 @@ static void wait_watching(struct pusher *pusher)
     }
 }
 
-static void expect_counts(const struct pusher *pusher, unsigned existed, unsigned uploaded,
-                          unsigned attempts)
+static void expect_outcome(const struct pusher *pusher, enum layer_end end, unsigned attempts)
 {
-    assert_int_equal(pusher->result.layers.existed, existed);
-    assert_int_equal(pusher->result.layers.uploaded, uploaded);
-    assert_int_equal(pusher->result.bytes_uploaded, uploaded ? BYTES : 0);
-    assert_int_equal(pusher->result.attempts, attempts);
+    assert_int_equal(pusher->wait.outcome.end, end);
+    assert_int_equal(pusher->wait.outcome.sent_bytes, end == LAYER_UPLOADED ? BYTES : 0);
+    assert_int_equal(pusher->wait.attempts, attempts);
 }
 
 /* --- tests --- */
@@ -209,12 +219,10 @@ static void test_two_share_one(void **state)
     pusher_join(first, ERR_OK);
     pusher_join(second, ERR_OK);
     assert_int_equal(box.calls, 1);
-    expect_counts(first, 0, 1, 1);
-    expect_counts(second, 1, 0, 1);
-    assert_string_equal(first->events, "Pushed\n");
-    assert_string_equal(second->events, "Layer already exists\n");
-    assert_true(push_knows(&first->push, &first->blob.digest));
-    assert_true(push_knows(&second->push, &second->blob.digest));
+    expect_outcome(first, LAYER_UPLOADED, 1);
+    expect_outcome(second, LAYER_EXISTED, 1);
+    assert_true(target_push_knows(&first->push, &first->blob.digest));
+    assert_true(target_push_knows(&second->push, &second->blob.digest));
     pusher_free(first);
     pusher_free(second);
 }
@@ -230,16 +238,14 @@ static void test_cancelling_one_does_not_hurt_the_other(void **state)
             wait_watching(pushers[i]);
         }
         int64_t start_ms = clock_ms();
-        cancel_request(&pushers[leaving]->cancel);
+        pusher_leave(pushers[leaving]);
         pusher_join(pushers[leaving], ERR_CANCELLED);
         assert_in_range(clock_ms() - start_ms, 0, 1000);
         box_release();
         pusher_join(pushers[!leaving], ERR_OK);
         assert_int_equal(box.calls, 1);
         assert_int_equal(box.stopped, 0);
-        expect_counts(pushers[leaving], 0, 0, 0);
-        expect_counts(pushers[!leaving], 0, 1, 1);
-        assert_string_equal(pushers[!leaving]->events, "Pushed\n");
+        expect_outcome(pushers[!leaving], LAYER_UPLOADED, 1);
         pusher_free(pushers[0]);
         pusher_free(pushers[1]);
     }
@@ -256,8 +262,8 @@ static void test_cancelling_all_stops_it(void **state)
     wait_watching(first);
     wait_watching(second);
     int64_t start_ms = clock_ms();
-    cancel_request(&first->cancel);
-    stop_siblings(&second->push.stop); /* another layer failed: the same to the transfer */
+    pusher_leave(first);
+    pusher_leave(second);
     pusher_join(first, ERR_CANCELLED);
     pusher_join(second, ERR_CANCELLED);
     assert_in_range(clock_ms() - start_ms, 0, 1000);
@@ -294,45 +300,34 @@ static void test_what_is_not_the_same(void **state)
     box_release();
     for (int i = 0; i < COUNT; i++) {
         pusher_join(pushers[i], ERR_OK);
-        expect_counts(pushers[i], 0, 1, 1);
+        expect_outcome(pushers[i], LAYER_UPLOADED, 1);
         pusher_free(pushers[i]);
     }
     assert_int_equal(box.calls, COUNT);
 }
 
 /* A blob without a name is no layer to its push, whatever it is to the transfer. */
-static void expect_nameless(transfer_attempt *by)
+static void test_a_config_shares_its_transfer(void **state)
 {
+    (void)state;
     box_reset(true);
     struct pusher *nameless = pusher_new("a", "one", "x");
     struct pusher *layer = pusher_new("a", "two", "x");
     nameless->layer.id[0] = '\0';
-    nameless->attempt = by;
     pusher_start(nameless);
     box_wait_calls(1);
     pusher_start(layer);
-    wait_watching(layer);
     box_release();
     pusher_join(nameless, ERR_OK);
     pusher_join(layer, ERR_OK);
     assert_int_equal(box.calls, 1);
-    assert_int_equal(nameless->result.layers.uploaded + nameless->result.layers.existed, 0);
-    assert_int_equal(nameless->result.bytes_uploaded, BYTES);
     assert_string_equal(nameless->events, "");
-    expect_counts(layer, 1, 0, 1);
-    assert_non_null(strstr(layer->events, "Layer already exists\n"));
+    expect_outcome(layer, LAYER_EXISTED, 1);
     pusher_free(nameless);
     pusher_free(layer);
 }
 
-static void test_a_config_shares_its_transfer(void **state)
-{
-    (void)state;
-    expect_nameless(attempt);
-    expect_nameless(uncounted_attempt);
-}
-
-static void test_no_more_at_a_time_than_the_gate_allows(void **state)
+static void test_no_more_at_a_time_than_the_host_allows(void **state)
 {
     (void)state;
     enum { COUNT = 20 };
@@ -378,12 +373,13 @@ static void test_attempts_are_shared(void **state)
     pusher_join(first, ERR_OK);
     pusher_join(second, ERR_OK);
     assert_int_equal(box.calls, 3);
-    assert_int_equal(first->result.attempts, 3);
-    assert_int_equal(second->result.attempts, 3);
+    assert_int_equal(first->wait.attempts, 3);
+    assert_int_equal(second->wait.attempts, 3);
     assert_non_null(strstr(first->events, "Retrying in 1 second\n"));
     assert_non_null(strstr(second->events, "Retrying in 1 second\n"));
-    assert_int_equal(first->result.layers.uploaded + second->result.layers.uploaded, 1);
-    assert_int_equal(first->result.layers.existed + second->result.layers.existed, 1);
+    assert_int_equal((first->wait.outcome.end == LAYER_UPLOADED) +
+                         (second->wait.outcome.end == LAYER_UPLOADED),
+                     1);
     pusher_free(first);
     pusher_free(second);
 }
@@ -403,11 +399,9 @@ static void expect_failure(enum errc code, unsigned calls)
     pusher_join(first, code);
     pusher_join(second, code);
     assert_int_equal(box.calls, calls);
-    assert_int_equal(first->result.attempts, calls);
-    assert_non_null(strstr(first->events, "Image push failed\n"));
-    assert_non_null(strstr(second->events, "Image push failed\n"));
-    assert_false(push_knows(&first->push, &first->blob.digest));
-    expect_counts(second, 0, 0, calls);
+    assert_int_equal(first->wait.attempts, calls);
+    assert_false(target_push_knows(&first->push, &first->blob.digest));
+    assert_int_equal(second->wait.attempts, calls);
     pusher_free(first);
     pusher_free(second);
 }
@@ -424,8 +418,8 @@ static void test_cancelled_while_it_waits_for_another_attempt(void **state)
     (void)state;
     box_reset(false);
     box.fail_first = 1000;
-    int64_t usual_ms = host->retry_wait_ms;
-    host->retry_wait_ms = 60000;
+    int64_t usual_ms = host->back_off.base_ms;
+    host->back_off.base_ms = 60000;
     struct pusher *pusher = pusher_new("a", "one", "x");
     pusher_start(pusher);
     for (bool waits = false; !waits; cancel_wait(&pusher->cancel, 2)) {
@@ -434,11 +428,11 @@ static void test_cancelled_while_it_waits_for_another_attempt(void **state)
         pthread_mutex_unlock(&pusher->lock);
     }
     int64_t start_ms = clock_ms();
-    cancel_request(&pusher->cancel);
+    pusher_leave(pusher);
     pusher_join(pusher, ERR_CANCELLED);
     assert_in_range(clock_ms() - start_ms, 0, 1000);
     assert_int_equal(box.calls, 1);
-    host->retry_wait_ms = usual_ms;
+    host->back_off.base_ms = usual_ms;
     pusher_free(pusher);
 }
 
@@ -456,12 +450,11 @@ static void test_crowd(void **state)
             pusher_start(pushers[i]);
         }
         for (int i = round % 4; i < COUNT; i += 4)
-            cancel_request(&pushers[i]->cancel);
+            pusher_leave(pushers[i]);
         for (int i = 0; i < COUNT; i++) {
-            pthread_join(pushers[i]->thread, NULL);
+            enum errc code = pusher_wait(pushers[i]);
             bool cancelled = i % 4 == round % 4;
-            assert_true(pushers[i]->code == ERR_OK ||
-                        (cancelled && pushers[i]->code == ERR_CANCELLED));
+            assert_true(code == ERR_OK || (cancelled && code == ERR_CANCELLED));
             pusher_free(pushers[i]);
         }
     }
@@ -477,18 +470,26 @@ static int set_up(void **state)
         .endpoint_count = 1,
         .retry_wait_ms = 10,
     };
-    const struct registries_options options = {.registries = &registry, .registry_count = 1};
+    const struct executor_options threads = {.threads_max = 32};
     struct error err = ERROR_INIT;
     pthread_mutex_init(&box.lock, NULL);
     clock_cond_init(&box.changed);
-    return registries_new(&options, &table, &err) != ERR_OK ||
-           registries_host(table, HOST, &host, &err) != ERR_OK;
+    if (executor_new(&threads, &executor, &err) != ERR_OK)
+        return -1;
+    const struct upstream_options options = {
+        .executor = executor,
+        .transfers = 64,
+        .registries = {.registries = &registry, .registry_count = 1},
+    };
+    return upstream_new(&options, &upstream, &err) != ERR_OK ||
+           registries_host(upstream->registries, HOST, &host, &err) != ERR_OK;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    registries_free(table);
+    upstream_free(upstream);
+    executor_free(executor);
     pthread_cond_destroy(&box.changed);
     pthread_mutex_destroy(&box.lock);
     return 0;
@@ -502,7 +503,7 @@ int main(void)
         cmocka_unit_test(test_cancelling_all_stops_it),
         cmocka_unit_test(test_what_is_not_the_same),
         cmocka_unit_test(test_a_config_shares_its_transfer),
-        cmocka_unit_test(test_no_more_at_a_time_than_the_gate_allows),
+        cmocka_unit_test(test_no_more_at_a_time_than_the_host_allows),
         cmocka_unit_test(test_attempts_are_shared),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_cancelled_while_it_waits_for_another_attempt),

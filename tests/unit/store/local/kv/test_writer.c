@@ -1,5 +1,6 @@
 #include "tests/unit/store/store_test.h"
 
+#include "base/clock.h"
 #include "store/local/kv/writer.h"
 
 #include <pthread.h>
@@ -167,6 +168,122 @@ static void a_change_is_done_only_if_all_it_expects_is_so(void **state)
     assert_false(done_if(&fixture, "before", NULL));
     stop(&fixture);
 }
+
+/* --- numbers --- */
+
+/* The key of a numbered put. */
+static const char *numbered(uint64_t number, const char *suffix, char key[64])
+{
+    snprintf(key, 64, "%0*llx%s", CHANGE_NUMBER_HEX, (unsigned long long)number, suffix);
+    return key;
+}
+
+static uint64_t put_numbered(struct fixture *fixture, _Atomic uint64_t *last, const char *suffix)
+{
+    struct error err = ERROR_INIT;
+    char key[64];
+    autochange struct change change;
+    change_init(&change);
+    change_put_numbered(&change, KV_META, last, text(suffix), text(suffix));
+    assert_true(change.grows);
+    assert_ok(writer_submit(fixture->writer, &change, &err), &err);
+    assert_true(has(fixture->kv, numbered(change.number, suffix, key), suffix));
+    return change.number;
+}
+
+static void numbers_are_about_the_time_and_ascend(void **state)
+{
+    struct fixture fixture = start(*state);
+    _Atomic uint64_t last = 0;
+    uint64_t before_ms = (uint64_t)clock_wall_ms();
+    uint64_t number = put_numbered(&fixture, &last, "-first");
+    assert_in_range(number, before_ms, (uint64_t)clock_wall_ms());
+    assert_true(atomic_load(&last) == number);
+    for (int i = 0; i < 50; i++) {
+        uint64_t next = i % 2 ? change_next_number(&last) : put_numbered(&fixture, &last, "-next");
+        assert_true(next > number);
+        number = next;
+    }
+    assert_true(atomic_load(&last) == number);
+
+    /* The clock was set back: one more than the last. */
+    uint64_t ahead = number + 3600000;
+    atomic_store(&last, ahead);
+    assert_true(put_numbered(&fixture, &last, "-ahead") == ahead + 1);
+    assert_true(change_next_number(&last) == ahead + 2);
+    stop(&fixture);
+}
+
+static void what_is_superseded_has_no_number(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct fixture fixture = start(*state);
+    _Atomic uint64_t last = 7;
+    const struct kv_slice expected = text("value");
+    char key[64];
+    autochange struct change change;
+    change_init(&change);
+    change_put_numbered(&change, KV_META, &last, text("-x"), text("1"));
+    change_expect(&change, KV_META, text("absent"), &expected);
+    assert_ok(writer_submit(fixture.writer, &change, &err), &err);
+    assert_true(change.superseded);
+    assert_true(atomic_load(&last) == 7);
+    assert_true(has(fixture.kv, numbered(8, "-x", key), NULL));
+    stop(&fixture);
+}
+
+struct numberer {
+    struct fixture *fixture;
+    _Atomic uint64_t *last;
+    pthread_t thread;
+    uint64_t numbers[20];
+    enum errc last_code;
+};
+
+/* Each last one fails, and those that were to be committed with it are applied again. */
+static void *take_numbers(void *arg)
+{
+    struct numberer *self = arg;
+    static const char large[60000];
+    struct error err = ERROR_INIT;
+    for (size_t i = 0; i < 20; i++)
+        self->numbers[i] = put_numbered(self->fixture, self->last, "-n");
+    autochange struct change change;
+    change_init(&change);
+    change_put_numbered(&change, KV_META, self->last, text("-n"), text("1"));
+    for (size_t i = 0; i < 40; i++) {
+        char key[40];
+        snprintf(key, sizeof key, "large.%zu", i);
+        change_put(&change, KV_META, text(key), (struct kv_slice){large, sizeof large});
+    }
+    self->last_code = writer_submit(self->fixture->writer, &change, &err);
+    return NULL;
+}
+
+static void numbers_are_given_once(void **state)
+{
+    enum { THREADS = 4 };
+    struct fixture fixture = start(*state);
+    struct numberer all[THREADS];
+    _Atomic uint64_t last = 0;
+    for (size_t i = 0; i < THREADS; i++) {
+        all[i] = (struct numberer){.fixture = &fixture, .last = &last};
+        pthread_create(&all[i].thread, NULL, take_numbers, &all[i]);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        pthread_join(all[i].thread, NULL);
+        assert_int_equal(all[i].last_code, ERR_STORE_FULL);
+    }
+    for (size_t i = 0; i < 20 * THREADS; i++) {
+        const uint64_t *numbers = all[i / 20].numbers;
+        assert_true(i % 20 == 0 || numbers[i % 20 - 1] < numbers[i % 20]);
+        for (size_t j = 0; j < i; j++)
+            assert_true(numbers[i % 20] != all[j / 20].numbers[j % 20]);
+    }
+    stop(&fixture);
+}
+
+/* --- commits --- */
 
 static void only_durable_changes_wait_for_the_disk(void **state)
 {
@@ -345,6 +462,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         folder_test(the_operations_do_what_they_say),
         folder_test(a_change_is_done_only_if_all_it_expects_is_so),
+        folder_test(numbers_are_about_the_time_and_ascend),
+        folder_test(what_is_superseded_has_no_number),
+        folder_test(numbers_are_given_once),
         folder_test(only_durable_changes_wait_for_the_disk),
         folder_test(changes_that_wait_share_a_commit),
         folder_test(a_failing_change_fails_alone),

@@ -1,0 +1,585 @@
+#include "base/executor.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/thread.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <search.h>
+#include <string.h>
+
+#define IDLE_MS 2000
+
+TAILQ_HEAD(work_list, work);
+
+/* The works of one key: one is `ahead` (queued, running or held), the others wait behind it. */
+struct work_key {
+    struct work_list behind;
+    char text[];
+};
+
+struct work_group {
+    struct executor *executor;
+    unsigned limit;
+    unsigned running;
+};
+
+struct work_queue {
+    struct executor *executor;
+    struct work_group *group; /* NULL: none */
+    struct work_list works;
+    size_t waiting;
+    unsigned limit;
+    unsigned running;
+    struct work_timer pause;
+    bool ready; /* listed as such: something waits that may begin, but for the group */
+    TAILQ_ENTRY(work_queue) link;
+};
+
+struct executor {
+    unsigned threads_max;
+    int64_t idle_ms;
+    pthread_t clock;
+    pthread_mutex_t lock;   /* guards what follows, and all queues, groups and keys */
+    pthread_cond_t work;    /* something may begin */
+    pthread_cond_t earlier; /* the first timer changed */
+    pthread_cond_t ended;   /* a worker, or what it ran */
+    TAILQ_HEAD(, work_queue) ready;
+    struct work_timer **timers; /* a heap from index 1 */
+    size_t timer_count;
+    size_t timer_capacity;
+    void *keys; /* tsearch tree */
+    unsigned threads;
+    unsigned idle;
+    bool closed;
+};
+
+/* What this thread runs. */
+static _Thread_local const struct work *current;
+static _Thread_local bool current_is_held;
+
+/* ---- timers: a heap by time ---- */
+
+static void timer_set(struct executor *executor, size_t position, struct work_timer *timer)
+{
+    executor->timers[position] = timer;
+    timer->position = position;
+}
+
+static void timer_rise(struct executor *executor, size_t at, struct work_timer *timer)
+{
+    for (; at > 1 && executor->timers[at / 2]->due_ms > timer->due_ms; at /= 2)
+        timer_set(executor, at, executor->timers[at / 2]);
+    timer_set(executor, at, timer);
+}
+
+static void timer_sink(struct executor *executor, size_t at, struct work_timer *timer)
+{
+    for (size_t child; (child = 2 * at) <= executor->timer_count; at = child) {
+        if (child < executor->timer_count &&
+            executor->timers[child + 1]->due_ms < executor->timers[child]->due_ms)
+            child++;
+        if (executor->timers[child]->due_ms >= timer->due_ms)
+            break;
+        timer_set(executor, at, executor->timers[child]);
+    }
+    timer_set(executor, at, timer);
+}
+
+static void timer_add(struct executor *executor, struct work_timer *timer, int64_t due_ms)
+{
+    if (executor->timer_count + 1 >= executor->timer_capacity) {
+        executor->timer_capacity = executor->timer_capacity ? 2 * executor->timer_capacity : 32;
+        executor->timers =
+            xrealloc(executor->timers, executor->timer_capacity, sizeof *executor->timers);
+    }
+    timer->due_ms = due_ms;
+    timer_rise(executor, ++executor->timer_count, timer);
+    if (timer->position == 1)
+        pthread_cond_signal(&executor->earlier);
+}
+
+static void timer_remove(struct executor *executor, struct work_timer *timer)
+{
+    size_t at = timer->position;
+    struct work_timer *last = executor->timers[executor->timer_count--];
+    timer->position = 0;
+    if (last == timer)
+        return;
+    if (at > 1 && executor->timers[at / 2]->due_ms > last->due_ms)
+        timer_rise(executor, at, last);
+    else
+        timer_sink(executor, at, last);
+}
+
+/* ---- queues and keys; all with the lock ---- */
+
+static void update_ready(struct work_queue *queue)
+{
+    bool ready = queue->waiting > 0 && queue->running < queue->limit && queue->pause.position == 0;
+    if (ready == queue->ready)
+        return;
+    queue->ready = ready;
+    if (ready)
+        TAILQ_INSERT_TAIL(&queue->executor->ready, queue, link);
+    else
+        TAILQ_REMOVE(&queue->executor->ready, queue, link);
+}
+
+static void enqueue(struct work *work)
+{
+    struct work_queue *queue = work->queue;
+    work->place = WORK_QUEUED;
+    TAILQ_INSERT_TAIL(&queue->works, work, link);
+    queue->waiting++;
+    update_ready(queue);
+}
+
+static void dequeue(struct work *work)
+{
+    struct work_queue *queue = work->queue;
+    TAILQ_REMOVE(&queue->works, work, link);
+    queue->waiting--;
+    update_ready(queue);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp(((const struct work_key *)a)->text, ((const struct work_key *)b)->text);
+}
+
+static struct work_key *key_new(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    struct work_key *key = xmalloc(sizeof *key + size);
+    memcpy(key->text, text, size);
+    TAILQ_INIT(&key->behind);
+    return key;
+}
+
+/* True when the work is the first of its key, or has none. */
+static bool enter_key(struct executor *executor, struct work *work)
+{
+    work->ordered = NULL;
+    if (work->key == NULL)
+        return true;
+    struct work_key *key = key_new(work->key);
+    struct work_key **held = tsearch(key, &executor->keys, compare_keys);
+    if (held == NULL)
+        abort(); /* out of memory, as in base/mem.h */
+    work->ordered = *held;
+    if (*held == key)
+        return true;
+    free(key);
+    work->place = WORK_BEHIND_KEY;
+    TAILQ_INSERT_TAIL(&work->ordered->behind, work, link);
+    return false;
+}
+
+static void leave_key(struct executor *executor, struct work_key *key)
+{
+    if (key == NULL)
+        return;
+    struct work *next = TAILQ_FIRST(&key->behind);
+    if (next) {
+        TAILQ_REMOVE(&key->behind, next, link);
+        enqueue(next);
+        return;
+    }
+    tdelete(key, &executor->keys, compare_keys);
+    free(key);
+}
+
+static void submit(struct work_queue *queue, struct work *work)
+{
+    work->queue = queue;
+    if (enter_key(queue->executor, work))
+        enqueue(work);
+}
+
+/* By turn; in a group those of which nothing runs are first. */
+static struct work_queue *choose(struct executor *executor)
+{
+    struct work_queue *first = NULL;
+    struct work_queue *queue;
+    TAILQ_FOREACH(queue, &executor->ready, link)
+    {
+        if (queue->group && queue->group->running >= queue->group->limit)
+            continue;
+        if (queue->running == 0)
+            return queue;
+        if (first == NULL)
+            first = queue;
+    }
+    return first;
+}
+
+static void take_place(struct work_queue *queue)
+{
+    queue->running++;
+    if (queue->group)
+        queue->group->running++;
+    if (queue->ready) { /* the next turn is another queue's */
+        TAILQ_REMOVE(&queue->executor->ready, queue, link);
+        TAILQ_INSERT_TAIL(&queue->executor->ready, queue, link);
+    }
+    update_ready(queue);
+}
+
+static void give_place(struct work_queue *queue, struct work_key *key)
+{
+    queue->running--;
+    if (queue->group)
+        queue->group->running--;
+    leave_key(queue->executor, key);
+    update_ready(queue);
+    pthread_cond_broadcast(&queue->executor->ended);
+}
+
+/* ---- workers ---- */
+
+static void *worker(void *arg);
+
+/* Without the lock; the thread was counted. */
+static void start_worker(struct executor *executor)
+{
+    int rc = thread_detached(worker, executor);
+    if (rc == 0)
+        return;
+    log_debug("no further thread, %u do the work: %s", executor_threads(executor) - 1,
+              strerror(rc));
+    pthread_mutex_lock(&executor->lock);
+    executor->threads--;
+    pthread_cond_broadcast(&executor->ended);
+    pthread_mutex_unlock(&executor->lock);
+}
+
+/* With the lock. True: the caller has to start_worker() once it has given the lock up. */
+static bool wake_worker(struct executor *executor)
+{
+    if (TAILQ_EMPTY(&executor->ready) || choose(executor) == NULL)
+        return false;
+    if (executor->idle > 0) {
+        pthread_cond_signal(&executor->work);
+        return false;
+    }
+    bool another = executor->threads < executor->threads_max && !executor->closed;
+    executor->threads += another;
+    return another;
+}
+
+static void unlock_and_wake(struct executor *executor)
+{
+    bool another = wake_worker(executor);
+    pthread_mutex_unlock(&executor->lock);
+    if (another)
+        start_worker(executor);
+}
+
+/* Gives the lock up while it runs. */
+static void run_one(struct executor *executor, struct work_queue *queue)
+{
+    struct work *work = TAILQ_FIRST(&queue->works);
+    struct work_key *key = work->ordered;
+    dequeue(work);
+    take_place(queue);
+    work->place = WORK_NOWHERE;
+    current = work;
+    current_is_held = false;
+    struct log_scope outer = log_scope_enter(&work->scope);
+    unlock_and_wake(executor);
+    work->run(work);
+    log_scope_end(&outer);
+    pthread_mutex_lock(&executor->lock);
+    current = NULL;
+    if (!current_is_held)
+        give_place(queue, key);
+}
+
+/* False when the worker was idle long enough to end. */
+static bool wait_for_work(struct executor *executor)
+{
+    struct timespec until = clock_deadline(executor->idle_ms);
+    bool last = executor->threads == 1;
+    executor->idle++;
+    int rc = last ? pthread_cond_wait(&executor->work, &executor->lock)
+                  : pthread_cond_timedwait(&executor->work, &executor->lock, &until);
+    executor->idle--;
+    return rc == 0 || executor->threads == 1;
+}
+
+static void *worker(void *arg)
+{
+    struct executor *executor = arg;
+    pthread_mutex_lock(&executor->lock);
+    for (bool more = true; more;) {
+        struct work_queue *queue = choose(executor);
+        if (queue)
+            run_one(executor, queue);
+        else
+            more = !executor->closed && wait_for_work(executor);
+    }
+    executor->threads--;
+    pthread_cond_broadcast(&executor->ended);
+    pthread_mutex_unlock(&executor->lock);
+    return NULL;
+}
+
+/* ---- the clock ---- */
+
+static void fire(struct executor *executor, struct work_timer *timer)
+{
+    timer_remove(executor, timer);
+    if (timer->paused)
+        update_ready(timer->paused);
+    else
+        submit(timer->work->queue, timer->work);
+}
+
+static void *watch_clock(void *arg)
+{
+    struct executor *executor = arg;
+    pthread_mutex_lock(&executor->lock);
+    while (!executor->closed) {
+        struct work_timer *first = executor->timer_count > 0 ? executor->timers[1] : NULL;
+        int64_t left_ms = first ? first->due_ms - clock_ms() : 0;
+        if (first && left_ms <= 0) {
+            fire(executor, first);
+            unlock_and_wake(executor);
+            pthread_mutex_lock(&executor->lock);
+        } else if (first) {
+            struct timespec until = clock_deadline(left_ms);
+            pthread_cond_timedwait(&executor->earlier, &executor->lock, &until);
+        } else {
+            pthread_cond_wait(&executor->earlier, &executor->lock);
+        }
+    }
+    pthread_mutex_unlock(&executor->lock);
+    return NULL;
+}
+
+/* ---- its life ---- */
+
+static void deinit(struct executor *executor)
+{
+    pthread_cond_destroy(&executor->work);
+    pthread_cond_destroy(&executor->earlier);
+    pthread_cond_destroy(&executor->ended);
+    pthread_mutex_destroy(&executor->lock);
+    free(executor->timers);
+    free(executor);
+}
+
+enum errc executor_new(const struct executor_options *options, struct executor **out,
+                       struct error *err)
+{
+    struct executor *executor = xcalloc(1, sizeof *executor);
+    assert(options->threads_max > 0);
+    executor->threads_max = options->threads_max;
+    executor->idle_ms = options->idle_ms > 0 ? options->idle_ms : IDLE_MS;
+    TAILQ_INIT(&executor->ready);
+    pthread_mutex_init(&executor->lock, NULL);
+    clock_cond_init(&executor->work);
+    clock_cond_init(&executor->earlier);
+    pthread_cond_init(&executor->ended, NULL);
+    int rc = pthread_create(&executor->clock, NULL, watch_clock, executor);
+    if (rc != 0) {
+        deinit(executor);
+        return fail(err, ERR_MEMORY, rc, "start a thread");
+    }
+    executor->threads = 1;
+    rc = thread_detached(worker, executor);
+    if (rc != 0) {
+        executor->threads = 0;
+        executor_free(executor);
+        return fail(err, ERR_MEMORY, rc, "start a thread");
+    }
+    *out = executor;
+    return ERR_OK;
+}
+
+void executor_free(struct executor *executor)
+{
+    if (executor == NULL)
+        return;
+    pthread_mutex_lock(&executor->lock);
+    assert(TAILQ_EMPTY(&executor->ready) && executor->timer_count == 0 && executor->keys == NULL);
+    executor->closed = true;
+    pthread_cond_broadcast(&executor->work);
+    pthread_cond_signal(&executor->earlier);
+    while (executor->threads > 0)
+        pthread_cond_wait(&executor->ended, &executor->lock);
+    pthread_mutex_unlock(&executor->lock);
+    pthread_join(executor->clock, NULL);
+    deinit(executor);
+}
+
+unsigned executor_threads(struct executor *executor)
+{
+    pthread_mutex_lock(&executor->lock);
+    unsigned threads = executor->threads;
+    pthread_mutex_unlock(&executor->lock);
+    return threads;
+}
+
+struct work_group *work_group_new(struct executor *executor, unsigned limit)
+{
+    struct work_group *group = xcalloc(1, sizeof *group);
+    group->executor = executor;
+    group->limit = limit;
+    return group;
+}
+
+void work_group_free(struct work_group *group)
+{
+    free(group);
+}
+
+struct work_queue *work_queue_new(struct executor *executor, struct work_group *group,
+                                  unsigned limit)
+{
+    struct work_queue *queue = xcalloc(1, sizeof *queue);
+    queue->executor = executor;
+    queue->group = group;
+    queue->limit = limit;
+    queue->pause.paused = queue;
+    TAILQ_INIT(&queue->works);
+    return queue;
+}
+
+void work_queue_free(struct work_queue *queue)
+{
+    if (queue == NULL)
+        return;
+    struct executor *executor = queue->executor;
+    pthread_mutex_lock(&executor->lock);
+    while (queue->running > 0) /* its last run() is about to return */
+        pthread_cond_wait(&executor->ended, &executor->lock);
+    assert(queue->waiting == 0);
+    if (queue->pause.position > 0)
+        timer_remove(executor, &queue->pause);
+    pthread_mutex_unlock(&executor->lock);
+    free(queue);
+}
+
+void work_queue_set_limit(struct work_queue *queue, unsigned limit)
+{
+    struct executor *executor = queue->executor;
+    pthread_mutex_lock(&executor->lock);
+    queue->limit = limit;
+    update_ready(queue);
+    unlock_and_wake(executor);
+}
+
+void work_queue_pause(struct work_queue *queue, int64_t until_ms)
+{
+    struct executor *executor = queue->executor;
+    pthread_mutex_lock(&executor->lock);
+    bool paused = queue->pause.position > 0;
+    if (!paused || queue->pause.due_ms < until_ms) {
+        if (paused)
+            timer_remove(executor, &queue->pause);
+        timer_add(executor, &queue->pause, until_ms);
+        update_ready(queue);
+    }
+    pthread_mutex_unlock(&executor->lock);
+}
+
+size_t work_queue_waiting(struct work_queue *queue)
+{
+    pthread_mutex_lock(&queue->executor->lock);
+    size_t waiting = queue->waiting;
+    pthread_mutex_unlock(&queue->executor->lock);
+    return waiting;
+}
+
+bool work_queue_has_place(struct work_queue *queue)
+{
+    pthread_mutex_lock(&queue->executor->lock);
+    bool group_full = queue->group && queue->group->running >= queue->group->limit;
+    bool place =
+        queue->running + queue->waiting < queue->limit && queue->pause.position == 0 && !group_full;
+    pthread_mutex_unlock(&queue->executor->lock);
+    return place;
+}
+
+/* ---- works ---- */
+
+static void take_scope(struct work *work)
+{
+    if (!work->scoped)
+        work->scope = log_scope_now();
+    work->scoped = true;
+}
+
+void work_submit(struct work_queue *queue, struct work *work)
+{
+    struct executor *executor = queue->executor;
+    take_scope(work);
+    pthread_mutex_lock(&executor->lock);
+    assert(work->place == WORK_NOWHERE);
+    submit(queue, work);
+    unlock_and_wake(executor);
+}
+
+void work_submit_at(struct work_queue *queue, struct work *work, int64_t due_ms)
+{
+    struct executor *executor = queue->executor;
+    take_scope(work);
+    pthread_mutex_lock(&executor->lock);
+    assert(work->place == WORK_NOWHERE);
+    work->queue = queue;
+    work->place = WORK_TIMED;
+    work->timer.work = work;
+    timer_add(executor, &work->timer, due_ms);
+    pthread_mutex_unlock(&executor->lock);
+}
+
+bool work_cancel(struct work_queue *queue, struct work *work)
+{
+    struct executor *executor = queue->executor;
+    bool mine = true;
+    pthread_mutex_lock(&executor->lock);
+    switch (work->place) {
+    case WORK_QUEUED:
+        dequeue(work);
+        leave_key(executor, work->ordered);
+        break;
+    case WORK_BEHIND_KEY:
+        TAILQ_REMOVE(&work->ordered->behind, work, link);
+        break;
+    case WORK_TIMED:
+        timer_remove(executor, &work->timer);
+        break;
+    case WORK_NOWHERE:
+    case WORK_HELD:
+        mine = false;
+        break;
+    }
+    if (mine)
+        work->place = WORK_NOWHERE;
+    unlock_and_wake(executor);
+    return mine;
+}
+
+void work_hold(struct work *work)
+{
+    struct executor *executor = work->queue->executor;
+    assert(current == work && !current_is_held);
+    current_is_held = true;
+    pthread_mutex_lock(&executor->lock);
+    work->place = WORK_HELD;
+    pthread_mutex_unlock(&executor->lock);
+}
+
+void work_release(struct work *work)
+{
+    struct executor *executor = work->queue->executor;
+    pthread_mutex_lock(&executor->lock);
+    assert(work->place == WORK_HELD);
+    work->place = WORK_NOWHERE;
+    give_place(work->queue, work->ordered);
+    unlock_and_wake(executor);
+}

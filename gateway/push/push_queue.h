@@ -1,0 +1,54 @@
+/*
+ * The push queue: every push of a gateway goes through it, those that a client waits for and those
+ * that are made after the answer (store/pushes.h).
+ *
+ * Order. The order of pushes is that of their acceptance, by id, whichever way they came. Of one
+ * tag of one repository one push runs at a time:
+ * - A push that is accepted supersedes what waits to be pushed to the same tag after the answer and
+ * is older; what runs already ends first.
+ * - A push that a client waits for does not wait for those: they are put off until it has ended,
+ * and superseded by its success. Its failure lets them go on.
+ * Pushes after the answer to one repository go one after another, oldest first; those to different
+ * repositories at once, at most limits.pushes_per_registry of them for each registry, so that none
+ * delays another. Pushes that clients wait for go at once, but for those to one tag.
+ *
+ * A target of a push after the answer that fails for good (the registry refuses) is logged and has
+ * ended; one that fails because its registry is away, or because slipway itself cannot go on (a
+ * full disk, credentials that cannot be read), keeps its record, and is tried again at the next
+ * start. The record goes when all targets have ended.
+ *
+ * A push is no thread: it is a work of the executor, held while it is under way.
+ *
+ * Lifecycle: push_queue_new, push_queue_restart once, pushes from any thread, push_queue_close
+ * (takes nothing more after the answer, cancels what runs of it, keeps the records),
+ * push_queue_free.
+ */
+#ifndef SLIPWAY_GATEWAY_PUSH_PUSH_QUEUE_H
+#define SLIPWAY_GATEWAY_PUSH_PUSH_QUEUE_H
+
+#include "gateway/push/engine.h"
+#include "store/pushes.h"
+#include "upstream/push/push.h"
+
+struct push_queue;
+
+struct push_queue *push_queue_new(struct engine *engine);
+void push_queue_close(struct push_queue *queue);
+/* After push_queue_close(). True when nothing is under way any more; waits for it at most `ms`. */
+bool push_queue_wait(struct push_queue *queue, int64_t ms);
+void push_queue_free(struct push_queue *queue); /* NULL is a no-op */
+
+/* Start every record of the store. */
+enum errc push_queue_restart(struct push_queue *queue, struct error *err);
+
+/* Push to the targets of an accepted push that are stored, after the answer. Its record is in the
+ * store; copied. */
+void push_queue_start(struct push_queue *queue, const struct push *push);
+
+/* Push to the other targets of an accepted push. `options` is copied (its upstream is filled in)
+ * and says who waits: ended() is called once, on a worker or on this thread. The push is borrowed
+ * until then. */
+void push_queue_run(struct push_queue *queue, const struct push_options *options,
+                    struct push *push);
+
+#endif

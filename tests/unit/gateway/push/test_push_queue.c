@@ -1,0 +1,1053 @@
+/*
+ * The rules of the push queue, against a registry double that is held where a test needs to look.
+ * Where nothing may happen, another push is made and waited for: the queue had its time.
+ */
+#include "gateway/push/push_queue.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "tests/support/queue_test.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define IMAGES 6
+
+struct bench {
+    struct queue_test *test;
+    struct made_image images[IMAGES];
+    unsigned settled;
+};
+
+static int set_up(void **state)
+{
+    struct bench *bench = xcalloc(1, sizeof *bench);
+    *state = bench;
+    bench->test = queue_test_new();
+    for (size_t i = 0; i < IMAGES; i++) {
+        const char letters[] = {(char)('a' + i), 'z', '\0'};
+        bench->images[i] = push_test_image(bench->test->push, letters, 1000);
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *bench = *state;
+    queue_test_free(bench->test);
+    free(bench);
+    return 0;
+}
+
+/* ---- what a test says ---- */
+
+static const char *store(struct bench *bench, size_t image, const char *targets)
+{
+    return queue_test_store(bench->test, &bench->images[image].manifest, targets);
+}
+
+/* Accepted, not started. */
+static struct push accepted(struct bench *bench, size_t image, const char *targets)
+{
+    struct push push = queue_test_push(bench->test, &bench->images[image].manifest, targets, true);
+    queue_test_accept(bench->test, &push);
+    return push;
+}
+
+static void start(struct bench *bench, struct push *push)
+{
+    push_queue_start(bench->test->queue, push);
+    push_deinit(push);
+}
+
+static void await(struct bench *bench, struct waiting_push *waiting, size_t image,
+                  const char *targets)
+{
+    waiting_push_init(waiting, bench->test, &bench->images[image].manifest, targets);
+}
+
+static void run(struct bench *bench, struct waiting_push *waiting)
+{
+    waiting_push_run(waiting, bench->test);
+}
+
+/* It has ended, each of its targets with this code. */
+static void expect_end(struct waiting_push *waiting, enum errc code)
+{
+    waiting_push_wait(waiting);
+    for (size_t i = 0; i < waiting->push.target_count; i++) {
+        const struct push_target *target = &waiting->push.targets[i];
+        assert_int_equal(target->state, code == ERR_OK ? PUSH_PUSHED : PUSH_FAILED);
+        assert_int_equal(target->error.code, code);
+    }
+    waiting_push_deinit(waiting);
+}
+
+/* The next PUTs of a manifest under this tag are answered so. */
+static void answer_puts(struct bench *bench, const char *tag, int times, int status)
+{
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){.method = "PUT", .part = tag, .times = times, .status = status});
+}
+
+/* The next PUT is done, and its answer held. */
+static void hold_put(struct bench *bench, const char *tag)
+{
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){.method = "PUT", .part = tag, .times = 1, .effect = true, .hold = true});
+}
+
+static void release(struct bench *bench)
+{
+    fake_registry_release(bench->test->registry);
+}
+
+static size_t puts_of(struct bench *bench, const char *path, const char *tag)
+{
+    autofree char *wanted = xasprintf("PUT /v2/%s/manifests/%s", path, tag);
+    return http_double_count(bench->test->http, wanted);
+}
+
+static void until_puts(struct bench *bench, const char *path, const char *tag, size_t count)
+{
+    QUEUE_TEST_UNTIL(puts_of(bench, path, tag) == count);
+}
+
+/* The double knows no repositories: a tag stands for itself. */
+static bool is_at_registry(struct bench *bench, const char *tag, size_t image)
+{
+    char digest[DIGEST_TEXT_MAX];
+    autofree char *name = xasprintf("manifests/%s", tag);
+    autofree char *value = fake_registry_value(bench->test->registry, name);
+    digest_text(&bench->images[image].manifest.digest, digest);
+    return value && strcmp(value, digest) == 0;
+}
+
+static void expect_records(struct bench *bench, size_t count, size_t waiting)
+{
+    size_t targets = 0;
+    assert_int_equal(queue_test_records(bench->test, &targets), count);
+    assert_int_equal(targets, waiting);
+}
+
+static size_t records(struct bench *bench)
+{
+    size_t waiting = 0;
+    return queue_test_records(bench->test, &waiting);
+}
+
+/* What may begin has begun. */
+static void settle(struct bench *bench)
+{
+    struct waiting_push other;
+    autofree char *target = xasprintf("settle:s%u", bench->settled++);
+    await(bench, &other, IMAGES - 1, target);
+    run(bench, &other);
+    expect_end(&other, ERR_OK);
+}
+
+/* All is done, and nothing is left to be done at the next start. */
+static void expect_done(struct bench *bench)
+{
+    queue_test_idle(bench->test);
+    expect_records(bench, 0, 0);
+}
+
+/* A push to team/app:TAG that waits for the next start. */
+static void park(struct bench *bench, size_t image, const char *tag)
+{
+    autofree char *target = xasprintf("team/app:%s", tag);
+    answer_puts(bench, tag, 5, 503);
+    store(bench, image, target);
+    queue_test_idle(bench->test);
+    expect_records(bench, 1, 1);
+    assert_int_equal(puts_of(bench, "team/app", tag), 5);
+}
+
+/* ---- records ---- */
+
+static void targets_are_pushed_and_their_record_goes(void **state)
+{
+    struct bench *bench = *state;
+    struct push push = accepted(bench, 0, "one/app:one two/app:two");
+    expect_records(bench, 1, 2);
+    start(bench, &push);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "one/app", "one"), 1);
+    assert_int_equal(puts_of(bench, "two/app", "two"), 1);
+}
+
+static void a_record_says_what_has_ended(void **state)
+{
+    struct bench *bench = *state;
+    size_t waiting = 0;
+    hold_put(bench, "one");
+    store(bench, 0, "team/app:one other/app:two other/app:three");
+    QUEUE_TEST_UNTIL(queue_test_records(bench->test, &waiting) == 1 && waiting == 1);
+    assert_int_equal(puts_of(bench, "other/app", "two"), 1);
+    assert_int_equal(puts_of(bench, "other/app", "three"), 1);
+    assert_false(push_queue_wait(bench->test->queue, 10));
+    release(bench);
+    expect_done(bench);
+}
+
+static void a_start_goes_on_with_what_is_recorded(void **state)
+{
+    struct bench *bench = *state;
+    const char *const targets[] = {"team/app:one", "team/app:one", "team/app:two"};
+    for (size_t i = 0; i < 3; i++) {
+        struct push push = accepted(bench, i, targets[i]);
+        push_deinit(&push);
+    }
+    expect_records(bench, 3, 3);
+    queue_test_close(bench->test);
+    queue_test_open(bench->test);
+    expect_done(bench);
+    /* At most the one under way when the younger came, and the younger. */
+    assert_in_range(puts_of(bench, "team/app", "one"), 1, 2);
+    assert_true(is_at_registry(bench, "one", 1));
+    assert_true(is_at_registry(bench, "two", 2));
+}
+
+static void ended_targets_are_not_pushed_again(void **state)
+{
+    struct bench *bench = *state;
+    struct error err = ERROR_INIT;
+    for (int all = 0; all < 2; all++) {
+        struct push push = accepted(bench, 0, "team/app:one team/app:two team/app:three");
+        push.targets[0].state = PUSH_PUSHED;
+        push.targets[1].state = all ? PUSH_SUPERSEDED : PUSH_WAITING;
+        push.targets[2].state = PUSH_FAILED;
+        assert_int_equal(pushes_put(bench->test->engine.store, &push, &err), ERR_OK);
+        start(bench, &push);
+        expect_done(bench);
+        assert_int_equal(puts_of(bench, "team/app", "one"), 0);
+        assert_int_equal(puts_of(bench, "team/app", "two"), 1);
+        assert_int_equal(puts_of(bench, "team/app", "three"), 0);
+    }
+}
+
+static void a_refusal_ends_a_target(void **state)
+{
+    struct bench *bench = *state;
+    answer_puts(bench, "one", 1000, 403);
+    store(bench, 0, "team/app:one team/app:two");
+    expect_done(bench);
+    assert_false(is_at_registry(bench, "one", 0));
+    assert_true(is_at_registry(bench, "two", 0));
+}
+
+static void what_is_away_stays_recorded(void **state)
+{
+    struct bench *bench = *state;
+    answer_puts(bench, "one", 5, 503);
+    store(bench, 0, "team/app:one team/app:two");
+    queue_test_idle(bench->test);
+    expect_records(bench, 1, 1);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 5);
+    /* Not before the next start. */
+    settle(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 5);
+    queue_test_close(bench->test);
+    expect_records(bench, 1, 1);
+    queue_test_open(bench->test);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 6);
+    assert_int_equal(puts_of(bench, "team/app", "two"), 1);
+}
+
+/* ---- the end ---- */
+
+/* What runs is broken off, and nothing of it is lost. */
+static void closing_keeps_the_records(void **state)
+{
+    struct bench *bench = *state;
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){.method = "GET", .part = "/v2/", .times = 1000, .hold = true});
+    store(bench, 0, "one/app:one two/app:two");
+    QUEUE_TEST_UNTIL(http_double_count(bench->test->http, "GET /v2/") > 0);
+    queue_test_close(bench->test);
+    expect_records(bench, 1, 2);
+    release(bench);
+    queue_test_open(bench->test);
+    expect_done(bench);
+    assert_true(is_at_registry(bench, "one", 0));
+    assert_true(is_at_registry(bench, "two", 0));
+}
+
+static void what_waits_is_not_begun_by_closing(void **state)
+{
+    struct bench *bench = *state;
+    bench->test->settings.limits.pushes_per_registry = 1;
+    park(bench, 3, "parked");
+    hold_put(bench, "one");
+    store(bench, 0, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:one");
+    store(bench, 2, "team/app:two");
+    expect_records(bench, 4, 4);
+    queue_test_close(bench->test);
+    /* What is broken off gives way to the younger one. */
+    expect_records(bench, 3, 3);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    assert_int_equal(puts_of(bench, "team/app", "two"), 0);
+    assert_int_equal(puts_of(bench, "team/app", "parked"), 5);
+    release(bench);
+    queue_test_open(bench->test);
+    expect_done(bench);
+    assert_true(is_at_registry(bench, "one", 1));
+    assert_true(is_at_registry(bench, "two", 2));
+    assert_true(is_at_registry(bench, "parked", 3));
+}
+
+static void nothing_starts_after_the_end(void **state)
+{
+    struct bench *bench = *state;
+    push_queue_close(bench->test->queue);
+    store(bench, 0, "team/app:one");
+    store(bench, 1, "team/app:one");
+    store(bench, 2, "team/app:two");
+    /* What is superseded is not worth a start. */
+    expect_records(bench, 2, 2);
+    queue_test_close(bench->test);
+    expect_records(bench, 2, 2);
+    assert_int_equal(http_double_count(bench->test->http, "PUT "), 0);
+}
+
+/* Its client gets an answer, and ends it by its own cancel. */
+static void who_waits_is_served_after_the_end(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push before, after;
+    await(bench, &before, 0, "team/app:one");
+    await(bench, &after, 1, "team/app:two");
+    hold_put(bench, "one");
+    run(bench, &before);
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 2, "team/app:one");
+    push_queue_close(bench->test->queue);
+    run(bench, &after);
+    expect_end(&after, ERR_OK);
+    assert_false(push_queue_wait(bench->test->queue, 10));
+    release(bench);
+    expect_end(&before, ERR_OK);
+    queue_test_close(bench->test);
+    expect_records(bench, 1, 1);
+    assert_true(is_at_registry(bench, "one", 0));
+}
+
+/* ---- pushes after the answer ---- */
+
+/* In the order in which they were accepted, so that tags that follow each other do so there. */
+static void a_repository_takes_one_at_a_time(void **state)
+{
+    struct bench *bench = *state;
+    hold_put(bench, "one");
+    store(bench, 0, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:two");
+    store(bench, 2, "other/app:three");
+    QUEUE_TEST_UNTIL(records(bench) == 2);
+    assert_true(is_at_registry(bench, "three", 2));
+    settle(bench);
+    assert_int_equal(puts_of(bench, "team/app", "two"), 0);
+    release(bench);
+    expect_done(bench);
+    assert_true(is_at_registry(bench, "two", 1));
+}
+
+static void registries_do_not_wait_for_each_other(void **state)
+{
+    struct bench *bench = *state;
+    struct fake_registry *other = fake_registry_start(FAKE_OPEN);
+    autofree char *there = xasprintf("%s/team/app:one", fake_registry_host(other));
+    bench->test->settings.limits.pushes_per_registry = 1;
+    hold_put(bench, "one");
+    store(bench, 0, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:two");
+    store(bench, 1, there);
+    QUEUE_TEST_UNTIL(records(bench) == 2);
+    assert_true(fake_registry_has(other, "manifests/one"));
+    assert_int_equal(puts_of(bench, "team/app", "two"), 0);
+    release(bench);
+    expect_done(bench);
+    fake_registry_stop(other);
+}
+
+static void a_registry_has_so_many_at_once(void **state)
+{
+    struct bench *bench = *state;
+    bench->test->settings.limits.pushes_per_registry = 2;
+    hold_put(bench, "tag-");
+    hold_put(bench, "tag-");
+    store(bench, 0, "one/app:tag-1");
+    store(bench, 1, "two/app:tag-2");
+    until_puts(bench, "one/app", "tag-", 1);
+    until_puts(bench, "two/app", "tag-", 1);
+    store(bench, 2, "three/app:tag-3");
+    settle(bench);
+    assert_int_equal(puts_of(bench, "three/app", "tag-"), 0);
+    release(bench);
+    expect_done(bench);
+    assert_true(is_at_registry(bench, "tag-3", 2));
+}
+
+static void what_waits_for_its_tag_takes_no_place(void **state)
+{
+    struct bench *bench = *state;
+    bench->test->settings.limits.pushes_per_registry = 2;
+    park(bench, 3, "parked");
+    hold_put(bench, "one");
+    store(bench, 0, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:one");
+    store(bench, 2, "other/app:two");
+    QUEUE_TEST_UNTIL(is_at_registry(bench, "two", 2));
+    release(bench);
+    queue_test_idle(bench->test);
+    expect_records(bench, 1, 1);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* At once, not when their turn comes; what runs ends by itself. */
+static void a_younger_push_supersedes_what_waits(void **state)
+{
+    struct bench *bench = *state;
+    char ids[3][PUSH_ID_MAX];
+    hold_put(bench, "one");
+    for (size_t i = 0; i < 3; i++) {
+        strcpy(ids[i], store(bench, i, "team/app:one other/app:two"));
+        if (i == 0) {
+            until_puts(bench, "team/app", "one", 1);
+            QUEUE_TEST_UNTIL(is_at_registry(bench, "two", 0));
+        }
+        assert_true(queue_test_has_record(bench->test, ids[i]));
+    }
+    assert_true(queue_test_has_record(bench->test, ids[0]));
+    QUEUE_TEST_UNTIL(!queue_test_has_record(bench->test, ids[1]));
+    release(bench);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
+    assert_true(is_at_registry(bench, "one", 2));
+    assert_true(is_at_registry(bench, "two", 2));
+}
+
+static void fifty_pushes_of_a_tag_become_two(void **state)
+{
+    struct bench *bench = *state;
+    hold_put(bench, "one");
+    store(bench, 0, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    for (size_t i = 1; i < 50; i++)
+        store(bench, i % IMAGES, "team/app:one");
+    expect_records(bench, 2, 2);
+    release(bench);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
+    assert_true(is_at_registry(bench, "one", 49 % IMAGES));
+}
+
+/* Once it went first, if it had not been left out meanwhile. */
+static void an_older_push_that_comes_late_is_superseded(void **state)
+{
+    struct bench *bench = *state;
+    struct push older = accepted(bench, 0, "team/app:one other/app:two");
+    struct push younger = accepted(bench, 1, "team/app:one");
+    hold_put(bench, "one");
+    start(bench, &younger);
+    until_puts(bench, "team/app", "one", 1);
+    start(bench, &older);
+    QUEUE_TEST_UNTIL(is_at_registry(bench, "two", 0));
+    QUEUE_TEST_UNTIL(records(bench) == 1);
+    release(bench);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+static void what_is_parked_gives_way_to_a_younger(void **state)
+{
+    struct bench *bench = *state;
+    park(bench, 0, "one");
+    hold_put(bench, "one");
+    char id[PUSH_ID_MAX];
+    strcpy(id, store(bench, 1, "team/app:one"));
+    expect_records(bench, 1, 1);
+    assert_true(queue_test_has_record(bench->test, id));
+    release(bench);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 6);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* Where a younger one waits, a registry that is away ends a push. */
+static void what_cannot_go_on_gives_way_to_a_younger(void **state)
+{
+    struct bench *bench = *state;
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){
+            .method = "PUT", .part = "one", .times = 5, .status = 503, .hold = true});
+    store(bench, 0, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:one");
+    expect_records(bench, 2, 2);
+    release(bench);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 6);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+static void digests_do_not_supersede_each_other(void **state)
+{
+    struct bench *bench = *state;
+    hold_put(bench, "manifests/sha256:");
+    for (int i = 0; i < 3; i++) {
+        store(bench, 0, "team/app");
+        until_puts(bench, "team/app", "sha256:", 1);
+    }
+    expect_records(bench, 3, 3);
+    struct waiting_push waiting;
+    await(bench, &waiting, 0, "team/app");
+    run(bench, &waiting);
+    release(bench);
+    expect_end(&waiting, ERR_OK);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "sha256:"), 4);
+}
+
+/* Not those that come late either, nor those that wait for the next start. */
+static void what_goes_by_digest_is_kept(void **state)
+{
+    struct bench *bench = *state;
+    struct push older = accepted(bench, 0, "team/app");
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){
+            .method = "PUT", .part = "manifests/sha256:", .times = 5, .status = 503, .hold = true});
+    store(bench, 0, "team/app");
+    until_puts(bench, "team/app", "sha256:", 1);
+    store(bench, 0, "team/app");
+    start(bench, &older);
+    expect_records(bench, 3, 3);
+    release(bench);
+    queue_test_idle(bench->test);
+    expect_records(bench, 1, 1);
+    assert_int_equal(puts_of(bench, "team/app", "sha256:"), 7);
+}
+
+/* ---- pushes that somebody waits for ---- */
+
+static void a_push_without_targets_ends_at_once(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push none, stored;
+    await(bench, &none, 0, "");
+    run(bench, &none);
+    assert_true(waiting_push_ended(&none));
+    waiting_push_deinit(&none);
+    /* All of its targets are pushed after the answer, by push_queue_start(). */
+    await(bench, &stored, 0, "team/app:one team/app:two");
+    for (size_t i = 0; i < 2; i++)
+        stored.push.targets[i].stored = true;
+    run(bench, &stored);
+    assert_true(waiting_push_ended(&stored));
+    assert_int_equal(stored.push.targets[0].state, PUSH_WAITING);
+    waiting_push_deinit(&stored);
+    assert_int_equal(http_double_count(bench->test->http, "PUT "), 0);
+}
+
+/* Its targets may be of both kinds. */
+static void who_waits_does_not_wait_for_stored_targets(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push waiting;
+    await(bench, &waiting, 0, "team/app:one other/app:two");
+    waiting.push.targets[0].stored = true;
+    queue_test_accept(bench->test, &waiting.push);
+    hold_put(bench, "one");
+    push_queue_start(bench->test->queue, &waiting.push);
+    until_puts(bench, "team/app", "one", 1);
+    run(bench, &waiting);
+    waiting_push_wait(&waiting);
+    assert_int_equal(waiting.push.targets[0].state, PUSH_WAITING);
+    assert_int_equal(waiting.push.targets[1].state, PUSH_PUSHED);
+    expect_records(bench, 1, 1);
+    release(bench);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "other/app", "two"), 1);
+    waiting_push_deinit(&waiting);
+}
+
+static void count_begun(void *self, const struct progress_event *event)
+{
+    if (event->id == NULL && strstr(event->status, "The push refers to"))
+        atomic_fetch_add((atomic_uint *)self, 1);
+}
+
+static void tags_of_one_repository_go_one_after_another(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push waiting;
+    atomic_uint begun = 0;
+    const struct progress progress = {.emit = count_begun, .self = &begun};
+    await(bench, &waiting, 0, "team/app:one other/app:four team/app:two team/app:three");
+    waiting.progress = &progress;
+    hold_put(bench, "one");
+    run(bench, &waiting);
+    until_puts(bench, "team/app", "one", 1);
+    until_puts(bench, "other/app", "four", 1);
+    settle(bench);
+    assert_int_equal(atomic_load(&begun), 2);
+    assert_int_equal(puts_of(bench, "team/app", "two"), 0);
+    assert_int_equal(puts_of(bench, "team/app", "three"), 0);
+    release(bench);
+    expect_end(&waiting, ERR_OK);
+    assert_int_equal(atomic_load(&begun), 4);
+    struct http_double *http = bench->test->http;
+    assert_true(http_double_position(http, "PUT /v2/team/app/manifests/two") <
+                http_double_position(http, "PUT /v2/team/app/manifests/three"));
+    expect_done(bench);
+}
+
+/* A failure is no reason to leave the others out. */
+static void each_target_ends_by_itself(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push waiting;
+    await(bench, &waiting, 0, "team/app:one team/app:two");
+    answer_puts(bench, "one", 1000, 403);
+    run(bench, &waiting);
+    waiting_push_wait(&waiting);
+    assert_int_equal(waiting.push.targets[0].state, PUSH_FAILED);
+    assert_int_equal(waiting.push.targets[0].error.code, ERR_DENIED);
+    assert_int_equal(waiting.push.targets[1].state, PUSH_PUSHED);
+    waiting_push_deinit(&waiting);
+}
+
+static void two_of_one_tag_go_in_their_order(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push first, second;
+    await(bench, &first, 0, "team/app:one");
+    await(bench, &second, 1, "team/app:one");
+    hold_put(bench, "one");
+    run(bench, &first);
+    until_puts(bench, "team/app", "one", 1);
+    run(bench, &second);
+    settle(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    release(bench);
+    expect_end(&first, ERR_OK);
+    expect_end(&second, ERR_OK);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* By the time of their acceptance, as long as the younger one has not begun. */
+static void the_order_is_not_that_of_their_coming(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push first, second;
+    hold_put(bench, "one");
+    store(bench, 2, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    await(bench, &first, 0, "team/app:one");
+    await(bench, &second, 1, "team/app:one");
+    run(bench, &second);
+    run(bench, &first);
+    release(bench);
+    expect_end(&first, ERR_OK);
+    expect_end(&second, ERR_OK);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 3);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+static void tags_in_any_order_do_not_lock_each_other(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push first, second;
+    await(bench, &first, 0, "team/app:one team/app:two");
+    await(bench, &second, 1, "team/app:two team/app:one");
+    hold_put(bench, "one");
+    run(bench, &first);
+    until_puts(bench, "team/app", "one", 1);
+    run(bench, &second);
+    settle(bench);
+    assert_int_equal(puts_of(bench, "team/app", "two"), 0);
+    release(bench);
+    expect_end(&first, ERR_OK);
+    expect_end(&second, ERR_OK);
+    assert_true(is_at_registry(bench, "one", 1));
+    assert_true(is_at_registry(bench, "two", 1));
+}
+
+/* ---- both ---- */
+
+/* Once it was dropped: what ends later is not what is younger. */
+static void an_older_push_that_ends_later_drops_nothing(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push older;
+    await(bench, &older, 0, "team/app:one");
+    hold_put(bench, "one");
+    run(bench, &older);
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:one");
+    settle(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    expect_records(bench, 1, 1);
+    release(bench);
+    expect_end(&older, ERR_OK);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* It waits for what runs, and for nothing else of the tag; others of the registry go on. */
+static void who_waits_goes_before_what_is_stored(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push waiting;
+    hold_put(bench, "one");
+    store(bench, 0, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:one");
+    await(bench, &waiting, 2, "team/app:one");
+    run(bench, &waiting);
+    settle(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    expect_records(bench, 2, 2);
+    release(bench);
+    expect_end(&waiting, ERR_OK);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
+    assert_true(is_at_registry(bench, "one", 2));
+}
+
+static void the_failure_of_who_waits_lets_the_others_go_on(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push waiting;
+    hold_put(bench, "one");
+    answer_puts(bench, "one", 1, 403);
+    store(bench, 0, "team/app:one");
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:one");
+    await(bench, &waiting, 2, "team/app:one");
+    run(bench, &waiting);
+    release(bench);
+    expect_end(&waiting, ERR_DENIED);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 3);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* What comes while one waits its turn does not overtake it. */
+static void what_comes_meanwhile_goes_behind(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push first, second;
+    await(bench, &first, 0, "team/app:one");
+    hold_put(bench, "one");
+    run(bench, &first);
+    until_puts(bench, "team/app", "one", 1);
+    await(bench, &second, 1, "team/app:one");
+    store(bench, 2, "team/app:one");
+    store(bench, 3, "team/app:one");
+    expect_records(bench, 1, 1);
+    run(bench, &second);
+    release(bench);
+    expect_end(&first, ERR_OK);
+    expect_end(&second, ERR_OK);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 3);
+    assert_true(is_at_registry(bench, "one", 3));
+}
+
+static void what_is_parked_is_superseded_by_a_success(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push other, refused, waiting;
+    park(bench, 0, "one");
+    await(bench, &other, 1, "team/app:two team/other:three");
+    run(bench, &other);
+    expect_end(&other, ERR_OK);
+    expect_records(bench, 1, 1);
+    answer_puts(bench, "one", 1, 403);
+    await(bench, &refused, 1, "team/app:one");
+    run(bench, &refused);
+    expect_end(&refused, ERR_DENIED);
+    expect_records(bench, 1, 1);
+    await(bench, &waiting, 2, "team/app:one");
+    run(bench, &waiting);
+    expect_end(&waiting, ERR_OK);
+    expect_done(bench);
+    queue_test_close(bench->test);
+    queue_test_open(bench->test);
+    queue_test_idle(bench->test);
+    assert_true(is_at_registry(bench, "one", 2));
+}
+
+static void a_cancelled_push_lets_the_others_go_on(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push waiting;
+    await(bench, &waiting, 0, "team/app:one");
+    hold_put(bench, "one");
+    run(bench, &waiting);
+    until_puts(bench, "team/app", "one", 1);
+    store(bench, 1, "team/app:one");
+    cancel_request(&waiting.cancel);
+    expect_end(&waiting, ERR_CANCELLED);
+    expect_done(bench);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* ---- all at once ---- */
+
+#define SUBMITTERS 4
+#define SUBMITS 10
+#define TAGS 3
+
+static const char *const tags[TAGS] = {"one", "two", "three"};
+static const char *const names[TAGS] = {"team/app:one", "team/app:two", "other/app:three"};
+
+/* One push, and where it goes. */
+struct told {
+    char id[PUSH_ID_MAX];
+    size_t image;
+    bool goes[TAGS];
+    bool stored;
+    struct waiting_push waiting;
+    bool recorded[TAGS]; /* after the end of the queue */
+};
+
+struct riot {
+    struct bench *bench;
+    bool in_order; /* pushes come in the order of their acceptance */
+    pthread_mutex_t order;
+    pthread_mutex_t lock; /* guards what follows */
+    unsigned seed;
+    size_t count;
+    struct told told[SUBMITTERS * SUBMITS];
+};
+
+static unsigned chance(struct riot *riot, unsigned below)
+{
+    pthread_mutex_lock(&riot->lock);
+    unsigned value = (unsigned)rand_r(&riot->seed) % below;
+    pthread_mutex_unlock(&riot->lock);
+    return value;
+}
+
+static void submit_stored(struct riot *riot, struct told *told, const char *targets)
+{
+    struct push push = accepted(riot->bench, told->image, targets);
+    memcpy(told->id, push.id, sizeof push.id);
+    start(riot->bench, &push);
+}
+
+static void submit_waiting(struct riot *riot, struct told *told, const char *targets)
+{
+    await(riot->bench, &told->waiting, told->image, targets);
+    memcpy(told->id, told->waiting.push.id, sizeof told->id);
+    run(riot->bench, &told->waiting);
+}
+
+static void submit(struct riot *riot, struct told *told)
+{
+    size_t first = chance(riot, TAGS);
+    size_t second = chance(riot, TAGS);
+    autofree char *targets = xasprintf("%s %s", names[first], names[second]);
+    told->image = chance(riot, IMAGES);
+    told->stored = chance(riot, 2);
+    told->goes[first] = told->goes[second] = true;
+    if (riot->in_order)
+        pthread_mutex_lock(&riot->order);
+    if (told->stored)
+        submit_stored(riot, told, targets);
+    else
+        submit_waiting(riot, told, targets);
+    if (riot->in_order)
+        pthread_mutex_unlock(&riot->order);
+}
+
+static void *submitter(void *arg)
+{
+    struct riot *riot = arg;
+    for (int i = 0; i < SUBMITS; i++) {
+        pthread_mutex_lock(&riot->lock);
+        struct told *told = &riot->told[riot->count++];
+        pthread_mutex_unlock(&riot->lock);
+        submit(riot, told);
+        usleep(chance(riot, 5000));
+        if (!told->stored && chance(riot, 5) == 0)
+            cancel_request(&told->waiting.cancel);
+    }
+    return NULL;
+}
+
+static void note_records(struct riot *riot)
+{
+    struct error err = ERROR_INIT;
+    struct push *list = NULL;
+    size_t count = 0;
+    assert_int_equal(pushes_list(riot->bench->test->engine.store, &list, &count, &err), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < riot->count; j++)
+            for (size_t k = 0; k < list[i].target_count * TAGS; k++)
+                if (strcmp(riot->told[j].id, list[i].id) == 0 &&
+                    strcmp(list[i].targets[k / TAGS].reference.tag, tags[k % TAGS]) == 0 &&
+                    list[i].targets[k / TAGS].state == PUSH_WAITING)
+                    riot->told[j].recorded[k % TAGS] = true;
+        push_deinit(&list[i]);
+    }
+    free(list);
+}
+
+static const struct push_target *target_of(const struct told *told, size_t tag)
+{
+    for (size_t i = 0; i < told->waiting.push.target_count; i++)
+        if (strcmp(told->waiting.push.targets[i].reference.tag, tags[tag]) == 0)
+            return &told->waiting.push.targets[i];
+    return NULL;
+}
+
+/* What has to be under a tag at the end: the youngest of those that were promised or pushed. */
+static const struct told *winner(const struct riot *riot, size_t tag)
+{
+    const struct told *best = NULL;
+    for (size_t i = 0; i < riot->count; i++) {
+        const struct told *told = &riot->told[i];
+        if (!told->goes[tag] || (!told->stored && target_of(told, tag)->state != PUSH_PUSHED) ||
+            (best && strcmp(told->id, best->id) < 0))
+            continue;
+        best = told;
+    }
+    return best;
+}
+
+/* A PUT that was broken off may have its effect at any time. */
+static bool was_broken_off(const struct told *told, size_t tag)
+{
+    return told->stored ? told->recorded[tag] : target_of(told, tag)->error.code == ERR_CANCELLED;
+}
+
+static void expect_winner(struct riot *riot, size_t tag)
+{
+    const struct told *best = winner(riot, tag);
+    bool well = best == NULL || is_at_registry(riot->bench, tags[tag], best->image);
+    for (size_t i = 0; i < riot->count && !well && !best->recorded[tag]; i++)
+        well = riot->told[i].goes[tag] && was_broken_off(&riot->told[i], tag) &&
+               is_at_registry(riot->bench, tags[tag], riot->told[i].image);
+    if (!well)
+        fail_msg("%s is not what push %s brought", tags[tag], best->id);
+}
+
+static void make_riot(struct riot *riot, unsigned seed)
+{
+    pthread_t threads[SUBMITTERS];
+    struct queue_test *test = riot->bench->test;
+    riot->seed = seed;
+    for (size_t i = 0; i < TAGS; i++)
+        answer_puts(riot->bench, tags[i], (int)chance(riot, 12), 503);
+    for (size_t i = 0; i < SUBMITTERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, submitter, riot), 0);
+    usleep(chance(riot, 80000));
+    push_queue_close(test->queue);
+    for (size_t i = 0; i < SUBMITTERS; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < riot->count; i++)
+        if (!riot->told[i].stored)
+            waiting_push_wait(&riot->told[i].waiting);
+    queue_test_close(test);
+    note_records(riot);
+}
+
+static void finish_riot(struct riot *riot)
+{
+    struct queue_test *test = riot->bench->test;
+    for (int starts = 0; starts == 0 || records(riot->bench) > 0; starts++) {
+        assert_in_range(starts, 0, 20); /* each takes some of the answers that are 503 */
+        queue_test_open(test);
+        queue_test_idle(test);
+        queue_test_close(test);
+    }
+}
+
+static void submits_cancels_and_an_end(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1; seed <= 8; seed++) {
+        void *bench = NULL;
+        struct riot riot = {.order = PTHREAD_MUTEX_INITIALIZER,
+                            .lock = PTHREAD_MUTEX_INITIALIZER,
+                            .in_order = seed % 2};
+        set_up(&bench);
+        riot.bench = bench;
+        make_riot(&riot, seed);
+        finish_riot(&riot);
+        for (size_t i = 0; i < TAGS && riot.in_order; i++)
+            expect_winner(&riot, i);
+        for (size_t i = 0; i < riot.count; i++)
+            if (!riot.told[i].stored)
+                waiting_push_deinit(&riot.told[i].waiting);
+        tear_down(&bench);
+    }
+}
+
+#define QUEUE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        QUEUE_TEST(targets_are_pushed_and_their_record_goes),
+        QUEUE_TEST(a_record_says_what_has_ended),
+        QUEUE_TEST(a_start_goes_on_with_what_is_recorded),
+        QUEUE_TEST(ended_targets_are_not_pushed_again),
+        QUEUE_TEST(a_refusal_ends_a_target),
+        QUEUE_TEST(what_is_away_stays_recorded),
+        QUEUE_TEST(closing_keeps_the_records),
+        QUEUE_TEST(what_waits_is_not_begun_by_closing),
+        QUEUE_TEST(nothing_starts_after_the_end),
+        QUEUE_TEST(who_waits_is_served_after_the_end),
+        QUEUE_TEST(a_repository_takes_one_at_a_time),
+        QUEUE_TEST(registries_do_not_wait_for_each_other),
+        QUEUE_TEST(a_registry_has_so_many_at_once),
+        QUEUE_TEST(what_waits_for_its_tag_takes_no_place),
+        QUEUE_TEST(a_younger_push_supersedes_what_waits),
+        QUEUE_TEST(fifty_pushes_of_a_tag_become_two),
+        QUEUE_TEST(an_older_push_that_comes_late_is_superseded),
+        QUEUE_TEST(what_is_parked_gives_way_to_a_younger),
+        QUEUE_TEST(what_cannot_go_on_gives_way_to_a_younger),
+        QUEUE_TEST(digests_do_not_supersede_each_other),
+        QUEUE_TEST(what_goes_by_digest_is_kept),
+        QUEUE_TEST(a_push_without_targets_ends_at_once),
+        QUEUE_TEST(who_waits_does_not_wait_for_stored_targets),
+        QUEUE_TEST(tags_of_one_repository_go_one_after_another),
+        QUEUE_TEST(each_target_ends_by_itself),
+        QUEUE_TEST(two_of_one_tag_go_in_their_order),
+        QUEUE_TEST(the_order_is_not_that_of_their_coming),
+        QUEUE_TEST(tags_in_any_order_do_not_lock_each_other),
+        QUEUE_TEST(an_older_push_that_ends_later_drops_nothing),
+        QUEUE_TEST(who_waits_goes_before_what_is_stored),
+        QUEUE_TEST(the_failure_of_who_waits_lets_the_others_go_on),
+        QUEUE_TEST(what_comes_meanwhile_goes_behind),
+        QUEUE_TEST(what_is_parked_is_superseded_by_a_success),
+        QUEUE_TEST(a_cancelled_push_lets_the_others_go_on),
+        cmocka_unit_test(submits_cancels_and_an_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

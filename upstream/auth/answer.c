@@ -1,0 +1,201 @@
+#include "upstream/auth/answer.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* distribution-spec, "Error Codes", and the codes of Docker's distribution beside them. What is not
+ * here is judged by its status. */
+static const struct {
+    const char *code;
+    enum errc errc;
+} known_codes[] = {
+    {"UNAUTHORIZED", ERR_UNAUTHORIZED},
+    {"DENIED", ERR_DENIED},
+    {"NAME_UNKNOWN", ERR_NAME_UNKNOWN},
+    {"TOOMANYREQUESTS", ERR_TOO_MANY_REQUESTS},
+    {"UNSUPPORTED", ERR_REGISTRY_UNSUPPORTED},
+    {"BLOB_UPLOAD_UNKNOWN", ERR_UPLOAD_UNKNOWN},
+    {"MANIFEST_INVALID", ERR_MANIFEST_REFUSED},
+    {"MANIFEST_UNVERIFIED", ERR_MANIFEST_REFUSED},
+    {"MANIFEST_BLOB_UNKNOWN", ERR_BLOB_NOT_THERE},
+    {"BLOB_UNKNOWN", ERR_BLOB_NOT_THERE},
+    {"MANIFEST_UNKNOWN", ERR_MANIFEST_UNKNOWN},
+    /* Digests are computed from the very bytes that are sent: it mistook, or they suffered. */
+    {"DIGEST_INVALID", ERR_REGISTRY_FAULT},
+    {"TAG_INVALID", ERR_MANIFEST_REFUSED},
+};
+
+static void copy_text(const char *from, size_t size, char *to, size_t capacity)
+{
+    size_t used = 0;
+    bool space = false;
+    for (size_t i = 0; i < size && used + 2 < capacity; i++) {
+        unsigned char c = (unsigned char)from[i];
+        if (c <= 0x20 || c == 0x7F) {
+            space = used > 0;
+            continue;
+        }
+        if (space)
+            to[used++] = ' ';
+        space = false;
+        to[used++] = (char)c;
+    }
+    to[used] = '\0';
+}
+
+static bool has_type(const struct http_response *response, const char *type)
+{
+    const char *value = http_header(response, "Content-Type");
+    return value && strncasecmp(value, type, strlen(type)) == 0;
+}
+
+static void keep(struct answer *out, const char *code, const char *message)
+{
+    if (code)
+        copy_text(code, strlen(code), out->code, sizeof out->code);
+    if (message)
+        copy_text(message, strlen(message), out->message, sizeof out->message);
+}
+
+/* The detail often says more than the message: which blob, which policy. */
+static void keep_error(struct answer *out, const json_t *error)
+{
+    if (json_is_string(error)) {
+        keep(out, NULL, json_string_value(error));
+        return;
+    }
+    keep(out, json_text(error, "code"), json_text(error, "message"));
+    const char *detail = json_text(error, "detail");
+    size_t used = strlen(out->message);
+    if (detail && detail[0] && used + 4 < sizeof out->message) {
+        memcpy(out->message + used, ": ", 3);
+        copy_text(detail, strlen(detail), out->message + used + 2, sizeof out->message - used - 2);
+    }
+}
+
+static bool read_json(const struct http_response *response, struct answer *out)
+{
+    struct error ignored = ERROR_INIT;
+    autojson json_t *document = NULL;
+    if (json_parse(response->body.data, response->body.size, ANSWER_LIMIT_BYTES, "answer",
+                   &document, &ignored) != ERR_OK ||
+        !json_is_object(document))
+        return false;
+    const json_t *errors = json_object_get(document, "errors");
+    if (json_is_array(errors)) {
+        out->registry = true;
+        if (json_array_size(errors) > 0)
+            keep_error(out, json_array_get(errors, 0));
+    } else if (json_is_string(errors)) {
+        keep(out, NULL, json_string_value(errors));
+    } else {
+        const char *message = json_text(document, "message");
+        if (message == NULL)
+            message = json_text(document, "details");
+        keep(out, json_text(document, "code"), message ? message : json_text(document, "error"));
+    }
+    return true;
+}
+
+/* A page's title, else its text without tags. */
+static void read_html(const char *text, struct answer *out)
+{
+    const char *title = strcasestr(text, "<title>");
+    const char *end = title ? strcasestr(title, "</title>") : NULL;
+    if (end) {
+        title += strlen("<title>");
+        copy_text(title, (size_t)(end - title), out->message, sizeof out->message);
+        return;
+    }
+    char plain[ANSWER_LIMIT_BYTES + 1];
+    size_t used = 0;
+    bool tag = false;
+    for (const char *c = text; *c && used < sizeof plain - 1; c++) {
+        if (*c == '<' || *c == '>')
+            tag = *c == '<';
+        else if (!tag)
+            plain[used++] = *c;
+    }
+    copy_text(plain, used, out->message, sizeof out->message);
+}
+
+void answer_read(const struct http_response *response, struct answer *out)
+{
+    *out = (struct answer){0};
+    const char *version = http_header(response, "Docker-Distribution-Api-Version");
+    out->registry = version != NULL;
+    if (response->body.size == 0 || read_json(response, out))
+        return;
+    const char *text = buf_cstr(&response->body);
+    if (has_type(response, "text/html") || text[strspn(text, " \t\r\n")] == '<')
+        read_html(text, out);
+    else
+        copy_text(text, strlen(text), out->message, sizeof out->message);
+}
+
+static enum errc code_of(int status, const char *code)
+{
+    if (status == 429)
+        return ERR_TOO_MANY_REQUESTS;
+    for (size_t i = 0; i < sizeof known_codes / sizeof known_codes[0]; i++)
+        if (strcasecmp(known_codes[i].code, code) == 0)
+            return known_codes[i].errc;
+    switch (status) {
+    case 401:
+        return ERR_UNAUTHORIZED;
+    case 403:
+        return ERR_DENIED;
+    case 405:
+    case 415:
+    case 501:
+        return ERR_REGISTRY_UNSUPPORTED;
+    default:
+        if (status >= 500)
+            return ERR_REGISTRY_FAULT;
+        return status >= 400 ? ERR_REGISTRY_REFUSED : ERR_REGISTRY_ANSWER;
+    }
+}
+
+static const char *hint(int status)
+{
+    if (status == 413)
+        return " (the registry, or a proxy in front of it, limits the size of a request)";
+    return "";
+}
+
+enum errc answer_fail(const char *method, const struct url *url,
+                      const struct http_response *response, struct error *err)
+{
+    struct answer answer;
+    answer_read(response, &answer);
+    char shown[URL_SHOWN_MAX];
+    char said[sizeof answer.code + sizeof answer.message + 4] = "";
+    if (answer.code[0] && answer.message[0])
+        snprintf(said, sizeof said, ": %s: %s", answer.code, answer.message);
+    else if (answer.code[0] || answer.message[0])
+        snprintf(said, sizeof said, ": %s", answer.code[0] ? answer.code : answer.message);
+    fail(err, code_of(response->status, answer.code), 0, "%s %s: status %d%s%s", method,
+         url_shown(url->text, shown), response->status, said, hint(response->status));
+    err->status = response->status;
+    return err->code;
+}
+
+void answer_explain_credentials(const char *host, const struct registry_credentials *credentials,
+                                struct error *err)
+{
+    char where[300];
+    snprintf(where, sizeof where,
+             "set registries.\"%s\".username and password_file in the configuration, or run "
+             "\"docker login %s\"",
+             host, host);
+    if (registry_credentials_empty(credentials))
+        error_wrap(err, "registry %s wants credentials and none are known for it; %s", host, where);
+    else if (credentials->username)
+        error_wrap(err, "registry %s refused the credentials of user \"%.100s\"; %s", host,
+                   credentials->username, where);
+    else
+        error_wrap(err, "registry %s refused the token it was sent; %s", host, where);
+}

@@ -1,0 +1,35 @@
+/*
+ * What a registry says when it refuses: from an HTTP answer to an error value.
+ * OCI distribution-spec, "Error Codes": {"errors":[{"code","message","detail"}]}. Registries also
+ * send errors as plain strings, a lone {"message"} or {"error"}, HTML pages and plain text; the
+ * first sentence of any of them is better than none.
+ */
+#ifndef SLIPWAY_UPSTREAM_AUTH_ANSWER_H
+#define SLIPWAY_UPSTREAM_AUTH_ANSWER_H
+
+#include "net/transport.h"
+#include "net/url.h"
+#include "upstream/auth/credentials.h"
+
+#define ANSWER_LIMIT_BYTES ((size_t)4 << 10) /* of an error document */
+
+struct answer {
+    char code[64];     /* "DENIED"; "" when the answer has none */
+    char message[400]; /* one printable line; "" when the answer says nothing */
+    bool registry;     /* it has the form of a registry's */
+};
+
+/* Any body; never fails. */
+void answer_read(const struct http_response *response, struct answer *out);
+
+/* Fill `err` from an answer that was not the hoped for one: its code by the document's code and the
+ * status, its text by method, URL, status and what the registry said; err->status is the status.
+ * Returns the code. */
+enum errc answer_fail(const char *method, const struct url *url,
+                      const struct http_response *response, struct error *err);
+
+/* Add to `err` which user was refused at `host` and where credentials are set. Never a secret. */
+void answer_explain_credentials(const char *host, const struct registry_credentials *credentials,
+                                struct error *err);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * Blobs that leave before their manifest: when a client pushes an image into a repository whose
+ * targets are certain, each blob leaves for them as soon as it is in, and the push of the manifest
+ * waits only for what is left.
+ *
+ * A blob goes by the same transfers as in a push (upstream/push/transfers.h), so a push that needs
+ * it meanwhile joins the transfer, with its attempts and its place in the queue. What was brought
+ * there is remembered for its repository (upstream/push/repository_memory.h), and pushes to it use
+ * that (push_options.remembers). Nothing that fails here fails a push: it begins without what is
+ * missing, and tells the reason if it cannot be mended.
+ *
+ * A registry that is not known yet is greeted once; where none can be reached, what waits for it is
+ * dropped. At most EARLY_QUEUE_MAX blobs wait for one host; more are not sent early, which costs
+ * only time.
+ *
+ * A blob has no diffID here, unless one is known from earlier pushes; else it is remembered as seen
+ * under its own digest (store/associations.h), and a push that needs it adds its diffID.
+ *
+ * Lifecycle: early_uploads_new, early_upload from any thread, early_uploads_close (cancels and
+ * waits), early_uploads_free.
+ */
+#ifndef SLIPWAY_UPSTREAM_PUSH_EARLY_UPLOAD_H
+#define SLIPWAY_UPSTREAM_PUSH_EARLY_UPLOAD_H
+
+#include "image/descriptor.h"
+#include "image/reference.h"
+
+#define EARLY_QUEUE_MAX 4096
+
+struct upstream;
+struct early_uploads;
+
+/* `upstream` is borrowed until early_uploads_free(). */
+struct early_uploads *early_uploads_new(struct upstream *upstream);
+/* Nothing is taken any more; what runs is cancelled; returns when it has ended. NULL is a no-op. */
+void early_uploads_close(struct early_uploads *early);
+void early_uploads_free(struct early_uploads *early);
+
+/* Bring the blob (held by the store; its media type need not be known) into the repository of
+ * `target`, whose tag and digest do not matter. Never blocks. */
+void early_upload(struct early_uploads *early, const struct reference *target,
+                  const struct descriptor *blob);
+
+#endif
