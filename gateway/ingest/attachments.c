@@ -186,7 +186,7 @@ static enum errc take_all(struct attachments *attachments, const struct digest_m
 enum errc attachments_assemble(struct attachments *attachments, struct assembly *assembly,
                                struct push_referrer **out, size_t *count, struct error *err)
 {
-    autofree struct push_referrer *referrers = xcalloc(REFERRERS_MAX, sizeof *referrers);
+    autofree struct push_referrer *referrers = xcalloc(attachments->count + 1, sizeof *referrers);
     struct digest_map subjects = {.first = NULL};
     size_t taken = 0;
     assembly->verbatim = true;
