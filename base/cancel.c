@@ -57,10 +57,9 @@ void cancel_request(struct cancel *cancel)
 /* A parent's comes to its children one after another: who was woken meanwhile sees it already. */
 bool cancel_requested(const struct cancel *cancel)
 {
-    for (; cancel; cancel = cancel->parent)
-        if (atomic_load(&cancel->requested))
-            return true;
-    return false;
+    while (cancel && !atomic_load(&cancel->requested))
+        cancel = cancel->parent;
+    return cancel != NULL;
 }
 
 bool cancel_wait(struct cancel *cancel, int64_t ms)

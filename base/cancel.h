@@ -1,10 +1,11 @@
 /*
- * A request to end: set once, never cleared, asked by one atomic load, and able to wake whatever
- * waits.
+ * A request to end: set once, never cleared, asked by an atomic load of it and of its parents, and
+ * able to wake whatever waits.
  *
  * A wait ends in one of three ways. cancel_wait() sleeps on it. A wait on something else (a socket,
  * a queue) registers a watch, whose call ends that wait. A child is requested together with its
- * parent, and can be requested alone: the parts of a push share a child of the caller's cancel.
+ * parent, before any watch is called, and can be requested alone: the parts of a push share a child
+ * of the caller's cancel.
  *
  * Lifecycle: cancel_init or cancel_init_child, use by any thread, cancel_deinit when no other
  * thread uses it; children before their parent. Where a pointer to a cancel may be NULL, NULL is

@@ -52,6 +52,7 @@ struct executor {
     size_t timer_capacity;
     void *keys; /* tsearch tree */
     unsigned threads;
+    unsigned starting; /* of them: have not looked for work yet */
     unsigned idle;
     bool closed;
 };
@@ -251,12 +252,15 @@ static void start_worker(struct executor *executor)
     log_debug("no further thread, %u do the work: %s", executor_threads(executor) - 1,
               strerror(rc));
     pthread_mutex_lock(&executor->lock);
+    executor->starting--;
     executor->threads--;
     pthread_cond_broadcast(&executor->ended);
     pthread_mutex_unlock(&executor->lock);
 }
 
-/* With the lock. True: the caller has to start_worker() once it has given the lock up. */
+/* With the lock. One worker starts at a time: when it takes its first work it looks whether another
+ * is needed, so that many short works make few workers. True: the caller has to start_worker() once
+ * it has given the lock up. */
 static bool wake_worker(struct executor *executor)
 {
     if (TAILQ_EMPTY(&executor->ready) || choose(executor) == NULL)
@@ -265,8 +269,10 @@ static bool wake_worker(struct executor *executor)
         pthread_cond_signal(&executor->work);
         return false;
     }
-    bool another = executor->threads < executor->threads_max && !executor->closed;
+    bool another =
+        executor->threads < executor->threads_max && executor->starting == 0 && !executor->closed;
     executor->threads += another;
+    executor->starting += another;
     return another;
 }
 
@@ -298,7 +304,7 @@ static void run_one(struct executor *executor, struct work_queue *queue)
         give_place(queue, key);
 }
 
-/* False when the worker was idle long enough to end. */
+/* False when the worker was idle long enough to end, and nothing came in that moment. */
 static bool wait_for_work(struct executor *executor)
 {
     struct timespec until = clock_deadline(executor->idle_ms);
@@ -307,13 +313,14 @@ static bool wait_for_work(struct executor *executor)
     int rc = last ? pthread_cond_wait(&executor->work, &executor->lock)
                   : pthread_cond_timedwait(&executor->work, &executor->lock, &until);
     executor->idle--;
-    return rc == 0 || executor->threads == 1;
+    return rc == 0 || executor->threads == 1 || choose(executor) != NULL;
 }
 
 static void *worker(void *arg)
 {
     struct executor *executor = arg;
     pthread_mutex_lock(&executor->lock);
+    executor->starting--;
     for (bool more = true; more;) {
         struct work_queue *queue = choose(executor);
         if (queue)
@@ -389,7 +396,7 @@ enum errc executor_new(const struct executor_options *options, struct executor *
         deinit(executor);
         return fail(err, ERR_MEMORY, rc, "start a thread");
     }
-    executor->threads = 1;
+    executor->threads = executor->starting = 1;
     rc = thread_detached(worker, executor);
     if (rc != 0) {
         executor->threads = 0;

@@ -45,7 +45,7 @@ struct http_response;
 struct transport *transport_new(const struct transport_options *options);
 void transport_free(struct transport *transport);
 
-/* Never waits and never fails: who may lease is decided elsewhere (upstream/client/gate.h). */
+/* Never waits and never fails: what may lease is decided elsewhere (upstream/client/back_off.h). */
 struct connection *transport_lease(struct transport *transport);
 void transport_return(struct connection *connection);
 

@@ -5,6 +5,7 @@
 #include "upstream/client/retry.h"
 
 #include <search.h>
+#include <stdio.h>
 #include <string.h>
 
 TAILQ_HEAD(wait_list, transfer_wait);
@@ -36,8 +37,9 @@ struct transfer {
     /* under the table's lock */
     struct wait_list waits; /* longest first */
     bool listed;
-    bool telling;                /* the waits are being told something: none may leave */
-    struct progress_event bytes; /* the last of the kind; without status: none yet */
+    bool telling; /* the waits are being told something: none may leave, nor be ended */
+    struct progress_event last; /* that was told; without a status: nothing yet */
+    char last_words[RETRY_WORDS_MAX];
     unsigned references;
 };
 
@@ -92,25 +94,38 @@ static void tell(const struct transfer_wait *wait, const struct progress_event *
         progress_emit(wait->push->progress, &told);
 }
 
-/* On the transfer's worker. A wait that is being told cannot leave; one that joins meanwhile is at
- * the end of the list, and told too. */
+/* With the lock, which is given up meanwhile: tell the last event to this wait and those behind it,
+ * one that joins meanwhile included. */
+static void tell_from(struct transfer *transfer, struct transfer_wait *wait)
+{
+    struct transfers *table = transfer->table;
+    transfer->telling = true;
+    for (; wait; wait = TAILQ_NEXT(wait, link)) {
+        pthread_mutex_unlock(&table->lock);
+        tell(wait, &transfer->last);
+        pthread_mutex_lock(&table->lock);
+    }
+    transfer->telling = false;
+    pthread_cond_broadcast(&table->told);
+}
+
+/* With the lock, which is given up meanwhile. */
+static void await_told(struct transfer *transfer)
+{
+    while (transfer->telling)
+        pthread_cond_wait(&transfer->table->told, &transfer->table->lock);
+}
+
 static void tell_all(void *self, const struct progress_event *event)
 {
     struct transfer *transfer = self;
     struct transfers *table = transfer->table;
     pthread_mutex_lock(&table->lock);
-    transfer->telling = true;
-    if (event->kind == PROGRESS_BYTES)
-        transfer->bytes = *event;
-    struct transfer_wait *wait = TAILQ_FIRST(&transfer->waits);
-    while (wait) {
-        pthread_mutex_unlock(&table->lock);
-        tell(wait, event);
-        pthread_mutex_lock(&table->lock);
-        wait = TAILQ_NEXT(wait, link);
-    }
-    transfer->telling = false;
-    pthread_cond_broadcast(&table->told);
+    await_told(transfer);
+    transfer->last = *event;
+    transfer->last.status = transfer->last_words;
+    snprintf(transfer->last_words, sizeof transfer->last_words, "%s", event->status);
+    tell_from(transfer, TAILQ_FIRST(&transfer->waits));
     pthread_mutex_unlock(&table->lock);
 }
 
@@ -217,6 +232,7 @@ static void end(struct transfer *transfer, const struct error *err)
     struct transfer_wait *wait;
     upload_give_up(&transfer->repository, &transfer->upload);
     pthread_mutex_lock(&table->lock);
+    await_told(transfer);
     unlist(transfer);
     TAILQ_FOREACH(wait, &transfer->waits, link)
     {
@@ -317,30 +333,17 @@ static struct transfer *find_or_list(struct transfers *table, struct transfer *f
     return *found;
 }
 
-/* Who joins hears how far it is, before it waits: from then on the wait may end at any time. */
-static void tell_so_far(struct transfers *table, const struct transfer_wait *wait,
-                        const struct transfer *same)
-{
-    struct progress_event so_far = {.status = NULL};
-    pthread_mutex_lock(&table->lock);
-    struct transfer **found = tfind(same, &table->tree, compare);
-    if (found)
-        so_far = (*found)->bytes;
-    pthread_mutex_unlock(&table->lock);
-    if (so_far.status)
-        tell(wait, &so_far);
-}
-
 void transfers_join(struct transfers *table, struct transfer_wait *wait, transfer_attempt *attempt)
 {
     struct transfer *fresh = transfer_new(table, wait, attempt);
     struct work_queue *queue = queue_of(fresh);
     bool waits = !work_queue_has_place(queue);
-    tell_so_far(table, wait, fresh);
     pthread_mutex_lock(&table->lock);
     struct transfer *transfer = find_or_list(table, fresh);
     wait->transfer = transfer;
     TAILQ_INSERT_TAIL(&transfer->waits, wait, link);
+    if (transfer->last.status && !transfer->telling)
+        tell_from(transfer, wait);
     pthread_mutex_unlock(&table->lock);
     if (transfer != fresh) {
         transfer_free(fresh);

@@ -10,10 +10,10 @@
  * whatever that is, no session stays open.
  *
  * A push waits for a transfer with a struct transfer_wait, which hears of its progress under the
- * push's own target and id, and once of its end. A push that is no longer interested leaves. The
- * last one to leave cancels the transfer and hears of its end when that has come. A transfer leaves
- * the table when it ended or was given up: a push that needs the blob from then on begins a new
- * one.
+ * push's own target and id, at once of what was told last, and once of its end. A push that is no
+ * longer interested leaves. The last one to leave cancels the transfer and hears of its end when
+ * that has come. A transfer leaves the table when it ended or was given up: a push that needs the
+ * blob from then on begins a new one.
  *
  * Locks: one for the table and all its transfers. Nothing is called under it.
  */

@@ -170,6 +170,23 @@ static void watcher_init(struct watcher *watcher, struct cancel *cancel)
     *watcher = (struct watcher){.cancel = cancel, .watch = {.call = note_call, .self = watcher}};
 }
 
+static void a_child_is_requested_before_a_watch_is_called(void **state)
+{
+    (void)state;
+    struct cancel parent, child, grandchild;
+    struct watcher watcher;
+    cancel_init(&parent);
+    watcher_init(&watcher, &grandchild);
+    assert_true(cancel_watch(&parent, &watcher.watch));
+    cancel_init_child(&child, &parent, "the child ends");
+    cancel_init_child(&grandchild, &child, "the grandchild ends");
+    cancel_request(&parent);
+    assert_int_equal(watcher.calls, 1);
+    cancel_deinit(&grandchild);
+    cancel_deinit(&child);
+    cancel_deinit(&parent);
+}
+
 static void watches_are_called_once(void **state)
 {
     (void)state;
@@ -355,6 +372,7 @@ int main(void)
         cmocka_unit_test(a_child_is_requested_alone),
         cmocka_unit_test(a_child_may_come_late_and_go_early),
         cmocka_unit_test(without_a_cancel_nothing_is_requested),
+        cmocka_unit_test(a_child_is_requested_before_a_watch_is_called),
         cmocka_unit_test(watches_are_called_once),
         cmocka_unit_test(a_watch_after_the_request_is_not_registered),
         cmocka_unit_test(a_watch_of_a_child_hears_of_the_parent),

@@ -366,6 +366,34 @@ static void test_idle_threads_end(void **state)
     scene_deinit(&scene);
 }
 
+/* What comes in the moment in which the only idle thread ends is done all the same. */
+static void test_nothing_is_left_by_a_thread_that_ends(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 1500 };
+    struct scene scene;
+    const struct executor_options options = {.threads_max = 2, .idle_ms = 1};
+    struct error err = ERROR_INIT;
+    scene_init(&scene, 1);
+    executor_free(scene.executor);
+    assert_int_equal(executor_new(&options, &scene.executor, &err), ERR_OK);
+    struct work_queue *queue = work_queue_new(scene.executor, NULL, 2);
+    struct probe busy = probe_of(&scene, 'x', true);
+    work_submit(queue, &busy.work);
+    wait_until(&scene, 1, 0);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct timespec pause = {.tv_nsec = 900000 + 1000 * (long)(round * 7 % 400)};
+        struct probe probe = probe_of(&scene, '\0', false);
+        work_submit(queue, &probe.work);
+        wait_until(&scene, 1, round + 1);
+        nanosleep(&pause, NULL);
+    }
+    let_go(&scene);
+    wait_until(&scene, 0, ROUNDS + 1);
+    work_queue_free(queue);
+    scene_deinit(&scene);
+}
+
 /* ---- everything at once ---- */
 
 #define STORM_QUEUES 5
@@ -511,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_what_is_held_keeps_its_place_and_its_key),
         cmocka_unit_test(test_few_threads_are_enough),
         cmocka_unit_test(test_idle_threads_end),
+        cmocka_unit_test(test_nothing_is_left_by_a_thread_that_ends),
         cmocka_unit_test(test_a_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

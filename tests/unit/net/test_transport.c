@@ -338,7 +338,7 @@ static void test_tls_spoken_to_plain_http(void **state)
     char url[128];
     snprintf(url, sizeof url, "https%s", fixture->url + strlen("http"));
     request.url = url;
-    request.timeout_ms = 2000;
+    request.timeout_ms = 20000;
     enum errc code = transport_exchange(fixture->connection, &request, &response, &err);
     assert_int_equal(code, ERR_CONNECTION_LOST);
     assert_non_null(strstr(err.text, "TLS handshake"));

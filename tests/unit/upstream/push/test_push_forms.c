@@ -276,8 +276,9 @@ static void test_what_is_remembered_is_used(void **state)
     struct known_blobs *known =
         repository_memory_hold(upstream->memory, &requests[0].target, clock_ms());
     known_blobs_add(known, &known_host->endpoints[0], &image.layers[0]);
+
     struct push_target results[2];
-    requests[0].remembers = requests[1].remembers = true;
+    requests[0].remembers = true;
     push_test_all(test, requests, 2, NULL, &test->cancel, results);
     assert_int_equal(results[0].state, PUSH_PUSHED);
     assert_int_equal(results[1].state, PUSH_PUSHED);
@@ -286,7 +287,14 @@ static void test_what_is_remembered_is_used(void **state)
     assert_int_equal(results[1].layers.existed, 2);
     /* One layer and the config, each once. */
     assert_int_equal(http_double_count(fake_registry_http(fake), "PUT " UPLOADS), 2);
+    assert_int_equal(http_double_count(fake_registry_http(fake), "HEAD "), 2);
     assert_true(known_blobs_has(known, &known_host->endpoints[0], &image.layers[1]));
+    assert_true(known_blobs_has(known, &known_host->endpoints[0], &image.config));
+
+    /* A push that does not remember asks. */
+    requests[0].remembers = false;
+    assert_int_equal(push_test_one(test, &requests[0], NULL, &test->cancel, &results[0]), ERR_OK);
+    assert_int_equal(http_double_count(fake_registry_http(fake), "HEAD "), 5);
     repository_memory_release(upstream->memory, known);
     fake_registry_stop(fake);
     push_test_free(test);

@@ -1,8 +1,8 @@
-#include "upstream/push/transfers.h"
-
-#include "base/clock.h"
 #include "base/mem.h"
-#include "upstream/push/upstream.h"
+#include "tests/support/push_test.h"
+#include "upstream/client/registry_host.h"
+
+#include "tests/unit/upstream/push/transfer_box.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,78 +14,13 @@
 #include <cmocka.h>
 
 #define HOST "127.0.0.1:1"
-#define BYTES 4096
-
-/* The registry of these tests: an attempt that does what it is told, and can be held. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool hold;
-    unsigned calls;
-    unsigned now;
-    unsigned most;
-    unsigned stopped;
-    unsigned fail_first;
-    enum errc fails_with;
-} box;
-
-static void box_reset(bool hold)
-{
-    pthread_mutex_lock(&box.lock);
-    box.hold = hold;
-    box.calls = box.now = box.most = box.stopped = box.fail_first = 0;
-    box.fails_with = ERR_CONNECTION_LOST;
-    pthread_mutex_unlock(&box.lock);
-}
-
-static void box_release(void)
-{
-    pthread_mutex_lock(&box.lock);
-    box.hold = false;
-    pthread_cond_broadcast(&box.changed);
-    pthread_mutex_unlock(&box.lock);
-}
-
-static void box_wait_calls(unsigned calls)
-{
-    pthread_mutex_lock(&box.lock);
-    while (box.calls < calls)
-        pthread_cond_wait(&box.changed, &box.lock);
-    pthread_mutex_unlock(&box.lock);
-}
-
-static enum errc attempt(struct target_push *push, const struct push_layer *layer,
-                         struct unfinished_upload *upload, struct layer_outcome *outcome,
-                         struct error *err)
-{
-    (void)upload;
-    target_push_tell_bytes(push, layer->id, 1, BYTES);
-    pthread_mutex_lock(&box.lock);
-    unsigned call = ++box.calls;
-    if (++box.now > box.most)
-        box.most = box.now;
-    pthread_cond_broadcast(&box.changed);
-    while (box.hold && !cancel_requested(&push->cancel)) {
-        struct timespec until = clock_deadline(2);
-        pthread_cond_timedwait(&box.changed, &box.lock, &until);
-    }
-    bool fails = call <= box.fail_first;
-    box.stopped += cancel_requested(&push->cancel);
-    box.now--;
-    pthread_mutex_unlock(&box.lock);
-    if (cancel_check(&push->cancel, err) != ERR_OK)
-        return err->code;
-    if (fails)
-        return (fail)(err, box.fails_with, 0, "attempt %u", call);
-    *outcome = (struct layer_outcome){.end = LAYER_UPLOADED, .sent_bytes = BYTES};
-    return ERR_OK;
-}
-
-/* --- pushes --- */
+#define WAIT_MS 20000
 
 static struct executor *executor;
 static struct upstream *upstream;
 static struct registry_host *host;
+
+/* --- pushes that wait --- */
 
 struct pusher {
     struct registry_credentials credentials;
@@ -94,12 +29,11 @@ struct pusher {
     struct push_target result;
     struct progress progress;
     struct cancel cancel;
+    struct cancel ended; /* requested when the wait has */
     struct descriptor blob;
     struct push_layer layer;
     struct transfer_wait wait;
     pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t changed;
-    bool ended;
     unsigned byte_events;
     char events[4096];
 };
@@ -112,7 +46,7 @@ static void record(void *self, const struct progress_event *event)
     pthread_mutex_lock(&pusher->lock);
     if (event->kind == PROGRESS_BYTES) {
         pusher->byte_events++;
-        assert_int_equal(event->total, BYTES);
+        assert_int_equal(event->total, BOX_BYTES);
     } else if (strlen(pusher->events) + 100 < sizeof pusher->events) {
         strcat(strcat(pusher->events, event->status), "\n");
     }
@@ -122,10 +56,7 @@ static void record(void *self, const struct progress_event *event)
 static void on_ended(struct transfer_wait *wait)
 {
     struct pusher *pusher = (struct pusher *)((char *)wait - offsetof(struct pusher, wait));
-    pthread_mutex_lock(&pusher->lock);
-    pusher->ended = true;
-    pthread_cond_signal(&pusher->changed);
-    pthread_mutex_unlock(&pusher->lock);
+    cancel_request(&pusher->ended);
 }
 
 static struct pusher *pusher_new(const char *path, const char *target, const char *content)
@@ -133,13 +64,13 @@ static struct pusher *pusher_new(const char *path, const char *target, const cha
     struct pusher *pusher = xcalloc(1, sizeof *pusher);
     pusher->progress = (struct progress){.emit = record, .self = pusher};
     pthread_mutex_init(&pusher->lock, NULL);
-    clock_cond_init(&pusher->changed);
     cancel_init(&pusher->cancel);
+    cancel_init(&pusher->ended);
     repository_init(&pusher->repository, &host->endpoints[0], path, &pusher->credentials);
     target_push_init(&pusher->push, NULL, &pusher->repository, &pusher->progress, target,
                      &pusher->cancel, &pusher->result);
     pusher->blob.digest = digest_of(DIGEST_SHA256, content, strlen(content));
-    pusher->blob.size = BYTES;
+    pusher->blob.size = BOX_BYTES;
     pusher->layer.blob = &pusher->blob;
     digest_short(&pusher->blob.digest, pusher->layer.id);
     pusher->layer.id[0] = target[0]; /* the same blob under another name */
@@ -148,31 +79,24 @@ static struct pusher *pusher_new(const char *path, const char *target, const cha
     return pusher;
 }
 
-static void pusher_start(struct pusher *pusher)
+static void join(struct pusher *pusher)
 {
-    transfers_join(upstream->transfers, &pusher->wait, attempt);
+    transfers_join(upstream->transfers, &pusher->wait, box_attempt);
 }
 
-static void pusher_leave(struct pusher *pusher)
+static void leave(struct pusher *pusher)
 {
     transfers_leave(upstream->transfers, &pusher->wait);
 }
 
-static enum errc pusher_wait(struct pusher *pusher)
+static void expect_end(struct pusher *pusher, enum errc want)
 {
-    pthread_mutex_lock(&pusher->lock);
-    while (!pusher->ended)
-        pthread_cond_wait(&pusher->changed, &pusher->lock);
-    pthread_mutex_unlock(&pusher->lock);
-    return pusher->wait.error.code;
-}
-
-static void pusher_join(struct pusher *pusher, enum errc want)
-{
-    enum errc code = pusher_wait(pusher);
-    if (code != want)
-        fail_msg("%s: %s instead of %s: %s", pusher->push.target, error_name(code),
-                 error_name(want), pusher->wait.error.text);
+    assert_true(cancel_wait(&pusher->ended, WAIT_MS));
+    if (pusher->wait.error.code != want)
+        fail_msg("%s: %s instead of %s: %s", pusher->push.target,
+                 error_name(pusher->wait.error.code), error_name(want), pusher->wait.error.text);
+    assert_null(pusher->wait.transfer);
+    leave(pusher); /* a no-op by now */
 }
 
 static void pusher_free(struct pusher *pusher)
@@ -180,44 +104,54 @@ static void pusher_free(struct pusher *pusher)
     target_push_deinit(&pusher->push);
     repository_deinit(&pusher->repository);
     registry_credentials_clear(&pusher->credentials);
+    cancel_deinit(&pusher->ended);
     cancel_deinit(&pusher->cancel);
-    pthread_cond_destroy(&pusher->changed);
     pthread_mutex_destroy(&pusher->lock);
     free(pusher);
 }
 
-/* It watches: it has told of bytes, which only the transfer knows of. */
-static void wait_watching(struct pusher *pusher)
+static bool was_told(struct pusher *pusher, const char *words)
 {
-    for (bool watching = false; !watching; cancel_wait(&pusher->cancel, 2)) {
-        pthread_mutex_lock(&pusher->lock);
-        watching = pusher->byte_events > 0;
-        pthread_mutex_unlock(&pusher->lock);
+    pthread_mutex_lock(&pusher->lock);
+    bool told = words ? strstr(pusher->events, words) != NULL : pusher->byte_events > 0;
+    pthread_mutex_unlock(&pusher->lock);
+    return told;
+}
+
+/* `words` NULL: of bytes. */
+static void wait_told(struct pusher *pusher, const char *words)
+{
+    int64_t until_ms = clock_ms() + WAIT_MS;
+    while (!was_told(pusher, words)) {
+        assert_true(clock_ms() < until_ms);
+        cancel_wait(&pusher->cancel, 2);
     }
 }
 
+/* Of an uploaded blob: the one that is credited has its bytes, the others find it there. */
 static void expect_outcome(const struct pusher *pusher, enum layer_end end, unsigned attempts)
 {
     assert_int_equal(pusher->wait.outcome.end, end);
-    assert_int_equal(pusher->wait.outcome.sent_bytes, end == LAYER_UPLOADED ? BYTES : 0);
+    assert_int_equal(pusher->wait.outcome.sent_bytes, end == LAYER_UPLOADED ? BOX_BYTES : 0);
     assert_int_equal(pusher->wait.attempts, attempts);
 }
 
-/* --- tests --- */
+/* --- sharing --- */
 
-static void test_two_share_one(void **state)
+static void two_share_one(void **state)
 {
     (void)state;
     box_reset(true);
     struct pusher *first = pusher_new("team/app", "one", "x");
     struct pusher *second = pusher_new("team/app", "two", "x");
-    pusher_start(first);
-    wait_watching(first);
-    pusher_start(second);
-    wait_watching(second);
+    join(first);
+    wait_told(first, NULL);
+    join(second);
+    assert_true(was_told(second, NULL)); /* at once, of what was told before it came */
+    assert_false(cancel_requested(&first->ended) || cancel_requested(&second->ended));
     box_release();
-    pusher_join(first, ERR_OK);
-    pusher_join(second, ERR_OK);
+    expect_end(first, ERR_OK);
+    expect_end(second, ERR_OK);
     assert_int_equal(box.calls, 1);
     expect_outcome(first, LAYER_UPLOADED, 1);
     expect_outcome(second, LAYER_EXISTED, 1);
@@ -227,62 +161,30 @@ static void test_two_share_one(void **state)
     pusher_free(second);
 }
 
-static void test_cancelling_one_does_not_hurt_the_other(void **state)
+/* What was mounted or found is so for the one that is credited alone, too. */
+static void the_first_one_hears_how(void **state)
 {
     (void)state;
-    for (int leaving = 0; leaving < 2; leaving++) {
+    static const enum layer_end ends[] = {LAYER_EXISTED, LAYER_MOUNTED, LAYER_UPLOADED};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         box_reset(true);
-        struct pusher *pushers[] = {pusher_new("a", "one", "x"), pusher_new("a", "two", "x")};
-        for (int i = 0; i < 2; i++) {
-            pusher_start(pushers[i]);
-            wait_watching(pushers[i]);
-        }
-        int64_t start_ms = clock_ms();
-        pusher_leave(pushers[leaving]);
-        pusher_join(pushers[leaving], ERR_CANCELLED);
-        assert_in_range(clock_ms() - start_ms, 0, 1000);
+        box.end = ends[i];
+        struct pusher *first = pusher_new("a", "one", "x");
+        struct pusher *second = pusher_new("a", "two", "x");
+        join(first);
+        join(second);
         box_release();
-        pusher_join(pushers[!leaving], ERR_OK);
-        assert_int_equal(box.calls, 1);
-        assert_int_equal(box.stopped, 0);
-        expect_outcome(pushers[!leaving], LAYER_UPLOADED, 1);
-        pusher_free(pushers[0]);
-        pusher_free(pushers[1]);
+        expect_end(first, ERR_OK);
+        expect_end(second, ERR_OK);
+        assert_int_equal(first->wait.outcome.end, ends[i]);
+        assert_int_equal(second->wait.outcome.end, LAYER_EXISTED);
+        assert_int_equal(second->wait.outcome.sent_bytes, 0);
+        pusher_free(first);
+        pusher_free(second);
     }
 }
 
-static void test_cancelling_all_stops_it(void **state)
-{
-    (void)state;
-    box_reset(true);
-    struct pusher *first = pusher_new("a", "one", "x");
-    struct pusher *second = pusher_new("a", "two", "x");
-    pusher_start(first);
-    pusher_start(second);
-    wait_watching(first);
-    wait_watching(second);
-    int64_t start_ms = clock_ms();
-    pusher_leave(first);
-    pusher_leave(second);
-    pusher_join(first, ERR_CANCELLED);
-    pusher_join(second, ERR_CANCELLED);
-    assert_in_range(clock_ms() - start_ms, 0, 1000);
-    assert_int_equal(box.calls, 1);
-    assert_int_equal(box.stopped, 1);
-    assert_int_equal(box.now, 0);
-
-    /* What was given up is not joined. */
-    box_reset(false);
-    struct pusher *third = pusher_new("a", "three", "x");
-    pusher_start(third);
-    pusher_join(third, ERR_OK);
-    assert_int_equal(box.calls, 1);
-    pusher_free(first);
-    pusher_free(second);
-    pusher_free(third);
-}
-
-static void test_what_is_not_the_same(void **state)
+static void what_is_not_the_same(void **state)
 {
     (void)state;
     box_reset(true);
@@ -295,11 +197,11 @@ static void test_what_is_not_the_same(void **state)
     enum { COUNT = sizeof pushers / sizeof pushers[0] };
     pushers[3]->credentials.username = xstrdup("somebody");
     for (int i = 0; i < COUNT; i++)
-        pusher_start(pushers[i]);
+        join(pushers[i]);
     box_wait_calls(COUNT);
     box_release();
     for (int i = 0; i < COUNT; i++) {
-        pusher_join(pushers[i], ERR_OK);
+        expect_end(pushers[i], ERR_OK);
         expect_outcome(pushers[i], LAYER_UPLOADED, 1);
         pusher_free(pushers[i]);
     }
@@ -307,27 +209,39 @@ static void test_what_is_not_the_same(void **state)
 }
 
 /* A blob without a name is no layer to its push, whatever it is to the transfer. */
-static void test_a_config_shares_its_transfer(void **state)
+static void expect_nameless(enum layer_end end)
 {
-    (void)state;
     box_reset(true);
+    box.end = end;
     struct pusher *nameless = pusher_new("a", "one", "x");
     struct pusher *layer = pusher_new("a", "two", "x");
     nameless->layer.id[0] = '\0';
-    pusher_start(nameless);
+    join(nameless);
     box_wait_calls(1);
-    pusher_start(layer);
+    join(layer);
     box_release();
-    pusher_join(nameless, ERR_OK);
-    pusher_join(layer, ERR_OK);
+    expect_end(nameless, ERR_OK);
+    expect_end(layer, ERR_OK);
     assert_int_equal(box.calls, 1);
+    assert_int_equal(nameless->wait.outcome.end, LAYER_NONE);
+    assert_int_equal(nameless->wait.outcome.sent_bytes, BOX_BYTES);
     assert_string_equal(nameless->events, "");
+    assert_int_equal(nameless->byte_events, 0);
     expect_outcome(layer, LAYER_EXISTED, 1);
     pusher_free(nameless);
     pusher_free(layer);
 }
 
-static void test_no_more_at_a_time_than_the_host_allows(void **state)
+static void a_config_shares_its_transfer(void **state)
+{
+    (void)state;
+    expect_nameless(LAYER_UPLOADED);
+    expect_nameless(LAYER_NONE); /* as the attempt of a config leaves it */
+}
+
+/* --- places --- */
+
+static void no_more_at_a_time_than_the_queue_allows(void **state)
 {
     (void)state;
     enum { COUNT = 20 };
@@ -336,50 +250,79 @@ static void test_no_more_at_a_time_than_the_host_allows(void **state)
     for (int i = 0; i < COUNT; i++) {
         char content[] = {(char)('a' + i), '\0'};
         pushers[i] = pusher_new("a", "one", content);
-        pusher_start(pushers[i]);
+        join(pushers[i]);
+        /* Six in a row may be five at a time and one after them: all others wait when it ends. */
+        assert_int_equal(was_told(pushers[i], "Waiting\n"), i >= 5);
     }
     box_wait_calls(5);
-    /* Six in a row may be five at a time and one after them: hold until all others say so. */
-    for (int i = 0, waiting = 0; waiting < COUNT - 5; i = (i + 1) % COUNT) {
-        if (i == 0) {
-            waiting = 0;
-            cancel_wait(&pushers[0]->cancel, 2);
-        }
-        pthread_mutex_lock(&pushers[i]->lock);
-        waiting += strcmp(pushers[i]->events, "Waiting\n") == 0;
-        pthread_mutex_unlock(&pushers[i]->lock);
-    }
     box_release();
     for (int i = 0; i < COUNT; i++) {
-        pusher_join(pushers[i], ERR_OK);
+        expect_end(pushers[i], ERR_OK);
         pusher_free(pushers[i]);
     }
     assert_int_equal(box.most, 5);
     assert_int_equal(box.calls, COUNT);
 }
 
-static void test_attempts_are_shared(void **state)
+/* What waits for a place or for its next attempt has no thread; what runs has one. */
+static void waiting_costs_no_thread(void **state)
+{
+    (void)state;
+    enum { COUNT = 300 };
+    int64_t usual_ms = host->back_off.base_ms;
+    struct pusher **pushers = xcalloc(COUNT, sizeof(struct pusher *));
+    box_reset(true);
+    box.fail_first = UINT32_MAX;
+    host->back_off.base_ms = 60000;
+    for (int i = 0; i < COUNT; i++) {
+        char content[8];
+        snprintf(content, sizeof content, "%d", i);
+        pushers[i] = pusher_new("a", "one", content);
+        join(pushers[i]);
+    }
+    box_wait_calls(5);
+    assert_in_range(executor_threads(executor), 5, 8);
+    box_release();
+    box_wait_calls(COUNT);
+    for (int i = 0; i < COUNT; i++)
+        wait_told(pushers[i], "Retrying in ");
+    int64_t until_ms = clock_ms() + WAIT_MS;
+    while (executor_threads(executor) > 1 && clock_ms() < until_ms)
+        cancel_wait(&pushers[0]->cancel, 5);
+    assert_int_equal(executor_threads(executor), 1);
+    for (int i = 0; i < COUNT; i++)
+        leave(pushers[i]);
+    for (int i = 0; i < COUNT; i++) {
+        expect_end(pushers[i], ERR_CANCELLED);
+        pusher_free(pushers[i]);
+    }
+    assert_int_equal(box.calls, COUNT);
+    assert_int_equal(box.most, 5);
+    host->back_off.base_ms = usual_ms;
+    free(pushers);
+}
+
+/* --- attempts --- */
+
+static void attempts_are_shared(void **state)
 {
     (void)state;
     box_reset(true);
     box.fail_first = 2;
     struct pusher *first = pusher_new("a", "one", "x");
     struct pusher *second = pusher_new("a", "two", "x");
-    pusher_start(first);
-    pusher_start(second);
-    wait_watching(first);
-    wait_watching(second);
+    join(first);
+    join(second);
+    wait_told(first, NULL);
+    wait_told(second, NULL);
     box_release();
-    pusher_join(first, ERR_OK);
-    pusher_join(second, ERR_OK);
+    expect_end(first, ERR_OK);
+    expect_end(second, ERR_OK);
     assert_int_equal(box.calls, 3);
-    assert_int_equal(first->wait.attempts, 3);
-    assert_int_equal(second->wait.attempts, 3);
-    assert_non_null(strstr(first->events, "Retrying in 1 second\n"));
-    assert_non_null(strstr(second->events, "Retrying in 1 second\n"));
-    assert_int_equal((first->wait.outcome.end == LAYER_UPLOADED) +
-                         (second->wait.outcome.end == LAYER_UPLOADED),
-                     1);
+    expect_outcome(first, LAYER_UPLOADED, 3);
+    expect_outcome(second, LAYER_EXISTED, 3);
+    assert_true(was_told(first, "Retrying in 1 second\n"));
+    assert_true(was_told(second, "Retrying in 1 second\n"));
     pusher_free(first);
     pusher_free(second);
 }
@@ -391,29 +334,144 @@ static void expect_failure(enum errc code, unsigned calls)
     box.fails_with = code;
     struct pusher *first = pusher_new("a", "one", "x");
     struct pusher *second = pusher_new("a", "two", "x");
-    pusher_start(first);
-    pusher_start(second);
-    wait_watching(first);
-    wait_watching(second);
+    join(first);
+    join(second);
     box_release();
-    pusher_join(first, code);
-    pusher_join(second, code);
+    expect_end(first, code);
+    expect_end(second, code);
     assert_int_equal(box.calls, calls);
     assert_int_equal(first->wait.attempts, calls);
-    assert_false(target_push_knows(&first->push, &first->blob.digest));
     assert_int_equal(second->wait.attempts, calls);
+    assert_string_equal(first->wait.error.text, second->wait.error.text);
+    assert_false(target_push_knows(&first->push, &first->blob.digest));
+    assert_false(target_push_knows(&second->push, &second->blob.digest));
     pusher_free(first);
     pusher_free(second);
+
+    /* It is over: the next one begins anew. */
+    box_reset(false);
+    struct pusher *third = pusher_new("a", "three", "x");
+    join(third);
+    expect_end(third, ERR_OK);
+    expect_outcome(third, LAYER_UPLOADED, 1);
+    pusher_free(third);
 }
 
-static void test_failures(void **state)
+static void failures(void **state)
 {
     (void)state;
     expect_failure(ERR_DENIED, 1);
     expect_failure(ERR_CONNECTION_LOST, 5);
 }
 
-static void test_cancelled_while_it_waits_for_another_attempt(void **state)
+/* Of the last thing that was told, a wait for another attempt, say. */
+static void a_late_one_hears_what_it_waits_for(void **state)
+{
+    (void)state;
+    int64_t usual_ms = host->back_off.base_ms;
+    box_reset(false);
+    box.fail_first = 1;
+    host->back_off.base_ms = 60000;
+    struct pusher *first = pusher_new("a", "one", "x");
+    struct pusher *second = pusher_new("a", "two", "x");
+    join(first);
+    wait_told(first, "Retrying in ");
+    join(second);
+    assert_true(was_told(second, "Retrying in "));
+    leave(first);
+    leave(second);
+    expect_end(first, ERR_CANCELLED);
+    expect_end(second, ERR_CANCELLED);
+    host->back_off.base_ms = usual_ms;
+    pusher_free(first);
+    pusher_free(second);
+}
+
+/* --- leaving --- */
+
+static void leaving_does_not_hurt_the_other(void **state)
+{
+    (void)state;
+    for (int leaving = 0; leaving < 2; leaving++) {
+        box_reset(true);
+        struct pusher *pushers[] = {pusher_new("a", "one", "x"), pusher_new("a", "two", "x")};
+        for (int i = 0; i < 2; i++) {
+            join(pushers[i]);
+            wait_told(pushers[i], NULL);
+        }
+        leave(pushers[leaving]);
+        assert_true(cancel_requested(&pushers[leaving]->ended)); /* at once */
+        expect_end(pushers[leaving], ERR_CANCELLED);
+        box_release();
+        expect_end(pushers[!leaving], ERR_OK);
+        assert_int_equal(box.calls, 1);
+        assert_int_equal(box.cancelled, 0);
+        assert_int_equal(pushers[leaving]->wait.outcome.end, LAYER_NONE);
+        assert_false(target_push_knows(&pushers[leaving]->push, &pushers[leaving]->blob.digest));
+        expect_outcome(pushers[!leaving], LAYER_UPLOADED, 1);
+        pusher_free(pushers[0]);
+        pusher_free(pushers[1]);
+    }
+}
+
+static void the_last_one_to_leave_cancels_it(void **state)
+{
+    (void)state;
+    box_reset(true);
+    struct pusher *first = pusher_new("a", "one", "x");
+    struct pusher *second = pusher_new("a", "two", "x");
+    join(first);
+    join(second);
+    box_wait_calls(1);
+    int64_t start_ms = clock_ms();
+    leave(first);
+    leave(second);
+    leave(second);
+    expect_end(first, ERR_CANCELLED);
+    expect_end(second, ERR_CANCELLED);
+    assert_in_range(clock_ms() - start_ms, 0, 1000);
+    assert_int_equal(box.calls, 1);
+    assert_int_equal(box.cancelled, 1);
+    assert_int_equal(box.now, 0);
+    pusher_free(first);
+    pusher_free(second);
+}
+
+/* An attempt that takes its time to end. */
+static struct cancel lingering;
+static enum errc linger(struct target_push *push, const struct push_layer *layer,
+                        struct unfinished_upload *upload, struct layer_outcome *outcome,
+                        struct error *err)
+{
+    enum errc code = box_attempt(push, layer, upload, outcome, err);
+    cancel_wait(&lingering, WAIT_MS);
+    return code;
+}
+
+static void what_was_given_up_is_not_joined(void **state)
+{
+    (void)state;
+    box_reset(true);
+    cancel_init(&lingering);
+    struct pusher *first = pusher_new("a", "one", "x");
+    struct pusher *second = pusher_new("a", "two", "x");
+    transfers_join(upstream->transfers, &first->wait, linger);
+    box_wait_calls(1);
+    leave(first);
+    assert_false(cancel_wait(&first->ended, 30)); /* when it has ended, not before */
+    box_release();
+    join(second);
+    expect_end(second, ERR_OK);
+    expect_outcome(second, LAYER_UPLOADED, 1);
+    assert_int_equal(box_calls(), 2);
+    cancel_request(&lingering);
+    expect_end(first, ERR_CANCELLED);
+    cancel_deinit(&lingering);
+    pusher_free(first);
+    pusher_free(second);
+}
+
+static void left_while_it_waits_for_another_attempt(void **state)
 {
     (void)state;
     box_reset(false);
@@ -421,43 +479,84 @@ static void test_cancelled_while_it_waits_for_another_attempt(void **state)
     int64_t usual_ms = host->back_off.base_ms;
     host->back_off.base_ms = 60000;
     struct pusher *pusher = pusher_new("a", "one", "x");
-    pusher_start(pusher);
-    for (bool waits = false; !waits; cancel_wait(&pusher->cancel, 2)) {
-        pthread_mutex_lock(&pusher->lock);
-        waits = strstr(pusher->events, "Retrying in ") != NULL;
-        pthread_mutex_unlock(&pusher->lock);
-    }
+    join(pusher);
+    wait_told(pusher, "Retrying in ");
     int64_t start_ms = clock_ms();
-    pusher_leave(pusher);
-    pusher_join(pusher, ERR_CANCELLED);
+    leave(pusher);
+    expect_end(pusher, ERR_CANCELLED);
     assert_in_range(clock_ms() - start_ms, 0, 1000);
     assert_int_equal(box.calls, 1);
     host->back_off.base_ms = usual_ms;
     pusher_free(pusher);
 }
 
-/* Many come and go; the sanitizers look. */
-static void test_crowd(void **state)
+static void left_while_it_waits_for_a_place(void **state)
 {
     (void)state;
-    enum { ROUNDS = 20, COUNT = 24 };
-    box_reset(false);
+    struct pusher *pushers[6];
+    box_reset(true);
+    for (int i = 0; i < 6; i++) {
+        char content[] = {(char)('a' + i), '\0'};
+        pushers[i] = pusher_new("a", "one", content);
+        join(pushers[i]);
+    }
+    box_wait_calls(5);
+    int64_t start_ms = clock_ms();
+    leave(pushers[5]);
+    expect_end(pushers[5], ERR_CANCELLED);
+    assert_in_range(clock_ms() - start_ms, 0, 1000);
+    assert_int_equal(box_calls(), 5);
+    assert_int_equal(pushers[5]->wait.attempts, 0);
+    box_release();
+    for (int i = 0; i < 5; i++)
+        expect_end(pushers[i], ERR_OK);
+    for (int i = 0; i < 6; i++)
+        pusher_free(pushers[i]);
+}
+
+/* --- many come and go; the sanitizers look --- */
+
+struct crowd {
+    int number;
+    pthread_t thread;
+};
+
+static void *come_and_go(void *arg)
+{
+    enum { ROUNDS = 20, COUNT = 6 };
+    const struct crowd *crowd = arg;
     for (int round = 0; round < ROUNDS; round++) {
         struct pusher *pushers[COUNT];
         for (int i = 0; i < COUNT; i++) {
             char content[] = {(char)('a' + i % 3), (char)('a' + round), '\0'};
             pushers[i] = pusher_new("a", "one", content);
-            pusher_start(pushers[i]);
+            join(pushers[i]);
         }
-        for (int i = round % 4; i < COUNT; i += 4)
-            pusher_leave(pushers[i]);
+        for (int i = 0; i < COUNT; i++)
+            if ((round + i) % 4 == crowd->number)
+                leave(pushers[i]);
         for (int i = 0; i < COUNT; i++) {
-            enum errc code = pusher_wait(pushers[i]);
-            bool cancelled = i % 4 == round % 4;
-            assert_true(code == ERR_OK || (cancelled && code == ERR_CANCELLED));
+            assert_true(cancel_wait(&pushers[i]->ended, WAIT_MS));
+            bool left = (round + i) % 4 == crowd->number;
+            enum errc code = pushers[i]->wait.error.code;
+            assert_true(code == ERR_OK || (left && code == ERR_CANCELLED));
             pusher_free(pushers[i]);
         }
     }
+    return NULL;
+}
+
+static void a_crowd(void **state)
+{
+    (void)state;
+    struct crowd crowds[4];
+    box_reset(false);
+    for (int i = 0; i < 4; i++) {
+        crowds[i].number = i;
+        pthread_create(&crowds[i].thread, NULL, come_and_go, &crowds[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(crowds[i].thread, NULL);
 }
 
 static int set_up(void **state)
@@ -470,15 +569,12 @@ static int set_up(void **state)
         .endpoint_count = 1,
         .retry_wait_ms = 10,
     };
-    const struct executor_options threads = {.threads_max = 32};
+    const struct executor_options threads = {.threads_max = 64, .idle_ms = 20};
     struct error err = ERROR_INIT;
-    pthread_mutex_init(&box.lock, NULL);
-    clock_cond_init(&box.changed);
     if (executor_new(&threads, &executor, &err) != ERR_OK)
         return -1;
     const struct upstream_options options = {
         .executor = executor,
-        .transfers = 64,
         .registries = {.registries = &registry, .registry_count = 1},
     };
     return upstream_new(&options, &upstream, &err) != ERR_OK ||
@@ -490,24 +586,27 @@ static int tear_down(void **state)
     (void)state;
     upstream_free(upstream);
     executor_free(executor);
-    pthread_cond_destroy(&box.changed);
-    pthread_mutex_destroy(&box.lock);
     return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_share_one),
-        cmocka_unit_test(test_cancelling_one_does_not_hurt_the_other),
-        cmocka_unit_test(test_cancelling_all_stops_it),
-        cmocka_unit_test(test_what_is_not_the_same),
-        cmocka_unit_test(test_a_config_shares_its_transfer),
-        cmocka_unit_test(test_no_more_at_a_time_than_the_host_allows),
-        cmocka_unit_test(test_attempts_are_shared),
-        cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_cancelled_while_it_waits_for_another_attempt),
-        cmocka_unit_test(test_crowd),
+        cmocka_unit_test(two_share_one),
+        cmocka_unit_test(the_first_one_hears_how),
+        cmocka_unit_test(what_is_not_the_same),
+        cmocka_unit_test(a_config_shares_its_transfer),
+        cmocka_unit_test(no_more_at_a_time_than_the_queue_allows),
+        cmocka_unit_test(waiting_costs_no_thread),
+        cmocka_unit_test(attempts_are_shared),
+        cmocka_unit_test(failures),
+        cmocka_unit_test(a_late_one_hears_what_it_waits_for),
+        cmocka_unit_test(leaving_does_not_hurt_the_other),
+        cmocka_unit_test(the_last_one_to_leave_cancels_it),
+        cmocka_unit_test(what_was_given_up_is_not_joined),
+        cmocka_unit_test(left_while_it_waits_for_another_attempt),
+        cmocka_unit_test(left_while_it_waits_for_a_place),
+        cmocka_unit_test(a_crowd),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
