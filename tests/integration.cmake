@@ -17,13 +17,13 @@ endforeach()
 
 # These look at time or memory: nothing else may run beside them.
 foreach(name chaos fanout front_crowd front_names front_resume memory overlap server sharing
-        token_expiry)
+        threads token_expiry)
   if(TEST integration.${name})
     set_tests_properties(integration.${name} PROPERTIES RUN_SERIAL ON)
   endif()
 endforeach()
 # The release build that these measure; registered in tests/house.cmake where it is.
-foreach(name bench fanout front_crowd memory overlap)
+foreach(name bench fanout front_crowd memory overlap threads)
   if(TEST integration.${name} AND SLIPWAY_SANITIZE MATCHES "address")
     set_tests_properties(integration.${name} PROPERTIES FIXTURES_REQUIRED build_release)
   endif()
