@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/http/error_body.h"
+#include "gateway/http/file_reads.h"
 #include "gateway/http/listener.h"
 
 #include <errno.h>
@@ -221,8 +222,10 @@ void daemon_stop(struct daemon *daemon)
     if (daemon == NULL)
         return;
     daemon_close(daemon);
-    if (daemon->server)
+    if (daemon->server) {
+        file_reads_close(daemon->handler->reads);
         MHD_stop_daemon(daemon->server);
+    }
     pthread_cond_destroy(&daemon->ended);
     pthread_mutex_destroy(&daemon->lock);
     free(daemon->tls_answer);

@@ -36,7 +36,7 @@ void daemon_cancel(struct daemon *daemon);
  */
 bool daemon_wait(struct daemon *daemon, int64_t ms);
 
-/* When no connection is suspended. NULL is nothing. */
+/* When no job has a connection. Closes the handler's reads. NULL is nothing. */
 void daemon_stop(struct daemon *daemon);
 
 /* Of libmicrohttpd, as it runs. */

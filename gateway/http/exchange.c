@@ -120,7 +120,7 @@ static enum MHD_Result answer(struct exchange *exchange, struct reply *reply)
     reply_header(reply, REQUEST_ID_HEADER, "%s", exchange->id);
     if (jobs_closed(exchange->handler->jobs))
         reply_header(reply, MHD_HTTP_HEADER_CONNECTION, "close");
-    return reply_send(reply, exchange->connection);
+    return reply_send(reply, exchange->connection, exchange->handler->reads);
 }
 
 enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,

@@ -19,6 +19,7 @@ struct request_handler {
     struct job *(*answer)(void *self, const struct request *request, struct reply *reply);
     void *self;
     struct jobs *jobs; /* once they are closed, connections end with their next answer */
+    struct file_reads *reads;
 };
 
 struct exchange;

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "gateway/http/error_body.h"
+#include "gateway/http/file_reads.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #define RETRY_AFTER_S "5"
 #define MEDIA_JSON "application/json"
 #define SOURCE_BLOCK_BYTES ((size_t)16 << 10)
+#define FILE_BLOCK_BYTES ((size_t)64 << 10)
 
 void reply_header(struct reply *reply, const char *name, const char *format, ...)
 {
@@ -97,6 +99,8 @@ static ssize_t read_source(void *self, uint64_t position, char *out, size_t size
     (void)position;
     const struct body_source *source = self;
     ssize_t got = source->read(source->self, out, size);
+    if (got == BODY_BROKEN)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
     return got == BODY_END ? MHD_CONTENT_READER_END_OF_STREAM : got;
 }
 
@@ -107,12 +111,13 @@ static void release_source(void *self)
     free(source);
 }
 
-static struct MHD_Response *stream(const struct body_source *source)
+static struct MHD_Response *stream(const struct body_source *source, uint64_t size,
+                                   size_t block_bytes)
 {
     struct body_source *copy = xcalloc(1, sizeof *copy);
     *copy = *source;
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, SOURCE_BLOCK_BYTES, read_source, copy, release_source);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(size, block_bytes, read_source, copy, release_source);
     if (response == NULL)
         free(copy);
     return response;
@@ -122,8 +127,10 @@ static struct MHD_Response *stream(const struct body_source *source)
 static struct MHD_Response *make_response(struct reply *reply)
 {
     struct MHD_Response *response;
-    if (reply->source.read) {
-        response = stream(&reply->source);
+    if (reply->source.read && reply->size > 0) {
+        response = stream(&reply->source, reply->size, FILE_BLOCK_BYTES);
+    } else if (reply->source.read) {
+        response = stream(&reply->source, MHD_SIZE_UNKNOWN, SOURCE_BLOCK_BYTES);
     } else if (reply->fd >= 0 && reply->size > 0) {
         response = MHD_create_response_from_fd_at_offset64(reply->size, reply->fd, reply->offset);
     } else if (reply->text) {
@@ -147,9 +154,15 @@ static void add_header(struct MHD_Response *response, char *line)
     MHD_add_response_header(response, line, value + 2);
 }
 
-enum MHD_Result reply_send(struct reply *reply, struct MHD_Connection *connection)
+enum MHD_Result reply_send(struct reply *reply, struct MHD_Connection *connection,
+                           struct file_reads *reads)
 {
     enum MHD_Result queued = MHD_NO;
+    if (reply->fd >= 0 && reply->size > 0 && reads) {
+        reply->source = file_body(reads, reply->fd, reply->offset, reply->size,
+                                  suspendable_connection(connection));
+        reply->fd = -1;
+    }
     struct MHD_Response *response = make_response(reply);
     if (response) {
         for (size_t i = 0; i < reply->header_count; i++)

@@ -16,10 +16,14 @@
 
 #define REPLY_HEADERS_MAX 16
 
+struct file_reads;
+
 /* A body that is made while it is sent. read() is called on HTTP threads: at most `size` bytes, and
  * how many they are; 0: none now, and the connection has been suspended until there are; BODY_END
- * after the last. release() is the last call. */
+ * after the last; BODY_BROKEN: there will be no more, and the connection ends. release() is the
+ * last call. */
 #define BODY_END ((ssize_t)-1)
+#define BODY_BROKEN ((ssize_t)-2)
 struct body_source {
     ssize_t (*read)(void *self, char *out, size_t size);
     void (*release)(void *self);
@@ -63,7 +67,9 @@ void reply_refuse(struct reply *reply, int status, char *body, const struct erro
 
 void reply_deinit(struct reply *reply);
 
-/* HTTP thread. Ends the reply. */
-enum MHD_Result reply_send(struct reply *reply, struct MHD_Connection *connection);
+/* HTTP thread. Ends the reply. A part of a file is read by `reads` (gateway/http/file_reads.h);
+ * NULL: by this thread. */
+enum MHD_Result reply_send(struct reply *reply, struct MHD_Connection *connection,
+                           struct file_reads *reads);
 
 #endif

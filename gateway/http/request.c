@@ -8,20 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static void suspend(void *connection)
-{
-    MHD_suspend_connection(connection);
-}
-
-static void resume(void *connection)
-{
-    MHD_resume_connection(connection);
-}
-
 struct suspendable request_connection(const struct request *request)
 {
-    return (struct suspendable){
-        .suspend = suspend, .resume = resume, .connection = request->connection};
+    return suspendable_connection(request->connection);
 }
 
 const char *request_header(const struct request *request, const char *name)

@@ -25,4 +25,7 @@ static inline void suspendable_resume(const struct suspendable *self)
     self->resume(self->connection);
 }
 
+struct MHD_Connection;
+struct suspendable suspendable_connection(struct MHD_Connection *connection);
+
 #endif

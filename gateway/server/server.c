@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "config/settings_text.h"
 #include "gateway/http/daemon.h"
+#include "gateway/http/file_reads.h"
 #include "gateway/server/routes.h"
 #include "gateway/service/janitor.h"
 
@@ -36,8 +37,11 @@ static enum errc read_tls(struct server *server, const struct settings *settings
 
 static enum errc start_daemon(struct server *server, struct error *err)
 {
-    server->handler = (struct request_handler){
-        .answer = route, .self = &server->gateway, .jobs = server->gateway.jobs};
+    server->handler =
+        (struct request_handler){.answer = route,
+                                 .self = &server->gateway,
+                                 .jobs = server->gateway.jobs,
+                                 .reads = file_reads_new(server->gateway.engine->executor)};
     return daemon_start(&server->handler, server->certificate, server->key, &server->daemon, err);
 }
 
@@ -132,6 +136,7 @@ bool server_wait(struct server *server, int64_t ms)
 void server_stop(struct server *server)
 {
     daemon_stop(server->daemon);
+    file_reads_free(server->handler.reads);
     close_gateway(server);
     free(server->certificate);
     free(server->key);

@@ -24,7 +24,7 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *connection,
         .connection = connection, .method = method, .path = url, .query = ""};
     struct reply reply = REPLY_INIT(200);
     daemon->answer(daemon->self, &request, &reply);
-    return reply_send(&reply, connection);
+    return reply_send(&reply, connection, daemon->reads);
 }
 
 void http_daemon_start(struct http_daemon *daemon)

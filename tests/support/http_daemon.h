@@ -15,6 +15,7 @@ struct http_daemon {
     /* Fills the reply to a request without a body; called at its end, on the daemon's thread. */
     void (*answer)(void *self, const struct request *request, struct reply *reply);
     void *self;
+    struct file_reads *reads; /* may be NULL */
 };
 
 /* `answer` and `self` are set. */
