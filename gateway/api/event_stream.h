@@ -26,7 +26,7 @@
 #ifndef SLIPWAY_GATEWAY_API_EVENT_STREAM_H
 #define SLIPWAY_GATEWAY_API_EVENT_STREAM_H
 
-#include "gateway/http/reply.h"
+#include "gateway/http/body_source.h"
 #include "gateway/http/suspendable.h"
 #include "store/push.h"
 #include "upstream/push/progress.h"

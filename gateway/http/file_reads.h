@@ -10,7 +10,7 @@
 #define SLIPWAY_GATEWAY_HTTP_FILE_READS_H
 
 #include "base/executor.h"
-#include "gateway/http/reply.h"
+#include "gateway/http/body_source.h"
 #include "gateway/http/suspendable.h"
 
 #define FILE_READ_BYTES ((size_t)256 << 10)

@@ -9,26 +9,14 @@
 #define SLIPWAY_GATEWAY_HTTP_REPLY_H
 
 #include "base/error.h"
+#include "gateway/http/body_source.h"
 
 #include <microhttpd.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #define REPLY_HEADERS_MAX 16
 
 struct file_reads;
-
-/* A body that is made while it is sent. read() is called on HTTP threads: at most `size` bytes, and
- * how many they are; 0: none now, and the connection has been suspended until there are; BODY_END
- * after the last; BODY_BROKEN: there will be no more, and the connection ends. release() is the
- * last call. */
-#define BODY_END ((ssize_t)-1)
-#define BODY_BROKEN ((ssize_t)-2)
-struct body_source {
-    ssize_t (*read)(void *self, char *out, size_t size);
-    void (*release)(void *self);
-    void *self;
-};
 
 struct reply {
     int status;
