@@ -25,14 +25,7 @@ static enum errc post(struct registry_client *client, const struct digest *diges
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
     if (mount_url(client, digest, from, &url, err) != ERR_OK)
         return err->code;
-    const struct http_body nothing = {.data = "", .fd = -1, .size = 0};
-    struct http_request request = {
-        .method = "POST",
-        .body = &nothing,
-        .answer_limit_bytes = ANSWER_LIMIT_BYTES,
-        .stop_grace_ms = UPLOAD_OPEN_GRACE_MS,
-    };
-    if (exchange(client, &url, &request, &response, err) != ERR_OK)
+    if (upload_session_post(client, &url, &response, err) != ERR_OK)
         return err->code;
     switch (response.status) {
     case 201:

@@ -78,13 +78,9 @@ enum errc upload_session_begin(struct registry_client *client, const struct url 
     return ERR_OK;
 }
 
-enum errc upload_session_open(struct registry_client *client, struct upload_session *session,
-                              struct error *err)
+enum errc upload_session_post(struct registry_client *client, struct url *url,
+                              struct http_response *response, struct error *err)
 {
-    autourl struct url url = {0};
-    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    if (registry_client_url(client, "blobs/uploads/", &url, err) != ERR_OK)
-        return err->code;
     const struct http_body nothing = {.data = "", .fd = -1, .size = 0};
     struct http_request request = {
         .method = "POST",
@@ -92,7 +88,17 @@ enum errc upload_session_open(struct registry_client *client, struct upload_sess
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .stop_grace_ms = UPLOAD_OPEN_GRACE_MS,
     };
-    if (exchange(client, &url, &request, &response, err) != ERR_OK)
+    return exchange(client, url, &request, response, err);
+}
+
+enum errc upload_session_open(struct registry_client *client, struct upload_session *session,
+                              struct error *err)
+{
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    if (registry_client_url(client, "blobs/uploads/", &url, err) != ERR_OK)
+        return err->code;
+    if (upload_session_post(client, &url, &response, err) != ERR_OK)
         return err->code;
     if (response.status < 200 || response.status > 202)
         return exchange_refused(client, "POST", &url, &response, err);

@@ -28,6 +28,11 @@ struct upload_session {
 
 bool upload_session_is_open(const struct upload_session *session);
 
+/* A POST without a body, which opens a session or mounts; given a moment to end when it is
+ * cancelled, so that no session stays open unknown. */
+enum errc upload_session_post(struct registry_client *client, struct url *url,
+                              struct http_response *response, struct error *err);
+
 /* POST, end-4a. Errors: those of exchange(), what a refusal says, ERR_REGISTRY_ANSWER for an answer
  * without a Location. */
 enum errc upload_session_open(struct registry_client *client, struct upload_session *session,
