@@ -37,7 +37,7 @@ struct cancel {
     const char *why;       /* of a child requested alone, for messages; static text */
     pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t changed;
-    TAILQ_HEAD(, cancel_watch) watches;
+    TAILQ_HEAD(cancel_watches, cancel_watch) watches;
     const struct cancel_watch *calling;
     pthread_t caller;
     struct cancel_watch of_parent;

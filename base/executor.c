@@ -46,7 +46,7 @@ struct executor {
     pthread_cond_t work;    /* something may begin */
     pthread_cond_t earlier; /* the first timer changed */
     pthread_cond_t ended;   /* a worker, or what it ran */
-    TAILQ_HEAD(, work_queue) ready;
+    TAILQ_HEAD(ready_queues, work_queue) ready;
     struct work_timer **timers; /* a heap from index 1 */
     size_t timer_count;
     size_t timer_capacity;

@@ -18,9 +18,9 @@ struct jobs {
     struct class_state classes[JOB_CLASSES]; /* the queues are constant */
     pthread_mutex_t lock;                    /* guards what follows, and their counts */
     pthread_cond_t ended;
-    TAILQ_HEAD(, job) all; /* that have not ended */
-    unsigned uploads;      /* the limit on receiving */
-    unsigned receiving;    /* archives */
+    TAILQ_HEAD(all_jobs, job) all; /* that have not ended */
+    unsigned uploads;              /* the limit on receiving */
+    unsigned receiving;            /* archives */
     unsigned unended;
     unsigned attached; /* connections that were not answered yet */
     bool closed;

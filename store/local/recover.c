@@ -206,7 +206,6 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
 
 struct step {
     struct store *store;
-    const struct kv_txn *txn;
     enum kv_table table;
     struct change change;
     size_t changed;                    /* records */
@@ -214,8 +213,8 @@ struct step {
     size_t named_count;
 };
 
-typedef enum errc look_fn(struct step *step, struct kv_slice key, struct kv_slice value,
-                          struct error *err);
+typedef enum errc look_fn(struct step *step, const struct kv_txn *txn, struct kv_slice key,
+                          struct kv_slice value, struct error *err);
 
 /* Go on at the key `from`, which is moved behind what was looked at. */
 static enum errc look_at_some(struct step *step, struct record_key *from, look_fn *look, bool *more,
@@ -228,7 +227,6 @@ static enum errc look_at_some(struct step *step, struct record_key *from, look_f
     if (kv_begin_read(step->store->kv, &txn, err) != ERR_OK ||
         kv_cursor_open(&txn, step->table, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK)
         return err->code;
-    step->txn = &txn;
     if (from->size > 0)
         kv_cursor_seek(&cursor, record_key_slice(from));
     for (size_t i = 0; i < STEP_RECORDS; i++) {
@@ -236,7 +234,7 @@ static enum errc look_at_some(struct step *step, struct record_key *from, look_f
             return err->code;
         if (!*more)
             return ERR_OK;
-        if (look(step, key, value, err) != ERR_OK)
+        if (look(step, &txn, key, value, err) != ERR_OK)
             return err->code;
     }
     assert(key.size < sizeof from->bytes);
@@ -346,16 +344,17 @@ static enum errc any_volatile(struct store *store, bool *any, struct error *err)
     return kv_each(&txn, KV_BLOBS, (struct kv_slice){NULL, 0}, is_any_volatile, any, err);
 }
 
-static enum errc name_manifest(struct step *step, struct kv_slice key, struct kv_slice value,
-                               struct error *err)
+static enum errc name_manifest(struct step *step, const struct kv_txn *txn, struct kv_slice key,
+                               struct kv_slice value, struct error *err)
 {
+    (void)txn;
     return blob_of_record(step->table, key, value, &step->named[step->named_count++], err);
 }
 
 /* ---- what goes after a crash of the machine ---- */
 
-static enum errc drop_unless_durable(struct step *step, struct kv_slice key, struct kv_slice value,
-                                     struct error *err)
+static enum errc drop_unless_durable(struct step *step, const struct kv_txn *txn,
+                                     struct kv_slice key, struct kv_slice value, struct error *err)
 {
     struct digest digest;
     struct kv_slice blob;
@@ -364,7 +363,7 @@ static enum errc drop_unless_durable(struct step *step, struct kv_slice key, str
     if (blob_of_record(step->table, key, value, &digest, err) != ERR_OK)
         return err->code;
     struct record_key blob_is = blob_key(&digest);
-    if (kv_get(step->txn, KV_BLOBS, record_key_slice(&blob_is), &blob, &found, err) != ERR_OK ||
+    if (kv_get(txn, KV_BLOBS, record_key_slice(&blob_is), &blob, &found, err) != ERR_OK ||
         (found && blob_decode(blob, &record, err) != ERR_OK))
         return err->code;
     if (record.state == BLOB_DURABLE)
@@ -423,9 +422,10 @@ enum errc store_recover(struct store *store, struct error *err)
 
 /* ---- an orderly end ---- */
 
-static enum errc make_durable(struct step *step, struct kv_slice key, struct kv_slice value,
-                              struct error *err)
+static enum errc make_durable(struct step *step, const struct kv_txn *txn, struct kv_slice key,
+                              struct kv_slice value, struct error *err)
 {
+    (void)txn;
     struct blob_record record;
     if (blob_decode(value, &record, err) != ERR_OK)
         return err->code;

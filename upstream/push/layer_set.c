@@ -25,7 +25,7 @@ struct layer_set {
     size_t under_way;
     bool left;
     pthread_mutex_t lock; /* guards what follows */
-    STAILQ_HEAD(, layer_item) ended;
+    STAILQ_HEAD(ended_items, layer_item) ended;
 };
 
 struct layer_set *layer_set_new(struct target_push *push, struct transfers *transfers,
