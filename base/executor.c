@@ -94,7 +94,7 @@ static void timer_add(struct executor *executor, struct work_timer *timer, int64
     if (executor->timer_count + 1 >= executor->timer_capacity) {
         executor->timer_capacity = executor->timer_capacity ? 2 * executor->timer_capacity : 32;
         executor->timers =
-            xrealloc(executor->timers, executor->timer_capacity, sizeof *executor->timers);
+            xrealloc(executor->timers, executor->timer_capacity, sizeof(struct work_timer *));
     }
     timer->due_ms = due_ms;
     timer_rise(executor, ++executor->timer_count, timer);

@@ -107,7 +107,8 @@ static void add_id(struct id_list *list, const char *id)
 static enum errc add_record(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
                             struct error *err)
 {
-    (void)value, (void)enough;
+    (void)value;
+    *enough = false;
     char id[BLOB_UPLOAD_ID_SIZE + 1] = "";
     if (key.size != BLOB_UPLOAD_ID_SIZE)
         return fail(err, ERR_STORE, 0, "a record of the table sessions is damaged");

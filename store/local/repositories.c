@@ -227,7 +227,7 @@ struct removal {
 static enum errc delete_its_tag(void *self, struct kv_slice key, struct kv_slice value,
                                 bool *enough, struct error *err)
 {
-    (void)enough;
+    *enough = false;
     const struct removal *removal = self;
     char tag[REFERENCE_TAG_MAX + 1];
     struct digest named;
