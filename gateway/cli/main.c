@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* glibc keeps what a thread freed in the thread's arena, of which it makes up to eight a core: the
- * documents that workers parsed one after another would all stay (docs/decisions.md, "Few arenas").
+ * documents that workers parsed one after another would all stay (docs/decisions.md, 38).
  */
 #define ARENAS_MAX 4
 
