@@ -37,8 +37,7 @@ enum errc engine_open(const struct settings *settings, bool brief, struct engine
 void engine_close(struct engine *engine);
 
 /* How files are taken in. `compression` is what a request asked for, else the configuration's
- * counts: layers are only ever kept compressed as they came, so SETTING_CODEC_KEEP leaves what
- * comes uncompressed to that, and there it is gzip. */
+ * counts; SETTING_CODEC_KEEP means what the configuration says, and there gzip. */
 struct file_intake_options engine_file_options(const struct engine *engine,
                                                enum setting_codec compression);
 

@@ -1,5 +1,5 @@
 /*
- * The inside of a store, for the files of store/ and their tests.
+ * The inside of a store, for the files of store/local/ and their tests.
  */
 #ifndef SLIPWAY_STORE_LOCAL_INTERNAL_H
 #define SLIPWAY_STORE_LOCAL_INTERNAL_H
