@@ -37,6 +37,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_BAD_REQUEST,           "BAD_REQUEST",            400, false, PARTY_CLIENT)               \
     X(ERR_NOT_FOUND,             "NOT_FOUND",              404, false, PARTY_CLIENT)               \
     X(ERR_METHOD,                "METHOD_NOT_ALLOWED",     405, false, PARTY_CLIENT)               \
+    X(ERR_MEDIA_TYPE,            "UNSUPPORTED_MEDIA_TYPE", 415, false, PARTY_CLIENT)               \
     X(ERR_REFERENCE_INVALID,     "REFERENCE_INVALID",      400, false, PARTY_CLIENT)               \
     X(ERR_DIGEST_REFERENCE,      "DIGEST_REFERENCE",       400, false, PARTY_CLIENT)               \
     X(ERR_DIGEST_INVALID,        "DIGEST_INVALID",         400, false, PARTY_CLIENT)               \
@@ -112,6 +113,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_REPOSITORY_NOT_HELD,   "NAME_UNKNOWN",           404, false, PARTY_CLIENT)               \
     X(ERR_MANIFEST_NOT_HELD,     "MANIFEST_UNKNOWN",       404, false, PARTY_CLIENT)               \
     X(ERR_LOOP,                  "DENIED",                 403, false, PARTY_CLIENT)               \
+    X(ERR_FOREIGN,               "DENIED",                 403, false, PARTY_CLIENT)               \
     /* the way there */                                                                            \
     X(ERR_HOST_UNKNOWN,          "HOST_UNKNOWN",           502, true,  PARTY_NETWORK)              \
     X(ERR_CONNECT,               "CONNECT_FAILED",         502, true,  PARTY_NETWORK)              \

@@ -49,9 +49,9 @@ static enum errc check_registry(const struct registry_setting *entry, const char
     if (entry->username != NULL && strchr(entry->username, ':') != NULL)
         return setting_refuse(origin, setting_path(key, path, "username"), "must not hold a colon",
                               err);
-    for (size_t i = 0; i < entry->endpoint_count; i++) {
+    for (size_t i = 0; i < entry->endpoints.count; i++) {
         struct setting_url url;
-        if (setting_url(entry->endpoints[i], &url, err) != ERR_OK)
+        if (setting_url(entry->endpoints.items[i], &url, err) != ERR_OK)
             return err->code;
         if (!url.https && !entry->plain_http && !net_host_is_loopback(url.authority.host))
             return setting_refuse(origin, setting_path(key, path, "endpoints"),

@@ -54,6 +54,9 @@ static void describe_limits(struct buf *out, const struct setting_row *row)
     case SETTING_URLS:
         buf_format(out, "list of %" PRIu64 " to %" PRIu64 " URLs", row->least, row->most);
         return;
+    case SETTING_HOSTS:
+        buf_format(out, "list of %" PRIu64 " to %" PRIu64 " hosts", row->least, row->most);
+        return;
     }
 }
 

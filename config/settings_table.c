@@ -71,6 +71,8 @@ static const char *const acknowledgements[] = {
 #define SETTINGS_TABLE(X)                                                                          \
     X("listen", SETTING_ADDRESS, settings, listen, 0, 0, "127.0.0.1:5000", NULL,                   \
       "IP address and port on which the gateway listens; port 0 takes a free one")                 \
+    X("hosts", SETTING_HOSTS, settings, hosts, 1, 64, NULL, NULL,                                  \
+      "names under which clients reach the gateway")                                               \
     X("data", SETTING_FOLDER, settings, data, 0, 0, NULL, NULL,                                    \
       "folder that holds the gateway's blobs and metadata")                                        \
     X("tls.certificate", SETTING_FILE, settings, tls.certificate, 0, 0, NULL, NULL,                \

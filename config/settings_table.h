@@ -22,7 +22,8 @@ enum setting_type {
     SETTING_SIZE,        /* uint64_t, `least` to `most` bytes */
     SETTING_DURATION,    /* int64_t, `least` to `most` milliseconds */
     SETTING_CHOICE,      /* an enum: the index into `choices` */
-    SETTING_URLS,        /* endpoints and endpoint_count of a registry: `least` to `most` */
+    SETTING_URLS,        /* struct setting_list: `least` to `most` base URLs */
+    SETTING_HOSTS,       /* struct setting_list: `least` to `most` hosts without ports */
     SETTING_SECRET,      /* char *: the value itself */
     SETTING_SECRET_FILE, /* char *: read from the file that the value names */
     SETTING_SECRET_ENV,  /* char *: read from the environment variable that the value names */

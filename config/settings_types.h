@@ -23,14 +23,19 @@ enum setting_codec {
 };
 enum setting_effort { SETTING_EFFORT_FAST, SETTING_EFFORT_BEST };
 
+/* Texts, owned by the settings. */
+struct setting_list {
+    char **items;
+    size_t count;
+};
+
 /* One entry of "registries", keyed by the host as it stands in references ("r.example.com:5000"):
  * lower case, "index.docker.io" as "docker.io". A user name comes with a password and the other way
  * round. */
 struct registry_setting {
     char *host;
-    char **endpoints; /* base URLs in the order they are tried, no slash at the end; none = derived
-                         from the host */
-    size_t endpoint_count;
+    struct setting_list endpoints; /* base URLs in the order they are tried, no slash at the end;
+                                      none = derived from the host */
     char *username; /* NULL when the configuration names none */
     char *password; /* already read from password_file or password_env; NULL when none */
     char *ca;       /* path of a PEM file; NULL = the system's */
@@ -60,6 +65,7 @@ struct mirror_setting {
 
 struct settings {
     char *listen; /* ADDR:PORT, [ADDR6]:PORT; port 0 = any free one */
+    struct setting_list hosts; /* host names that are the gateway's, without ports */
     char *data;   /* NULL only when nothing says where: settings_check() refuses that */
     struct {
         char *certificate;

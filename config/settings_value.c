@@ -155,45 +155,60 @@ static enum errc set_choice(const struct setting_row *row, unsigned *member, con
     return fail(err, ERR_SETTINGS, 0, "must be one of %s", known);
 }
 
-static void clear_urls(struct registry_setting *entry)
+static void clear_list(struct setting_list *list)
 {
-    for (size_t i = 0; i < entry->endpoint_count; i++)
-        free(entry->endpoints[i]);
-    free(entry->endpoints);
-    entry->endpoints = NULL;
-    entry->endpoint_count = 0;
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    *list = (struct setting_list){0};
 }
 
 /* Base URLs are kept without slashes at the end, so that a path can be appended. */
-static char *trimmed_url(const char *text)
+static enum errc take_url(const char *text, char **out, struct error *err)
 {
+    struct setting_url url;
+    if (setting_url(text, &url, err) != ERR_OK)
+        return err->code;
     size_t size = strlen(text);
     while (text[size - 1] == '/')
         size--;
-    return xstrndup(text, size);
+    *out = xstrndup(text, size);
+    return ERR_OK;
 }
 
-static enum errc set_urls(const struct setting_row *row, struct registry_setting *entry,
+/* In lower case, without brackets. */
+static enum errc take_host(const char *text, char **out, struct error *err)
+{
+    struct net_authority parsed;
+    if (setting_authority(text, strlen(text), &parsed, err) != ERR_OK)
+        return err->code;
+    if (parsed.has_port)
+        return fail(err, ERR_SETTINGS, 0, "must have no port");
+    *out = xstrdup(parsed.host);
+    return ERR_OK;
+}
+
+static enum errc set_list(const struct setting_row *row, struct setting_list *member,
                           const json_t *value, struct error *err)
 {
+    bool urls = row->type == SETTING_URLS;
     size_t count = json_array_size(value);
     if (!json_is_array(value) || count < row->least || count > row->most)
-        return fail(err, ERR_SETTINGS, 0, "must be a list of %" PRIu64 " to %" PRIu64 " URLs",
-                    row->least, row->most);
-    struct registry_setting parsed = {.endpoints = xcalloc(count, sizeof *parsed.endpoints)};
-    for (size_t i = 0; i < count; i++) {
+        return fail(err, ERR_SETTINGS, 0, "must be a list of %" PRIu64 " to %" PRIu64 " %s",
+                    row->least, row->most, urls ? "URLs" : "hosts");
+    struct setting_list parsed = {.items = xcalloc(count, sizeof *parsed.items)};
+    for (; parsed.count < count; parsed.count++) {
         const char *text;
-        struct setting_url url;
-        if (take_text(json_array_get(value, i), 1, URL_LIMIT, &text, err) != ERR_OK ||
-            setting_url(text, &url, err) != ERR_OK) {
-            clear_urls(&parsed);
-            return error_wrap(err, "entry %zu", i + 1);
+        char **out = &parsed.items[parsed.count];
+        if (take_text(json_array_get(value, parsed.count), 1, URL_LIMIT, &text, err) != ERR_OK ||
+            (urls ? take_url(text, out, err) : take_host(text, out, err)) != ERR_OK) {
+            error_wrap(err, "entry %zu", parsed.count + 1);
+            clear_list(&parsed);
+            return err->code;
         }
-        parsed.endpoints[parsed.endpoint_count++] = trimmed_url(text);
     }
-    clear_urls(entry);
-    entry->endpoints = parsed.endpoints;
-    entry->endpoint_count = count;
+    clear_list(member);
+    *member = parsed;
     return ERR_OK;
 }
 
@@ -272,7 +287,8 @@ enum errc setting_set(const struct setting_row *row, void *base, const json_t *v
     case SETTING_CHOICE:
         return set_choice(row, member, value, err);
     case SETTING_URLS:
-        return set_urls(row, base, value, err);
+    case SETTING_HOSTS:
+        return set_list(row, member, value, err);
     case SETTING_SECRET:
     case SETTING_SECRET_FILE:
     case SETTING_SECRET_ENV:
@@ -315,13 +331,13 @@ void setting_defaults(const struct setting_row *rows, size_t count, void *base)
     }
 }
 
-static json_t *get_urls(const struct registry_setting *entry)
+static json_t *get_list(const struct setting_list *list)
 {
-    if (entry->endpoint_count == 0)
+    if (list->count == 0)
         return NULL;
     json_t *array = json_array();
-    for (size_t i = 0; i < entry->endpoint_count; i++)
-        json_array_append_new(array, json_string(entry->endpoints[i]));
+    for (size_t i = 0; i < list->count; i++)
+        json_array_append_new(array, json_string(list->items[i]));
     return array;
 }
 
@@ -354,7 +370,8 @@ json_t *setting_get(const struct setting_row *row, const void *base)
     case SETTING_CHOICE:
         return json_string(row->choices[*(const unsigned *)member]);
     case SETTING_URLS:
-        return get_urls(base);
+    case SETTING_HOSTS:
+        return get_list(member);
     case SETTING_SECRET:
         return *(char *const *)member ? json_string(REDACTED) : NULL;
     case SETTING_SECRET_FILE:
@@ -379,7 +396,8 @@ void setting_clear(const struct setting_row *rows, size_t count, void *base)
             secret_free(member);
             break;
         case SETTING_URLS:
-            clear_urls(base);
+        case SETTING_HOSTS:
+            clear_list(member);
             break;
         case SETTING_BOOL:
         case SETTING_COUNT:

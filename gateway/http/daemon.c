@@ -91,12 +91,11 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *connection,
                                   const char *method, const char *version, const char *data,
                                   size_t *size, void **context)
 {
-    (void)version;
     (void)url;
     struct daemon *daemon = self;
     if (!exchange_begun(*context)) {
         count_exchange(daemon, 1);
-        return exchange_begin(*context, daemon->handler, connection, method);
+        return exchange_begin(*context, daemon->handler, connection, method, version);
     }
     return exchange_continue(*context, data, size);
 }

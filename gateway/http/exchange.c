@@ -118,16 +118,19 @@ static enum MHD_Result answer(struct exchange *exchange, struct reply *reply)
     exchange->phase = PHASE_ANSWERED;
     tell_answer(exchange, reply);
     reply_header(reply, REQUEST_ID_HEADER, "%s", exchange->id);
+    reply_harmless(reply);
     if (jobs_closed(exchange->handler->jobs))
         reply_header(reply, MHD_HTTP_HEADER_CONNECTION, "close");
     return reply_send(reply, exchange->connection, exchange->handler->reads);
 }
 
 enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
-                               struct MHD_Connection *connection, const char *method)
+                               struct MHD_Connection *connection, const char *method,
+                               const char *version)
 {
     const struct request request = {.connection = connection,
                                     .method = method,
+                                    .version = version,
                                     .path = exchange->target,
                                     .query = exchange->query,
                                     .id = exchange->id};

@@ -29,7 +29,8 @@ struct exchange *exchange_open(const char *uri);
 
 /* The headers are there, the body is not. `handler` is borrowed until the end. */
 enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
-                               struct MHD_Connection *connection, const char *method);
+                               struct MHD_Connection *connection, const char *method,
+                               const char *version);
 bool exchange_begun(const struct exchange *exchange);
 
 /* A piece of the body (*size > 0; what is not taken is left in *size), or its end (*size == 0). */

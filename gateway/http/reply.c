@@ -39,6 +39,12 @@ static void drop_body(struct reply *reply)
     reply->source = (struct body_source){0};
 }
 
+void reply_harmless(struct reply *reply)
+{
+    reply_header(reply, "X-Content-Type-Options", "nosniff");
+    reply_header(reply, "Content-Security-Policy", "sandbox; default-src 'none'");
+}
+
 void reply_json(struct reply *reply, char *text)
 {
     reply_header(reply, MHD_HTTP_HEADER_CONTENT_TYPE, MEDIA_JSON);

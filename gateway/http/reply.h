@@ -14,7 +14,7 @@
 #include <microhttpd.h>
 #include <stdint.h>
 
-#define REPLY_HEADERS_MAX 16
+#define REPLY_HEADERS_MAX 20
 
 struct file_reads;
 
@@ -40,6 +40,10 @@ struct reply {
  * programmer's error. */
 void reply_header(struct reply *reply, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Headers with which no browser runs what the body has as a page or a script of the gateway's
+ * origin: content is served that anybody may have put (CSP 3, 6.3.2; Fetch, 3.6). */
+void reply_harmless(struct reply *reply);
 
 /* The body. `text` is taken, `fd` and `source` too. reply_json() sets the Content-Type. */
 void reply_json(struct reply *reply, char *text);

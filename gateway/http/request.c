@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <microhttpd.h>
@@ -68,11 +69,55 @@ enum errc request_length_within(const struct request *request, const char *what,
     return ERR_OK;
 }
 
+struct every {
+    const char *name;
+    bool (*fits)(const void *self, const char *value);
+    const void *self;
+    bool all;
+};
+
+static enum MHD_Result on_every(void *self, enum MHD_ValueKind kind, const char *key,
+                                const char *value)
+{
+    (void)kind;
+    struct every *every = self;
+    if (strcasecmp(key, every->name) == 0)
+        every->all = every->all && every->fits(every->self, value ? value : "");
+    return MHD_YES;
+}
+
+bool request_headers_fit(const struct request *request, const char *name,
+                         bool (*fits)(const void *self, const char *value), const void *self)
+{
+    struct every every = {.name = name, .fits = fits, .self = self, .all = true};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_every, &every);
+    return every.all;
+}
+
 struct framing {
     unsigned lengths;
     unsigned codings;
-    bool strange; /* a coding that the server would take for none */
+    unsigned hosts;
+    bool strange;  /* a coding that the server would take for none */
+    bool unnamed;  /* a name that is no token */
+    bool lookalike; /* a name that begins as one of the two that say where the body ends */
 };
+
+/* RFC 9110, 5.6.2 */
+static bool is_token(const char *text)
+{
+    for (const char *at = text; *at; at++)
+        if (!isalnum((unsigned char)*at) && !strchr("!#$%&'*+-.^_`|~", *at))
+            return false;
+    return *text != '\0';
+}
+
+/* The name begins with the other and goes on. */
+static bool extends(const char *key, const char *name)
+{
+    size_t size = strlen(name);
+    return strncasecmp(key, name, size) == 0 && key[size] != '\0';
+}
 
 static enum MHD_Result on_framing(void *self, enum MHD_ValueKind kind, const char *key,
                                   const char *value)
@@ -82,7 +127,11 @@ static enum MHD_Result on_framing(void *self, enum MHD_ValueKind kind, const cha
     bool coding = strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
     framing->lengths += strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
     framing->codings += coding;
+    framing->hosts += strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0;
     framing->strange |= coding && (value == NULL || strcasecmp(value, "chunked") != 0);
+    framing->unnamed |= !is_token(key);
+    framing->lookalike |= extends(key, MHD_HTTP_HEADER_CONTENT_LENGTH) ||
+                          extends(key, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     return MHD_YES;
 }
 
@@ -90,8 +139,17 @@ enum errc request_framing(const struct request *request, struct error *err)
 {
     struct framing framing = {0};
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_framing, &framing);
+    if (framing.unnamed || framing.lookalike)
+        return fail(err, ERR_BAD_REQUEST, 0,
+                    framing.unnamed ? "the name of a header has a character that no name may have"
+                                    : "the name of a header begins with Content-Length or "
+                                      "Transfer-Encoding and is neither");
+    if (framing.hosts > 1)
+        return fail(err, ERR_BAD_REQUEST, 0, "the request has more than one Host");
     if (framing.strange)
         return fail(err, ERR_BAD_REQUEST, 0, "the only Transfer-Encoding taken is \"chunked\"");
+    if (framing.codings > 0 && strcmp(request->version, MHD_HTTP_VERSION_1_0) == 0)
+        return fail(err, ERR_BAD_REQUEST, 0, "HTTP/1.0 has no Transfer-Encoding");
     if (framing.lengths + framing.codings > 1)
         return fail(err, ERR_BAD_REQUEST, 0,
                     "the request says more than once how long its body is (Content-Length, "

@@ -17,6 +17,7 @@ struct MHD_Connection;
 struct request {
     struct MHD_Connection *connection;
     const char *method;
+    const char *version; /* "HTTP/1.1" */
     const char *path;  /* without the query */
     const char *query; /* without "?"; "" when there is none */
     const char *id;
@@ -34,6 +35,10 @@ struct suspendable request_connection(const struct request *request);
 /* The first header of this name, NULL when there is none. Borrowed as the request is. */
 const char *request_header(const struct request *request, const char *name);
 
+/* Whether all headers of this name fit, as when there are none. */
+bool request_headers_fit(const struct request *request, const char *name,
+                         bool (*fits)(const void *self, const char *value), const void *self);
+
 /* Content-Length: *known false when there is none. ERR_BAD_REQUEST for what is no number. */
 enum errc request_length(const struct request *request, bool *known, uint64_t *length,
                          struct error *err);
@@ -44,8 +49,10 @@ enum errc request_length_within(const struct request *request, const char *what,
                                 uint64_t limit_bytes, bool *known, uint64_t *length,
                                 struct error *err);
 
-/* The body has one length, or chunks, never both (RFC 9112, 6.3): what a proxy in front reads in
- * another way than the HTTP server would make a second request out of a body. ERR_BAD_REQUEST. */
+/* The head can be read in one way only (RFC 9112, 3.2, 5.1, 6.1 and 6.3): one length of the body, or
+ * chunks, never both, nor chunks in HTTP/1.0; at most one Host; names of headers that are names.
+ * What a proxy in front reads in another way than the HTTP server would make a second request out
+ * of a body. ERR_BAD_REQUEST. */
 enum errc request_framing(const struct request *request, struct error *err);
 
 /* The client would take this media type (Accept names it and does not exclude it; RFC

@@ -74,8 +74,8 @@ static enum errc open_upstream(const struct settings *settings, struct engine *e
     for (size_t i = 0; i < settings->registry_count; i++) {
         const struct registry_setting *setting = &settings->registries[i];
         hosts[i] = (struct registry_options){.host = setting->host,
-                                             .endpoints = (const char *const *)setting->endpoints,
-                                             .endpoint_count = setting->endpoint_count,
+                                             .endpoints = (const char *const *)setting->endpoints.items,
+                                             .endpoint_count = setting->endpoints.count,
                                              .ca_file = setting->ca,
                                              .upload = upload_way_of(setting->upload),
                                              .chunk_bytes = setting->chunk_bytes,

@@ -6,6 +6,7 @@
 #include "gateway/api/layers.h"
 #include "gateway/api/pushes.h"
 #include "gateway/registry/registry.h"
+#include "gateway/server/guard.h"
 #include "gateway/service/version.h"
 
 #include <string.h>
@@ -55,16 +56,19 @@ static const struct row {
     const char *path;    /* ending in a slash and a star: whatever begins so */
     const char *methods; /* as in an Allow header; NULL: the handler decides */
     route_handler *handler;
+    const char *takes; /* the media type of a body below /v1/ */
+    bool documents;    /* no archive: whatever a form could make is refused */
+    bool anyone;       /* by whatever name the gateway is asked */
 } rows[] = {
-    {"/v2",          NULL,        front_route},
-    {"/v2/*",        NULL,        front_route},
-    {"/v1/images",   "POST, PUT", images_post},
-    {"/v1/layers",   "POST, PUT", layers_post},
-    {"/v1/layers/*", "GET, HEAD", layers_get},
-    {"/v1/pushes",   "POST",      pushes_post},
-    {"/healthz",     "GET, HEAD", get_health},
-    {"/readyz",      "GET, HEAD", get_ready},
-    {"/v1/version",  "GET, HEAD", get_version},
+    {"/v2",          NULL,        front_route, NULL,                       false, false},
+    {"/v2/*",        NULL,        front_route, NULL,                       false, false},
+    {"/v1/images",   "POST, PUT", images_post, "application/x-tar",        false, false},
+    {"/v1/layers",   "POST, PUT", layers_post, "application/octet-stream", false, false},
+    {"/v1/layers/*", "GET, HEAD", layers_get,  NULL,                       false, false},
+    {"/v1/pushes",   "POST",      pushes_post, "application/json",         true,  false},
+    {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true},
+    {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true},
+    {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false},
 };
 /* clang-format on */
 
@@ -96,6 +100,14 @@ static void refuse_method(const struct request *request, const char *allowed, st
     reply_header(reply, "Allow", "%s", allowed);
 }
 
+static enum errc admit(const struct gateway *gateway, const struct row *row,
+                       const struct request *request, struct error *err)
+{
+    if (!row->anyone && guard_sender(gateway->engine->settings, request, err) != ERR_OK)
+        return err->code;
+    return row->takes ? guard_body(request, row->documents, row->takes, err) : ERR_OK;
+}
+
 struct job *route(void *self, const struct request *request, struct reply *reply)
 {
     struct gateway *gateway = self;
@@ -104,8 +116,13 @@ struct job *route(void *self, const struct request *request, struct reply *reply
         const struct row *row = &rows[i];
         if (!matches(row, request->path))
             continue;
-        if (allows(row, request->method))
-            return row->handler(gateway, request, reply);
+        struct error err = ERROR_INIT;
+        if (allows(row, request->method)) {
+            if (admit(gateway, row, request, &err) == ERR_OK)
+                return row->handler(gateway, request, reply);
+            reply_error(reply, &err);
+            return NULL;
+        }
         buf_format(&allowed, "%s%s", allowed.size > 0 ? ", " : "", row->methods);
     }
     if (allowed.size > 0) {

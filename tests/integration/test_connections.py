@@ -84,7 +84,7 @@ def test_both_kinds_of_clients_at_once_are_not_mixed_up(gateway: Gateway) -> Non
                     connection.sendall(HELLO)
                     assert to_the_end(connection).startswith(b"HTTP/1.1 400 ")
                 else:
-                    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
                     connection.sendall(request)
                     answer = to_the_end(connection)
                     assert answer.startswith(b"HTTP/1.1 200 "), answer
@@ -195,7 +195,7 @@ def test_a_download_comes_to_its_end(tmp_path: Path) -> None:
     with Gateway(tmp_path / "gateway") as gateway:
         path = put_blob(gateway, tmp_path, data)
         with gateway.connect() as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             first = connection.recv(1000)
             gateway.process.signal(signal.SIGTERM)
             gateway.process.wait_for(lambda: "stopping" in gateway.log(), "the end to begin")
@@ -211,7 +211,7 @@ def test_a_second_signal_does_not_wait_for_a_download(tmp_path: Path) -> None:
     with Gateway(tmp_path / "gateway") as gateway:
         path = put_blob(gateway, tmp_path, data)
         with gateway.connect() as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             connection.recv(1000)
             gateway.process.signal(signal.SIGTERM)
             gateway.process.wait_for(lambda: "stopping" in gateway.log(), "the end to begin")

@@ -11,7 +11,7 @@ from support.front import Front
 from support.gateway import Gateway, slipway_binary
 from support.raw_http import RawConnection
 
-HEAD = b"Host: x\r\n"
+HEAD = b"Host: localhost\r\n"
 LAST = b"Connection: close\r\n"
 
 
@@ -46,9 +46,16 @@ def test_requests_without_room_leave_nothing(tmp_path: Path) -> None:
         b"Transfer-Encoding: gzip, chunked\r\n",
         b"Transfer-Encoding: xchunked\r\n",
         b"Transfer-Encoding: identity\r\n",
+        b"Content-Length : 5\r\n",
+        b"Content-Length-: 5\r\n",
+        b"Content-Length5: 0\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"Transfer-Encoding(: chunked\r\n",
+        b"X Y: z\r\n",
+        b"Host: localhost\r\n",
     ),
 )
-def test_a_body_has_one_length(gateway: Gateway, framing: bytes) -> None:
+def test_a_head_can_be_read_in_one_way(gateway: Gateway, framing: bytes) -> None:
     """A proxy in front may read it in another way: nothing behind such a head is a request."""
     request = b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\n" + HEAD + framing + b"\r\n"
     inner = b"GET /v2/ HTTP/1.1\r\n" + HEAD + b"\r\n"
@@ -56,6 +63,13 @@ def test_a_body_has_one_length(gateway: Gateway, framing: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert b"\r\nConnection: close\r\n" in answer, answer
     assert answer.count(b"HTTP/1.1 ") == 1 and b'"code":"BAD_REQUEST"' in answer, answer
+
+
+def test_chunks_are_of_the_newer_http(gateway: Gateway) -> None:
+    request = b"POST /v2/a/blobs/uploads/ HTTP/1.0\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    answer = exchange(gateway, request + b"0\r\n\r\n")
+    assert answer.split(b" ", 2)[1] == b"400", answer
+    assert b"HTTP/1.0 has no Transfer-Encoding" in answer, answer
 
 
 def test_silent_connections_leave_room(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_every_answer_has_an_id(gateway: Gateway, method: str, path: str, status
 def test_an_id_that_cannot_be_shown_is_replaced(gateway: Gateway, sent: str) -> None:
     with RawConnection(gateway.port) as connection:
         connection.send(
-            f"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-Id: {sent}\r\n\r\n".encode()
+            f"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {sent}\r\n\r\n".encode()
         )
         reply = connection.read_reply("GET")
     assert reply.status == 200
@@ -82,7 +82,7 @@ def test_an_id_that_cannot_be_shown_is_replaced(gateway: Gateway, sent: str) -> 
 def test_refusals_of_the_exchange_have_an_id(gateway: Gateway) -> None:
     with RawConnection(gateway.port) as connection:
         connection.send(
-            b"POST /v1/images HTTP/1.1\r\nHost: x\r\nX-Request-Id: twice\r\n"
+            b"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: twice\r\n"
             b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n"
         )
         reply = connection.read_reply("GET")
@@ -150,7 +150,7 @@ HOSTILE = b"/v1/\x1b[31m%0a\xc2\x9b\xff\xe2\x80\xae\"\\x"
 def test_a_hostile_path_stays_on_its_line(tmp_path: Path, form: str) -> None:
     with Gateway(tmp_path / "gateway", {"log": {"format": form}}) as gateway:
         with RawConnection(gateway.port) as connection:
-            connection.send(b"POST " + HOSTILE + b" HTTP/1.1\r\nHost: x\r\nX-Request-Id: h\r\n\r\n")
+            connection.send(b"POST " + HOSTILE + b" HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: h\r\n\r\n")
             assert connection.read_reply("POST").status == 404
         wait_until(lambda: "request refused" in gateway.log(), "the refusal")
         data = gateway.process.stderr_path.read_bytes()

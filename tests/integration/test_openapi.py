@@ -213,7 +213,9 @@ def test_pushes(gateway: Gateway, registry: Registry, tmp_path: Path) -> None:
         ({"image": "m/held:1.0", "to": [target + " " * 70000]}, 413),
     ):
         data = json.dumps(body).encode()
-        reply = gateway.request("/v1/pushes", method="POST", data=data)
+        reply = gateway.request(
+            "/v1/pushes", method="POST", data=data, headers=["Content-Type: application/json"]
+        )
         assert reply.status == status, reply.body[:2000]
         assert_as_described(reply, "/v1/pushes", "POST")
 

@@ -35,7 +35,7 @@ class RawConnection:
         self.socket.close()
 
     def send_head(self, method: str, path: str, headers: Mapping[str, str]) -> None:
-        lines = [f"{method} {path} HTTP/1.1", "Host: slipway.test"]
+        lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
 

@@ -55,9 +55,9 @@ static void every_key_is_read(void **state)
     const struct registry_setting *entry = settings_registry(settings, "r.example.COM:5000");
     assert_non_null(entry);
     assert_string_equal(entry->host, "r.example.com:5000");
-    assert_int_equal(entry->endpoint_count, 2);
-    assert_string_equal(entry->endpoints[0], "https://a/x");
-    assert_string_equal(entry->endpoints[1], "http://b");
+    assert_int_equal(entry->endpoints.count, 2);
+    assert_string_equal(entry->endpoints.items[0], "https://a/x");
+    assert_string_equal(entry->endpoints.items[1], "http://b");
     assert_string_equal(entry->username, "u");
     assert_string_equal(entry->password, "p");
     assert_string_equal(entry->ca, "/ca");

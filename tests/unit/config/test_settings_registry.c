@@ -6,7 +6,7 @@ static void a_registry_entry_has_defaults(void **state)
     struct settings *settings = parsed("{\"registries\":{\"index.docker.io\":{},\"[::1]:5\":{}}}");
     const struct registry_setting *entry = settings_registry(settings, "docker.io");
     assert_non_null(entry);
-    assert_int_equal(entry->endpoint_count, 0);
+    assert_int_equal(entry->endpoints.count, 0);
     assert_null(entry->username);
     assert_null(entry->password);
     assert_null(entry->ca);
