@@ -22,6 +22,7 @@ static size_t ring_bytes(enum job_class class)
     case JOB_ARCHIVE:
         return ARCHIVE_RING_BYTES;
     case JOB_BRIEF:
+    case JOB_LIST:
         return BRIEF_RING_BYTES;
     case JOB_BLOB:
     case JOB_PUSH:

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #define BRIEF_AT_ONCE 16
+#define LISTS_AT_ONCE 2
 
 struct class_state {
     struct work_queue *queue;
@@ -38,7 +39,8 @@ struct jobs *jobs_new(const struct jobs_limits *limits, struct executor *executo
     const unsigned most[JOB_CLASSES] = {[JOB_ARCHIVE] = limits->pushes,
                                         [JOB_BLOB] = limits->blobs,
                                         [JOB_PUSH] = limits->pushes,
-                                        [JOB_BRIEF] = BRIEF_AT_ONCE};
+                                        [JOB_BRIEF] = BRIEF_AT_ONCE,
+                                        [JOB_LIST] = LISTS_AT_ONCE};
     struct jobs *jobs = xcalloc(1, sizeof *jobs);
     pthread_mutex_init(&jobs->lock, NULL);
     clock_cond_init(&jobs->ended);

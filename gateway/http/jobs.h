@@ -45,8 +45,9 @@ enum job_class {
     JOB_PUSH,    /* limits.pushes; waits: manifests and pushes of what is held */
     JOB_BRIEF,   /* a few; waits: what needs neither a body nor a registry, so that slow clients and
                     registries keep nobody from it */
+    JOB_LIST,    /* a few; waits: what looks through many records, and so takes a core */
 };
-#define JOB_CLASSES 4
+#define JOB_CLASSES 5
 
 struct jobs; /* the table of all of them */
 struct job;

@@ -98,8 +98,8 @@ struct framing {
     unsigned lengths;
     unsigned codings;
     unsigned hosts;
-    bool strange;  /* a coding that the server would take for none */
-    bool unnamed;  /* a name that is no token */
+    bool strange;   /* a coding that the server would take for none */
+    bool unnamed;   /* a name that is no token */
     bool lookalike; /* a name that begins as one of the two that say where the body ends */
 };
 

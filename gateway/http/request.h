@@ -18,8 +18,8 @@ struct request {
     struct MHD_Connection *connection;
     const char *method;
     const char *version; /* "HTTP/1.1" */
-    const char *path;  /* without the query */
-    const char *query; /* without "?"; "" when there is none */
+    const char *path;    /* without the query */
+    const char *query;   /* without "?"; "" when there is none */
     const char *id;
 };
 
@@ -49,8 +49,8 @@ enum errc request_length_within(const struct request *request, const char *what,
                                 uint64_t limit_bytes, bool *known, uint64_t *length,
                                 struct error *err);
 
-/* The head can be read in one way only (RFC 9112, 3.2, 5.1, 6.1 and 6.3): one length of the body, or
- * chunks, never both, nor chunks in HTTP/1.0; at most one Host; names of headers that are names.
+/* The head can be read in one way only (RFC 9112, 3.2, 5.1, 6.1 and 6.3): one length of the body,
+ * or chunks, never both, nor chunks in HTTP/1.0; at most one Host; names of headers that are names.
  * What a proxy in front reads in another way than the HTTP server would make a second request out
  * of a body. ERR_BAD_REQUEST. */
 enum errc request_framing(const struct request *request, struct error *err);

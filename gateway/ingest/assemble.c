@@ -19,8 +19,11 @@ void assembly_deinit(struct assembly *assembly)
     digest_map_deinit(&assembly->used);
     digest_map_deinit(&assembly->replaced);
     digest_map_deinit(&assembly->recoded);
+    digest_map_deinit(&assembly->done);
     free(assembly->results);
+    free(assembly->assembled);
     assembly->results = NULL;
+    assembly->assembled = NULL;
 }
 
 void assembly_drop_unused(struct assembly *assembly)
@@ -418,6 +421,48 @@ static enum errc oci_index(struct assembly *assembly, const char *data, size_t s
     return put_manifest(assembly, &bytes, index->media_type, out, err);
 }
 
+/* What came of the same before, where that does not depend on where it is named now; NULL: none. */
+static const struct assembled *find_assembled(const struct assembly *assembly,
+                                              const struct descriptor *root, unsigned depth)
+{
+    const struct digest_item *item = digest_map_find(&assembly->done, &root->digest);
+    if (item == NULL || assembly->platform)
+        return NULL;
+    const struct assembled *found = &assembly->assembled[item->number - 1];
+    bool same = strcmp(found->root.media_type, root->media_type) == 0 && depth <= found->depth &&
+                found->verbatim == assembly->verbatim &&
+                found->enclosed == (assembly->enclosing > 0);
+    return same ? found : NULL;
+}
+
+static void note_assembled(struct assembly *assembly, const struct descriptor *root, unsigned depth,
+                           const struct descriptor *out, const struct digest *config)
+{
+    struct digest_item *item = digest_map_add(&assembly->done, &root->digest);
+    if (item->number == 0) {
+        assembly->assembled = mem_grow(assembly->assembled, assembly->assembled_count,
+                                       &assembly->assembled_capacity, sizeof *assembly->assembled);
+        item->number = ++assembly->assembled_count;
+    }
+    assembly->assembled[item->number - 1] = (struct assembled){.root = *root,
+                                                               .out = *out,
+                                                               .config = *config,
+                                                               .depth = depth,
+                                                               .verbatim = assembly->verbatim,
+                                                               .enclosed = assembly->enclosing > 0};
+}
+
+/* The annotations and the platform are those of the descriptor at hand. */
+static void take_assembled(const struct assembled *from, const struct descriptor *root,
+                           struct descriptor *out, struct digest *config)
+{
+    *out = *root;
+    out->digest = from->out.digest;
+    out->size = from->out.size;
+    memcpy(out->media_type, from->out.media_type, sizeof out->media_type);
+    *config = from->config;
+}
+
 /* A manifest or index and everything below it. `out` is what is pushed for it. */
 static enum errc oci_node(struct assembly *assembly, const struct descriptor *root, unsigned depth,
                           struct descriptor *out, struct digest *config, struct error *err)
@@ -431,11 +476,18 @@ static enum errc oci_node(struct assembly *assembly, const struct descriptor *ro
         return fail(err, ERR_MANIFEST_INVALID, 0, "%s: the index has more than %d members", what,
                     INDEX_MEMBERS_MAX);
     const struct catalog_entry *entry = NULL;
-    if (find_blob(assembly, root, ERR_BLOB_MISSING, "manifest", &entry, err) != ERR_OK)
+    if (cancel_check(assembly->cancel, err) != ERR_OK ||
+        find_blob(assembly, root, ERR_BLOB_MISSING, "manifest", &entry, err) != ERR_OK)
         return err->code;
+    const struct assembled *before = find_assembled(assembly, root, depth);
+    if (before) {
+        take_assembled(before, root, out, config);
+        return ERR_OK;
+    }
     autofree char *data = NULL;
     size_t size = 0;
     struct manifest manifest;
+    bool any = assembly->platform == NULL;
     if (batch_read_all(assembly->batch, &entry->content.digest, MANIFEST_LIMIT_BYTES, what, &data,
                        &size, err) != ERR_OK ||
         manifest_parse(data, size, root->media_type, what, &manifest, err) != ERR_OK)
@@ -454,6 +506,8 @@ static enum errc oci_node(struct assembly *assembly, const struct descriptor *ro
         use_blob(assembly, &entry->content.digest);
     else if (rc == ERR_OK && !one_member)
         digest_map_add(&assembly->replaced, &root->digest);
+    if (rc == ERR_OK && any)
+        note_assembled(assembly, root, depth, out, config);
     manifest_deinit(&manifest);
     return rc;
 }

@@ -13,7 +13,17 @@
 #include "image/docker_archive.h"
 #include "store/batch.h"
 
-#define INDEX_MEMBERS_MAX 10000 /* of all of them, each as often as it is named */
+#define INDEX_MEMBERS_MAX 10000 /* of all indexes together; what is below a repeated one once */
+
+/* What came of a manifest or index, for when it is named again. */
+struct assembled {
+    struct descriptor root;
+    struct descriptor out;
+    struct digest config;
+    unsigned depth;
+    bool verbatim;
+    bool enclosed;
+};
 
 struct assembly {
     const struct catalog *catalog; /* borrowed */
@@ -24,7 +34,7 @@ struct assembly {
     const struct platform *platform; /* the one wished for, until it was found; NULL = any */
     enum codec codec;                /* of layers that came uncompressed */
     enum effort effort;
-    unsigned members;             /* manifests and indexes looked at, repetitions too */
+    unsigned members;             /* manifests and indexes named so far */
     unsigned enclosing;           /* indexes that are pushed around the manifest at hand */
     bool verbatim;                /* no layer is compressed: bytes as they came */
     struct digest_map used;       /* blobs of the batch that the image needs */
@@ -32,6 +42,10 @@ struct assembly {
     struct digest_map recoded;    /* what was (gateway/ingest/recode.h), by its raw digest: */
     struct layer_result *results; /* owned; what came of it, at its number - 1 */
     size_t result_count;
+    struct digest_map done;      /* manifests and indexes, by the digest of their descriptor: */
+    struct assembled *assembled; /* owned; what came of the last of that digest, at number - 1 */
+    size_t assembled_count;
+    size_t assembled_capacity;
 };
 
 void assembly_deinit(struct assembly *assembly);

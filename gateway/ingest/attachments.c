@@ -15,10 +15,25 @@ static bool is_list(const struct layout_entry *entry)
 
 /* --- looking through a layout --- */
 
+/* What is to be known of a manifest, which may be named a thousand times. */
+struct glance {
+    bool readable;
+    bool index;
+    bool has_subject;
+    struct digest subject;
+    bool is_listed;   /* its members were taken as a list of referrers */
+    bool has_members; /* its members were taken as those of an index */
+};
+
 struct search {
     const struct catalog *catalog;
     struct batch *batch;
+    const struct cancel *cancel;
     struct attachments *found;
+    struct digest_map seen; /* of the glances, at number - 1 */
+    struct glance *glances; /* owned */
+    size_t count;
+    size_t capacity;
 };
 
 static bool read_manifest(const struct search *search, const struct descriptor *descriptor,
@@ -28,11 +43,33 @@ static bool read_manifest(const struct search *search, const struct descriptor *
     const struct catalog_entry *entry = NULL;
     autofree char *data = NULL;
     size_t size = 0;
-    return catalog_find_blob(search->catalog, &descriptor->digest, &entry, &ignored) == ERR_OK &&
+    return !cancel_requested(search->cancel) &&
+           catalog_find_blob(search->catalog, &descriptor->digest, &entry, &ignored) == ERR_OK &&
            entry != NULL &&
            batch_read_all(search->batch, &entry->content.digest, MANIFEST_LIMIT_BYTES, "manifest",
                           &data, &size, &ignored) == ERR_OK &&
            manifest_parse(data, size, descriptor->media_type, "manifest", out, &ignored) == ERR_OK;
+}
+
+/* Borrowed until the next one. */
+static struct glance *glance_at(struct search *search, const struct descriptor *descriptor)
+{
+    struct manifest manifest = {0};
+    struct digest_item *item = digest_map_add(&search->seen, &descriptor->digest);
+    if (item->number > 0)
+        return &search->glances[item->number - 1];
+    search->glances =
+        mem_grow(search->glances, search->count, &search->capacity, sizeof *search->glances);
+    struct glance *glance = &search->glances[search->count++];
+    item->number = search->count;
+    *glance = (struct glance){.readable = read_manifest(search, descriptor, &manifest)};
+    if (!glance->readable)
+        return glance;
+    glance->index = manifest.kind == MANIFEST_INDEX;
+    glance->has_subject = manifest.has_subject;
+    glance->subject = manifest.subject.digest;
+    manifest_deinit(&manifest);
+    return glance;
 }
 
 static void add(struct attachments *attachments, const struct descriptor *manifest,
@@ -54,45 +91,57 @@ static void add_members(struct attachments *attachments, const struct manifest *
         digest_map_add(&attachments->members, &index->children[i].digest);
 }
 
-static void add_list(const struct search *search, const struct manifest *list)
+static void add_list(struct search *search, const struct manifest *list)
 {
-    for (size_t i = 0; i < list->child_count; i++) {
-        struct manifest manifest = {0};
-        if (!read_manifest(search, &list->children[i], &manifest))
-            continue;
-        if (manifest.has_subject)
-            add(search->found, &list->children[i], &manifest.subject.digest, "");
-        manifest_deinit(&manifest);
+    for (size_t i = 0; i < list->child_count && !cancel_requested(search->cancel); i++) {
+        const struct glance *glance = glance_at(search, &list->children[i]);
+        if (glance->readable && glance->has_subject)
+            add(search->found, &list->children[i], &glance->subject, "");
     }
 }
 
-static void look_at(const struct search *search, const struct layout_entry *entry)
+/* The members of an index, in each of both ways once. */
+static void look_below(struct search *search, const struct descriptor *index, bool as_list)
 {
-    struct digest subject;
     struct manifest manifest = {0};
-    if (!read_manifest(search, &entry->descriptor, &manifest))
+    struct glance *glance = glance_at(search, index);
+    bool *done = as_list ? &glance->is_listed : &glance->has_members;
+    if (*done || !read_manifest(search, index, &manifest))
         return;
-    bool index = manifest.kind == MANIFEST_INDEX;
-    if (manifest.has_subject)
-        add(search->found, &entry->descriptor, &manifest.subject.digest, "");
-    else if (entry->named && cosign_tag_parse(entry->name.reference.tag, &subject))
-        add(search->found, &entry->descriptor, &subject, entry->name.reference.tag);
-    else if (index && is_list(entry))
+    *done = true;
+    if (as_list)
         add_list(search, &manifest);
-    else if (index)
+    else
         add_members(search->found, &manifest);
     manifest_deinit(&manifest);
 }
 
-void attachments_find(const struct catalog *catalog, struct batch *batch,
-                      const struct oci_layout *layout, struct attachments *out)
+static void look_at(struct search *search, const struct layout_entry *entry)
 {
-    const struct search search = {.catalog = catalog, .batch = batch, .found = out};
+    struct digest subject;
+    const struct glance glance = *glance_at(search, &entry->descriptor);
+    if (!glance.readable)
+        return;
+    if (glance.has_subject)
+        add(search->found, &entry->descriptor, &glance.subject, "");
+    else if (entry->named && cosign_tag_parse(entry->name.reference.tag, &subject))
+        add(search->found, &entry->descriptor, &subject, entry->name.reference.tag);
+    else if (glance.index)
+        look_below(search, &entry->descriptor, is_list(entry));
+}
+
+void attachments_find(const struct catalog *catalog, struct batch *batch,
+                      const struct oci_layout *layout, const struct cancel *cancel,
+                      struct attachments *out)
+{
+    struct search search = {.catalog = catalog, .batch = batch, .cancel = cancel, .found = out};
     *out = (struct attachments){0};
     if (layout->count < 2) /* there is nothing for it to belong to */
         return;
-    for (size_t i = 0; i < layout->count; i++)
+    for (size_t i = 0; i < layout->count && !cancel_requested(cancel); i++)
         look_at(&search, &layout->entries[i]);
+    digest_map_deinit(&search.seen);
+    free(search.glances);
 }
 
 void attachments_deinit(struct attachments *attachments)

@@ -35,9 +35,11 @@ struct attachments {
     struct digest_map members;   /* of the indexes that are listed */
 };
 
-/* Look through a layout. What cannot be read belongs to nothing: it is for the choice to say so. */
+/* Look through a layout, each manifest once. What cannot be read belongs to nothing: it is for the
+ * choice to say so. A cancel ends it early. */
 void attachments_find(const struct catalog *catalog, struct batch *batch,
-                      const struct oci_layout *layout, struct attachments *out);
+                      const struct oci_layout *layout, const struct cancel *cancel,
+                      struct attachments *out);
 void attachments_deinit(struct attachments *attachments);
 
 /* Is this entry no image of its own? */

@@ -67,23 +67,24 @@ static void list_docker(struct listing *listing)
 /* Entries of one digest are one image with several names. */
 static void list_layout(struct listing *listing)
 {
+    struct digest_map numbers = {.first = NULL};
     listing->candidates = xcalloc(listing->layout.count, sizeof *listing->candidates);
     for (size_t i = 0; i < listing->layout.count; i++) {
         const struct layout_entry *entry = &listing->layout.entries[i];
-        size_t at = 0;
-        while (at < listing->count &&
-               !digest_equal(&listing->candidates[at].root.digest, &entry->descriptor.digest))
-            at++;
-        if (at == listing->count) {
+        struct digest_item *item = digest_map_add(&numbers, &entry->descriptor.digest);
+        if (item->number == 0) {
             listing->candidates[listing->count].root = entry->descriptor;
             listing->candidates[listing->count++].belongs = true;
+            item->number = listing->count;
         }
+        struct candidate *candidate = &listing->candidates[item->number - 1];
         /* One of its names may make it an image of its own. */
         if (!attachments_include(&listing->attachments, entry))
-            listing->candidates[at].belongs = false;
+            candidate->belongs = false;
         if (entry->named)
-            add_name(&listing->candidates[at], &entry->name);
+            add_name(candidate, &entry->name);
     }
+    digest_map_deinit(&numbers);
 }
 
 static enum errc read_entry(const struct catalog *catalog, struct batch *batch, const char *name,
@@ -294,7 +295,7 @@ enum errc image_choose(const struct catalog *catalog, struct batch *batch,
     struct listing listing = {0};
     enum errc rc = read_listing(catalog, batch, &listing, err);
     if (rc == ERR_OK && listing.has_layout) {
-        attachments_find(catalog, batch, &listing.layout, &listing.attachments);
+        attachments_find(catalog, batch, &listing.layout, wish->cancel, &listing.attachments);
         list_layout(&listing);
         rc = assemble(catalog, batch, &listing, wish, out, err);
         candidates_free(&listing);

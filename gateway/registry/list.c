@@ -10,6 +10,15 @@
 #define TAGS_AT_A_TIME 10000
 #define FILTER_MAX 256
 
+/* A list is looked through by a worker: it may be long. */
+struct list_job {
+    struct store *store;
+    struct front_path path;
+    char *uri;          /* owned; the path as it came */
+    struct query query; /* owned */
+    enum errc (*list)(const struct list_job *self, struct reply *reply, struct error *err);
+};
+
 /* ---- tags and repositories ---- */
 
 static char *list_text(const char *name, const char *member, const struct name_list *list)
@@ -25,14 +34,14 @@ static char *list_text(const char *name, const char *member, const struct name_l
 }
 
 /* Names as JSON, with a Link when there are more behind them. `list` is taken. */
-static void answer_list(const struct front_request *front, const struct front_page *page,
-                        char *text, struct name_list *list, struct reply *reply)
+static void answer_list(const struct list_job *self, const struct front_page *page, char *text,
+                        struct name_list *list, struct reply *reply)
 {
     reply->status = 200;
     reply_json(reply, text);
     if (list->more && list->count > 0) {
         autofree char *link =
-            front_page_link(front->request->path, page->limit, NULL, list->names[list->count - 1]);
+            front_page_link(self->uri, page->limit, NULL, list->names[list->count - 1]);
         reply_header(reply, "Link", "%s", link);
     }
     name_list_deinit(list);
@@ -62,53 +71,37 @@ static enum errc find_tags(struct store *store, const char *repository,
 }
 
 /* distribution-spec, "Listing Tags" */
-static enum errc list_tags(struct front_request *front, struct reply *reply, struct error *err)
+static enum errc list_tags(const struct list_job *self, struct reply *reply, struct error *err)
 {
-    struct store *store = front->gateway->engine->store;
-    const char *repository = front->path.repository;
+    struct store *store = self->store;
+    const char *repository = self->path.repository;
     struct front_page page;
     struct name_list tags = {.count = 0};
     bool held = false;
-    if (front_page_parse(&front->query, &page, err) != ERR_OK ||
+    if (front_page_parse(&self->query, &page, err) != ERR_OK ||
         repository_held(store, repository, &held, err) != ERR_OK)
         return err->code;
     if (!held)
         return fail(err, ERR_REPOSITORY_NOT_HELD, 0, "there is no repository %s", repository);
     if (find_tags(store, repository, &page, &tags, err) != ERR_OK)
         return err->code;
-    answer_list(front, &page, list_text(repository, "tags", &tags), &tags, reply);
+    answer_list(self, &page, list_text(repository, "tags", &tags), &tags, reply);
     return ERR_OK;
 }
 
-struct job *front_list_tags(struct front_request *front, struct reply *reply)
-{
-    struct error err = ERROR_INIT;
-    if (list_tags(front, reply, &err) != ERR_OK)
-        front_refuse(reply, &err);
-    return NULL;
-}
-
 /* As registries of the Docker kind have it; the specification has no such list. */
-static enum errc list_repositories(struct front_request *front, struct reply *reply,
+static enum errc list_repositories(const struct list_job *self, struct reply *reply,
                                    struct error *err)
 {
     struct front_page page;
     struct name_list names = {.count = 0};
-    if (front_page_parse(&front->query, &page, err) != ERR_OK)
+    if (front_page_parse(&self->query, &page, err) != ERR_OK)
         return err->code;
-    if (page.limit > 0 && repositories_list(front->gateway->engine->store, page.last, page.limit,
-                                            &names, err) != ERR_OK)
+    if (page.limit > 0 &&
+        repositories_list(self->store, page.last, page.limit, &names, err) != ERR_OK)
         return err->code;
-    answer_list(front, &page, list_text(NULL, "repositories", &names), &names, reply);
+    answer_list(self, &page, list_text(NULL, "repositories", &names), &names, reply);
     return ERR_OK;
-}
-
-struct job *front_list_repositories(struct front_request *front, struct reply *reply)
-{
-    struct error err = ERROR_INIT;
-    if (list_repositories(front, reply, &err) != ERR_OK)
-        front_refuse(reply, &err);
-    return NULL;
 }
 
 /* ---- referrers ---- */
@@ -184,14 +177,14 @@ static char *index_of(const struct referrers_page *page, const struct name_list 
 }
 
 /* distribution-spec, "Listing Referrers" */
-static enum errc list_referrers(struct front_request *front, struct reply *reply, struct error *err)
+static enum errc list_referrers(const struct list_job *self, struct reply *reply, struct error *err)
 {
     struct referrers_page page = {.filter = NULL};
     struct name_list list = {.count = 0};
-    if (parse_referrers_page(&front->query, &page, err) != ERR_OK ||
-        repository_referrers(
-            front->gateway->engine->store, front->path.repository, &front->path.digest,
-            page.last.algorithm == DIGEST_NONE ? NULL : &page.last, &list, err) != ERR_OK)
+    if (parse_referrers_page(&self->query, &page, err) != ERR_OK ||
+        repository_referrers(self->store, self->path.repository, &self->path.digest,
+                             page.last.algorithm == DIGEST_NONE ? NULL : &page.last, &list,
+                             err) != ERR_OK)
         return err->code;
     autofree char *last = NULL;
     char *text = index_of(&page, &list, &last);
@@ -202,16 +195,59 @@ static enum errc list_referrers(struct front_request *front, struct reply *reply
     if (page.filter)
         reply_header(reply, "OCI-Filters-Applied", "artifactType");
     if (last) {
-        autofree char *link = front_page_link(front->request->path, 0, page.filter, last);
+        autofree char *link = front_page_link(self->uri, 0, page.filter, last);
         reply_header(reply, "Link", "%s", link);
     }
     return ERR_OK;
 }
 
+/* ---- the jobs ---- */
+
+static void run(struct job *job, void *arg)
+{
+    const struct list_job *self = arg;
+    struct error err = ERROR_INIT;
+    struct reply reply = REPLY_INIT(0);
+    if (self->list(self, &reply, &err) == ERR_OK)
+        front_answer(job, &reply);
+    else
+        front_answer_error(job, &err);
+}
+
+static void drop(void *arg)
+{
+    struct list_job *self = arg;
+    query_deinit(&self->query);
+    free(self->uri);
+    free(self);
+}
+
+static struct job *start(struct front_request *front,
+                         enum errc (*list)(const struct list_job *self, struct reply *reply,
+                                           struct error *err),
+                         struct reply *reply)
+{
+    struct list_job *self = xcalloc(1, sizeof *self);
+    *self = (struct list_job){.store = front->gateway->engine->store,
+                              .path = front->path,
+                              .uri = xstrdup(front->request->path),
+                              .query = front->query,
+                              .list = list};
+    front->query = (struct query){.count = 0};
+    return front_start(front, JOB_LIST, run, drop, self, reply);
+}
+
+struct job *front_list_tags(struct front_request *front, struct reply *reply)
+{
+    return start(front, list_tags, reply);
+}
+
+struct job *front_list_repositories(struct front_request *front, struct reply *reply)
+{
+    return start(front, list_repositories, reply);
+}
+
 struct job *front_list_referrers(struct front_request *front, struct reply *reply)
 {
-    struct error err = ERROR_INIT;
-    if (list_referrers(front, reply, &err) != ERR_OK)
-        front_refuse(reply, &err);
-    return NULL;
+    return start(front, list_referrers, reply);
 }

@@ -3,16 +3,17 @@
  * gateway and pull from it. docs/api.md describes it to users; the sections of the specification
  * are named where they are implemented.
  *
- *     front.c           which handler a path and method lead to; jobs
- *     front_reply.c     the front's form of errors, and headers
- *     front_read.c      ping, blobs and manifests: HEAD, GET, ranges
- *     front_list.c      tags, catalog, referrers; front_page.c their pages
- *     front_upload.c    uploads, mounts
- *     front_manifest.c  manifests: PUT; front_document.c what one says, front_layers.c its layers
- *     front_delete.c    DELETE of blobs, manifests and tags
+ *     registry.c  which handler a path and method lead to; jobs
+ *     reply.c     the front's form of errors, and headers
+ *     read.c      ping, blobs and manifests: HEAD, GET, ranges
+ *     list.c      tags, catalog, referrers; page.c their pages
+ *     upload.c    uploads, mounts
+ *     manifest.c  manifests: PUT; document.c what one says, layers.c its layers
+ *     delete.c    DELETE of blobs, manifests and tags
  *
- * What only reads (metadata, opening a blob) is answered on the HTTP thread. What writes or waits
- * is a job: JOB_BLOB for the bytes of an upload, JOB_PUSH for manifests, JOB_BRIEF for the rest.
+ * What reads one record (a manifest, the opening of a blob) is answered on the HTTP thread. What
+ * writes, waits or looks through many is a job: JOB_BLOB for the bytes of an upload, JOB_PUSH for
+ * manifests, JOB_LIST for lists, JOB_BRIEF for the rest.
  *
  * Errors are those of the specification ("Error Codes"): front_refuse() gives the codes that the
  * rest of slipway answers otherwise (MANIFEST_INVALID is 422 for an archive, 400 here) their form.

@@ -76,7 +76,7 @@ static enum errc take(struct layout *layout, struct push_referrer **out, size_t 
     struct descriptor manifest;
     struct digest config;
     const struct descriptor *root = &layout->index.entries[0].descriptor;
-    attachments_find(layout->catalog, layout->batch, &layout->index, &attachments);
+    attachments_find(layout->catalog, layout->batch, &layout->index, NULL, &attachments);
     assert_ok(assemble_oci_image(&assembly, root, &manifest, &config, err), err);
     enum errc rc = attachments_assemble(&attachments, &assembly, out, count, err);
     attachments_deinit(&attachments);
