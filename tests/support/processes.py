@@ -131,6 +131,11 @@ class Process:
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"no VmHWM for {self.name}")
 
+    def cpu_seconds(self) -> float:
+        """User and system time so far. Only while the process runs."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def __enter__(self) -> Process:
         return self
 
