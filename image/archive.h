@@ -1,6 +1,6 @@
 /*
  * Reading an archive once, as a stream: tar, plain or inside gzip, zstd, xz or bzip2, recognised by
- * content. libarchive does the reading; this module decides what an entry may be.
+ * content (image/unpack.h, image/tar_reader.h). This module decides what an entry may be.
  *
  * Regular files, symbolic and hard links pass; folders are skipped. Refused, each with an error
  * that names the entry: absolute names and names with "..", links that leave the archive, devices,
@@ -9,8 +9,8 @@
  * are counted as they come out). Names that come twice and links that loop are the catalog's to
  * refuse (image/catalog.h), which sees all of them.
  *
- * Memory: constant. The decompressors' windows come on top: up
- * to 8 MiB for what gzip, bzip2, zstd and xz make by default.
+ * Memory: constant, whatever the archive claims: what image/tar_reader.h and image/unpack.h say,
+ * which is up to 8 MiB for what gzip, bzip2, zstd and xz make by default.
  *
  * A reader belongs to one thread at a time, which blocks in the source.
  */

@@ -9,18 +9,16 @@
  * fit, and an archive ends with two zero blocks or at the end of a file's content; behind the zero
  * blocks anything goes.
  *
- * Memory: one block, and a pax header of at most TAR_PAX_MAX bytes. One owner.
+ * Memory: one block, and a pax header of at most TAR_EXTENDED_MAX bytes. One owner.
  */
 #ifndef SLIPWAY_IMAGE_TAR_CHECK_H
 #define SLIPWAY_IMAGE_TAR_CHECK_H
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "image/tar_header.h"
 
 #include <stdint.h>
-
-#define TAR_BLOCK_BYTES 512
-#define TAR_PAX_MAX ((size_t)1 << 20)
 
 enum tar_part { TAR_HEADER, TAR_SPARSE, TAR_CONTENT, TAR_PAX, TAR_ENDING, TAR_END };
 
@@ -40,9 +38,6 @@ struct tar_check {
 
 void tar_check_init(struct tar_check *check);
 void tar_check_deinit(struct tar_check *check);
-
-/* The header block's checksum fits: what all tars have in common, from v7 to pax. */
-bool tar_checksum_fits(const uint8_t header[TAR_BLOCK_BYTES]);
 
 /* The next bytes. ERR_ARCHIVE_UNRECOGNISED when the first block is no header,
  * ERR_ARCHIVE_CORRUPT for what is wrong later; nothing may be written after a failure. */

@@ -4,6 +4,7 @@ The sanitizers multiply memory, so this file alone measures a build without them
 """
 from __future__ import annotations
 
+import bz2
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.archives import docker_save_new
+from support.bad_archives import extended_header, sparse_map, xz_dictionary, zstd_window
 from support.front import Front
 from support.gateway import Gateway, pushed
 from support.images import Image, Layer, files_layer, image_config, readable_files
@@ -144,3 +146,29 @@ def test_many_documents_of_many_values(release: Path, tmp_path: Path) -> None:
     assert statuses == {201}
     print(f"40 documents of 49000 values: {peak / MIB:.1f} MiB")
     assert peak <= 2 * PEAK_OF_ONE, f"{peak / MIB:.1f} MiB"
+
+
+def gzip_name(folder: Path) -> Path:
+    """A gzip header with a name of half a gigabyte, in a few hundred bytes."""
+    mebibyte = bz2.compress(b"n" * MIB)
+    path = folder / "name.tar.gz.bz2"
+    path.write_bytes(bz2.compress(b"\x1f\x8b\x08\x08" + bytes(6)) + mebibyte * 512)
+    return path
+
+
+def test_small_archives_that_claim_much(
+    release: Path, registry: Registry, archive: Path, tmp_path: Path
+) -> None:
+    """Where memory is bounded, what one client sends ends the gateway of all the others."""
+    claims = [
+        make(tmp_path, "claims") for make in (sparse_map, extended_header, xz_dictionary, zstd_window)
+    ]
+    claims.append(gzip_name(tmp_path))
+    with Gateway(tmp_path / "gateway", binary=release) as gateway:
+        for number, path in enumerate(claims * 2):
+            reply = gateway.post(path, f"{registry.host}/mem/claims:{number}")
+            assert 400 <= reply.status < 500, reply.body
+        peak = gateway.process.peak_memory_bytes()
+        pushed(gateway.post(archive, f"{registry.host}/mem/after:1"))
+    print(f"small archives that claim much: {peak / MIB:.1f} MiB")
+    assert peak <= PEAK_OF_ONE / 2, f"{peak / MIB:.1f} MiB"

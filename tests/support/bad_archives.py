@@ -8,8 +8,11 @@ import bz2
 import gzip
 import io
 import json
+import lzma
+import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,6 +253,63 @@ def sparse(folder: Path, seed: str, form: str) -> Path:
     return path
 
 
+def sparse_map(folder: Path, seed: str) -> Path:
+    """GNU.sparse 1.0: the map is the beginning of the content, here of ten million pieces in a few
+    kilobytes. Who reads it before looking at the entry needs gigabytes.
+    """
+    pieces, at_once = 10_000_000, 250_000
+    size = 4 * pieces + 512
+    info = tarfile.TarInfo("sparse/map.tar")
+    info.size = size
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    info.pax_headers |= {"GNU.sparse.name": "sparse/map.tar", "GNU.sparse.realsize": "1000000000"}
+    first = (b"%d\n" % pieces).ljust(12, b"\n")
+    head = bz2.compress(info.tobuf(tarfile.PAX_FORMAT) + first)
+    piece = bz2.compress(b"1\n1\n" * at_once)
+    path = folder / "map.tar.bz2"
+    rest = bz2.compress(bytes(size - len(first) - 4 * pieces + 1024))
+    path.write_bytes(head + piece * (pieces // at_once) + rest)
+    return path
+
+
+def extended_header(folder: Path, seed: str) -> Path:
+    """A name of a gigabyte, as a header claims it; there is none of it."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type = tarfile.GNUTYPE_LONGNAME
+    info.size = 1 << 30
+    path = docker_draft(folder, seed).write()
+    data = path.read_bytes()
+    end = len(data.rstrip(b"\0")) + 511 & ~511
+    path.write_bytes(data[:end] + info.tobuf())
+    return path
+
+
+def xz_dictionary(folder: Path, seed: str) -> Path:
+    """One step over what is taken (.xz file format, 5.3.1), though not made use of."""
+    data = bytearray(lzma.compress(small_archive(folder, seed).read_bytes(), preset=0))
+    header = slice(12, 12 + 4 * (data[12] + 1))
+    at = data.index(b"\x21\x01", header.start)
+    data[at + 2] = 31
+    crc = zlib.crc32(data[header.start : header.stop - 4])
+    data[header.stop - 4 : header.stop] = crc.to_bytes(4, "little")
+    path = folder / "dictionary.tar.xz"
+    path.write_bytes(data)
+    return path
+
+
+def zstd_window(folder: Path, seed: str) -> Path:
+    path = folder / "window.tar.zst"
+    with path.open("wb") as out, small_archive(folder, seed).open("rb") as archive:
+        command = ["zstd", "--long=28", "-c"]
+        subprocess.run(command, stdin=archive, stdout=out, check=True)
+    return path
+
+
+def packed_thrice(folder: Path, seed: str) -> bytes:
+    data = small_archive(folder, seed).read_bytes()
+    return gzip.compress(bz2.compress(gzip.compress(data, mtime=0)), mtime=0)
+
+
 def bomb(folder: Path, seed: str) -> Path:
     """Gzip of a tar with one gigabyte of zeros, on the way to a limit far below."""
     path = folder / "bomb.tar.gz"
@@ -340,6 +400,9 @@ BAD: dict[str, Bad] = {
     ),
     "damaged-gzip": Bad(damaged_gzip, "ARCHIVE_CORRUPT", 400),
     "damaged-bzip2": Bad(damaged_bzip2, "ARCHIVE_CORRUPT", 400),
+    "packed-thrice": Bad(raw(packed_thrice), "ARCHIVE_UNRECOGNISED", 400, "more than 2 times"),
+    "xz-dictionary": Bad(xz_dictionary, "ARCHIVE_TOO_LARGE", 413, "134217728"),
+    "zstd-window": Bad(zstd_window, "ARCHIVE_TOO_LARGE", 413, "134217728"),
     "damaged-header": Bad(damaged_header, "ARCHIVE_CORRUPT", 400),
     # what an entry may be
     "name-dotdot": Bad(extra(lambda t: t.file("x/../../up", b"")), "ENTRY_NAME_INVALID", 422, "up"),
@@ -368,6 +431,8 @@ BAD: dict[str, Bad] = {
     ),
     "sparse-gnu": Bad(lambda f, s: sparse(f, s, "gnu"), "ENTRY_UNSUPPORTED", 422, "hole"),
     "sparse-pax": Bad(lambda f, s: sparse(f, s, "posix"), "ENTRY_UNSUPPORTED", 422, "hole"),
+    "sparse-map": Bad(sparse_map, "ENTRY_UNSUPPORTED", 422, "sparse/map.tar"),
+    "extended-header": Bad(extended_header, "ARCHIVE_CORRUPT", 400, "@LongLink"),
     "device": Bad(
         extra(lambda t: t.special("dev/null", tarfile.CHRTYPE)),
         "ENTRY_UNSUPPORTED",

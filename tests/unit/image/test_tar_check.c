@@ -253,7 +253,7 @@ static void test_extended_header_limit(void **state)
     (void)state;
     for (int more = -1; more <= 1; more++) {
         autobuf struct buf tar = BUF_INIT((size_t)4 << 20);
-        size_t size = (size_t)((int)TAR_PAX_MAX + more);
+        size_t size = (size_t)((int)TAR_EXTENDED_MAX + more);
         autofree char *content = xcalloc(1, size);
         char text[13];
         snprintf(text, sizeof text, "%011zo", size);
