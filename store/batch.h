@@ -51,6 +51,16 @@ void batch_abort(struct batch *batch);
 /* What is promised of it turned out to be more: from now on it is BATCH_DURABLE. */
 void batch_make_durable(struct batch *batch);
 
+/* Of a batch into which a stranger's archive is unpacked: all that its writers write, kept or not,
+ * is at most `free_bytes` and `times` the bytes that were received so far. A write beyond is
+ * ERR_ARCHIVE_TOO_LARGE and writes nothing. */
+struct expansion {
+    uint64_t free_bytes;
+    uint64_t times;
+    const uint64_t *received_bytes; /* borrowed until the batch ends; changed by its thread */
+};
+void batch_limit_expansion(struct batch *batch, const struct expansion *expansion);
+
 /* One blob being written. Errors are sticky: after a failed write, commit fails with it. */
 struct blob_writer;
 enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct error *err);

@@ -51,6 +51,32 @@ void batch_make_durable(struct batch *batch)
     batch->durability = BATCH_DURABLE;
 }
 
+void batch_limit_expansion(struct batch *batch, const struct expansion *expansion)
+{
+    batch->expansion = *expansion;
+}
+
+enum errc batch_count_write(struct batch *batch, size_t size, struct error *err)
+{
+    const struct expansion *expansion = &batch->expansion;
+    uint64_t most = UINT64_MAX;
+    if (expansion->received_bytes != NULL) {
+        uint64_t received = *expansion->received_bytes;
+        if (__builtin_mul_overflow(received, expansion->times, &most) ||
+            __builtin_add_overflow(most, expansion->free_bytes, &most))
+            most = UINT64_MAX;
+        if (batch->written_bytes > most || size > most - batch->written_bytes)
+            return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
+                        "the archive expands too much: its %llu bytes so far may become %llu "
+                        "stored ones, %llu and %llu times what was received",
+                        (unsigned long long)received, (unsigned long long)most,
+                        (unsigned long long)expansion->free_bytes,
+                        (unsigned long long)expansion->times);
+    }
+    batch->written_bytes += size;
+    return ERR_OK;
+}
+
 struct batch_blob *batch_find(struct batch *batch, const struct digest *digest)
 {
     const struct digest_item *place = digest_map_find(&batch->places, digest);

@@ -54,6 +54,8 @@ struct batch {
     enum durability durability;
     struct stage *stage; /* owned; of the store at hand: store/backend.h */
     size_t open_writers;
+    struct expansion expansion; /* without received_bytes: not limited */
+    uint64_t written_bytes;
     struct batch_blob *blobs;
     size_t blob_count, blob_capacity;
     struct digest_map places; /* of the blobs, from 1; 0: dropped */
@@ -77,6 +79,9 @@ struct batch {
 
 /* Room for one more item in an array, NULL when the batch has its limit. */
 void *batch_grow(void *items, size_t count, size_t *capacity, size_t item_size, struct error *err);
+
+/* A writer is about to write so many bytes: what batch_limit_expansion() says to that. */
+enum errc batch_count_write(struct batch *batch, size_t size, struct error *err);
 
 /* The blob of this batch, NULL when it is not in it. */
 struct batch_blob *batch_find(struct batch *batch, const struct digest *digest);

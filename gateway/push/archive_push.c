@@ -152,13 +152,42 @@ static enum errc take_into(struct engine *engine, struct push_order *order, stru
     return rc;
 }
 
+/* A source that counts. */
+struct received {
+    struct source source;
+    uint64_t bytes;
+};
+
+static enum errc pull_received(void *self, const uint8_t **data, size_t *size, struct error *err)
+{
+    struct received *received = self;
+    if (source_pull(&received->source, data, size, err) != ERR_OK)
+        return err->code;
+    received->bytes += *size;
+    return ERR_OK;
+}
+
+/* With compression "none" layers are stored as they unpack: limits.archive is their limit. */
+static void limit_expansion(struct engine *engine, const struct push_order *order,
+                            struct batch *batch, const struct received *received)
+{
+    const struct expansion expansion = {.free_bytes = ARCHIVE_EXPANSION_FREE_BYTES,
+                                        .times = ARCHIVE_EXPANSION_TIMES,
+                                        .received_bytes = &received->bytes};
+    if (engine_file_options(engine, order->compression).codec != CODEC_NONE)
+        batch_limit_expansion(batch, &expansion);
+}
+
 enum errc archive_take(struct engine *engine, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err)
 {
     struct batch *batch = NULL;
+    struct received received = {.source = source};
+    const struct source counted = {.pull = pull_received, .self = &received};
     if (batch_begin(engine->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
         return err->code;
-    if (take_into(engine, order, source, cancel, batch, err) != ERR_OK) {
+    limit_expansion(engine, order, batch, &received);
+    if (take_into(engine, order, counted, cancel, batch, err) != ERR_OK) {
         batch_abort(batch);
         return err->code;
     }

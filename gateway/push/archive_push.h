@@ -12,6 +12,12 @@
 #include "gateway/push/engine.h"
 #include "store/push.h"
 
+/* What is written into the store for one archive, kept or not, is at most the first and the second
+ * times the bytes received; with compression "none" its layers are stored as they unpack, and
+ * limits.archive is their limit. */
+#define ARCHIVE_EXPANSION_FREE_BYTES ((uint64_t)1 << 30)
+#define ARCHIVE_EXPANSION_TIMES 1000
+
 /* What was asked for; push_order_deinit(). */
 struct push_order {
     struct push push; /* its targets */
@@ -38,7 +44,8 @@ enum errc push_expand_tags(struct push *push, const char *const *tags, size_t ta
  * (one without a tag becomes one for each tag that the archive gives the image). Without any target
  * the mirrors of the configuration decide (gateway/push/archive_route.h); if some of them
  * acknowledge what is stored, image and push are on the disk when it returns. On success the push
- * is accepted: it has its id. On failure nothing of the archive is left in the store. Blocks. */
+ * is accepted: it has its id. On failure nothing of the archive is left in the store. An archive
+ * that expands too much is ERR_ARCHIVE_TOO_LARGE. Blocks. */
 enum errc archive_take(struct engine *engine, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err);
 

@@ -49,7 +49,8 @@ static void flush_behind(struct blob_writer *writer)
 enum errc blob_writer_write(struct blob_writer *writer, const void *data, size_t size,
                             struct error *err)
 {
-    if (writer->error.code == ERR_OK) {
+    if (writer->error.code == ERR_OK &&
+        batch_count_write(writer->batch, size, &writer->error) == ERR_OK) {
         if (file_write_all(writer->fd, data, size, &writer->error) == ERR_OK) {
             writer->size += size;
             flush_behind(writer);

@@ -6,6 +6,7 @@ harm; the last test is a push that must go well.
 from __future__ import annotations
 
 import gzip
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,6 +224,33 @@ def test_limit_at_its_bounds(
                 assert_refused(reply, "ARCHIVE_TOO_LARGE", 413)
                 limited.wait_nothing_staged()
                 assert limited.blobs() == []
+
+
+def test_expansion(tmp_path: Path, registry: Registry, release: Path) -> None:
+    """A few kilobytes do not become more than 1 GiB in the store, unless layers are not compressed:
+    then limits.archive is the only limit."""
+    info = tarfile.TarInfo("zeros")
+    info.size = (1 << 30) + (256 << 20)
+    packed = tmp_path / "zeros.tar.zst"
+    with packed.open("wb") as out:
+        zstd = subprocess.Popen(["zstd", "-1", "-c"], stdin=subprocess.PIPE, stdout=out)
+        assert zstd.stdin
+        zstd.stdin.write(info.tobuf())
+        zstd.stdin.write(b"no tar")
+        for _ in range(info.size >> 20):
+            zstd.stdin.write(bytes(1 << 20))
+        zstd.stdin.write(bytes(1024))
+        zstd.stdin.close()
+        assert zstd.wait() == 0
+    assert packed.stat().st_size < 200_000
+    with Gateway(tmp_path / "gateway", binary=release) as gateway:
+        target = f"{registry.host}/bad/expansion:1"
+        reply = gateway.post(packed, target)
+        assert_refused(reply, "ARCHIVE_TOO_LARGE", 413, "1000 times what was received")
+        gateway.wait_nothing_staged()
+        reply = gateway.post(packed, target, compression="none")
+        assert_refused(reply, "NOT_AN_IMAGE", 422)
+        gateway.wait_nothing_staged()
 
 
 @pytest.mark.pushes

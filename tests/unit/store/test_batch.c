@@ -504,6 +504,39 @@ static int child(const char *folder)
     return 1;
 }
 
+/* What is dropped and what is aborted counts, and what is received later makes room. */
+static void a_batch_expands_as_far_as_it_may(void **state)
+{
+    struct store *store = open_store(*state);
+    struct error err = ERROR_INIT;
+    uint64_t received = 2;
+    const struct expansion expansion = {.free_bytes = 10, .times = 3, .received_bytes = &received};
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct blob_writer *writer = NULL;
+    batch_limit_expansion(batch, &expansion);
+    struct digest dropped = put(batch, "1234");
+    batch_drop_blob(batch, &dropped);
+    assert_ok(blob_writer_open(batch, &writer, &err), &err);
+    assert_ok(blob_writer_write(writer, "12345", 5, &err), &err);
+    blob_writer_abort(writer);
+    assert_ok(blob_writer_open(batch, &writer, &err), &err);
+    assert_ok(blob_writer_write(writer, "1234567", 7, &err), &err); /* 16 of 16 */
+    assert_code(blob_writer_write(writer, "8", 1, &err), ERR_ARCHIVE_TOO_LARGE, &err);
+    assert_non_null(strstr(err.text, "2 bytes so far may become 16"));
+    error_clear(&err);
+    received = 3;
+    assert_code(blob_writer_write(writer, "8", 1, &err), ERR_ARCHIVE_TOO_LARGE, &err);
+    blob_writer_abort(writer); /* a failure stays */
+    put(batch, "123");
+    struct digest digest;
+    error_clear(&err);
+    assert_code(batch_put_blob(batch, "4", 1, &digest, &err), ERR_ARCHIVE_TOO_LARGE, &err);
+    received = UINT64_MAX; /* and nothing overflows */
+    put(batch, "1234567890");
+    batch_abort(batch);
+    store_close(store);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3)
@@ -525,6 +558,7 @@ int main(int argc, char **argv)
         folder_test(a_blob_whose_file_is_broken_is_repaired),
         folder_test(a_held_blob_becomes_durable_with_the_batch),
         folder_test(a_batch_has_a_limit),
+        folder_test(a_batch_expands_as_far_as_it_may),
         folder_test(a_killed_process_leaves_nothing_of_its_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
