@@ -7,6 +7,7 @@
 #include "base/net.h"
 #include "net/url.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <strings.h>
@@ -35,6 +36,7 @@ struct exchange {
     size_t dropped;
     bool answer_given_up;
     bool address_refused;
+    bool crowded;            /* there was no descriptor for a connection */
     struct error body_error; /* reading the body's file failed */
 };
 
@@ -181,8 +183,9 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         exchange->address_refused = true;
         return CURL_SOCKET_BAD;
     }
-    /* Credential helpers are child processes: they must not inherit connections. */
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    int fd = transport_socket(address->family, address->socktype, address->protocol);
+    exchange->crowded = fd < 0 && errno == EMFILE;
+    return fd;
 }
 
 static void set_method(CURL *easy, struct exchange *exchange)
@@ -386,6 +389,9 @@ static enum errc conclude(struct connection *connection, struct exchange *exchan
                     "%s %s: the registry leads to a host with a private address, which is refused",
                     request->method, url_shown(request->url, shown));
     if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && exchange->answer_given_up))
+    if (exchange->crowded && code != CURLE_OK)
+        return fail(err, ERR_IO, EMFILE, "%s %s: no connection", request->method,
+                    url_shown(request->url, shown));
         return transport_fail(connection, request, code, detail, err);
     long status = 0;
     curl_easy_getinfo(connection->easy, CURLINFO_RESPONSE_CODE, &status);

@@ -8,8 +8,13 @@
  * connection.
  *
  * Lifecycle: transport_new; transport_lease .. transport_return, any thread; transport_free when
- * every lease is back. At most `idle_limit` returned connections are kept. An idle one holds no
- * large buffer; one that sends a large body holds 1 MiB.
+ * every lease is back. At most `idle_limit` returned connections are kept, and TRANSPORT_IDLE_MAX
+ * over all transports: the one that was not used for the longest time makes room. Who runs for long
+ * calls transport_close_idle() now and then. An idle one holds no large buffer and three to six
+ * descriptors; one that sends a large body holds 1 MiB.
+ *
+ * Descriptors belong to all of the process. No exchange takes the last TRANSPORT_DESCRIPTORS_SPARE
+ * of them (a quarter, where there are few): what is idle is closed first, and then it fails.
  *
  * An exchange is one request and its whole answer: HTTP/1.1 (RFC 9112), no redirects followed, no
  * "Expect: 100-continue", Content-Length always, TLS 1.2 or later. Proxies are taken from the
@@ -39,6 +44,10 @@ struct transport_options {
 };
 
 struct transport;
+#define TRANSPORT_IDLE_MAX 64
+#define TRANSPORT_IDLE_MS 60000
+#define TRANSPORT_DESCRIPTORS_SPARE 128
+
 struct connection;
 struct http_response;
 
@@ -50,6 +59,10 @@ struct connection *transport_lease(struct transport *transport);
 void transport_return(struct connection *connection);
 
 /* The bytes of a request: memory, a range of a file that is read with pread, or a source. Borrowed.
+/* Close what has been idle for so long, of all transports: TRANSPORT_IDLE_MS now and then, 0 when
+ * descriptors are wanted. Returns how many. Any thread. */
+size_t transport_close_idle(int64_t idle_ms);
+
  * Registries are always sent a Content-Length, so a source without a known size is for other
  * gateways only; what comes from a source cannot be sent a second time. */
 struct http_body {
@@ -107,7 +120,8 @@ void http_response_deinit(struct http_response *response);
  * Do it. Any status is ERR_OK; what was in `response` before is replaced, also on failure. Errors:
  * ERR_HOST_UNKNOWN, ERR_CONNECT, ERR_TIMEOUT, ERR_CERTIFICATE, ERR_TLS, ERR_CONNECTION_LOST,
  * ERR_ADDRESS_REFUSED, ERR_NOT_A_REGISTRY (no HTTP), ERR_SETTINGS (the CA file), ERR_IO (the body's
- * file), ERR_CANCELLED. Messages name method and URL (without query) and what can be done.
+ * file, or no descriptor is left), ERR_CANCELLED. Messages name method and URL (without query) and
+ * what can be done.
  */
 enum errc transport_exchange(struct connection *connection, const struct http_request *request,
                              struct http_response *response, struct error *err);

@@ -1,14 +1,28 @@
+#include "base/clock.h"
 #include "base/mem.h"
 #include "net/transport_private.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define STALL_S_DEFAULT 60L
 #define CONNECT_TIMEOUT_MS_DEFAULT 30000L
 #define IDLE_BUFFER_BYTES (16L << 10)
 /* Warm connections of one handle: the registry, its token server, its storage, one to spare. */
 #define WARM_CONNECTIONS_MAX 4L
+
+TAILQ_HEAD(connections, connection);
+
+/* What is idle, the one that was in use last first: one list for all transports, as they share the
+ * descriptors of the process. Also the lock of every transport's idle_count. */
+static struct {
+    pthread_mutex_t lock;
+    struct connections idle;
+    size_t count;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .idle = TAILQ_HEAD_INITIALIZER(pool.idle)};
 
 static void start_curl(void)
 {
@@ -30,8 +44,37 @@ struct transport *transport_new(const struct transport_options *options)
     transport->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
     transport->stall_s = options->stall_s > 0 ? options->stall_s : STALL_S_DEFAULT;
-    pthread_mutex_init(&transport->lock, NULL);
     return transport;
+}
+
+/* --- what is idle --- */
+
+/* With the lock. */
+static void take_out(struct connection *connection)
+{
+    TAILQ_REMOVE(&pool.idle, connection, link);
+    pool.count--;
+    connection->transport->idle_count--;
+}
+
+/* With the lock. */
+static void put_first(struct connection *connection)
+{
+    connection->idle_since_ms = clock_ms();
+    TAILQ_INSERT_HEAD(&pool.idle, connection, link);
+    pool.count++;
+    connection->transport->idle_count++;
+}
+
+static struct connection *find_idle(const struct transport *transport)
+{
+    struct connection *connection;
+    TAILQ_FOREACH(connection, &pool.idle, link)
+    {
+        if (connection->transport == transport)
+            return connection;
+    }
+    return NULL;
 }
 
 static void connection_free(struct connection *connection)
@@ -41,21 +84,50 @@ static void connection_free(struct connection *connection)
     free(connection);
 }
 
+/* Closing may speak TLS: not under the lock. */
+static size_t free_all(struct connections *closing)
+{
+    size_t count = 0;
+    for (struct connection *connection; (connection = TAILQ_FIRST(closing)); count++) {
+        TAILQ_REMOVE(closing, connection, link);
+        connection_free(connection);
+    }
+    return count;
+}
+
+size_t transport_close_idle(int64_t idle_ms)
+{
+    struct connections closing = TAILQ_HEAD_INITIALIZER(closing);
+    int64_t since_ms = clock_ms() - idle_ms;
+    pthread_mutex_lock(&pool.lock);
+    for (struct connection *last;
+         (last = TAILQ_LAST(&pool.idle, connections)) && last->idle_since_ms <= since_ms;) {
+        take_out(last);
+        TAILQ_INSERT_TAIL(&closing, last, link);
+    }
+    pthread_mutex_unlock(&pool.lock);
+    return free_all(&closing);
+}
+
 void transport_free(struct transport *transport)
 {
     if (transport == NULL)
         return;
-    while (transport->idle) {
-        struct connection *connection = transport->idle;
-        transport->idle = connection->next;
-        connection_free(connection);
+    struct connections closing = TAILQ_HEAD_INITIALIZER(closing);
+    pthread_mutex_lock(&pool.lock);
+    for (struct connection *connection; (connection = find_idle(transport));) {
+        take_out(connection);
+        TAILQ_INSERT_TAIL(&closing, connection, link);
     }
-    pthread_mutex_destroy(&transport->lock);
+    pthread_mutex_unlock(&pool.lock);
+    free_all(&closing);
     free(transport->host);
     free(transport->user_agent);
     free(transport->ca_file);
     free(transport);
 }
+
+/* --- leases --- */
 
 static struct connection *connection_new(struct transport *transport)
 {
@@ -73,13 +145,11 @@ static struct connection *connection_new(struct transport *transport)
 
 struct connection *transport_lease(struct transport *transport)
 {
-    pthread_mutex_lock(&transport->lock);
-    struct connection *connection = transport->idle;
-    if (connection) {
-        transport->idle = connection->next;
-        transport->idle_count--;
-    }
-    pthread_mutex_unlock(&transport->lock);
+    pthread_mutex_lock(&pool.lock);
+    struct connection *connection = find_idle(transport);
+    if (connection)
+        take_out(connection);
+    pthread_mutex_unlock(&pool.lock);
     return connection ? connection : connection_new(transport);
 }
 
@@ -87,17 +157,48 @@ void transport_return(struct connection *connection)
 {
     if (connection == NULL)
         return;
-    struct transport *transport = connection->transport;
+    struct connection *closing = connection;
+    const struct transport *transport = connection->transport;
     /* Setting the size drops the buffer: libcurl would keep a large one with the handle. */
     curl_easy_setopt(connection->easy, CURLOPT_UPLOAD_BUFFERSIZE, IDLE_BUFFER_BYTES);
-    pthread_mutex_lock(&transport->lock);
-    bool keep = transport->idle_count < transport->idle_limit;
-    if (keep) {
-        connection->next = transport->idle;
-        transport->idle = connection;
-        transport->idle_count++;
+    pthread_mutex_lock(&pool.lock);
+    if (transport->idle_count < transport->idle_limit) {
+        put_first(connection);
+        closing = pool.count > TRANSPORT_IDLE_MAX ? TAILQ_LAST(&pool.idle, connections) : NULL;
+        if (closing)
+            take_out(closing);
     }
-    pthread_mutex_unlock(&transport->lock);
-    if (!keep)
-        connection_free(connection);
+    pthread_mutex_unlock(&pool.lock);
+    if (closing)
+        connection_free(closing);
+}
+
+/* --- descriptors --- */
+
+/* The lowest free number is the next one's, so a high number says how many are in use. */
+static bool is_spare(int fd)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return false;
+    rlim_t quarter = limit.rlim_cur / 4;
+    rlim_t reserve = quarter < TRANSPORT_DESCRIPTORS_SPARE ? quarter : TRANSPORT_DESCRIPTORS_SPARE;
+    return (rlim_t)fd >= limit.rlim_cur - reserve;
+}
+
+int transport_socket(int family, int type, int protocol)
+{
+    for (int attempt = 0;; attempt++) {
+        /* Credential helpers are child processes: they must not inherit connections. */
+        int fd = socket(family, type | SOCK_CLOEXEC, protocol);
+        if (fd < 0 && errno != EMFILE && errno != ENFILE)
+            return -1;
+        if (fd >= 0 && !is_spare(fd))
+            return fd;
+        if (fd >= 0)
+            close(fd);
+        errno = EMFILE;
+        if (attempt > 0 || transport_close_idle(0) == 0)
+            return -1;
+    }
 }

@@ -9,12 +9,15 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <sys/queue.h>
 
 struct connection {
     struct transport *transport;
     CURL *easy;
-    CURLM *multi;            /* holds the warm TCP connections */
-    struct connection *next; /* in the pool, under its lock */
+    CURLM *multi; /* holds the warm TCP connections */
+    /* while it is idle, under the pool's lock */
+    TAILQ_ENTRY(connection) link;
+    int64_t idle_since_ms;
 };
 
 struct transport {
@@ -24,10 +27,12 @@ struct transport {
     unsigned idle_limit;
     long connect_timeout_ms;
     long stall_s;
-    pthread_mutex_t lock; /* guards what follows */
-    struct connection *idle;
-    unsigned idle_count;
+    unsigned idle_count; /* under the pool's lock */
 };
+
+/* As socket(). With EMFILE also where it would take one of TRANSPORT_DESCRIPTORS_SPARE, after
+ * everything idle was closed. */
+int transport_socket(int family, int type, int protocol);
 
 /* From libcurl's words to ours: which code, and what a person can do. `detail` is libcurl's error
  * buffer, may be "". */

@@ -183,7 +183,8 @@ enum errc daemon_listen(struct daemon *daemon, const struct sockaddr_storage *ad
                                              .timeout_ms = CONNECTION_TIMEOUT_S * 1000,
                                              .tls_answer = daemon->tls_answer,
                                              .connected = on_socket,
-                                             .self = daemon};
+                                             .self = daemon,
+                                             .make_room = daemon->handler->make_room};
     if (listener_open(&options, &daemon->listener, err) != ERR_OK)
         return err->code;
     *port = listener_port(daemon->listener);

@@ -20,6 +20,7 @@ struct request_handler {
     void *self;
     struct jobs *jobs; /* once they are closed, connections end with their next answer */
     struct file_reads *reads;
+    size_t (*make_room)(void); /* of struct listener_options */
 };
 
 struct exchange;

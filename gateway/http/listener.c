@@ -19,6 +19,7 @@
 #define EVENTS_AT_ONCE 64
 /* How long to leave new connections alone when there is no descriptor left for them. */
 #define PAUSE_MS 100
+#define WARNING_EVERY_MS 60000
 
 /* A connection whose first byte is not there yet. */
 struct visitor {
@@ -41,6 +42,7 @@ struct listener {
     struct visitor *youngest;
     size_t waiting;
     bool paused;
+    int64_t warned_ms; /* when a failure to accept was told last; 0: never */
 };
 
 /* ---- connections that wait ---- */
@@ -144,13 +146,30 @@ static void pause_accepting(struct listener *listener, bool pause)
         listener->paused = pause;
 }
 
-static void on_accept_failed(struct listener *listener, int sys)
+static void warn(struct listener *listener, int sys)
 {
-    if (sys == EAGAIN || sys == EINTR || sys == ECONNABORTED)
+    int64_t now_ms = clock_ms();
+    if (listener->warned_ms != 0 && now_ms - listener->warned_ms < WARNING_EVERY_MS)
         return;
+    listener->warned_ms = now_ms;
     struct error err = ERROR_INIT;
     fail(&err, ERR_IO, sys, "accept a connection");
-    log_warn("http: %s", err.text);
+    log_event(LOG_WARN, "connections.refused", LOG_FIELDS(log_text("error", err.text)),
+              "http: no connection can be accepted now");
+}
+
+/* Somebody else may have descriptors to spare. Where nobody has, the oldest that says nothing makes
+ * room, and the next one waits a moment: the socket stays readable, so this would go round without
+ * end. */
+static void on_accept_failed(struct listener *listener, int sys)
+{
+    const struct listener_options *options = &listener->options;
+    if (sys == EAGAIN || sys == EINTR || sys == ECONNABORTED)
+        return;
+    warn(listener, sys);
+    bool crowded = sys == EMFILE || sys == ENFILE;
+    if (crowded && options->make_room && options->make_room() > 0)
+        return;
     if (listener->oldest)
         turn_away(listener, listener->oldest);
     pause_accepting(listener, true);

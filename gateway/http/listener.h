@@ -10,7 +10,9 @@
  * sees an HTTP answer. The byte is only looked at (MSG_PEEK).
  *
  * Limits: at most `waiting_max` connections wait for their first byte; one more, and the oldest is
- * closed. Each waits `timeout_ms` at most.
+ * closed. Each waits `timeout_ms` at most. When there is no descriptor for a connection,
+ * make_room() is called, and where that gives none back the oldest that waits is closed; that is
+ * logged once a minute.
  *
  * Threads: one of its own, which alone touches the sockets until they are handed over.
  */
@@ -33,6 +35,7 @@ struct listener_options {
     /* A connection; `socket` is taken. On the listener's thread, and never blocks. */
     void (*connected)(void *self, int socket, const struct sockaddr *address, socklen_t size);
     void *self;
+    size_t (*make_room)(void); /* closes what can be spared and says how much; NULL: nobody can */
 };
 
 /* Listens when it returns. ERR_SETTINGS when the address cannot be bound, ERR_IO. */

@@ -9,6 +9,7 @@
 #include "gateway/http/file_reads.h"
 #include "gateway/server/routes.h"
 #include "gateway/service/janitor.h"
+#include "net/transport.h"
 
 #include <string.h>
 
@@ -35,13 +36,19 @@ static enum errc read_tls(struct server *server, const struct settings *settings
     return ERR_OK;
 }
 
+static size_t close_idle(void)
+{
+    return transport_close_idle(0);
+}
+
 static enum errc start_daemon(struct server *server, struct error *err)
 {
     server->handler =
         (struct request_handler){.answer = route,
                                  .self = &server->gateway,
                                  .jobs = server->gateway.jobs,
-                                 .reads = file_reads_new(server->gateway.engine->executor)};
+                                 .reads = file_reads_new(server->gateway.engine->executor),
+                                 .make_room = close_idle};
     return daemon_start(&server->handler, server->certificate, server->key, &server->daemon, err);
 }
 
@@ -75,8 +82,8 @@ static enum errc open_gateway(struct server *server, struct engine *engine, stru
     gateway->engine = engine;
     gateway->jobs = jobs_new(&limits, engine->executor);
     gateway->queue = push_queue_new(engine);
-    if (janitor_start(engine->store, settings->limits.upload_idle_ms, &server->janitor, err) !=
-        ERR_OK)
+    if (janitor_start(engine->store, engine->upstream->registries, settings->limits.upload_idle_ms,
+                      &server->janitor, err) != ERR_OK)
         return err->code;
     return push_queue_restart(gateway->queue, err);
 }

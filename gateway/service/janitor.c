@@ -3,13 +3,15 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/transport.h"
 #include "store/blob_upload.h"
 
-#define ROUND_MS_MAX 60000
+#define ROUND_MS_MAX 30000
 #define ROUND_MS_MIN 250
 
 struct janitor {
     struct store *store;
+    struct registries *registries;
     int64_t upload_idle_ms;
     struct cancel stop;
     pthread_t thread;
@@ -37,17 +39,20 @@ static int64_t round_ms(const struct janitor *janitor)
 static void *janitor_thread(void *arg)
 {
     struct janitor *janitor = arg;
-    do
+    do {
         expire_uploads(janitor);
-    while (!cancel_wait(&janitor->stop, round_ms(janitor)));
+        transport_close_idle(TRANSPORT_IDLE_MS);
+        registries_forget(janitor->registries);
+    } while (!cancel_wait(&janitor->stop, round_ms(janitor)));
     return NULL;
 }
 
-enum errc janitor_start(struct store *store, int64_t upload_idle_ms, struct janitor **out,
-                        struct error *err)
+enum errc janitor_start(struct store *store, struct registries *registries, int64_t upload_idle_ms,
+                        struct janitor **out, struct error *err)
 {
     struct janitor *janitor = xcalloc(1, sizeof *janitor);
     janitor->store = store;
+    janitor->registries = registries;
     janitor->upload_idle_ms = upload_idle_ms;
     cancel_init(&janitor->stop);
     int rc = pthread_create(&janitor->thread, NULL, janitor_thread, janitor);

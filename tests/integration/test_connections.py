@@ -9,10 +9,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from support.gateway import Gateway, files_below
+from support.http_server import LoopbackServer
 from support.raw_http import RawConnection
 from support.waiting import wait_until
 
@@ -227,3 +229,48 @@ def test_who_has_sent_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
         assert gateway.process.wait(AT_ONCE_SECONDS) == 0
         for connection in connections:
             connection.close()
+
+
+# Descriptors
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A registry that keeps its connections and takes nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _go(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.send_response(200 if self.path == "/v2/" else 403)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _go
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+def test_many_registries_leave_descriptors_for_clients(tmp_path: Path, archive: Path) -> None:
+    files = 256
+    with LoopbackServer(Refusing) as server:
+        before = ["prlimit", f"--nofile={files}:{files}", "--"]
+        with Gateway(tmp_path / "gateway", before=before) as gateway:
+            for start in range(0, 120, 20):
+                # Each name is a registry of its own; resolvers answer all of them (RFC 6761).
+                names = [f"h{number}.localhost" for number in range(start, start + 20)]
+                targets = [f"{name}:{server.port}/a/b:1" for name in names]
+                results = gateway.post(archive, targets).json()["results"]
+                assert {result["error"]["code"] for result in results} == {"DENIED"}
+                assert descriptors(gateway) < files * 3 // 4
+                assert gateway.request("/healthz").status == 200
+
+
+def test_clients_that_say_nothing_do_not_end_the_service(tmp_path: Path) -> None:
+    with Gateway(tmp_path / "gateway", before=["prlimit", "--nofile=128:128", "--"]) as gateway:
+        silent = [gateway.connect() for _ in range(150)]
+        assert gateway.request("/healthz").status == 200
+        for connection in silent:
+            connection.close()
+        assert gateway.log().count("no connection can be accepted now") == 1

@@ -1,5 +1,6 @@
 #include "upstream/client/registries.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/net.h"
 #include "image/reference.h"
@@ -11,8 +12,6 @@
 #define TRANSFERS_DEFAULT 5
 /* A push under way holds its manifests in memory; the next one begins when one has ended. */
 #define PUSHES_PER_HOST 64
-/* Hosts come from references that clients send: a bound on what they can make us remember. */
-#define HOSTS_MAX 1024
 
 /* A copy of struct registry_options, and of those that name no host. */
 struct host_settings {
@@ -116,7 +115,7 @@ enum errc registries_new(const struct registries_options *options, struct regist
     registries->group = options->group;
     registries->user_agent =
         xstrdup(options->user_agent ? options->user_agent : "slipway/" SLIPWAY_VERSION);
-    registries->hosts = xcalloc(HOSTS_MAX, sizeof(struct registry_host *));
+    registries->hosts = xcalloc(REGISTRY_HOSTS_MAX, sizeof(struct registry_host *));
     pthread_mutex_init(&registries->lock, NULL);
     *out = registries;
     return ERR_OK;
@@ -135,15 +134,15 @@ static const struct host_settings *settings_of(const struct registries *registri
 
 static void host_free(struct registry_host *host)
 {
+    work_queue_free(host->transfers);
+    work_queue_free(host->requests);
+    work_queue_free(host->pushes);
+    work_queue_free(host->early);
     for (size_t i = 0; i < host->endpoint_count; i++) {
         url_deinit(&host->endpoints[i].base);
         auth_free(host->endpoints[i].auth);
         pthread_mutex_destroy(&host->endpoints[i].lock);
     }
-    work_queue_free(host->transfers);
-    work_queue_free(host->requests);
-    work_queue_free(host->pushes);
-    work_queue_free(host->early);
     back_off_deinit(&host->back_off);
     transport_free(host->transport);
     upload_ladder_deinit(&host->uploads);
@@ -213,12 +212,14 @@ static void make_queues(const struct registries *registries, struct registry_hos
     host->early = work_queue_new(executor, NULL, registries->transfers);
 }
 
-static enum errc host_new(const struct registries *registries, const char *name,
+static enum errc host_new(struct registries *registries, const char *name,
                           struct registry_host **out, struct error *err)
 {
     const struct host_settings *settings = settings_of(registries, name);
     struct registry_host *host = xcalloc(1, sizeof *host);
     host->name = xstrdup(name);
+    host->registries = registries;
+    host->configured = settings != NULL;
     host->transfer_limit = registries->transfers;
     host->schema1_never = settings && settings->schema1_never;
     upload_ladder_init(&host->uploads, host->name, registries->store,
@@ -258,14 +259,16 @@ static struct registry_host *find_host(const struct registries *registries, cons
     return NULL;
 }
 
-/* Put `host` into the table unless another thread was first; returns the one that is there, or NULL
- * when the table is full. */
+/* Put `host` into the table unless another thread was first; returns the one that is there, with
+ * one user more, or NULL when the table is full. */
 static struct registry_host *add_host(struct registries *registries, struct registry_host *host)
 {
     pthread_mutex_lock(&registries->lock);
     struct registry_host *held = find_host(registries, host->name);
-    if (held == NULL && registries->host_count < HOSTS_MAX)
+    if (held == NULL && registries->host_count < REGISTRY_HOSTS_MAX)
         held = registries->hosts[registries->host_count++] = host;
+    if (held)
+        held->users++;
     pthread_mutex_unlock(&registries->lock);
     return held;
 }
@@ -275,6 +278,8 @@ enum errc registries_host(struct registries *registries, const char *name,
 {
     pthread_mutex_lock(&registries->lock);
     struct registry_host *held = find_host(registries, name);
+    if (held)
+        held->users++;
     pthread_mutex_unlock(&registries->lock);
     if (held == NULL) {
         struct registry_host *made = NULL;
@@ -285,9 +290,51 @@ enum errc registries_host(struct registries *registries, const char *name,
             host_free(made);
     }
     if (held == NULL)
-        return fail(err, ERR_BUSY, 0, "more than %d registry hosts", HOSTS_MAX);
+        return fail(err, ERR_BUSY, 0, "more than %d registry hosts", REGISTRY_HOSTS_MAX);
     *out = held;
     return ERR_OK;
+}
+
+void registry_host_release(struct registry_host *host)
+{
+    if (host == NULL)
+        return;
+    struct registries *registries = host->registries;
+    pthread_mutex_lock(&registries->lock);
+    host->users--;
+    host->left_ms = clock_ms();
+    pthread_mutex_unlock(&registries->lock);
+}
+
+/* With the lock. */
+static bool may_go(struct registry_host *host)
+{
+    return host->users == 0 && !host->configured && back_off_left_ms(&host->back_off) == 0;
+}
+
+/* Taken out of the table; NULL when there are not too many, or all are needed. */
+static struct registry_host *take_unneeded(struct registries *registries)
+{
+    struct registry_host **oldest = NULL;
+    struct registry_host *host = NULL;
+    pthread_mutex_lock(&registries->lock);
+    for (size_t i = 0; i < registries->host_count; i++) {
+        struct registry_host **at = &registries->hosts[i];
+        if (may_go(*at) && (oldest == NULL || (*at)->left_ms < (*oldest)->left_ms))
+            oldest = at;
+    }
+    if (oldest && registries->host_count > REGISTRY_HOSTS_MAX / 2) {
+        host = *oldest;
+        *oldest = registries->hosts[--registries->host_count];
+    }
+    pthread_mutex_unlock(&registries->lock);
+    return host;
+}
+
+void registries_forget(struct registries *registries)
+{
+    for (struct registry_host *host; (host = take_unneeded(registries));)
+        host_free(host);
 }
 
 enum errc registries_credentials(struct registries *registries, const char *host, const char *path,

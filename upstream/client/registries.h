@@ -2,8 +2,7 @@
  * The registries slipway pushes to, one object per host, shared by all pushes of the process: its
  * endpoints, its warm connections, its tokens, its limit on concurrent transfers.
  *
- * registries_new(options) at start, registries_free() when no push runs any more. A registry object
- * lives as long as the table. Any thread.
+ * registries_new(options) at start, registries_free() when no push runs any more. Any thread.
  */
 #ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRIES_H
 #define SLIPWAY_UPSTREAM_CLIENT_REGISTRIES_H
@@ -42,5 +41,13 @@ struct registries;
 enum errc registries_new(const struct registries_options *options, struct registries **out,
                          struct error *err);
 void registries_free(struct registries *registries);
+
+#define REGISTRY_HOSTS_MAX 1024
+
+/* Forget hosts that nobody uses while there are more than half of REGISTRY_HOSTS_MAX, the ones that
+ * were not used for the longest time first. Those stay that have settings of their own or asked to
+ * be left alone for a time that is not over. Not on a worker: what runs in a queue of a host may
+ * have to end first. */
+void registries_forget(struct registries *registries);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * One registry host as all pushes of the process share it: its endpoints, its connections, its
- * limit, the transfers under way to it. Made by registries.c, lives as long as the table; any
- * thread.
+ * limit, the transfers under way to it. Made by registries.c; it lives as long as somebody has it
+ * from registries_host(), and afterwards until registries_forget(). Any thread.
  *
  * Endpoints are tried in the order of registry_host_order(): the one that answered last first, then
  * the others as configured. A plain-http endpoint is left out once the host has answered over
@@ -49,12 +49,21 @@ struct registry_host {
     atomic_bool spoke_tls;
     atomic_size_t preferred; /* index of the endpoint that answered last */
     _Atomic int64_t away_ms; /* clock_ms() when an early upload found nobody there last */
+    struct registries *registries;
+    bool configured; /* has settings of its own: is never forgotten */
+    /* the table's, under its lock */
+    unsigned users;
+    int64_t left_ms; /* clock_ms() when the last user gave it back */
 };
 
-/* The host's object, borrowed. ERR_REFERENCE_INVALID when the name makes no URL, ERR_BUSY when
- * there are too many hosts already. */
+/* The host's object, for registry_host_release(). ERR_REFERENCE_INVALID when the name makes no URL,
+ * ERR_BUSY when there are too many hosts already. */
 enum errc registries_host(struct registries *registries, const char *name,
                           struct registry_host **out, struct error *err);
+
+/* Nothing of the caller's is in its queues any more, but for the work that calls this. NULL is a
+ * no-op. */
+void registry_host_release(struct registry_host *host);
 
 /* What the credentials source says for a repository of this host; cleared by the caller. */
 enum errc registries_credentials(struct registries *registries, const char *host, const char *path,

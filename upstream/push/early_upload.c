@@ -87,6 +87,7 @@ static void on_ended(void *self)
         if (error_party(err->code) == PARTY_NETWORK)
             atomic_store(&blob->host->away_ms, clock_ms());
     }
+    registry_host_release(blob->host);
     free(blob);
     leave(early);
 }
@@ -101,8 +102,10 @@ void early_upload(struct early_uploads *early, const struct reference *target,
         log_info("%s: no blob is sent before its manifest: %s", target->host, err.text);
         return;
     }
-    if (work_queue_waiting(host->early) >= EARLY_QUEUE_MAX || !enter(early))
+    if (work_queue_waiting(host->early) >= EARLY_QUEUE_MAX || !enter(early)) {
+        registry_host_release(host);
         return;
+    }
     struct early_blob *made = xcalloc(1, sizeof *made);
     *made = (struct early_blob){
         .early = early, .host = host, .target = {.reference = *target}, .digest = blob->digest};

@@ -271,6 +271,7 @@ static void end(struct push_run *run)
     pthread_mutex_destroy(&run->lock);
     free(run->turn_key);
     work_release(&run->place);
+    registry_host_release(run->host);
     free(run);
     options.ended(options.self);
 }

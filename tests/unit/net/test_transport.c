@@ -5,12 +5,14 @@
 #include "base/mem.h"
 #include "tests/support/http_double.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -358,6 +360,87 @@ static void test_idle_connections_are_bounded(void **state)
     transport_return(NULL);
 }
 
+/* The number that the next descriptor gets. */
+static int next_descriptor(void)
+{
+    int fd = dup(STDERR_FILENO);
+    close(fd);
+    return fd;
+}
+
+static void get(struct connection *connection, struct fixture *fixture, enum errc wanted,
+                struct error *err)
+{
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    struct http_request request = request_for(fixture, "GET", "/status/200");
+    *err = (struct error)ERROR_INIT;
+    if (transport_exchange(connection, &request, &response, err) != wanted)
+        fail_msg("%s: %s", error_name(err->code), err->text);
+}
+
+/* Lease one of each transport, and give it back warm. */
+static void warm_up(struct transport **transports, size_t count, struct fixture *fixture)
+{
+    struct error err;
+    for (size_t i = 0; i < count; i++) {
+        struct connection *connection = transport_lease(transports[i]);
+        get(connection, fixture, ERR_OK, &err);
+        transport_return(connection);
+    }
+}
+
+static void test_idle_connections_of_many_hosts_are_bounded(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { HOSTS = TRANSPORT_IDLE_MAX + 2 };
+    struct transport *transports[HOSTS];
+    const struct transport_options options = {.host = "r", .user_agent = "test", .idle_limit = 5};
+    for (size_t i = 0; i < HOSTS; i++)
+        transports[i] = transport_new(&options);
+    transport_close_idle(0);
+    warm_up(transports, TRANSPORT_IDLE_MAX, fixture);
+    warm_up(transports, 1, fixture); /* the first one is in use again: the second is the oldest */
+    warm_up(transports + TRANSPORT_IDLE_MAX, 2, fixture);
+    assert_int_equal(transport_close_idle(60000), 0);
+    transport_free(transports[0]);
+    transport_free(transports[1]);
+    assert_int_equal(transport_close_idle(0), TRANSPORT_IDLE_MAX - 1);
+    for (size_t i = 2; i < HOSTS; i++)
+        transport_free(transports[i]);
+}
+
+static void test_descriptors_are_spared(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit before;
+    struct error err;
+    const struct transport_options options = {.host = "r", .user_agent = "test", .idle_limit = 5};
+    struct transport *transport = transport_new(&options);
+    warm_up(&transport, 1, fixture);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    /* Four fifths may be used: what is warm takes the last of them. */
+    int used = next_descriptor();
+    struct rlimit small = {.rlim_cur = (rlim_t)(used + 2) * 4 / 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+    struct connection *other = transport_lease(transport);
+    get(other, fixture, ERR_OK, &err);
+    int held[64];
+    size_t count = 0;
+    while ((rlim_t)next_descriptor() < small.rlim_cur - small.rlim_cur / 4 && count < 64)
+        held[count++] = dup(STDERR_FILENO);
+    get(fixture->connection, fixture, ERR_IO, &err);
+    assert_int_equal(err.sys, EMFILE);
+    assert_true(error_retriable(err.code));
+    assert_true((rlim_t)next_descriptor() < small.rlim_cur);
+    transport_return(other);
+    get(fixture->connection, fixture, ERR_OK, &err);
+    assert_int_equal(transport_close_idle(0), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    while (count > 0)
+        close(held[--count]);
+    transport_free(transport);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -377,6 +460,8 @@ int main(void)
         TEST(test_private_address),
         TEST(test_tls_spoken_to_plain_http),
         TEST(test_idle_connections_are_bounded),
+        TEST(test_idle_connections_of_many_hosts_are_bounded),
+        TEST(test_descriptors_are_spared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,9 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define ANSWER "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nno TLS"
@@ -27,6 +29,7 @@
 struct server {
     pthread_mutex_t lock;
     unsigned connections;
+    size_t (*make_room)(void);
     struct listener *listener;
     struct sockaddr_storage address;
 };
@@ -58,7 +61,7 @@ static void start(struct server *server, const char *tls_answer, size_t waiting_
                   int64_t timeout_ms)
 {
     struct error err = ERROR_INIT;
-    *server = (struct server){.lock = PTHREAD_MUTEX_INITIALIZER};
+    *server = (struct server){.lock = PTHREAD_MUTEX_INITIALIZER, .make_room = server->make_room};
     loopback(&server->address);
     const struct listener_options options = {.address = &server->address,
                                              .address_size = sizeof(struct sockaddr_in),
@@ -66,7 +69,8 @@ static void start(struct server *server, const char *tls_answer, size_t waiting_
                                              .waiting_max = waiting_max,
                                              .timeout_ms = timeout_ms,
                                              .connected = connected,
-                                             .self = server};
+                                             .self = server,
+                                             .make_room = server->make_room};
     assert_int_equal(listener_open(&options, &server->listener, &err), ERR_OK);
     ((struct sockaddr_in *)&server->address)->sin_port = htons(listener_port(server->listener));
     assert_int_not_equal(listener_port(server->listener), 0);
@@ -107,7 +111,7 @@ static void expect(const struct server *server, const void *data, size_t size, c
 static void tls_is_answered_at_its_first_byte(void **state)
 {
     (void)state;
-    struct server server;
+    struct server server = {.make_room = NULL};
     char long_hello[20000] = "\x16\x03\x01";
     start(&server, ANSWER, 10, WAIT_MS);
     expect(&server, "\x16", 1, ANSWER);
@@ -125,7 +129,7 @@ static void tls_is_answered_at_its_first_byte(void **state)
 static void where_tls_is_spoken_it_is_handed_over(void **state)
 {
     (void)state;
-    struct server server;
+    struct server server = {.make_room = NULL};
     start(&server, NULL, 10, WAIT_MS);
     expect(&server, "\x16", 1, "\x16");
     expect(&server, "G", 1, "G");
@@ -136,7 +140,7 @@ static void where_tls_is_spoken_it_is_handed_over(void **state)
 static void one_that_waits_too_long_is_closed(void **state)
 {
     (void)state;
-    struct server server;
+    struct server server = {.make_room = NULL};
     char text[200];
     start(&server, ANSWER, 10, 50);
     int64_t before = clock_ms();
@@ -160,7 +164,7 @@ static void the_oldest_gives_way_when_too_many_wait(void **state)
 {
     (void)state;
     enum { MAX = 4 };
-    struct server server;
+    struct server server = {.make_room = NULL};
     int clients[MAX + 1];
     char text[200];
     start(&server, ANSWER, MAX, WAIT_MS);
@@ -187,7 +191,7 @@ static void the_oldest_gives_way_when_too_many_wait(void **state)
 static void closing_ends_those_that_wait(void **state)
 {
     (void)state;
-    struct server server;
+    struct server server = {.make_room = NULL};
     char text[200];
     start(&server, ANSWER, 10, WAIT_MS);
     int client = visit(&server);
@@ -202,7 +206,7 @@ static void closing_ends_those_that_wait(void **state)
 static void an_address_in_use_is_refused(void **state)
 {
     (void)state;
-    struct server server;
+    struct server server = {.make_room = NULL};
     struct listener *second = NULL;
     struct error err = ERROR_INIT;
     start(&server, ANSWER, 10, WAIT_MS);
@@ -246,7 +250,7 @@ static void many_at_once_are_not_mixed_up(void **state)
 {
     (void)state;
     pthread_t threads[8];
-    struct server server;
+    struct server server = {.make_room = NULL};
     unsigned before = descriptors();
     start(&server, ANSWER, 1000, WAIT_MS);
     for (int i = 0; i < 8; i++)
@@ -256,6 +260,81 @@ static void many_at_once_are_not_mixed_up(void **state)
     listener_close(server.listener);
     assert_int_equal(server.connections, 8 * 67);
     assert_int_equal(descriptors(), before);
+}
+
+/* ---- without descriptors ---- */
+
+#define HELD_MAX 256
+
+static struct {
+    int fds[HELD_MAX];
+    size_t count;
+    atomic_uint asked;
+} held;
+
+static void hold_all_descriptors(void)
+{
+    for (int fd; held.count < HELD_MAX && (fd = dup(STDERR_FILENO)) >= 0;)
+        held.fds[held.count++] = fd;
+    assert_true(held.count > 0 && held.count < HELD_MAX);
+}
+
+static size_t give_one_back(void)
+{
+    atomic_fetch_add(&held.asked, 1);
+    if (held.count == 0)
+        return 0;
+    close(held.fds[--held.count]);
+    return 1;
+}
+
+static size_t give_none_back(void)
+{
+    atomic_fetch_add(&held.asked, 1);
+    return 0;
+}
+
+static void without_descriptors(size_t (*make_room)(void), int64_t quiet_ms)
+{
+    char text[200];
+    struct rlimit before;
+    struct server server = {.make_room = make_room};
+    start(&server, ANSWER, 10, WAIT_MS);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit small = {.rlim_cur = 100, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+    atomic_store(&held.asked, 0);
+    hold_all_descriptors();
+    assert_int_equal(
+        connect(client, (const struct sockaddr *)&server.address, sizeof(struct sockaddr_in)), 0);
+    assert_int_equal(send(client, "G", 1, MSG_NOSIGNAL), 1);
+    struct pollfd item = {.fd = client, .events = POLLIN};
+    if (quiet_ms > 0) {
+        assert_int_equal(poll(&item, 1, (int)quiet_ms), 0);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    }
+    read_to_end(client, text);
+    assert_string_equal(text, "G");
+    listener_close(server.listener);
+    close(client);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    while (held.count > 0)
+        close(held.fds[--held.count]);
+}
+
+static void others_make_room_for_a_connection(void **state)
+{
+    (void)state;
+    without_descriptors(give_one_back, 0);
+    assert_in_range(atomic_load(&held.asked), 1, 3);
+}
+
+static void where_there_is_no_room_it_waits_without_a_busy_loop(void **state)
+{
+    (void)state;
+    without_descriptors(give_none_back, 500);
+    assert_in_range(atomic_load(&held.asked), 1, 10);
 }
 
 int main(void)
@@ -268,6 +347,8 @@ int main(void)
         cmocka_unit_test(closing_ends_those_that_wait),
         cmocka_unit_test(an_address_in_use_is_refused),
         cmocka_unit_test(many_at_once_are_not_mixed_up),
+        cmocka_unit_test(others_make_room_for_a_connection),
+        cmocka_unit_test(where_there_is_no_room_it_waits_without_a_busy_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
