@@ -14,8 +14,9 @@
  * Who handles an error logs it; who passes it on adds context and does not log.
  *
  * Texts quote what strangers sent. Whatever that was, the text is one line of valid UTF-8 without
- * control characters, so it can go into JSON, a header or a terminal as it is: control characters
- * become spaces, other invalid bytes (a character cut by the truncation too) question marks.
+ * control characters (base/utf8.h says which), so it can go into JSON, a header or a terminal as it
+ * is: control characters become spaces, other invalid bytes (a character cut by the truncation too)
+ * question marks.
  *
  * One table gives each code its name on the wire (the `code` of an API error), the HTTP status with
  * which the gateway answers, whether doing the same again can help, and the party at fault.

@@ -100,6 +100,25 @@ static enum reach v4_reach(const struct in_addr *address)
     return REACH_UNKNOWN;
 }
 
+/* A gateway on the way sends what goes there to an IPv4 address: NAT64 (RFC 6052; RFC 8215 is for
+ * local networks only) and 6to4 (RFC 3056). Never loopback: that is of the gateway's machine. */
+static bool leads_to_private_v4(const struct in6_addr *address)
+{
+    static const uint8_t nat64[12] = {0x00, 0x64, 0xFF, 0x9B};
+    static const uint8_t nat64_local[6] = {0x00, 0x64, 0xFF, 0x9B, 0x00, 0x01};
+    static const uint8_t v4_compatible[12] = {0};
+    const uint8_t *bytes = address->s6_addr;
+    bool last = memcmp(bytes, nat64, sizeof nat64) == 0 ||
+                memcmp(bytes, v4_compatible, sizeof v4_compatible) == 0;
+    if (memcmp(bytes, nat64_local, sizeof nat64_local) == 0)
+        return true;
+    if (!last && !(bytes[0] == 0x20 && bytes[1] == 0x02))
+        return false;
+    struct in_addr v4;
+    memcpy(&v4, bytes + (last ? 12 : 2), sizeof v4);
+    return v4_reach(&v4) != REACH_UNKNOWN;
+}
+
 static enum reach v6_reach(const struct in6_addr *address)
 {
     if (IN6_IS_ADDR_V4MAPPED(address)) {
@@ -110,7 +129,8 @@ static enum reach v6_reach(const struct in6_addr *address)
     if (IN6_IS_ADDR_LOOPBACK(address))
         return REACH_LOOPBACK;
     bool local = IN6_IS_ADDR_UNSPECIFIED(address) || IN6_IS_ADDR_LINKLOCAL(address) ||
-                 (address->s6_addr[0] & 0xFE) == 0xFC;
+                 IN6_IS_ADDR_SITELOCAL(address) || (address->s6_addr[0] & 0xFE) == 0xFC ||
+                 leads_to_private_v4(address);
     return local ? REACH_PRIVATE : REACH_UNKNOWN;
 }
 

@@ -30,9 +30,10 @@ bool net_names_host(const char *text, size_t size);
 /*
  * A host in any case, with brackets and a port or without, with a dot at its end or without.
  * Loopback: localhost and the names below it, 127.0.0.0/8, ::1. Private: those and 0.0.0.0/8,
- * link-local addresses, RFC 1918, RFC 6598 and RFC 4193. An IPv4 address that is mapped into IPv6
- * counts as what it is. Other names are neither: where they lead is known only when they are
- * resolved.
+ * link-local and site-local addresses, RFC 1918, RFC 6598, RFC 4193 and RFC 8215. An IPv4 address
+ * that is mapped into IPv6 counts as what it is; an IPv6 address that leads to a private one by
+ * NAT64 (64:ff9b::/96) or 6to4 (2002::/16), or is IPv4-compatible, is private. Other names are
+ * neither: where they lead is known only when they are resolved.
  */
 bool net_host_is_loopback(const char *host);
 bool net_host_is_private(const char *host);

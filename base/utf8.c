@@ -36,10 +36,13 @@ static bool is_control(const unsigned char *at, size_t size)
     if (size == 1)
         return at[0] < 0x20 || at[0] == 0x7f;
     if (size == 2)
-        return at[0] == 0xc2 && at[1] < 0xa0;
-    return size == 3 && at[0] == 0xe2 &&
-           ((at[1] == 0x80 && at[2] >= 0xa8 && at[2] <= 0xae) || /* U+2028 to U+202E */
-            (at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9));  /* U+2066 to U+2069 */
+        return (at[0] == 0xc2 && (at[1] < 0xa0 || at[1] == 0xad)) ||
+               (at[0] == 0xd8 && at[1] == 0x9c);
+    if (size != 3)
+        return false;
+    unsigned code = (at[0] & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+    return (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
 }
 
 size_t utf8_next(const char *text, bool *control)

@@ -44,6 +44,7 @@ void http_response_deinit(struct http_response *response)
 {
     buf_deinit(&response->headers);
     buf_deinit(&response->body);
+    http_secrets_deinit(&response->secrets);
 }
 
 static void response_reset(struct http_response *response, size_t body_limit)
@@ -388,10 +389,10 @@ static enum errc conclude(struct connection *connection, struct exchange *exchan
         return fail(err, ERR_ADDRESS_REFUSED, 0,
                     "%s %s: the registry leads to a host with a private address, which is refused",
                     request->method, url_shown(request->url, shown));
-    if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && exchange->answer_given_up))
     if (exchange->crowded && code != CURLE_OK)
         return fail(err, ERR_IO, EMFILE, "%s %s: no connection", request->method,
                     url_shown(request->url, shown));
+    if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && exchange->answer_given_up))
         return transport_fail(connection, request, code, detail, err);
     long status = 0;
     curl_easy_getinfo(connection->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -408,6 +409,7 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     char shown[URL_SHOWN_MAX];
     int64_t start_ms = clock_ms();
     response_reset(response, request->answer_limit_bytes);
+    http_secrets_take(&response->secrets, request->authorization, request->secret);
     struct curl_slist *headers = headers_of(request);
     CURLcode code = CURLE_OK;
     prepare(connection, &exchange, headers, detail);

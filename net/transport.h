@@ -31,6 +31,7 @@
 #include "base/buf.h"
 #include "base/cancel.h"
 #include "base/stream.h"
+#include "net/http_text.h"
 
 #include <stdint.h>
 
@@ -43,11 +44,11 @@ struct transport_options {
     long stall_s;            /* 0 = 60: an exchange slower than 1 KiB/s for so long is given up */
 };
 
-struct transport;
 #define TRANSPORT_IDLE_MAX 64
 #define TRANSPORT_IDLE_MS 60000
 #define TRANSPORT_DESCRIPTORS_SPARE 128
 
+struct transport;
 struct connection;
 struct http_response;
 
@@ -58,11 +59,11 @@ void transport_free(struct transport *transport);
 struct connection *transport_lease(struct transport *transport);
 void transport_return(struct connection *connection);
 
-/* The bytes of a request: memory, a range of a file that is read with pread, or a source. Borrowed.
 /* Close what has been idle for so long, of all transports: TRANSPORT_IDLE_MS now and then, 0 when
  * descriptors are wanted. Returns how many. Any thread. */
 size_t transport_close_idle(int64_t idle_ms);
 
+/* The bytes of a request: memory, a range of a file that is read with pread, or a source. Borrowed.
  * Registries are always sent a Content-Length, so a source without a known size is for other
  * gateways only; what comes from a source cannot be sent a second time. */
 struct http_body {
@@ -78,6 +79,7 @@ struct http_request {
     const char *method;
     const char *url;
     const char *authorization; /* field values, NULL when not sent */
+    const char *secret;        /* in the body, NULL when there is none: see net/http_text.h */
     const char *content_type;
     const char *content_range;
     const char *accept;
@@ -105,8 +107,9 @@ struct http_response {
     int status;
     struct buf headers; /* "Name: value" lines, each ended by NUL; bounded by HTTP_HEADERS_MAX */
     struct buf body;
-    bool body_cut;     /* there was more than answer_limit_bytes */
-    bool peer_private; /* the other end of the connection has a private address */
+    bool body_cut;               /* there was more than answer_limit_bytes */
+    bool peer_private;           /* the other end of the connection has a private address */
+    struct http_secrets secrets; /* of the request: not to be told to anybody */
 };
 
 #define autoresponse __attribute__((cleanup(http_response_deinit)))

@@ -82,6 +82,19 @@ static enum errc connect_fail(const struct failure *failure, struct error *err)
     return fail(err, ERR_CONNECT, 0, "%s: cannot connect: %s", failure->what, failure->why);
 }
 
+/* libcurl 7.88 has one code for its own lack of memory and for a line of a head that is longer than
+ * CURL_MAX_HTTP_HEADER. The first bytes of an answer tell them apart: they need next to nothing. */
+static enum errc memory_fail(const struct failure *failure, struct error *err)
+{
+    curl_off_t answered_us = 0;
+    curl_easy_getinfo(failure->connection->easy, CURLINFO_STARTTRANSFER_TIME_T, &answered_us);
+    if (answered_us == 0)
+        return fail(err, ERR_MEMORY, 0, "%s: no memory", failure->what);
+    return fail(err, ERR_REGISTRY_ANSWER, 0,
+                "%s: a line in the head of the answer is longer than %d bytes", failure->what,
+                CURL_MAX_HTTP_HEADER);
+}
+
 enum errc transport_fail(const struct connection *connection, const struct http_request *request,
                          CURLcode code, const char *detail, struct error *err)
 {
@@ -119,7 +132,7 @@ enum errc transport_fail(const struct connection *connection, const struct http_
         return fail(err, ERR_NOT_A_REGISTRY, 0, "%s: what answers there is no HTTP server: %s",
                     failure->what, failure->why);
     case CURLE_OUT_OF_MEMORY:
-        return fail(err, ERR_MEMORY, 0, "%s: no memory", failure->what);
+        return memory_fail(failure, err);
     case CURLE_URL_MALFORMAT:
         return fail(err, ERR_REGISTRY_ANSWER, 0, "%s: %s", failure->what, failure->why);
     default:

@@ -27,7 +27,7 @@ struct double_request {
 
 struct double_answer {
     int status;
-    char headers[16384]; /* "Name: value\r\n" lines */
+    char headers[131072]; /* "Name: value\r\n" lines */
     char body[16384];
     bool drop;  /* close the connection without an answer */
     bool close; /* answer, then close without having said so */

@@ -28,51 +28,37 @@ static const struct {
     {"TAG_INVALID", ERR_MANIFEST_REFUSED},
 };
 
-static void copy_text(const char *from, size_t size, char *to, size_t capacity)
-{
-    size_t used = 0;
-    bool space = false;
-    for (size_t i = 0; i < size && used + 2 < capacity; i++) {
-        unsigned char c = (unsigned char)from[i];
-        if (c <= 0x20 || c == 0x7F) {
-            space = used > 0;
-            continue;
-        }
-        if (space)
-            to[used++] = ' ';
-        space = false;
-        to[used++] = (char)c;
-    }
-    to[used] = '\0';
-}
-
 static bool has_type(const struct http_response *response, const char *type)
 {
     const char *value = http_header(response, "Content-Type");
     return value && strncasecmp(value, type, strlen(type)) == 0;
 }
 
-static void keep(struct answer *out, const char *code, const char *message)
+static void keep(const struct http_response *response, const char *code, const char *message,
+                 struct answer *out)
 {
+    const struct http_secrets *secrets = &response->secrets;
     if (code)
-        copy_text(code, strlen(code), out->code, sizeof out->code);
+        http_text(secrets, code, strlen(code), out->code, sizeof out->code);
     if (message)
-        copy_text(message, strlen(message), out->message, sizeof out->message);
+        http_text(secrets, message, strlen(message), out->message, sizeof out->message);
 }
 
 /* The detail often says more than the message: which blob, which policy. */
-static void keep_error(struct answer *out, const json_t *error)
+static void keep_error(const struct http_response *response, const json_t *error,
+                       struct answer *out)
 {
     if (json_is_string(error)) {
-        keep(out, NULL, json_string_value(error));
+        keep(response, NULL, json_string_value(error), out);
         return;
     }
-    keep(out, json_text(error, "code"), json_text(error, "message"));
+    keep(response, json_text(error, "code"), json_text(error, "message"), out);
     const char *detail = json_text(error, "detail");
     size_t used = strlen(out->message);
     if (detail && detail[0] && used + 4 < sizeof out->message) {
         memcpy(out->message + used, ": ", 3);
-        copy_text(detail, strlen(detail), out->message + used + 2, sizeof out->message - used - 2);
+        http_text(&response->secrets, detail, strlen(detail), out->message + used + 2,
+                  sizeof out->message - used - 2);
     }
 }
 
@@ -88,26 +74,28 @@ static bool read_json(const struct http_response *response, struct answer *out)
     if (json_is_array(errors)) {
         out->registry = true;
         if (json_array_size(errors) > 0)
-            keep_error(out, json_array_get(errors, 0));
+            keep_error(response, json_array_get(errors, 0), out);
     } else if (json_is_string(errors)) {
-        keep(out, NULL, json_string_value(errors));
+        keep(response, NULL, json_string_value(errors), out);
     } else {
         const char *message = json_text(document, "message");
         if (message == NULL)
             message = json_text(document, "details");
-        keep(out, json_text(document, "code"), message ? message : json_text(document, "error"));
+        keep(response, json_text(document, "code"),
+             message ? message : json_text(document, "error"), out);
     }
     return true;
 }
 
 /* A page's title, else its text without tags. */
-static void read_html(const char *text, struct answer *out)
+static void read_html(const struct http_response *response, const char *text, struct answer *out)
 {
     const char *title = strcasestr(text, "<title>");
     const char *end = title ? strcasestr(title, "</title>") : NULL;
     if (end) {
         title += strlen("<title>");
-        copy_text(title, (size_t)(end - title), out->message, sizeof out->message);
+        http_text(&response->secrets, title, (size_t)(end - title), out->message,
+                  sizeof out->message);
         return;
     }
     char plain[ANSWER_LIMIT_BYTES + 1];
@@ -119,7 +107,7 @@ static void read_html(const char *text, struct answer *out)
         else if (!tag)
             plain[used++] = *c;
     }
-    copy_text(plain, used, out->message, sizeof out->message);
+    http_text(&response->secrets, plain, used, out->message, sizeof out->message);
 }
 
 void answer_read(const struct http_response *response, struct answer *out)
@@ -131,9 +119,9 @@ void answer_read(const struct http_response *response, struct answer *out)
         return;
     const char *text = buf_cstr(&response->body);
     if (has_type(response, "text/html") || text[strspn(text, " \t\r\n")] == '<')
-        read_html(text, out);
+        read_html(response, text, out);
     else
-        copy_text(text, strlen(text), out->message, sizeof out->message);
+        http_text(&response->secrets, text, strlen(text), out->message, sizeof out->message);
 }
 
 static enum errc code_of(int status, const char *code)

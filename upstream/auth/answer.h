@@ -19,7 +19,7 @@ struct answer {
     bool registry;     /* it has the form of a registry's */
 };
 
-/* Any body; never fails. */
+/* Any body; never fails. Nothing in it is a secret of the request (net/http_text.h). */
 void answer_read(const struct http_response *response, struct answer *out);
 
 /* Fill `err` from an answer that was not the hoped for one: its code by the document's code and the

@@ -137,6 +137,7 @@ static enum errc by_post(const struct token_request *request, const struct url *
     http.method = "POST";
     http.content_type = "application/x-www-form-urlencoded";
     http.body = &body;
+    http.secret = request->credentials->identity_token;
     enum errc code = transport_exchange(request->connection, &http, response, err);
     secret_free(buf_take(&form));
     return code;

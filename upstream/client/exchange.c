@@ -190,8 +190,10 @@ enum errc exchange(struct registry_client *client, struct url *url, struct http_
         if (!is_redirect(request, response->status) || location == NULL)
             return ERR_OK;
         struct url next = {0};
-        if (url_follow(url, location, endpoint_is_private(endpoint), &next, err) != ERR_OK)
+        if (url_follow(url, location, endpoint_is_private(endpoint), &next, err) != ERR_OK) {
+            http_text_clean(&response->secrets, err);
             return err->code;
+        }
         url_move(&next, url);
     }
     char shown[URL_SHOWN_MAX];

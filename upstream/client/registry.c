@@ -19,16 +19,20 @@ static enum errc not_a_registry(const struct url *url, const struct http_respons
     struct answer answer;
     answer_read(response, &answer);
     char shown[URL_SHOWN_MAX];
-    const char *server = http_header(response, "Server");
+    char server[100] = "";
+    const char *told = http_header(response, "Server");
     const char *location = http_header(response, "Location");
     char where[URL_SHOWN_MAX] = "";
+    if (told)
+        http_text(&response->secrets, told, strlen(told), server, sizeof server);
     if (location)
         url_shown(location, where);
     fail(err, ERR_NOT_A_REGISTRY, 0,
-         "GET %s: what answers there is not a registry: status %d%s%.100s%s%s%s%.200s%s",
-         url_shown(url->text, shown), response->status, server ? " from " : "",
-         server ? server : "", location ? ", leading to " : "", where,
-         answer.message[0] ? ", saying \"" : "", answer.message, answer.message[0] ? "\"" : "");
+         "GET %s: what answers there is not a registry: status %d%s%s%s%s%s%.200s%s",
+         url_shown(url->text, shown), response->status, server[0] ? " from " : "", server,
+         location ? ", leading to " : "", where, answer.message[0] ? ", saying \"" : "",
+         answer.message, answer.message[0] ? "\"" : "");
+    http_text_clean(&response->secrets, err);
     err->status = response->status;
     return err->code;
 }

@@ -29,6 +29,7 @@ static enum errc read_digest_header(const struct url *url, const struct http_res
     char shown[URL_SHOWN_MAX];
     if (digest_parse(text, out, err) == ERR_OK)
         return ERR_OK;
+    http_text_clean(&response->secrets, err);
     err->code = ERR_REGISTRY_ANSWER;
     return error_wrap(err, "%s: Docker-Content-Digest", url_shown(url->text, shown));
 }

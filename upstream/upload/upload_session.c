@@ -39,13 +39,16 @@ bool upload_range_parse(const char *range, uint64_t *bytes)
     return true;
 }
 
-static enum errc follow(struct registry_client *client, const struct url *url, const char *location,
+static enum errc follow(struct registry_client *client, const struct url *url,
+                        const struct http_response *response, const char *location,
                         struct upload_session *session, struct error *err)
 {
     autourl struct url next = {0};
     if (url_follow(url, location, endpoint_is_private(client->repository->endpoint), &next, err) !=
-        ERR_OK)
+        ERR_OK) {
+        http_text_clean(&response->secrets, err);
         return err->code;
+    }
     url_move(&next, &session->url);
     return ERR_OK;
 }
@@ -69,7 +72,7 @@ enum errc upload_session_begin(struct registry_client *client, const struct url 
         err->status = response->status;
         return err->code;
     }
-    if (follow(client, url, location, session, err) != ERR_OK)
+    if (follow(client, url, response, location, session, err) != ERR_OK)
         return err->code;
     session->offset = 0;
     session->doubted = false;
@@ -110,7 +113,7 @@ enum errc upload_session_sent(struct registry_client *client, const struct url *
                               struct upload_session *session, bool *advanced, struct error *err)
 {
     const char *location = http_header(response, "Location");
-    if (location && follow(client, url, location, session, err) != ERR_OK)
+    if (location && follow(client, url, response, location, session, err) != ERR_OK)
         return err->code;
     note_chunk_least(response, session);
     uint64_t counted = session->offset + sent;
@@ -148,7 +151,7 @@ enum errc upload_session_ask(struct registry_client *client, uint64_t size,
     if (!*known)
         return ERR_OK;
     const char *location = http_header(&response, "Location");
-    if (location && follow(client, &url, location, session, err) != ERR_OK)
+    if (location && follow(client, &url, &response, location, session, err) != ERR_OK)
         return err->code;
     session->offset = there;
     return ERR_OK;

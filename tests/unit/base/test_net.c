@@ -122,6 +122,22 @@ static void reach_of_hosts(void **state)
         {"[fc00::1]:443", PRIVATE},
         {"::ffff:192.168.1.1", PRIVATE},
         {"::ffff:0.0.0.0", PRIVATE},
+        {"fec0::1", PRIVATE},
+        {"feff:ffff::1", PRIVATE},
+        {"[64:ff9b::169.254.169.254]:80", PRIVATE},
+        {"64:ff9b::a00:1", PRIVATE},
+        {"64:ff9b::127.0.0.1", PRIVATE},
+        {"64:ff9b:1::808:808", PRIVATE},
+        {"2002:a9fe:a9fe::1", PRIVATE},
+        {"2002:7f00:1::", PRIVATE},
+        {"2002:c0a8:101:1:2:3:808:808", PRIVATE},
+        {"::10.0.0.1", PRIVATE},
+        {"64:ff9b::8.8.8.8", NEITHER},
+        {"64:ff9b::1:a00:1", NEITHER},
+        {"2002:808:808::a00:1", NEITHER},
+        {"2003:a00:1::", NEITHER},
+        {"::8.8.8.8", NEITHER},
+        {"ff00::1", NEITHER},
         {"1.0.0.0", NEITHER},
         {"9.255.255.255", NEITHER},
         {"11.0.0.0", NEITHER},
@@ -133,7 +149,7 @@ static void reach_of_hosts(void **state)
         {"172.32.0.0", NEITHER},
         {"192.169.0.0", NEITHER},
         {"10.127.0.1.2", NEITHER},
-        {"[::2]", NEITHER},
+        {"[::2]", PRIVATE},
         {"2001:db8::1", NEITHER},
         {"[::ffff:8.8.8.8]", NEITHER},
         {"r.example.com", NEITHER},
@@ -177,6 +193,8 @@ static void addresses(void **state)
     assert_true(is_private(AF_INET6, "::ffff:192.168.1.1"));
     assert_false(is_private(AF_INET6, "::ffff:8.8.8.8"));
     assert_false(is_private(AF_INET6, "2001:db8::1"));
+    assert_true(is_private(AF_INET6, "64:ff9b::c0a8:101"));
+    assert_false(is_private(AF_INET6, "64:ff9b::808:808"));
     assert_false(net_address_is_private(&(struct sockaddr){.sa_family = AF_UNIX}));
 }
 

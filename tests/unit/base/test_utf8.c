@@ -31,10 +31,22 @@ static void characters_have_their_sizes(void **state)
         {"\xe2\x80\xa8", 3, true}, /* line separator */
         {"\xe2\x80\xae", 3, true}, /* right-to-left override */
         {"\xe2\x80\xaf", 3, false},
-        {"\xe2\x81\xa5", 3, false},
+        {"\xe2\x80\x8a", 3, false}, /* hair space */
+        {"\xe2\x80\x8b", 3, true},  /* zero width space */
+        {"\xe2\x80\x8f", 3, true},  /* right-to-left mark */
+        {"\xe2\x80\x90", 3, false}, /* hyphen */
+        {"\xe2\x81\x9f", 3, false},
+        {"\xe2\x81\xa0", 3, true}, /* word joiner */
+        {"\xe2\x81\xaf", 3, true},
+        {"\xe2\x81\xb0", 3, false},
+        {"\xef\xbb\xbf", 3, true}, /* byte order mark */
+        {"\xef\xbb\xbe", 3, false},
+        {"\xc2\xad", 2, true}, /* soft hyphen */
+        {"\xc2\xae", 2, false},
+        {"\xd8\x9b", 2, false},
+        {"\xd8\x9c", 2, true}, /* Arabic letter mark */
         {"\xe2\x81\xa6", 3, true},
         {"\xe2\x81\xa9", 3, true},
-        {"\xe2\x81\xaa", 3, false},
         {"\xf0\x9f\x98\x80", 4, false},
         {"\xf4\x8f\xbf\xbf", 4, false},
         /* no characters */

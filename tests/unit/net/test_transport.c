@@ -38,6 +38,8 @@ static void handle(void *self, const struct double_request *request, struct doub
                  request->body_size, request->content_type, request->authorization);
     if (strcmp(request->path, "/headers") == 0)
         strcpy(answer->headers, "X-One:  a \r\nx-two: b\r\nX-One: c\r\nX-OneMore: d\r\n");
+    if (strcmp(request->path, "/long-header") == 0)
+        snprintf(answer->headers, sizeof answer->headers, "X-Long: %0110000d\r\n", 1);
 }
 
 static int setup(void **state)
@@ -418,7 +420,7 @@ static void test_descriptors_are_spared(void **state)
     struct transport *transport = transport_new(&options);
     warm_up(&transport, 1, fixture);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    /* Four fifths may be used: what is warm takes the last of them. */
+    /* Three quarters may be used: what is warm takes the last of them. */
     int used = next_descriptor();
     struct rlimit small = {.rlim_cur = (rlim_t)(used + 2) * 4 / 3, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
@@ -439,6 +441,34 @@ static void test_descriptors_are_spared(void **state)
     while (count > 0)
         close(held[--count]);
     transport_free(transport);
+}
+
+static void test_a_header_that_is_too_long(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = ERROR_INIT;
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    struct http_request request = request_for(fixture, "GET", "/long-header");
+    assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err),
+                     ERR_REGISTRY_ANSWER);
+    assert_non_null(strstr(err.text, "head of the answer"));
+    get(fixture->connection, fixture, ERR_OK, &err);
+}
+
+static void test_a_response_knows_the_secrets_of_its_request(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = ERROR_INIT;
+    char text[100];
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    struct http_request request = request_for(fixture, "GET", "/echo");
+    request.authorization = "Bearer abcdef.ghi";
+    request.secret = "in-the-body";
+    assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err), ERR_OK);
+    http_text(&response.secrets, response.body.data, response.body.size, text, sizeof text);
+    assert_string_equal(text, "GET 0 Bearer ***");
+    http_text(&response.secrets, "an in-the-body b", 16, text, sizeof text);
+    assert_string_equal(text, "an *** b");
 }
 
 int main(void)
@@ -462,6 +492,8 @@ int main(void)
         TEST(test_idle_connections_are_bounded),
         TEST(test_idle_connections_of_many_hosts_are_bounded),
         TEST(test_descriptors_are_spared),
+        TEST(test_a_header_that_is_too_long),
+        TEST(test_a_response_knows_the_secrets_of_its_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

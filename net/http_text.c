@@ -1,0 +1,99 @@
+#include "net/http_text.h"
+
+#include "base/base64.h"
+#include "base/mem.h"
+#include "base/secret.h"
+
+#include <strings.h>
+
+#define STRUCK "***"
+/* So much of a secret at the end of what is there is one that was cut. */
+#define CUT_BYTES_MIN 8
+
+static void add(struct http_secrets *secrets, const char *text, size_t size)
+{
+    if (size >= HTTP_SECRET_BYTES_MIN)
+        secrets->items[secrets->count++] = xstrndup(text, size);
+}
+
+void http_secrets_take(struct http_secrets *secrets, const char *authorization, const char *other)
+{
+    static const char basic[] = "Basic ";
+    http_secrets_deinit(secrets);
+    if (other)
+        add(secrets, other, strlen(other));
+    if (authorization == NULL)
+        return;
+    const char *blank = strchr(authorization, ' ');
+    const char *sent = blank ? blank + 1 : authorization;
+    add(secrets, sent, strcspn(sent, "="));
+    autosecret char *plain = NULL;
+    if (strncasecmp(authorization, basic, strlen(basic)) != 0 || !base64_decode_text(sent, &plain))
+        return;
+    const char *colon = strchr(plain, ':');
+    if (colon)
+        add(secrets, colon + 1, strlen(colon + 1));
+}
+
+void http_secrets_deinit(struct http_secrets *secrets)
+{
+    while (secrets->count > 0)
+        secret_free(&secrets->items[--secrets->count]);
+}
+
+/* How many bytes at `text` are a secret; 0: none. The longest: one may begin as another does. */
+static size_t secret_at(const struct http_secrets *secrets, size_t least, const char *text,
+                        size_t size)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < secrets->count; i++) {
+        const char *secret = secrets->items[i];
+        size_t same = 0;
+        while (same < size && secret[same] != '\0' && secret[same] == text[same])
+            same++;
+        bool cut = same == size && same >= CUT_BYTES_MIN;
+        bool whole = secret[same] == '\0' && same >= least;
+        if ((whole || cut) && same > longest)
+            longest = same;
+    }
+    return longest;
+}
+
+static void take(const struct http_secrets *secrets, size_t least, const char *from, size_t size,
+                 char *to, size_t capacity)
+{
+    size_t used = 0;
+    bool space = false;
+    for (size_t i = 0; i < size && used + strlen(STRUCK) + 2 < capacity;) {
+        unsigned char c = (unsigned char)from[i];
+        size_t secret = secret_at(secrets, least, from + i, size - i);
+        if (secret == 0 && (c <= 0x20 || c == 0x7F)) {
+            space = used > 0;
+            i++;
+            continue;
+        }
+        if (space)
+            to[used++] = ' ';
+        space = false;
+        if (secret > 0)
+            used = (size_t)(stpcpy(to + used, STRUCK) - to);
+        else
+            to[used++] = from[i];
+        i += secret > 0 ? secret : 1;
+    }
+    to[used] = '\0';
+}
+
+void http_text(const struct http_secrets *secrets, const char *from, size_t size, char *to,
+               size_t capacity)
+{
+    take(secrets, HTTP_SECRET_BYTES_MIN, from, size, to, capacity);
+}
+
+void http_text_clean(const struct http_secrets *secrets, struct error *err)
+{
+    char text[ERROR_TEXT_MAX];
+    memcpy(text, err->text, sizeof text);
+    take(secrets, HTTP_SECRET_AMONG_WORDS_BYTES_MIN, text, strlen(text), err->text,
+         sizeof err->text);
+}

@@ -1,0 +1,39 @@
+/*
+ * What a server says, for people: the one way from an answer into an error, and so into the log,
+ * the answers of the gateway and the terminal.
+ *
+ * Servers repeat what they were sent, some the whole request. The secrets of a request travel with
+ * its response, and are struck out of each text that is taken from it: the credentials of
+ * Authorization as they were sent, the password within Basic, and what else the request named.
+ */
+#ifndef SLIPWAY_NET_HTTP_TEXT_H
+#define SLIPWAY_NET_HTTP_TEXT_H
+
+#include "base/error.h"
+
+/* A shorter one is part of many words, and striking it out of them would tell it. */
+#define HTTP_SECRET_BYTES_MIN 4
+/* The same for texts that have words of ours beside those of the server. */
+#define HTTP_SECRET_AMONG_WORDS_BYTES_MIN 8
+#define HTTP_SECRETS_MAX 3
+
+struct http_secrets {
+    char *items[HTTP_SECRETS_MAX]; /* owned */
+    size_t count;
+};
+
+/* In place of what was there: those of the field value `authorization`, and `other`; both may be
+ * NULL. Copied. */
+void http_secrets_take(struct http_secrets *secrets, const char *authorization, const char *other);
+/* Wipes them. */
+void http_secrets_deinit(struct http_secrets *secrets);
+
+/* `size` bytes of an answer as one line: blanks and control characters become one space, a secret
+ * "***", also one that the end of the bytes cuts. Cut to fit; ends with NUL. */
+void http_text(const struct http_secrets *secrets, const char *from, size_t size, char *to,
+               size_t capacity);
+
+/* The same for an error's text that has words of the server in it. */
+void http_text_clean(const struct http_secrets *secrets, struct error *err);
+
+#endif
