@@ -84,6 +84,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_CREDENTIALS,           "CREDENTIALS_UNREADABLE", 500, false, PARTY_GATEWAY)              \
     X(ERR_IO,                    "IO_ERROR",               500, true,  PARTY_GATEWAY)              \
     X(ERR_NO_SPACE,              "NO_SPACE",               507, false, PARTY_GATEWAY)              \
+    X(ERR_SYNC,                  "SYNC_FAILED",            503, true,  PARTY_GATEWAY)              \
     X(ERR_MEMORY,                "OUT_OF_MEMORY",          503, true,  PARTY_GATEWAY)              \
     X(ERR_STORE,                 "STORE_ERROR",            500, false, PARTY_GATEWAY)              \
     X(ERR_STORE_LOCKED,          "STORE_LOCKED",           503, true,  PARTY_GATEWAY)              \

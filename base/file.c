@@ -104,9 +104,14 @@ enum errc file_read_all(const char *path, size_t limit_bytes, char **data, size_
 
 enum errc file_sync(int fd, const char *what, struct error *err)
 {
-    if (fsync(fd) != 0)
-        return fail(err, ERR_IO, errno, "sync %s to the disk", what);
-    return ERR_OK;
+    int rc;
+    do
+        rc = fsync(fd);
+    while (rc != 0 && errno == EINTR);
+    if (rc == 0)
+        return ERR_OK;
+    bool full = errno == ENOSPC || errno == EDQUOT;
+    return fail(err, full ? ERR_IO : ERR_SYNC, errno, "sync %s to the disk", what);
 }
 
 enum errc file_remove_tree(int folder_fd, const char *name, struct error *err)

@@ -37,6 +37,7 @@ enum errc file_read_at(int fd, void *data, size_t size, uint64_t offset, size_t 
 enum errc file_read_all(const char *path, size_t limit_bytes, char **data, size_t *size,
                         struct error *err);
 
+/* ERR_SYNC: nobody knows what the disk has of it, and another try would not tell. ERR_NO_SPACE. */
 enum errc file_sync(int fd, const char *what, struct error *err);
 
 /* Remove everything below the folder `name` of `folder_fd`, and the folder; absent is success.

@@ -2,7 +2,8 @@
  * The store of one process in one folder: blobs are files, metadata is in LMDB. This header alone
  * knows that there is a folder; what is in it is for the headers of store/local/.
  *
- *     DATA/lock            flock'ed by the process that has the store open; holds its pid
+ *     DATA/                flock'ed by the process that has the store open
+ *     DATA/lock            its pid
  *     DATA/blobs/ALG/AB/HEX  content-addressed blobs, complete and verified
  *     DATA/staging/N/      blobs of batches that are being written; emptied at every open
  *     DATA/uploads/ID      bytes of upload sessions (store/blob_upload.h)
@@ -29,7 +30,8 @@ struct store_options {
 };
 
 /* `path` is the data folder; made (0700) when absent; copied. ERR_STORE_LOCKED names the process
- * that has it; ERR_STORE for a folder of a newer schema or a damaged one; ERR_IO, ERR_NO_SPACE. */
+ * that has it; ERR_STORE for a folder of a newer schema or a damaged one, or one that has
+ * blobs and no metadata; ERR_IO, ERR_NO_SPACE. */
 enum errc store_open_local(const char *path, const struct store_options *options,
                            struct store **out, struct error *err);
 

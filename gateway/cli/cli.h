@@ -47,11 +47,13 @@ enum errc cli_settings(const char *config_path, const char *listen, const char *
  * SIGINT and SIGTERM, taken by a thread of their own so that nothing is interrupted half-way.
  * signals_block() is called before any thread starts. signals_watch() then cancels `cancel` at the
  * first signal and ends the process at the second; signals_unwatch() stops that and returns the
- * signal that came, or 0. signals_next() waits for one itself, at most `ms` (0 when none came).
+ * signal that came, or 0. signals_next() waits for one itself, at most `ms` (0 when none came);
+ * signals_wake(), from any thread, ends that wait with 0.
  */
 void signals_block(void);
 void signals_watch(struct cancel *cancel);
 int signals_unwatch(void);
 int signals_next(int64_t ms);
+void signals_wake(void);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -28,15 +29,24 @@ static void raise_descriptors(void)
                  (unsigned long long)limit.rlim_cur, DESCRIPTORS_WANTED);
 }
 
+/* The store cannot be used any more; whoever set it says why in the log. */
+static atomic_bool store_broken;
+
+static void on_broken(void)
+{
+    atomic_store(&store_broken, true);
+    signals_wake();
+}
+
 static void run_until_signal(struct server *server)
 {
-    while (signals_next(60000) == 0)
+    while (signals_next(60000) == 0 && !atomic_load(&store_broken))
         ;
     log_event(LOG_INFO, "gateway.stopping", NULL,
               "stopping: no new work is taken, what runs is finished; signal again to end it now");
     server_drain(server);
     while (!server_wait(server, POLL_MS)) {
-        if (signals_next(0) == 0)
+        if (signals_next(0) == 0 && !atomic_load(&store_broken))
             continue;
         log_event(LOG_WARN, "gateway.cancelling", NULL, "stopping now: what runs is cancelled");
         server_cancel(server);
@@ -51,7 +61,7 @@ static enum errc serve(const struct settings *settings, struct error *err)
     struct server *server = NULL;
     if (engine_open(settings, false, &engine, err) != ERR_OK)
         return err->code;
-    if (server_start(engine, &server, err) != ERR_OK) {
+    if (server_start(engine, on_broken, &server, err) != ERR_OK) {
         engine_close(engine);
         return err->code;
     }
@@ -96,5 +106,7 @@ int cmd_serve(int argc, char **argv)
     if (serve(settings, &err) != ERR_OK)
         cli_complain("%s", err.text);
     settings_free(settings);
+    if (err.code == ERR_OK && atomic_load(&store_broken))
+        return EXIT_TARGET_FAILED;
     return err.code == ERR_OK ? 0 : EXIT_USAGE;
 }

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* Sent by signals_unwatch() to its own thread: no signal that anybody else sends. */
+/* Sent by this process to itself: no signal that anybody else sends. */
 #define WAKE_SIGNAL SIGUSR2
 
 static struct {
@@ -67,8 +67,13 @@ int signals_unwatch(void)
 int signals_next(int64_t ms)
 {
     sigset_t set;
-    fill(&set, false);
+    fill(&set, true);
     struct timespec wait = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
     int signal = sigtimedwait(&set, NULL, &wait);
-    return signal > 0 ? signal : 0;
+    return signal > 0 && signal != WAKE_SIGNAL ? signal : 0;
+}
+
+void signals_wake(void)
+{
+    kill(getpid(), WAKE_SIGNAL);
 }

@@ -5,13 +5,23 @@
 #include "gateway/api/images.h"
 #include "gateway/api/layers.h"
 #include "gateway/api/pushes.h"
+#include "gateway/http/error_body.h"
 #include "gateway/registry/registry.h"
 #include "gateway/server/guard.h"
 #include "gateway/service/version.h"
+#include "store/health.h"
 
 #include <string.h>
 
 /* ---- handlers of a few lines ---- */
+
+/* Whoever asks does so every few seconds: not a line of the log each time. */
+static void not_ready(struct reply *reply, const struct error *why)
+{
+    reply->status = 503;
+    reply_header(reply, MHD_HTTP_HEADER_RETRY_AFTER, "2");
+    reply_json(reply, error_body(why));
+}
 
 static struct job *get_health(struct gateway *gateway, const struct request *request,
                               struct reply *reply)
@@ -27,10 +37,14 @@ static struct job *get_ready(struct gateway *gateway, const struct request *requ
                              struct reply *reply)
 {
     (void)request;
+    struct error err = ERROR_INIT;
     if (jobs_closed(gateway->jobs)) {
-        struct error err = ERROR_INIT;
         fail(&err, ERR_STOPPING, 0, "the gateway is stopping");
         reply_error(reply, &err);
+        return NULL;
+    }
+    if (store_health(gateway->engine->store, &err) != STORE_WELL) {
+        not_ready(reply, &err);
         return NULL;
     }
     reply->status = 200;

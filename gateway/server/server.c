@@ -9,6 +9,7 @@
 #include "gateway/http/file_reads.h"
 #include "gateway/server/routes.h"
 #include "gateway/service/janitor.h"
+#include "gateway/service/store_watch.h"
 #include "net/transport.h"
 
 #include <string.h>
@@ -18,6 +19,7 @@
 struct server {
     struct gateway gateway;
     struct janitor *janitor;
+    struct store_watch *watch;
     struct request_handler handler;
     struct daemon *daemon;
     char *certificate; /* PEM texts; NULL without TLS */
@@ -72,7 +74,8 @@ static enum errc start_listening(struct server *server, const struct settings *s
 }
 
 /* Pushes that were accepted before go on before anything new comes. */
-static enum errc open_gateway(struct server *server, struct engine *engine, struct error *err)
+static enum errc open_gateway(struct server *server, struct engine *engine, void (*broken)(void),
+                              struct error *err)
 {
     const struct settings *settings = engine->settings;
     const struct jobs_limits limits = {.uploads = settings->limits.uploads,
@@ -83,7 +86,8 @@ static enum errc open_gateway(struct server *server, struct engine *engine, stru
     gateway->jobs = jobs_new(&limits, engine->executor);
     gateway->queue = push_queue_new(engine);
     if (janitor_start(engine->store, engine->upstream->registries, settings->limits.upload_idle_ms,
-                      &server->janitor, err) != ERR_OK)
+                      &server->janitor, err) != ERR_OK ||
+        store_watch_start(engine->store, broken, &server->watch, err) != ERR_OK)
         return err->code;
     return push_queue_restart(gateway->queue, err);
 }
@@ -96,16 +100,19 @@ static void close_gateway(struct server *server)
     while (!push_queue_wait(gateway->queue, 1000))
         ;
     push_queue_free(gateway->queue);
+    store_watch_stop(server->watch);
     janitor_stop(server->janitor);
     jobs_free(gateway->jobs);
 }
 
-enum errc server_start(struct engine *engine, struct server **out, struct error *err)
+enum errc server_start(struct engine *engine, void (*broken)(void), struct server **out,
+                       struct error *err)
 {
     const struct settings *settings = engine->settings;
     struct server *server = xcalloc(1, sizeof *server);
-    if (open_gateway(server, engine, err) != ERR_OK || read_tls(server, settings, err) != ERR_OK ||
-        start_daemon(server, err) != ERR_OK || start_listening(server, settings, err) != ERR_OK) {
+    if (open_gateway(server, engine, broken, err) != ERR_OK ||
+        read_tls(server, settings, err) != ERR_OK || start_daemon(server, err) != ERR_OK ||
+        start_listening(server, settings, err) != ERR_OK) {
         server_stop(server);
         return err->code;
     }

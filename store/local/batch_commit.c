@@ -323,6 +323,6 @@ enum errc backend_commit(struct batch *batch, struct error *err)
     __attribute__((cleanup(plan_deinit))) struct plan plan = {
         .batch = batch, .durable = batch->durability == BATCH_DURABLE};
     if (plan_all(&plan, err) != ERR_OK || move_files(&plan, err) != ERR_OK)
-        return err->code;
+        return store_tell(batch->store, err);
     return record_all(&plan, err);
 }

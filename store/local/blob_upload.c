@@ -72,7 +72,9 @@ enum errc blob_upload_begin(struct store *store, const char *repository,
         upload_table_take(store->uploads, made, NULL, 0, &slot, err) != ERR_OK)
         return err->code;
     enum errc rc = make_file(store, made, err);
-    if (rc == ERR_OK)
+    if (rc != ERR_OK)
+        store_tell(store, err);
+    else
         rc = make_record(store, repository, made, err);
     upload_table_release(store->uploads, slot);
     if (rc == ERR_OK)
@@ -169,6 +171,7 @@ enum errc blob_upload_write(struct blob_upload *upload, const void *data, size_t
             return ERR_OK;
         }
         error_wrap(&upload->error, "write to an upload");
+        store_tell(upload->store, &upload->error);
         /* Where this fails, too, the next request sees the file's length and hashes it again. */
         if (ftruncate(upload->fd, (off_t)upload->size) != 0)
             log_warn("an upload keeps part of a failed write: %s", strerror(errno));
@@ -260,10 +263,10 @@ static enum errc finish(struct blob_upload *upload, struct batch *batch,
     /* A process that dies between here and the commit takes the session with it, so what takes
      * long, the disk, is waited for first. */
     if (upload->size >= FLUSH_BYTES && file_sync(upload->fd, "an upload", err) != ERR_OK)
-        return err->code;
+        return store_tell(upload->store, err);
     if (batch_take_file(batch, upload->store->uploads_fd, upload->id, upload->size, digest, err) !=
         ERR_OK)
-        return err->code;
+        return store_tell(upload->store, err);
     batch_end_session(batch, upload->id);
     return ERR_OK;
 }

@@ -21,12 +21,14 @@ enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct
 {
     char name[STAGE_NAME_MAX];
     if (stage_open(batch, err) != ERR_OK)
-        return err->code;
+        return store_tell(batch->store, err);
     uint32_t number = batch->stage->next_number++;
     int fd = openat(batch->stage->folder_fd, stage_file_name(number, name),
                     O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return fail(err, ERR_IO, errno, "create a blob in the store");
+    if (fd < 0) {
+        fail(err, ERR_IO, errno, "create a blob in the store");
+        return store_tell(batch->store, err);
+    }
     struct blob_writer *writer = xcalloc(1, sizeof *writer);
     writer->batch = batch;
     writer->fd = fd;
@@ -57,6 +59,7 @@ enum errc blob_writer_write(struct blob_writer *writer, const void *data, size_t
             return ERR_OK;
         }
         error_wrap(&writer->error, "write a blob to the store");
+        store_tell(writer->batch->store, &writer->error);
     }
     *err = writer->error;
     return err->code;

@@ -4,6 +4,7 @@
 #ifndef SLIPWAY_STORE_LOCAL_INTERNAL_H
 #define SLIPWAY_STORE_LOCAL_INTERNAL_H
 
+#include "base/fault.h"
 #include "store/blob.h"
 #include "store/local/kv/writer.h"
 #include "store/local/records.h"
@@ -14,11 +15,12 @@
 struct store {
     char *path;
     int root_fd;
-    int lock_fd; /* flock'ed */
+    int lock_fd; /* holds the pid */
     int blobs_fd;
     int staging_fd;
     int uploads_fd;
     struct upload_table *uploads;
+    struct fault fault; /* store/health.h */
     struct kv *kv;
     struct writer *writer;
     atomic_uint_fast64_t next_batch;
@@ -31,6 +33,10 @@ struct store {
 /* store_open_local() for a machine whose boot has this id. */
 enum errc store_open_in_boot(const char *path, const struct store_options *options,
                              const char *boot_id, struct store **out, struct error *err);
+
+/* What could not be written is a fault of the store if the disk is at fault, one that stays if it
+ * is ERR_SYNC. Returns the error's code. */
+enum errc store_tell(struct store *store, const struct error *err);
 
 /* *found false when the blob is not held. */
 enum errc blob_find(struct store *store, const struct digest *digest, bool *found,

@@ -32,6 +32,11 @@ struct record_key state_key(void)
     return key_text("state");
 }
 
+struct record_key probe_key(void)
+{
+    return key_text("probe");
+}
+
 struct record_key blob_key(const struct digest *digest)
 {
     struct record_key key;

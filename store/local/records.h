@@ -95,6 +95,7 @@ struct state_record {
 
 struct record_key schema_key(void);
 struct record_key state_key(void);
+struct record_key probe_key(void); /* any value: store/health.h */
 struct record_key blob_key(const struct digest *digest);
 /* All forms of a layer have this prefix. */
 struct record_key layer_prefix(const struct digest *diff_id);

@@ -2,10 +2,12 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/health.h"
 #include "store/local/internal.h"
 #include "store/local/recover.h"
 #include "store/local/upload_table.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -47,16 +49,25 @@ static enum errc fail_locked(const struct store *store, struct error *err)
                 store->path, pid[0] ? pid : "(not known)");
 }
 
+static enum errc take_lock(const struct store *store, int fd, struct error *err)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return ERR_OK;
+    if (errno == EWOULDBLOCK)
+        return fail_locked(store, err);
+    return fail(err, ERR_IO, errno, "lock the data folder %s", store->path);
+}
+
+/* The lock is the folder's own, which nobody can delete from under us and make anew; the file says
+ * whose it is, and is locked for the sake of versions that know no other lock. */
 static enum errc lock(struct store *store, struct error *err)
 {
     store->lock_fd = openat(store->root_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (store->lock_fd < 0)
         return fail(err, ERR_IO, errno, "open %s/lock", store->path);
-    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK)
-            return fail_locked(store, err);
-        return fail(err, ERR_IO, errno, "lock %s/lock", store->path);
-    }
+    if (take_lock(store, store->root_fd, err) != ERR_OK ||
+        take_lock(store, store->lock_fd, err) != ERR_OK)
+        return err->code;
     if (ftruncate(store->lock_fd, 0) != 0 || dprintf(store->lock_fd, "%ld\n", (long)getpid()) < 0)
         return fail(err, ERR_IO, errno, "write %s/lock", store->path);
     return ERR_OK;
@@ -91,13 +102,50 @@ static enum errc open_folders(struct store *store, struct error *err)
     return ERR_OK;
 }
 
+/* Is there a file in a folder of the blobs' folder `fd`? The names are blobs/ALG/AB/HEX. */
+static bool any_blob_below(int fd, unsigned depth)
+{
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    bool any = false;
+    if (folder == NULL) {
+        file_close_at(&fd);
+        return false;
+    }
+    for (const struct dirent *entry; !any && (entry = readdir(folder)) != NULL;)
+        if (entry->d_name[0] != '.')
+            any = depth == 0 ||
+                  any_blob_below(openat(dirfd(folder), entry->d_name,
+                                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                                 depth - 1);
+    closedir(folder);
+    return any;
+}
+
+/* Without its metadata nobody knows of the blobs, and a new start would sweep them away. */
+static enum errc check_metadata_is_there(const struct store *store, struct error *err)
+{
+    struct stat st;
+    if (fstatat(store->root_fd, "meta/data.mdb", &st, 0) == 0 && st.st_size > 0)
+        return ERR_OK;
+    int fd = openat(store->blobs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (!any_blob_below(fd, 2))
+        return ERR_OK;
+    return fail(err, ERR_STORE, 0,
+                "the data folder %s has blobs, but no metadata: %s/meta/data.mdb is missing or "
+                "empty; put it back from a copy, or begin anew with an empty store by moving "
+                "%s/blobs away",
+                store->path, store->path, store->path);
+}
+
 static enum errc open_metadata(struct store *store, uint64_t map_size_bytes, struct error *err)
 {
+    if (check_metadata_is_there(store, err) != ERR_OK)
+        return err->code;
     autofree char *path = xasprintf("%s/meta", store->path);
     if (map_size_bytes == 0)
         map_size_bytes = MAP_SIZE_DEFAULT;
     if (kv_open(path, map_size_bytes, &store->kv, err) != ERR_OK ||
-        writer_start(store->kv, &store->writer, err) != ERR_OK ||
+        writer_start(store->kv, &store->fault, &store->writer, err) != ERR_OK ||
         store_check_schema(store, err) != ERR_OK)
         return err->code;
     return store_recover(store, err);
@@ -107,13 +155,14 @@ static void store_free(struct store *store)
 {
     writer_stop(store->writer);
     kv_close(store->kv);
+    fault_deinit(&store->fault);
     upload_table_free(store->uploads);
     file_close_at(&store->uploads_fd);
     file_close_at(&store->staging_fd);
     file_close_at(&store->blobs_fd);
-    file_close_at(&store->root_fd);
-    /* The lock goes last: nothing of the folder is in use when another process gets it. */
     file_close_at(&store->lock_fd);
+    /* The lock goes last: nothing of the folder is in use when another process gets it. */
+    file_close_at(&store->root_fd);
     free(store->path);
     free(store);
 }
@@ -125,6 +174,7 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
     store->path = xstrdup(path);
     store->root_fd = store->lock_fd = store->blobs_fd = store->staging_fd = store->uploads_fd = -1;
     store->uploads = upload_table_new();
+    fault_init(&store->fault);
     store->leave_volatile = options->leave_volatile;
     snprintf(store->boot_id, sizeof store->boot_id, "%s", boot_id);
     if (open_folders(store, err) != ERR_OK ||
@@ -155,7 +205,8 @@ void store_close(struct store *store)
     if (store == NULL)
         return;
     struct error err = ERROR_INIT;
-    if (store_settle(store, &err) != ERR_OK)
+    /* What is in doubt stays so. */
+    if (store_health(store, NULL) != STORE_BROKEN && store_settle(store, &err) != ERR_OK)
         log_warn("close the data folder %s: %s", store->path, err.text);
     store_free(store);
 }

@@ -1,6 +1,7 @@
 #include "store/local/kv/kv.h"
 
 #include "base/mem.h"
+#include "store/local/kv/kv_file.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -42,12 +43,23 @@ static enum errc kv_fail(struct error *err, int rc, const char *doing)
     case MDB_READERS_FULL:
         return fail(err, ERR_STORE, 0, "%s: more than %d reads at the same time", doing,
                     KV_READERS_MAX);
+    case MDB_PANIC:
+        return fail(err, ERR_SYNC, 0, "%s: an earlier write of the metadata failed half-way",
+                    doing);
     default:
         break;
     }
     if (rc > 0)
         return fail(err, ERR_IO, rc, "%s", doing);
     return fail(err, ERR_STORE, 0, "%s: %s", doing, mdb_strerror(rc));
+}
+
+/* Of what has to be on the disk. A disk that is full has told so before anything was changed. */
+static enum errc fail_to_write(struct error *err, int rc, const char *doing)
+{
+    if (kv_fail(err, rc, doing) == ERR_IO)
+        err->code = ERR_SYNC;
+    return err->code;
 }
 
 static MDB_val to_val(struct kv_slice slice)
@@ -98,6 +110,8 @@ static int open_tables(struct kv *kv)
 
 enum errc kv_open(const char *path, uint64_t map_size_bytes, struct kv **out, struct error *err)
 {
+    if (kv_file_check(path, err) != ERR_OK)
+        return err->code;
     struct kv *kv = xcalloc(1, sizeof *kv);
     const char *doing = "open the metadata";
     int rc = mdb_env_create(&kv->env);
@@ -154,7 +168,7 @@ enum errc kv_commit(struct kv_txn *txn, struct error *err)
 {
     /* Frees the handle also when it fails. */
     int rc = mdb_txn_commit(mem_take(&txn->handle));
-    return rc == 0 ? ERR_OK : kv_fail(err, rc, "commit the metadata");
+    return rc == 0 ? ERR_OK : fail_to_write(err, rc, "commit the metadata");
 }
 
 void kv_end(struct kv_txn *txn)
@@ -167,7 +181,7 @@ void kv_end(struct kv_txn *txn)
 enum errc kv_sync(struct kv *kv, struct error *err)
 {
     int rc = mdb_env_sync(kv->env, 1);
-    return rc == 0 ? ERR_OK : kv_fail(err, rc, "sync the metadata to the disk");
+    return rc == 0 ? ERR_OK : fail_to_write(err, rc, "sync the metadata to the disk");
 }
 
 enum errc kv_get(const struct kv_txn *txn, enum kv_table table, struct kv_slice key,

@@ -80,13 +80,15 @@ struct kv_txn {
 enum errc kv_begin_read(struct kv *kv, struct kv_txn *out, struct error *err);
 enum errc kv_begin_write(struct kv *kv, struct kv_txn *out, struct error *err);
 
-/* Ends the transaction, also on failure: then nothing of it has happened. */
+/* Ends the transaction, also on failure: then nothing of it has happened. ERR_SYNC when the disk
+ * did not take it; ERR_NO_SPACE. */
 enum errc kv_commit(struct kv_txn *txn, struct error *err);
 
 /* Drops the transaction; a no-op after kv_commit(). */
 void kv_end(struct kv_txn *txn);
 
-/* Every commit so far is on the disk when this returns ERR_OK. */
+/* Every commit so far is on the disk when this returns ERR_OK. ERR_SYNC, ERR_NO_SPACE. After the
+ * latter the next commit and sync bring what this one did not. */
 enum errc kv_sync(struct kv *kv, struct error *err);
 
 /* *found false, *value untouched, when the key is not there. */

@@ -6,6 +6,7 @@
 
 struct writer {
     struct kv *kv;
+    struct fault *fault;
     pthread_t thread;
 
     pthread_mutex_t lock; /* guards all below */
@@ -20,7 +21,6 @@ struct writer {
 
     /* the thread's own */
     struct writer_counts pending;
-    struct error broken; /* of the sync that failed */
 };
 
 static enum errc commit_changes(struct writer *writer, struct change *group, struct change *end,
@@ -46,11 +46,21 @@ static enum errc commit_changes(struct writer *writer, struct change *group, str
     return ERR_OK;
 }
 
-static void commit_one_by_one(struct writer *writer, struct change *group)
+static void fail_group(struct change *group, const struct error *why)
 {
     for (struct change *change = group; change != NULL; change = change->next)
         if (change->result.code == ERR_OK)
-            commit_changes(writer, change, change->next, &change->result);
+            change->result = *why;
+}
+
+static void commit_one_by_one(struct writer *writer, struct change *group)
+{
+    for (struct change *change = group; change != NULL; change = change->next) {
+        if (change->result.code != ERR_OK)
+            continue;
+        if (commit_changes(writer, change, change->next, &change->result) == ERR_SYNC)
+            fail_group(change->next, &change->result);
+    }
 }
 
 static void sync_group(struct writer *writer, struct change *group)
@@ -61,25 +71,38 @@ static void sync_group(struct writer *writer, struct change *group)
     if (!wanted)
         return;
     writer->pending.syncs++;
-    if (kv_sync(writer->kv, &writer->broken) == ERR_OK)
+    struct error err = ERROR_INIT;
+    if (kv_sync(writer->kv, &err) == ERR_OK)
         return;
     for (struct change *change = group; change != NULL; change = change->next)
         if (change->durable && change->result.code == ERR_OK)
-            change->result = writer->broken;
+            change->result = err;
+}
+
+/* A failure that a change does not bring about by itself is the store's. */
+static void tell_faults(struct writer *writer, const struct change *group)
+{
+    for (const struct change *change = group; change != NULL; change = change->next)
+        if (change->result.code != ERR_OK)
+            fault_set(writer->fault, change->result.code == ERR_SYNC ? FAULT_STAYS : FAULT_PASSES,
+                      &change->result);
 }
 
 static void refuse_what_cannot_be(struct writer *writer, struct change *group)
 {
-    struct error err = {0};
+    struct error err = ERROR_INIT;
     bool full = false;
-    if (writer->broken.code == ERR_OK && kv_nearly_full(writer->kv, &full, &err) == ERR_OK && !full)
+    if (fault_now(writer->fault, &err) == FAULT_STAYS) {
+        fail_group(group, &err);
         return;
+    }
+    error_clear(&err);
+    if (kv_nearly_full(writer->kv, &full, &err) == ERR_OK && !full)
+        return;
+    if (err.code != ERR_OK)
+        fail_group(group, &err);
     for (struct change *change = group; change != NULL; change = change->next) {
-        if (writer->broken.code != ERR_OK)
-            change->result = writer->broken;
-        else if (err.code != ERR_OK)
-            change->result = err;
-        else if (change->grows && !change->essential)
+        if (change->result.code == ERR_OK && change->grows && !change->essential)
             fail(&change->result, ERR_STORE_FULL, 0,
                  "the metadata map is over nine tenths full; run slipway gc or raise its size");
     }
@@ -89,9 +112,12 @@ static void commit_group(struct writer *writer, struct change *group)
 {
     struct error err = {0};
     refuse_what_cannot_be(writer, group);
-    if (commit_changes(writer, group, NULL, &err) != ERR_OK)
+    if (commit_changes(writer, group, NULL, &err) == ERR_SYNC)
+        fail_group(group, &err);
+    else if (err.code != ERR_OK)
         commit_one_by_one(writer, group);
     sync_group(writer, group);
+    tell_faults(writer, group);
 }
 
 static struct change *take_group(struct writer *writer)
@@ -138,10 +164,11 @@ static void writer_free(struct writer *writer)
     free(writer);
 }
 
-enum errc writer_start(struct kv *kv, struct writer **out, struct error *err)
+enum errc writer_start(struct kv *kv, struct fault *fault, struct writer **out, struct error *err)
 {
     struct writer *writer = xcalloc(1, sizeof *writer);
     writer->kv = kv;
+    writer->fault = fault;
     pthread_mutex_init(&writer->lock, NULL);
     pthread_cond_init(&writer->submitted, NULL);
     pthread_cond_init(&writer->answered, NULL);

@@ -10,9 +10,11 @@
  * Failures. When the transaction of a group fails, it is dropped and each of its changes is tried
  * again in a transaction of its own, so that an error reaches the change that causes it and no
  * other. When more than nine tenths of the map are in use, changes that put something are refused
- * with ERR_STORE_FULL, unless they are essential; deleting goes on. When a sync fails, nobody knows
- * what the disk holds any more: that group's durable changes and every later change get the error,
- * until the store is opened again.
+ * with ERR_STORE_FULL, unless they are essential; deleting goes on. When a commit or a sync fails
+ * (ERR_SYNC), nobody knows what the disk holds any more: that is a fault that stays, and that
+ * group's durable changes and every later change get its error, until the store is opened again.
+ * Whatever else cannot be written is a fault that passes. The same fault is told by whoever writes
+ * the blobs, and one of theirs that stays ends the writing here, too.
  *
  * Limits. At most WRITER_QUEUE_MAX changes wait, not counting those that only save work; one more
  * is refused at once with ERR_BUSY. One that only saves work is refused when
@@ -24,6 +26,7 @@
 #ifndef SLIPWAY_STORE_LOCAL_KV_WRITER_H
 #define SLIPWAY_STORE_LOCAL_KV_WRITER_H
 
+#include "base/fault.h"
 #include "store/local/kv/change.h"
 
 #define WRITER_QUEUE_MAX 256
@@ -31,8 +34,8 @@
 
 struct writer;
 
-/* `kv` is borrowed until writer_stop(). */
-enum errc writer_start(struct kv *kv, struct writer **out, struct error *err);
+/* `kv` and `fault` are borrowed until writer_stop(). */
+enum errc writer_start(struct kv *kv, struct fault *fault, struct writer **out, struct error *err);
 /* Frees it. Nobody may submit any more. NULL is a no-op. */
 void writer_stop(struct writer *writer);
 

@@ -12,14 +12,16 @@
 struct fixture {
     struct kv *kv;
     struct writer *writer;
+    struct fault *fault;
 };
 
 static struct fixture start(const char *folder)
 {
     struct error err = ERROR_INIT;
-    struct fixture fixture = {NULL, NULL};
+    struct fixture fixture = {NULL, NULL, xcalloc(1, sizeof(struct fault))};
+    fault_init(fixture.fault);
     assert_ok(kv_open(folder, MAP, &fixture.kv, &err), &err);
-    assert_ok(writer_start(fixture.kv, &fixture.writer, &err), &err);
+    assert_ok(writer_start(fixture.kv, fixture.fault, &fixture.writer, &err), &err);
     return fixture;
 }
 
@@ -27,6 +29,8 @@ static void stop(struct fixture *fixture)
 {
     writer_stop(fixture->writer);
     kv_close(fixture->kv);
+    fault_deinit(fixture->fault);
+    free(fixture->fault);
 }
 
 static struct kv_slice text(const char *s)

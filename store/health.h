@@ -1,0 +1,34 @@
+/*
+ * Can the store take what it is given? Whoever cannot write something tells it here, and it is
+ * known at once: a store is refusing from the first write that its disk or its metadata had no room
+ * for, until a probe went well; broken when the disk did not take what had to be on it (ERR_SYNC).
+ * Of a broken store nobody knows what the disk holds: every later change is refused, and only
+ * opening it again, in another process, can help.
+ *
+ * Threads: any. Beside store_probe() nothing here blocks on the disk.
+ */
+#ifndef SLIPWAY_STORE_HEALTH_H
+#define SLIPWAY_STORE_HEALTH_H
+
+#include "store/store.h"
+
+#include <stdint.h>
+
+enum store_health { STORE_WELL, STORE_REFUSING, STORE_BROKEN };
+
+/* *why, which may be NULL, is untouched when it is well. */
+enum store_health store_health(struct store *store, struct error *why);
+
+/* Wait at most `ms` until its health was not what it was after the first `seen` changes, or
+ * store_health_wake(); returns how many changes there were. */
+uint64_t store_health_wait(struct store *store, uint64_t seen, int64_t ms);
+void store_health_wake(struct store *store);
+
+/* A disk without any room is seen without writing to it: then a probe is worth its while. */
+bool store_looks_full(struct store *store);
+
+/* Write a mebibyte and a record, and wait for the disk: store_health() is what came of it, unless
+ * the store is broken. ERR_NO_SPACE, ERR_STORE_FULL, ERR_SYNC, ERR_IO. */
+enum errc store_probe(struct store *store, struct error *err);
+
+#endif

@@ -1,0 +1,104 @@
+#include "store/health.h"
+
+#include "base/mem.h"
+#include "store/local/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/statvfs.h>
+
+#define PROBE_NAME "probe"
+#define PROBE_BYTES ((size_t)1 << 20)
+
+enum store_health store_health(struct store *store, struct error *why)
+{
+    static const enum store_health states[] = {
+        [FAULT_NONE] = STORE_WELL, [FAULT_PASSES] = STORE_REFUSING, [FAULT_STAYS] = STORE_BROKEN};
+    return states[fault_now(&store->fault, why)];
+}
+
+uint64_t store_health_wait(struct store *store, uint64_t seen, int64_t ms)
+{
+    return fault_wait(&store->fault, seen, ms);
+}
+
+void store_health_wake(struct store *store)
+{
+    fault_wake(&store->fault);
+}
+
+/* A file that is too large for the process's own limit says nothing of the disk. */
+static bool is_of_the_disk(const struct error *err)
+{
+    if (err->code == ERR_NO_SPACE)
+        return err->sys != EFBIG;
+    return err->code == ERR_IO && (err->sys == EIO || err->sys == EROFS || err->sys == ENODEV);
+}
+
+enum errc store_tell(struct store *store, const struct error *err)
+{
+    if (err->code == ERR_SYNC)
+        fault_set(&store->fault, FAULT_STAYS, err);
+    else if (is_of_the_disk(err))
+        fault_set(&store->fault, FAULT_PASSES, err);
+    return err->code;
+}
+
+bool store_looks_full(struct store *store)
+{
+    struct statvfs room;
+    return fstatvfs(store->blobs_fd, &room) == 0 && room.f_blocks > 0 && room.f_bavail == 0;
+}
+
+/* Bytes that are not all alike, so that no file system keeps them without taking room. */
+static enum errc write_probe(int fd, struct error *err)
+{
+    autofree uint8_t *bytes = xmalloc(PROBE_BYTES);
+    uint32_t chance = 2463534242;
+    for (size_t i = 0; i < PROBE_BYTES; i++) {
+        chance ^= chance << 13;
+        chance ^= chance >> 17;
+        chance ^= chance << 5;
+        bytes[i] = (uint8_t)chance;
+    }
+    if (file_write_all(fd, bytes, PROBE_BYTES, err) != ERR_OK)
+        return err->code;
+    return file_sync(fd, "a probe", err);
+}
+
+static enum errc probe_files(struct store *store, struct error *err)
+{
+    autofd int fd =
+        openat(store->staging_fd, PROBE_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail(err, ERR_IO, errno, "create a file in the data folder");
+    enum errc rc = write_probe(fd, err);
+    unlinkat(store->staging_fd, PROBE_NAME, 0);
+    return rc;
+}
+
+/* Another value each time, so that there is a page to be written. */
+static enum errc probe_records(struct store *store, struct error *err)
+{
+    uint64_t number = atomic_fetch_add(&store->next_batch, 1);
+    autochange struct change change;
+    change_init(&change);
+    change.durable = true;
+    struct record_key key = probe_key();
+    change_put(&change, KV_META, record_key_slice(&key),
+               (struct kv_slice){.data = &number, .size = sizeof number});
+    return writer_submit(store->writer, &change, err);
+}
+
+enum errc store_probe(struct store *store, struct error *err)
+{
+    if (probe_files(store, err) != ERR_OK) {
+        error_wrap(err, "try to write to the data folder %s", store->path);
+        fault_set(&store->fault, err->code == ERR_SYNC ? FAULT_STAYS : FAULT_PASSES, err);
+        return err->code;
+    }
+    if (probe_records(store, err) != ERR_OK)
+        return err->code;
+    fault_clear(&store->fault);
+    return ERR_OK;
+}

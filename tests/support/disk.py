@@ -1,0 +1,35 @@
+"""A disk that fails on demand, for the programs that are given its environment."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from support.gateway import slipway_binary
+
+SYNCS = "fsync,fdatasync,msync"
+
+
+class Disk:
+    """What tests/preload/disk_fault.c does, for whoever runs with `env`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._control = folder / "disk_fault"
+        library = slipway_binary().parent / "tests/libdisk_fault.so"
+        assert library.is_file(), f"no {library}: build it"
+        # The sanitizers' own libraries do not mind another one before them.
+        sanitizer = os.environ.get("ASAN_OPTIONS", "")
+        self.env = {
+            "LD_PRELOAD": str(library),
+            "DISK_FAULT": str(self._control),
+            "ASAN_OPTIONS": ":".join(filter(None, (sanitizer, "verify_asan_link_order=0"))),
+        }
+
+    def fail(self, calls: str, error: int, below: Path, skip: int = 0) -> None:
+        """From now on, after the first `skip`: these calls on files below this path."""
+        draft = self._control.with_suffix(".new")
+        draft.write_text(f"{calls} {error} {skip} {below}")
+        draft.rename(self._control)
+
+    def mend(self) -> None:
+        self._control.unlink(missing_ok=True)
