@@ -114,8 +114,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     /* what the gateway itself does not have, where a registry may lack it, too */                 \
     X(ERR_REPOSITORY_NOT_HELD,   "NAME_UNKNOWN",           404, false, PARTY_CLIENT)               \
     X(ERR_MANIFEST_NOT_HELD,     "MANIFEST_UNKNOWN",       404, false, PARTY_CLIENT)               \
-    X(ERR_LOOP,                  "DENIED",                 403, false, PARTY_CLIENT)               \
-    X(ERR_FOREIGN,               "DENIED",                 403, false, PARTY_CLIENT)               \
+    X(ERR_FORBIDDEN,             "DENIED",                 403, false, PARTY_CLIENT)               \
     /* the way there */                                                                            \
     X(ERR_HOST_UNKNOWN,          "HOST_UNKNOWN",           502, true,  PARTY_NETWORK)              \
     X(ERR_CONNECT,               "CONNECT_FAILED",         502, true,  PARTY_NETWORK)              \

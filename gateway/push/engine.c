@@ -73,15 +73,16 @@ static enum errc open_upstream(const struct settings *settings, struct engine *e
     autofree struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
     for (size_t i = 0; i < settings->registry_count; i++) {
         const struct registry_setting *setting = &settings->registries[i];
-        hosts[i] = (struct registry_options){.host = setting->host,
-                                             .endpoints = (const char *const *)setting->endpoints.items,
-                                             .endpoint_count = setting->endpoints.count,
-                                             .ca_file = setting->ca,
-                                             .upload = upload_way_of(setting->upload),
-                                             .chunk_bytes = setting->chunk_bytes,
-                                             .plain_http = setting->plain_http,
-                                             .retry_wait_ms = setting->retry_wait_ms,
-                                             .schema1_never = setting->schema1 == SCHEMA1_NEVER};
+        hosts[i] =
+            (struct registry_options){.host = setting->host,
+                                      .endpoints = (const char *const *)setting->endpoints.items,
+                                      .endpoint_count = setting->endpoints.count,
+                                      .ca_file = setting->ca,
+                                      .upload = upload_way_of(setting->upload),
+                                      .chunk_bytes = setting->chunk_bytes,
+                                      .plain_http = setting->plain_http,
+                                      .retry_wait_ms = setting->retry_wait_ms,
+                                      .schema1_never = setting->schema1 == SCHEMA1_NEVER};
     }
     const struct upstream_options options = {
         .store = engine->store,

@@ -99,7 +99,7 @@ struct job *front_route(struct gateway *gateway, const struct request *request, 
     struct job *job = NULL;
     if (comes_from_itself(gateway, request)) {
         struct error err = ERROR_INIT;
-        fail(&err, ERR_LOOP, 0, "this gateway is its own target: a mirror leads back to it");
+        fail(&err, ERR_FORBIDDEN, 0, "this gateway is its own target: a mirror leads back to it");
         front_refuse(reply, &err);
     } else {
         job = dispatch(&front, reply);

@@ -19,8 +19,7 @@ static bool is_listed(const struct setting_list *hosts, const char *host)
 
 static bool is_address(const struct net_authority *authority)
 {
-    return authority->bracketed ||
-           authority->host[strspn(authority->host, "0123456789.")] == '\0';
+    return authority->bracketed || authority->host[strspn(authority->host, "0123456789.")] == '\0';
 }
 
 /* In lower case, without the dot that a full name may end with. */
@@ -96,18 +95,18 @@ enum errc guard_sender(const struct settings *settings, const struct request *re
 {
     const struct sender sender = {settings, request_header(request, "Host")};
     if (!request_headers_fit(request, "Host", host_is_ours, settings))
-        return fail(err, ERR_FOREIGN, 0,
+        return fail(err, ERR_FORBIDDEN, 0,
                     "the gateway is not known as \"%.255s\": reach it by an address or localhost, "
                     "or list the name in its configuration (hosts)",
                     sender.host);
     if (only_reads(request->method))
         return ERR_OK;
     if (!request_headers_fit(request, "Origin", origin_is_ours, &sender))
-        return fail(err, ERR_FOREIGN, 0,
+        return fail(err, ERR_FORBIDDEN, 0,
                     "a web page of \"%.255s\" sent this, which is not the gateway's origin",
                     request_header(request, "Origin"));
     if (!request_headers_fit(request, "Sec-Fetch-Site", site_is_ours, NULL))
-        return fail(err, ERR_FOREIGN, 0, "a web page of another site sent this (Sec-Fetch-Site)");
+        return fail(err, ERR_FORBIDDEN, 0, "a web page of another site sent this (Sec-Fetch-Site)");
     return ERR_OK;
 }
 

@@ -20,7 +20,7 @@
 #include "config/settings_types.h"
 #include "gateway/http/request.h"
 
-/* ERR_FOREIGN for a Host, Origin or Sec-Fetch-Site that is not the gateway's. */
+/* ERR_FORBIDDEN for a Host, Origin or Sec-Fetch-Site that is not the gateway's. */
 enum errc guard_sender(const struct settings *settings, const struct request *request,
                        struct error *err);
 

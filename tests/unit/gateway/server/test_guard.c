@@ -78,9 +78,9 @@ static void check_host(const char *host, const char *loopback, const char *loopb
 static void a_host_is_the_gateways_own(void **state)
 {
     (void)state;
-    static const char *const always[] = {"localhost",    "LocalHost:5000",   "localhost.",
-                                         "a.localhost:1", "127.0.0.1:80",     "127.9.8.7",
-                                         "[::1]:5000",   "[::ffff:127.0.0.1]"};
+    static const char *const always[] = {"localhost",     "LocalHost:5000",    "localhost.",
+                                         "a.localhost:1", "127.0.0.1:80",      "127.9.8.7",
+                                         "[::1]:5000",    "[::ffff:127.0.0.1]"};
     for (size_t i = 0; i < sizeof always / sizeof always[0]; i++)
         check_host(always[i], YES, YES, YES, YES);
     static const char *const addresses[] = {"10.1.2.3:5000", "0.0.0.0", "[fd00::2]", "192.0.2.1"};
@@ -90,7 +90,8 @@ static void a_host_is_the_gateways_own(void **state)
     check_host("slipway.example.com", NO, YES, YES, YES);
     check_host("SLIPWAY.example.com.:443", NO, YES, YES, YES);
     static const char *const names[] = {"evil.example:5000", "localhost.evil.example",
-                                        "127.0.0.1.nip.example", "xslipway.example.com", "localhosts"};
+                                        "127.0.0.1.nip.example", "xslipway.example.com",
+                                        "localhosts"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         check_host(names[i], NO, NO, YES, NO);
     static const char *const none[] = {"", "a@localhost", "localhost:99999", "local host", "[::1"};
