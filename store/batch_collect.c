@@ -169,6 +169,8 @@ enum errc batch_read_all(struct batch *batch, const struct digest *digest, size_
                          const char *what, char **data, size_t *size, struct error *err)
 {
     autoblob struct blob blob = BLOB_INIT;
+    if (batch_find(batch, digest) == NULL)
+        return blob_read_all(batch->store, digest, limit_bytes, what, data, size, err);
     if (batch_open_blob(batch, digest, &blob, err) != ERR_OK)
         return error_wrap(err, "%s", what);
     return blob_slurp(&blob, limit_bytes, what, data, size, err);

@@ -34,7 +34,21 @@ enum errc blob_read_all(struct store *store, const struct digest *digest, size_t
                         const char *what, char **data, size_t *size, struct error *err)
 {
     autoblob struct blob blob = BLOB_INIT;
-    if (blob_open(store, digest, &blob, err) != ERR_OK)
+    enum errc rc = blob_open(store, digest, &blob, err);
+    if (rc == ERR_BLOB_CORRUPT)
+        blob_refute(store, digest, NULL, err);
+    if (rc != ERR_OK)
         return error_wrap(err, "%s", what);
-    return blob_slurp(&blob, limit_bytes, what, data, size, err);
+    autofree char *bytes = NULL;
+    size_t got = 0;
+    if (blob_slurp(&blob, limit_bytes, what, &bytes, &got, err) != ERR_OK)
+        return err->code;
+    struct digest is = digest_of(digest->algorithm, bytes, got);
+    if (!digest_equal(&is, digest)) {
+        blob_refute(store, digest, &blob, err);
+        return error_wrap(err, "%s", what);
+    }
+    *data = mem_take(&bytes);
+    *size = got;
+    return ERR_OK;
 }

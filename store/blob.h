@@ -32,11 +32,17 @@ enum errc blob_open(struct store *store, const struct digest *digest, struct blo
 void blob_close(struct blob *blob);
 
 /* The whole blob as owned bytes followed by NUL: for manifests and configs. ERR_JSON_TOO_LARGE when
- * it is over `limit_bytes`, before anything is read; `what` names it. */
+ * it is over `limit_bytes`, before anything is read; `what` names it. ERR_BLOB_CORRUPT, and it is
+ * dropped, when they are not the bytes of the digest (store/blob_proof.h). */
 enum errc blob_read_all(struct store *store, const struct digest *digest, size_t limit_bytes,
                         const char *what, char **data, size_t *size, struct error *err);
-/* The same of one that is open. */
+/* The same of one that is open, whatever its bytes are. */
 enum errc blob_slurp(const struct blob *blob, size_t limit_bytes, const char *what, char **data,
                      size_t *size, struct error *err);
+
+/* The bytes that were read from `blob` (NULL: it could not be opened) are not the digest's: drop
+ * what is there, unless it is another file by now. Returns ERR_BLOB_CORRUPT. */
+enum errc blob_refute(struct store *store, const struct digest *digest, const struct blob *blob,
+                      struct error *err);
 
 #endif

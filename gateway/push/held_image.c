@@ -304,29 +304,34 @@ static enum errc find(struct store *store, const char *text, struct held_image *
     return ERR_OK;
 }
 
-/* For the report; what it cannot be read of has none. */
-static void find_config(struct store *store, struct held_image *image)
+/* For the report; what it cannot be read of has none. A manifest that has lost its bytes is not
+ * held any more. */
+static enum errc find_config(struct store *store, struct held_image *image, struct error *err)
 {
-    struct error ignored = ERROR_INIT;
+    struct error unread = ERROR_INIT;
     struct manifest manifest;
     uint64_t size = 0;
-    if (!media_type_is_manifest(image->manifest.media_type) ||
-        read_manifest(store, &image->manifest.digest, image->manifest.media_type, &manifest, &size,
-                      &ignored) != ERR_OK)
-        return;
-    image->config = manifest.config.digest;
-    manifest_deinit(&manifest);
+    if (!media_type_is_manifest(image->manifest.media_type))
+        return ERR_OK;
+    if (read_manifest(store, &image->manifest.digest, image->manifest.media_type, &manifest, &size,
+                      &unread) == ERR_OK) {
+        image->config = manifest.config.digest;
+        manifest_deinit(&manifest);
+    } else if (unread.code == ERR_BLOB_CORRUPT) {
+        *err = unread;
+        return err->code;
+    }
+    return ERR_OK;
 }
 
 enum errc held_image_find(struct store *store, const char *text, struct held_image *out,
                           struct error *err)
 {
     struct held_image image = {0};
-    if (find(store, text, &image, err) != ERR_OK) {
+    if (find(store, text, &image, err) != ERR_OK || find_config(store, &image, err) != ERR_OK) {
         held_image_deinit(&image);
         return err->code;
     }
-    find_config(store, &image);
     *out = image;
     return ERR_OK;
 }

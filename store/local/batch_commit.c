@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "store/local/batch_local.h"
 #include "store/local/blob_files.h"
+#include "store/local/proofs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +31,7 @@ struct placed {
     const struct batch_blob *blob;
     bool repairs; /* there is a record, but its file is not good */
     bool durable;
+    bool ours; /* the file that is there was written by this batch */
 };
 
 struct plan {
@@ -191,22 +193,24 @@ static enum errc sync_kept(const struct plan *plan, struct blob_folders *folders
     return ERR_OK;
 }
 
-static enum errc place(const struct plan *plan, const struct placed *placed, struct error *err)
+static enum errc place(const struct plan *plan, struct placed *placed, struct error *err)
 {
     const struct batch *batch = plan->batch;
     const struct batch_blob *blob = placed->blob;
     int blobs_fd = batch->store->blobs_fd;
     char name[STAGE_NAME_MAX];
     stage_file_name(blob->number, name);
+    placed->ours = true;
     if (placed->durable || placed->repairs)
         return blob_file_replace(batch->stage->folder_fd, name, blobs_fd, &blob->digest, err);
-    return blob_file_add(batch->stage->folder_fd, name, blob->size, blobs_fd, &blob->digest, err);
+    return blob_file_add(batch->stage->folder_fd, name, blob->size, blobs_fd, &blob->digest,
+                         &placed->ours, err);
 }
 
 static enum errc place_all(const struct plan *plan, struct blob_folders *folders, struct error *err)
 {
     for (size_t i = 0; i < plan->placed_count; i++) {
-        const struct placed *placed = &plan->placed[i];
+        struct placed *placed = &plan->placed[i];
         if (!placed->durable)
             atomic_store(&plan->batch->store->unsynced, true);
         if (place(plan, placed, err) != ERR_OK)
@@ -324,5 +328,9 @@ enum errc backend_commit(struct batch *batch, struct error *err)
         .batch = batch, .durable = batch->durability == BATCH_DURABLE};
     if (plan_all(&plan, err) != ERR_OK || move_files(&plan, err) != ERR_OK)
         return store_tell(batch->store, err);
+    /* Their bytes were hashed as they came. */
+    for (size_t i = 0; i < plan.placed_count; i++)
+        if (plan.placed[i].ours)
+            proofs_note(batch->store->proofs, &plan.placed[i].blob->digest);
     return record_all(&plan, err);
 }

@@ -62,15 +62,17 @@ enum errc blob_file_replace(int folder_fd, const char *name, int blobs_fd,
 }
 
 enum errc blob_file_add(int folder_fd, const char *name, uint64_t size, int blobs_fd,
-                        const struct digest *digest, struct error *err)
+                        const struct digest *digest, bool *added, struct error *err)
 {
     char path[BLOB_PATH_MAX];
+    *added = true;
     int sys = move(false, folder_fd, name, blobs_fd, digest, blob_path(digest, path));
     if (sys == 0)
         return ERR_OK;
     if (sys != EEXIST)
         return fail(err, ERR_IO, sys, "link a blob to %s", path);
-    if (blob_file_is_there(blobs_fd, digest, size))
+    *added = !blob_file_is_there(blobs_fd, digest, size);
+    if (!*added)
         return ERR_OK;
     return blob_file_replace(folder_fd, name, blobs_fd, digest, err);
 }

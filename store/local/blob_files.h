@@ -26,10 +26,10 @@ bool blob_file_is_there(int blobs_fd, const struct digest *digest, uint64_t size
 enum errc blob_file_replace(int folder_fd, const char *name, int blobs_fd,
                             const struct digest *digest, struct error *err);
 
-/* Bring the file `name` of `folder_fd`, which has `size` bytes, in unless it is there already;
- * `name` may or may not be left. */
+/* Bring the file `name` of `folder_fd`, which has `size` bytes, in unless it is there already
+ * (*added false); `name` may or may not be left. */
 enum errc blob_file_add(int folder_fd, const char *name, uint64_t size, int blobs_fd,
-                        const struct digest *digest, struct error *err);
+                        const struct digest *digest, bool *added, struct error *err);
 
 /* Wait until the disk has the blob's bytes. */
 enum errc blob_file_sync(int blobs_fd, const struct digest *digest, struct error *err);

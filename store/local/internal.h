@@ -21,6 +21,7 @@ struct store {
     int uploads_fd;
     struct upload_table *uploads;
     struct fault fault; /* store/health.h */
+    struct proofs *proofs;
     struct kv *kv;
     struct writer *writer;
     atomic_uint_fast64_t next_batch;

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "store/health.h"
 #include "store/local/internal.h"
+#include "store/local/proofs.h"
 #include "store/local/recover.h"
 #include "store/local/upload_table.h"
 
@@ -156,6 +157,7 @@ static void store_free(struct store *store)
     writer_stop(store->writer);
     kv_close(store->kv);
     fault_deinit(&store->fault);
+    proofs_free(store->proofs);
     upload_table_free(store->uploads);
     file_close_at(&store->uploads_fd);
     file_close_at(&store->staging_fd);
@@ -174,6 +176,7 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
     store->path = xstrdup(path);
     store->root_fd = store->lock_fd = store->blobs_fd = store->staging_fd = store->uploads_fd = -1;
     store->uploads = upload_table_new();
+    store->proofs = proofs_new();
     fault_init(&store->fault);
     store->leave_volatile = options->leave_volatile;
     snprintf(store->boot_id, sizeof store->boot_id, "%s", boot_id);

@@ -1,10 +1,11 @@
 #include "upstream/push/blob_push.h"
 
 #include "base/clock.h"
-#include "store/blob.h"
+#include "store/blob_proof.h"
 #include "upstream/client/registry.h"
 
 #define TELL_EVERY_MS 200
+#define DOUBT_MS ((int64_t)10 * 60 * 1000)
 
 enum errc blob_check(struct target_push *push, struct registry_client *client,
                      const struct descriptor *blob, bool *exists, struct error *err)
@@ -34,11 +35,30 @@ static void meter_sent(void *arg, uint64_t bytes)
     target_push_tell_bytes(meter->push, meter->id, bytes, meter->total);
 }
 
+/* Whether a registry refused bytes that are ours. One whose answer says nothing of them is not
+ * believed that often. */
+static enum errc judge(struct target_push *push, const struct digest *digest, struct error *err)
+{
+    struct error wrong = ERROR_INIT;
+    bool of_bytes = err->code == ERR_BLOB_CORRUPT || err->code == ERR_PUSHED_DIGEST ||
+                    err->status == 400 || err->status == 422;
+    if (err->code != ERR_BLOB_CORRUPT &&
+        (error_party(err->code) != PARTY_REGISTRY || err->status == 401 || err->status == 403 ||
+         err->status == 429))
+        return err->code;
+    if (blob_prove(push->store, digest, of_bytes ? 0 : DOUBT_MS, &push->cancel, &wrong) ==
+        ERR_BLOB_CORRUPT)
+        *err = wrong;
+    return err->code;
+}
+
 enum errc blob_send(struct target_push *push, struct registry_client *client,
                     struct unfinished_upload *upload, const struct descriptor *blob, const char *id,
                     struct error *err)
 {
     autoblob struct blob file = BLOB_INIT;
+    if (blob_prove(push->store, &blob->digest, BLOB_PROOF_DAY_MS, &push->cancel, err) != ERR_OK)
+        return err->code;
     if (blob_open(push->store, &blob->digest, &file, err) != ERR_OK)
         return err->code;
     if (file.size != blob->size)
@@ -54,7 +74,7 @@ enum errc blob_send(struct target_push *push, struct registry_client *client,
         .sent_arg = &meter,
     };
     if (upload_blob(client, upload, &what, err) != ERR_OK)
-        return err->code;
+        return judge(push, &blob->digest, err);
     if (id)
         target_push_tell_bytes(push, id, blob->size, blob->size);
     target_push_learn(push, &blob->digest);
