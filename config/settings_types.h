@@ -36,7 +36,7 @@ struct registry_setting {
     char *host;
     struct setting_list endpoints; /* base URLs in the order they are tried, no slash at the end;
                                       none = derived from the host */
-    char *username; /* NULL when the configuration names none */
+    char *username;                /* NULL when the configuration names none */
     char *password; /* already read from password_file or password_env; NULL when none */
     char *ca;       /* path of a PEM file; NULL = the system's */
     bool plain_http;
@@ -64,9 +64,9 @@ struct mirror_setting {
 };
 
 struct settings {
-    char *listen; /* ADDR:PORT, [ADDR6]:PORT; port 0 = any free one */
+    char *listen;              /* ADDR:PORT, [ADDR6]:PORT; port 0 = any free one */
     struct setting_list hosts; /* host names that are the gateway's, without ports */
-    char *data;   /* NULL only when nothing says where: settings_check() refuses that */
+    char *data; /* NULL only when nothing says where: settings_check() refuses that */
     struct {
         char *certificate;
         char *key;
