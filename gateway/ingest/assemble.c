@@ -435,21 +435,16 @@ static const struct assembled *find_assembled(const struct assembly *assembly,
     return same ? found : NULL;
 }
 
-static void note_assembled(struct assembly *assembly, const struct descriptor *root, unsigned depth,
-                           const struct descriptor *out, const struct digest *config)
+static void note_assembled(struct assembly *assembly, const struct assembled *made)
 {
+    const struct descriptor *root = &made->root;
     struct digest_item *item = digest_map_add(&assembly->done, &root->digest);
     if (item->number == 0) {
         assembly->assembled = mem_grow(assembly->assembled, assembly->assembled_count,
                                        &assembly->assembled_capacity, sizeof *assembly->assembled);
         item->number = ++assembly->assembled_count;
     }
-    assembly->assembled[item->number - 1] = (struct assembled){.root = *root,
-                                                               .out = *out,
-                                                               .config = *config,
-                                                               .depth = depth,
-                                                               .verbatim = assembly->verbatim,
-                                                               .enclosed = assembly->enclosing > 0};
+    assembly->assembled[item->number - 1] = *made;
 }
 
 /* The annotations and the platform are those of the descriptor at hand. */
@@ -463,6 +458,16 @@ static void take_assembled(const struct assembled *from, const struct descriptor
     *config = from->config;
 }
 
+static enum errc count_members(struct assembly *assembly, unsigned more, const char *what,
+                               struct error *err)
+{
+    if (more > INDEX_MEMBERS_MAX - assembly->members)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "%s: the index has more than %d members", what,
+                    INDEX_MEMBERS_MAX);
+    assembly->members += more;
+    return ERR_OK;
+}
+
 /* A manifest or index and everything below it. `out` is what is pushed for it. */
 static enum errc oci_node(struct assembly *assembly, const struct descriptor *root, unsigned depth,
                           struct descriptor *out, struct digest *config, struct error *err)
@@ -472,17 +477,17 @@ static enum errc oci_node(struct assembly *assembly, const struct descriptor *ro
     if (depth > INDEX_DEPTH_MAX)
         return fail(err, ERR_MANIFEST_INVALID, 0, "%s: indexes are nested more than %d deep", what,
                     INDEX_DEPTH_MAX);
-    if (assembly->members++ == INDEX_MEMBERS_MAX)
-        return fail(err, ERR_MANIFEST_INVALID, 0, "%s: the index has more than %d members", what,
-                    INDEX_MEMBERS_MAX);
+    unsigned before = assembly->members;
+    if (count_members(assembly, 1, what, err) != ERR_OK)
+        return err->code;
     const struct catalog_entry *entry = NULL;
     if (cancel_check(assembly->cancel, err) != ERR_OK ||
         find_blob(assembly, root, ERR_BLOB_MISSING, "manifest", &entry, err) != ERR_OK)
         return err->code;
-    const struct assembled *before = find_assembled(assembly, root, depth);
-    if (before) {
-        take_assembled(before, root, out, config);
-        return ERR_OK;
+    const struct assembled *known = find_assembled(assembly, root, depth);
+    if (known) {
+        take_assembled(known, root, out, config);
+        return count_members(assembly, known->members - 1, what, err);
     }
     autofree char *data = NULL;
     size_t size = 0;
@@ -507,7 +512,13 @@ static enum errc oci_node(struct assembly *assembly, const struct descriptor *ro
     else if (rc == ERR_OK && !one_member)
         digest_map_add(&assembly->replaced, &root->digest);
     if (rc == ERR_OK && any)
-        note_assembled(assembly, root, depth, out, config);
+        note_assembled(assembly, &(struct assembled){.root = *root,
+                                                     .out = *out,
+                                                     .config = *config,
+                                                     .depth = depth,
+                                                     .members = assembly->members - before,
+                                                     .verbatim = assembly->verbatim,
+                                                     .enclosed = assembly->enclosing > 0});
     manifest_deinit(&manifest);
     return rc;
 }

@@ -13,7 +13,7 @@
 #include "image/docker_archive.h"
 #include "store/batch.h"
 
-#define INDEX_MEMBERS_MAX 10000 /* of all indexes together; what is below a repeated one once */
+#define INDEX_MEMBERS_MAX 10000 /* of all of them, each as often as it is named */
 
 /* What came of a manifest or index, for when it is named again. */
 struct assembled {
@@ -21,6 +21,7 @@ struct assembled {
     struct descriptor out;
     struct digest config;
     unsigned depth;
+    unsigned members; /* itself and all below it */
     bool verbatim;
     bool enclosed;
 };
@@ -34,7 +35,7 @@ struct assembly {
     const struct platform *platform; /* the one wished for, until it was found; NULL = any */
     enum codec codec;                /* of layers that came uncompressed */
     enum effort effort;
-    unsigned members;             /* manifests and indexes named so far */
+    unsigned members;             /* manifests and indexes named so far, repetitions too */
     unsigned enclosing;           /* indexes that are pushed around the manifest at hand */
     bool verbatim;                /* no layer is compressed: bytes as they came */
     struct digest_map used;       /* blobs of the batch that the image needs */
