@@ -253,7 +253,7 @@ class Refusing(BaseHTTPRequestHandler):
 
 
 def test_many_registries_leave_descriptors_for_clients(tmp_path: Path, archive: Path) -> None:
-    files = 256
+    files = 512
     with LoopbackServer(Refusing) as server:
         before = ["prlimit", f"--nofile={files}:{files}", "--"]
         with Gateway(tmp_path / "gateway", before=before) as gateway:
