@@ -267,25 +267,31 @@ static void many_at_once_are_not_mixed_up(void **state)
 #define HELD_MAX 256
 
 static struct {
+    pthread_mutex_t lock; /* guards the descriptors */
     int fds[HELD_MAX];
     size_t count;
     atomic_uint asked;
-} held;
+} held = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void hold_all_descriptors(void)
 {
+    pthread_mutex_lock(&held.lock);
     for (int fd; held.count < HELD_MAX && (fd = dup(STDERR_FILENO)) >= 0;)
         held.fds[held.count++] = fd;
-    assert_true(held.count > 0 && held.count < HELD_MAX);
+    size_t count = held.count;
+    pthread_mutex_unlock(&held.lock);
+    assert_true(count > 0 && count < HELD_MAX);
 }
 
 static size_t give_one_back(void)
 {
     atomic_fetch_add(&held.asked, 1);
-    if (held.count == 0)
-        return 0;
-    close(held.fds[--held.count]);
-    return 1;
+    pthread_mutex_lock(&held.lock);
+    bool given = held.count > 0;
+    if (given)
+        close(held.fds[--held.count]);
+    pthread_mutex_unlock(&held.lock);
+    return given;
 }
 
 static size_t give_none_back(void)
