@@ -298,10 +298,11 @@ def test_client_goes_away_in_the_closing_put(own_gateway: Gateway) -> None:
         location = front.begin(REPOSITORY)
         assert front.patch(location, data[:100_000], "0-99999").status == 202
         head = {"Content-Length": "400000", "Content-Type": BYTES}
-        with Front(own_gateway.port) as other:
-            path = with_digest(location, sha256(data))
-            other.send_part("PUT", path, head, data[100_000:200_000])
-        wait_until(lambda: offset(front, location) == 200_000, "what was sent is there")
+        with RawConnection(own_gateway.port) as other:
+            other.send_head("PUT", with_digest(location, sha256(data)), head)
+            other.send(data[100_000:200_000])
+            # libmicrohttpd drops what it has read when it reads the end of the connection.
+            wait_until(lambda: offset(front, location) == 200_000, "what was sent is there")
         assert front.blob(REPOSITORY, sha256(data)).status == 404
         assert front.finish(location, sha256(data), data[200_000:]).status == 201
 
