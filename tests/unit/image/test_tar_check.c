@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "image/tar_check.h"
+#include "tests/support/tar_blocks.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,28 +25,12 @@ static uint8_t *add_header(struct buf *tar, const char *name, char type, const c
     return (uint8_t *)tar->data + tar->size - sizeof block;
 }
 
-static void seal(uint8_t *header)
-{
-    unsigned sum = 0;
-    memset(header + 148, ' ', 8);
-    for (size_t i = 0; i < TAR_BLOCK_BYTES; i++)
-        sum += header[i];
-    snprintf((char *)header + 148, 7, "%06o", sum);
-}
-
-static void add_content(struct buf *tar, const void *data, size_t size)
-{
-    static const uint8_t zeros[TAR_BLOCK_BYTES];
-    buf_append(tar, data, size);
-    buf_append(tar, zeros, (TAR_BLOCK_BYTES - size % TAR_BLOCK_BYTES) % TAR_BLOCK_BYTES);
-}
-
 static void add_file(struct buf *tar, const char *name, char type, const char *data)
 {
     char size[12];
     snprintf(size, sizeof size, "%011o", (unsigned)strlen(data) & 0xfffffu);
-    seal(add_header(tar, name, type, size));
-    add_content(tar, data, strlen(data));
+    tar_seal(add_header(tar, name, type, size));
+    tar_add_content(tar, data, strlen(data));
 }
 
 static void add_end(struct buf *tar)
@@ -90,8 +75,8 @@ static void test_whole(void **state)
     add_file(&tar, "a", '0', "content");
     assert_tar(&tar, ERR_OK, 1); /* no end blocks */
     add_file(&tar, "empty", '0', "");
-    seal(add_header(&tar, "folder/", '5', "00000001000")); /* its size means nothing */
-    seal(add_header(&tar, "link", '2', "00000000000"));
+    tar_seal(add_header(&tar, "folder/", '5', "00000001000")); /* its size means nothing */
+    tar_seal(add_header(&tar, "link", '2', "00000000000"));
     add_file(&tar, "././@LongLink", 'L', "a long name");
     add_file(&tar, "long", '\0', "v7");
     assert_tar(&tar, ERR_OK, 5);
@@ -143,10 +128,10 @@ static void test_pax_size(void **state)
     (void)state;
     autobuf struct buf tar = BUF_INIT((size_t)1 << 20);
     add_file(&tar, "x", 'x', "10 path=b\n12 size=600\n");
-    seal(add_header(&tar, "b", '0', "00000000000")); /* says 0, has 600 */
+    tar_seal(add_header(&tar, "b", '0', "00000000000")); /* says 0, has 600 */
     uint8_t content[600];
     memset(content, 'c', sizeof content);
-    add_content(&tar, content, sizeof content);
+    tar_add_content(&tar, content, sizeof content);
     add_file(&tar, "next", '0', "its size is its own");
     add_end(&tar);
     assert_tar(&tar, ERR_OK, 2);
@@ -199,8 +184,8 @@ static void test_sizes(void **state)
         autobuf struct buf tar = BUF_INIT((size_t)1 << 20);
         uint8_t *header = add_header(&tar, "a", '0', "");
         memcpy(header + 124, cases[i].size, 12);
-        seal(header);
-        add_content(&tar, "content", 7);
+        tar_seal(header);
+        tar_add_content(&tar, "content", 7);
         add_end(&tar);
         assert_tar(&tar, cases[i].code, 1);
     }
@@ -214,13 +199,13 @@ static void test_gnu_sparse(void **state)
     uint8_t *header = add_header(&tar, "sparse", 'S', "00000000007");
     memcpy(header + 257, "ustar  ", 8);
     header[482] = 1;
-    seal(header);
+    tar_seal(header);
     more[504] = 1;
     buf_append(&tar, more, sizeof more);
     more[504] = 0;
     buf_append(&tar, more, sizeof more);
     assert_tar(&tar, ERR_ARCHIVE_TRUNCATED, 1);
-    add_content(&tar, "content", 7);
+    tar_add_content(&tar, "content", 7);
     add_file(&tar, "next", '0', "x");
     add_end(&tar);
     assert_tar(&tar, ERR_OK, 2);
@@ -257,8 +242,8 @@ static void test_extended_header_limit(void **state)
         autofree char *content = xcalloc(1, size);
         char text[13];
         snprintf(text, sizeof text, "%011zo", size);
-        seal(add_header(&tar, "long", 'L', text));
-        add_content(&tar, content, size);
+        tar_seal(add_header(&tar, "long", 'L', text));
+        tar_add_content(&tar, content, size);
         add_file(&tar, "a", '0', "");
         assert_tar(&tar, more > 0 ? ERR_ARCHIVE_CORRUPT : ERR_OK, 1);
         /* and as a pax header, of one record */
@@ -267,8 +252,8 @@ static void test_extended_header_limit(void **state)
         int head = snprintf(content, 16, "%zu k=", size);
         content[head] = 'v';
         content[size - 1] = '\n';
-        seal(add_header(&tar, "pax", 'x', text));
-        add_content(&tar, content, size);
+        tar_seal(add_header(&tar, "pax", 'x', text));
+        tar_add_content(&tar, content, size);
         add_file(&tar, "a", '0', "");
         assert_tar(&tar, more > 0 ? ERR_ARCHIVE_CORRUPT : ERR_OK, 1);
     }

@@ -3,6 +3,8 @@
 /* Before cmocka.h, which has a macro with the name of base/error.h's fail(). */
 #include "base/mem.h"
 #include "image/tar_reader.h"
+#include "tests/support/pieces.h"
+#include "tests/support/tar_blocks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,59 +28,23 @@ static uint8_t *add_header(struct buf *tar, const char *name, char type, size_t 
     return (uint8_t *)tar->data + tar->size - sizeof block;
 }
 
-static void seal(uint8_t *header)
-{
-    unsigned sum = 0;
-    memset(header + 148, ' ', 8);
-    for (size_t i = 0; i < TAR_BLOCK_BYTES; i++)
-        sum += header[i];
-    snprintf((char *)header + 148, 7, "%06o", sum);
-}
-
-static void add_content(struct buf *tar, const void *data, size_t size)
-{
-    static const uint8_t zeros[TAR_BLOCK_BYTES];
-    buf_append(tar, data, size);
-    buf_append(tar, zeros, (TAR_BLOCK_BYTES - size % TAR_BLOCK_BYTES) % TAR_BLOCK_BYTES);
-}
-
 static void add_file(struct buf *tar, const char *name, char type, const char *data)
 {
-    seal(add_header(tar, name, type, strlen(data)));
-    add_content(tar, data, strlen(data));
+    tar_seal(add_header(tar, name, type, strlen(data)));
+    tar_add_content(tar, data, strlen(data));
 }
 
 static void add_link(struct buf *tar, const char *name, char type, const char *target, size_t size)
 {
     uint8_t *header = add_header(tar, name, type, size);
     memcpy(header + 157, target, strnlen(target, 100));
-    seal(header);
+    tar_seal(header);
 }
 
 static void add_end(struct buf *tar)
 {
     static const uint8_t zeros[2 * TAR_BLOCK_BYTES];
     buf_append(tar, zeros, sizeof zeros);
-}
-
-struct pieces {
-    const uint8_t *data;
-    size_t size;
-    size_t piece;
-    bool ended;
-};
-
-static enum errc pull(void *self, const uint8_t **data, size_t *size, struct error *err)
-{
-    (void)err;
-    struct pieces *pieces = self;
-    assert_false(pieces->ended); /* nobody pulls behind the end */
-    *data = pieces->data;
-    *size = pieces->size < pieces->piece ? pieces->size : pieces->piece;
-    pieces->data += *size;
-    pieces->size -= *size;
-    pieces->ended = *size == 0;
-    return ERR_OK;
 }
 
 /* The content of the entry at hand behind its line. */
@@ -106,7 +72,7 @@ static enum errc tell(const struct buf *tar, size_t piece, uint64_t limit, bool 
     struct tar_reader reader;
     bool end = false;
     error_clear(err);
-    tar_reader_init(&reader, (struct source){.pull = pull, .self = &pieces}, limit);
+    tar_reader_init(&reader, pieces_source(&pieces), limit);
     while (err->code == ERR_OK) {
         struct tar_entry entry;
         if (tar_reader_next(&reader, &entry, &end, err) != ERR_OK || end)
@@ -151,12 +117,12 @@ static void test_kinds(void **state)
     add_file(&tar, "old", '\0', "v7");
     add_file(&tar, "contiguous", '7', "x");
     add_file(&tar, "old-folder/", '0', "");
-    seal(add_header(&tar, "folder/", '5', 512)); /* its size means nothing */
+    tar_seal(add_header(&tar, "folder/", '5', 512)); /* its size means nothing */
     add_link(&tar, "link", '2', "a", 7);
     add_link(&tar, "hard", '1', "a", 7); /* in ustar neither does this one */
     add_link(&tar, "device", '3', "", 0);
     add_link(&tar, "pipe", '6', "", 0);
-    seal(add_header(&tar, "label", 'V', 0));
+    tar_seal(add_header(&tar, "label", 'V', 0));
     const char *want = "- a> 7 content\n- old> 2 v7\n- contiguous> 1 x\nd old-folder/> 0 \n"
                        "d folder/> 0 \nl link>a 0 \nh hard>a 0 \nc device> 0 \np pipe> 0 \n";
     assert_told(&tar, want); /* no end blocks */
@@ -174,11 +140,11 @@ static void test_names(void **state)
     name[200] = '\0';
     uint8_t *header = add_header(&tar, name, '0', 0); /* 100 bytes, no NUL */
     memcpy(header + 345, "pre", 3);
-    seal(header);
+    tar_seal(header);
     header = add_header(&tar, "gnu", '0', 0); /* times are where the prefix would be */
     memcpy(header + 257, "ustar  ", 8);
     memcpy(header + 345, "01234567", 8);
-    seal(header);
+    tar_seal(header);
     add_file(&tar, "././@LongLink", 'L', name);
     add_file(&tar, "././@LongLink", 'K', "far/away");
     add_link(&tar, "short", '2', "near", 0);
@@ -198,17 +164,17 @@ static void test_sizes(void **state)
     autobuf struct buf tar = BUF_INIT(TAR_BUF_MAX);
     uint8_t *header = add_header(&tar, "binary", '0', 0);
     memcpy(header + 124, "\200\0\0\0\0\0\0\0\0\0\0\002", 12);
-    seal(header);
-    add_content(&tar, "ab", 2);
+    tar_seal(header);
+    tar_add_content(&tar, "ab", 2);
     add_file(&tar, "PaxHeaders/x", 'x', "10 size=3\n");
-    seal(add_header(&tar, "pax", '0', 1000));
-    add_content(&tar, "abc", 3);
+    tar_seal(add_header(&tar, "pax", '0', 1000));
+    tar_add_content(&tar, "abc", 3);
     add_link(&tar, "hard", '1', "pax", 4); /* pax has been seen: the file comes along */
-    add_content(&tar, "abcd", 4);
+    tar_add_content(&tar, "abcd", 4);
     assert_told(&tar, "- binary> 2 ab\n- pax> 3 abc\nh hard>pax 4 abcd\n");
     header = add_header(&tar, "negative", '0', 0);
     memset(header + 124, 0xff, 12);
-    seal(header);
+    tar_seal(header);
     assert_refused(&tar, ERR_ARCHIVE_CORRUPT, "no number");
 }
 
@@ -252,8 +218,8 @@ static void test_bent(void **state)
         assert_refused(&tar, ERR_ARCHIVE_CORRUPT, "pax record");
     }
     autobuf struct buf tar = BUF_INIT(TAR_BUF_MAX);
-    seal(add_header(&tar, "x", 'x', 11));
-    add_content(&tar, "11 path=\0a\n", 11);
+    tar_seal(add_header(&tar, "x", 'x', 11));
+    tar_add_content(&tar, "11 path=\0a\n", 11);
     add_file(&tar, "a", '0', "");
     assert_refused(&tar, ERR_ARCHIVE_CORRUPT, "NUL");
     buf_clear(&tar);
@@ -309,7 +275,7 @@ static void test_extended_header_limit(void **state)
     static const char types[] = "xXgLK";
     for (const char *type = types; *type; type++) { /* by what it claims, not when it is there */
         autobuf struct buf tar = BUF_INIT(TAR_BUF_MAX);
-        seal(add_header(&tar, "claim", *type, TAR_EXTENDED_MAX + 1));
+        tar_seal(add_header(&tar, "claim", *type, TAR_EXTENDED_MAX + 1));
         assert_refused(&tar, ERR_ARCHIVE_CORRUPT, "claim");
     }
 }

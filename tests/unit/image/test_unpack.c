@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "image/unpack.h"
+#include "tests/support/pieces.h"
 
 #include <bzlib.h>
 #include <lzma.h>
@@ -73,26 +74,6 @@ static void pack(enum form form, struct buf *out, const void *data, size_t size)
     buf_append(out, packed, used);
 }
 
-struct pieces {
-    const uint8_t *data;
-    size_t size;
-    size_t piece;
-    bool ended;
-};
-
-static enum errc pull(void *self, const uint8_t **data, size_t *size, struct error *err)
-{
-    (void)err;
-    struct pieces *pieces = self;
-    assert_false(pieces->ended); /* nobody pulls behind the end */
-    *data = pieces->data;
-    *size = pieces->size < pieces->piece ? pieces->size : pieces->piece;
-    pieces->data += *size;
-    pieces->size -= *size;
-    pieces->ended = *size == 0;
-    return ERR_OK;
-}
-
 static enum errc unpack_bytes(const struct buf *packed, size_t piece, struct buf *out,
                               struct error *err)
 {
@@ -101,7 +82,7 @@ static enum errc unpack_bytes(const struct buf *packed, size_t piece, struct buf
     struct unpack *unpack = NULL;
     error_clear(err);
     buf_clear(out);
-    if (unpack_open((struct source){.pull = pull, .self = &pieces}, &unpack, err) != ERR_OK)
+    if (unpack_open(pieces_source(&pieces), &unpack, err) != ERR_OK)
         return err->code;
     struct source source = unpack_source(unpack);
     for (;;) {
