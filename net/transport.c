@@ -25,6 +25,7 @@
 /* Registries read a blob once more before they acknowledge it: silence in proportion is no stall.
  */
 #define COMMIT_BYTES_S (UINT64_C(16) << 20)
+#define COMMIT_MORE_MAX_S (24 * 3600)
 
 /* One running exchange: what libcurl's callbacks work on. */
 struct exchange {
@@ -34,6 +35,8 @@ struct exchange {
     const uint8_t *span; /* of the body's source: pulled and not sent yet */
     size_t span_size;
     size_t dropped;
+    int64_t sent_ms; /* HTTP_COMMIT: when the last byte of the body had gone; 0: it has not */
+    bool overdue;    /* HTTP_COMMIT: there was no answer in time */
     bool answer_given_up;
     bool address_refused;
     bool crowded;            /* there was no descriptor for a connection */
@@ -213,16 +216,24 @@ static void set_method(CURL *easy, struct exchange *exchange)
         posix_fadvise(request->body->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
+/* What a large body is given for its answer. */
+static long commit_more_s(const struct http_request *request)
+{
+    uint64_t more_s = request->body ? request->body->size / COMMIT_BYTES_S : 0;
+    return more_s < COMMIT_MORE_MAX_S ? (long)more_s : COMMIT_MORE_MAX_S;
+}
+
 static void set_limits(CURL *easy, const struct transport *transport,
                        const struct http_request *request)
 {
-    uint64_t commit_s = request->body ? request->body->size / COMMIT_BYTES_S : 0;
-    if (commit_s > 24 * 3600)
-        commit_s = 24 * 3600;
+    long stall_more_s = request->deadline == HTTP_COMMIT ? 0 : commit_more_s(request);
+    long timeout_ms = request->timeout_ms;
+    if (timeout_ms == 0 && request->deadline == HTTP_ANSWER)
+        timeout_ms = (long)transport->times.answer_ms;
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, transport->connect_timeout_ms);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, STALL_FLOOR_BYTES_S);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, transport->stall_s + (long)commit_s);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, transport->times.stall_s + stall_more_s);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
 }
 
 static void set_network(CURL *easy, const struct transport *transport,
@@ -311,17 +322,51 @@ static void wake(void *self)
     curl_multi_wakeup(connection->multi);
 }
 
-/* libcurl's own timers end a wait earlier. */
-static int wait_ms(const struct http_request *request)
+/* HTTP_COMMIT: the network has all of the body. */
+static bool body_has_gone(CURL *easy, const struct http_request *request)
 {
-    bool ending = cancel_requested(request->cancel);
-    return ending && request->stop_grace_ms < WAIT_MAX_MS ? (int)request->stop_grace_ms + 1
-                                                          : WAIT_MAX_MS;
+    curl_off_t sent = 0;
+    curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    return (uint64_t)sent >= request->body->size;
+}
+
+static int64_t answer_left_ms(const struct connection *connection, const struct exchange *exchange)
+{
+    int64_t allowed_ms =
+        connection->transport->times.commit_ms + 1000 * (int64_t)commit_more_s(exchange->request);
+    return exchange->sent_ms + allowed_ms - clock_ms();
+}
+
+/* HTTP_COMMIT: from the last byte of the body on silence is no stall. True when it was too long. */
+static bool is_overdue(struct connection *connection, struct exchange *exchange)
+{
+    const struct http_request *request = exchange->request;
+    if (request->deadline != HTTP_COMMIT)
+        return false;
+    if (exchange->sent_ms == 0 && body_has_gone(connection->easy, request)) {
+        exchange->sent_ms = clock_ms();
+        curl_easy_setopt(connection->easy, CURLOPT_LOW_SPEED_LIMIT, 0L);
+    }
+    exchange->overdue = exchange->sent_ms > 0 && answer_left_ms(connection, exchange) <= 0;
+    return exchange->overdue;
+}
+
+/* libcurl's own timers end a wait earlier. */
+static int wait_ms(const struct connection *connection, const struct exchange *exchange)
+{
+    const struct http_request *request = exchange->request;
+    int64_t wait_ms = WAIT_MAX_MS;
+    if (exchange->sent_ms > 0 && answer_left_ms(connection, exchange) < wait_ms)
+        wait_ms = answer_left_ms(connection, exchange) + 1;
+    if (cancel_requested(request->cancel) && request->stop_grace_ms < wait_ms)
+        wait_ms = request->stop_grace_ms + 1;
+    return wait_ms > 0 ? (int)wait_ms : 0;
 }
 
 /* Drive the handle to its end. True when cancelled. */
-static bool run(struct connection *connection, const struct http_request *request, CURLcode *code)
+static bool run(struct connection *connection, struct exchange *exchange, CURLcode *code)
 {
+    const struct http_request *request = exchange->request;
     bool cancelled = cancel_requested(request->cancel);
     int64_t seen_ms = 0;
     *code = CURLE_OUT_OF_MEMORY;
@@ -331,9 +376,10 @@ static bool run(struct connection *connection, const struct http_request *reques
     if (request->cancel)
         cancel_watch(request->cancel, &watch);
     for (int running = 1; !cancelled; cancelled = must_end(request, &seen_ms)) {
-        if (curl_multi_perform(connection->multi, &running) != CURLM_OK || running == 0)
+        if (curl_multi_perform(connection->multi, &running) != CURLM_OK || running == 0 ||
+            is_overdue(connection, exchange))
             break;
-        curl_multi_poll(connection->multi, NULL, 0, wait_ms(request), NULL);
+        curl_multi_poll(connection->multi, NULL, 0, wait_ms(connection, exchange), NULL);
     }
     if (request->cancel)
         cancel_unwatch(request->cancel, &watch);
@@ -381,6 +427,11 @@ static enum errc conclude(struct connection *connection, struct exchange *exchan
 {
     const struct http_request *request = exchange->request;
     char shown[URL_SHOWN_MAX];
+    if (exchange->overdue)
+        return fail(err, ERR_NO_ANSWER, 0,
+                    "%s %s: all was sent, and for %lld s the registry has not answered",
+                    request->method, url_shown(request->url, shown),
+                    (long long)(clock_ms() - exchange->sent_ms) / 1000);
     if (exchange->body_error.code != ERR_OK) {
         *err = exchange->body_error;
         return error_wrap(err, "%s %s", request->method, url_shown(request->url, shown));
@@ -413,12 +464,14 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     struct curl_slist *headers = headers_of(request);
     CURLcode code = CURLE_OK;
     prepare(connection, &exchange, headers, detail);
-    bool cancelled = run(connection, request, &code);
+    bool cancelled = run(connection, &exchange, &code);
     bool again = request->body == NULL || request->body->source == NULL;
     if (!cancelled && again && was_stale(connection->easy, code, &exchange)) {
         exchange.body_at = 0;
+        exchange.sent_ms = 0;
+        set_limits(connection->easy, connection->transport, request);
         curl_easy_setopt(connection->easy, CURLOPT_FRESH_CONNECT, 1L);
-        cancelled = run(connection, request, &code);
+        cancelled = run(connection, &exchange, &code);
     }
     enum errc result = cancelled ? cancel_check(request->cancel, err)
                                  : conclude(connection, &exchange, code, detail, err);

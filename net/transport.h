@@ -35,13 +35,30 @@
 
 #include <stdint.h>
 
+/* Of an exchange; 0: the value that is named. */
+struct transport_times {
+    long stall_s;      /* 60: slower than 1 KiB/s for so long, it is given up */
+    int64_t answer_ms; /* 2 minutes: HTTP_ANSWER */
+    int64_t commit_ms; /* 15 minutes: HTTP_COMMIT */
+};
+
 struct transport_options {
     const char *host;       /* of the registry, for messages that name a setting; copied */
     const char *user_agent; /* copied */
     const char *ca_file;    /* PEM; NULL = the system's; copied */
     unsigned idle_limit;
     long connect_timeout_ms; /* 0 = 30 s */
-    long stall_s;            /* 0 = 60: an exchange slower than 1 KiB/s for so long is given up */
+    struct transport_times times;
+};
+
+/* How long an exchange may take beside the stall limit, whatever comes meanwhile. */
+enum http_deadline {
+    HTTP_STALL,  /* for as long as it does not stall: bytes of a blob, streams. The limit grows with
+                    the body, since some registries read it again before they answer. */
+    HTTP_ANSWER, /* answer_ms for all of it: ERR_TIMEOUT */
+    HTTP_COMMIT, /* the body must not stall; once it has gone, commit_ms and more for a large one,
+                    in which nothing need come: registries copy or scan a blob before they confirm
+                    it. ERR_NO_ANSWER. */
 };
 
 #define TRANSPORT_IDLE_MAX 64
@@ -87,8 +104,9 @@ struct http_request {
     bool once; /* a body that began to leave is not sent a second time: the caller asks first what
                   arrived */
     size_t answer_limit_bytes; /* of the answer's body; what is over it is dropped */
-    long timeout_ms;           /* for the whole exchange; 0: none beside the stall limit */
-    bool public_only;          /* connect to no private address: ERR_ADDRESS_REFUSED */
+    enum http_deadline deadline;
+    long timeout_ms;  /* for the whole exchange, in place of answer_ms; 0: the deadline's */
+    bool public_only; /* connect to no private address: ERR_ADDRESS_REFUSED */
     struct cancel *cancel;
     long stop_grace_ms; /* once sent, wait so long for its answer all the same: for a request that
                            opens what has to be taken back */
@@ -121,10 +139,10 @@ void http_response_deinit(struct http_response *response);
 
 /*
  * Do it. Any status is ERR_OK; what was in `response` before is replaced, also on failure. Errors:
- * ERR_HOST_UNKNOWN, ERR_CONNECT, ERR_TIMEOUT, ERR_CERTIFICATE, ERR_TLS, ERR_CONNECTION_LOST,
- * ERR_ADDRESS_REFUSED, ERR_NOT_A_REGISTRY (no HTTP), ERR_SETTINGS (the CA file), ERR_IO (the body's
- * file, or no descriptor is left), ERR_CANCELLED. Messages name method and URL (without query) and
- * what can be done.
+ * ERR_HOST_UNKNOWN, ERR_CONNECT, ERR_TIMEOUT, ERR_NO_ANSWER, ERR_CERTIFICATE, ERR_TLS,
+ * ERR_CONNECTION_LOST, ERR_ADDRESS_REFUSED, ERR_NOT_A_REGISTRY (no HTTP), ERR_SETTINGS (the CA
+ * file), ERR_IO (the body's file, or no descriptor is left), ERR_CANCELLED. Messages name method
+ * and URL (without query) and what can be done.
  */
 enum errc transport_exchange(struct connection *connection, const struct http_request *request,
                              struct http_response *response, struct error *err);

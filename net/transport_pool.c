@@ -8,7 +8,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define STALL_S_DEFAULT 60L
 #define CONNECT_TIMEOUT_MS_DEFAULT 30000L
 #define IDLE_BUFFER_BYTES (16L << 10)
 /* Warm connections of one handle: the registry, its token server, its storage, one to spare. */
@@ -32,6 +31,18 @@ static void start_curl(void)
         signal(SIGPIPE, SIG_IGN);
 }
 
+static struct transport_times times_of(const struct transport_times *wanted)
+{
+    struct transport_times times = {.stall_s = 60, .answer_ms = 120000, .commit_ms = 900000};
+    if (wanted->stall_s > 0)
+        times.stall_s = wanted->stall_s;
+    if (wanted->answer_ms > 0)
+        times.answer_ms = wanted->answer_ms;
+    if (wanted->commit_ms > 0)
+        times.commit_ms = wanted->commit_ms;
+    return times;
+}
+
 struct transport *transport_new(const struct transport_options *options)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -43,7 +54,7 @@ struct transport *transport_new(const struct transport_options *options)
     transport->idle_limit = options->idle_limit;
     transport->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
-    transport->stall_s = options->stall_s > 0 ? options->stall_s : STALL_S_DEFAULT;
+    transport->times = times_of(&options->times);
     return transport;
 }
 

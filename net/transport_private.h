@@ -26,8 +26,8 @@ struct transport {
     char *ca_file;
     unsigned idle_limit;
     long connect_timeout_ms;
-    long stall_s;
-    unsigned idle_count; /* under the pool's lock */
+    struct transport_times times; /* none is 0 */
+    unsigned idle_count;          /* under the pool's lock */
 };
 
 /* As socket(). With EMFILE also where it would take one of TRANSPORT_DESCRIPTORS_SPARE, after

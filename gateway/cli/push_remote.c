@@ -184,8 +184,9 @@ static enum errc post(const struct remote_push *push, struct events *events,
                                    .cancel = push->cancel,
                                    .received = on_received,
                                    .received_arg = events};
-    struct transport_options options = {
-        .host = push->url, .user_agent = "slipway/" SLIPWAY_VERSION, .stall_s = NO_STALL_S};
+    struct transport_options options = {.host = push->url,
+                                        .user_agent = "slipway/" SLIPWAY_VERSION,
+                                        .times = {.stall_s = NO_STALL_S}};
     struct transport *transport = transport_new(&options);
     struct connection *connection = transport_lease(transport);
     enum errc rc = transport_exchange(connection, &request, response, err);

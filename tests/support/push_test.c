@@ -58,6 +58,7 @@ struct upstream *push_test_upstream(struct push_test *test, const char *host)
         .endpoints = endpoints,
         .endpoint_count = 1,
         .retry_wait_ms = 10,
+        .times = test->times,
     };
     const struct upstream_options options = {
         .store = test->store,

@@ -22,7 +22,8 @@ struct push_test {
     struct store *store;
     const char *password; /* borrowed */
     struct executor *executor;
-    struct upstream *upstream; /* made by the first push_test_upstream() */
+    struct upstream *upstream;    /* made by the first push_test_upstream(), with: */
+    struct transport_times times; /* of the double's registry */
     struct cancel cancel;
     struct push_target result;
     pthread_mutex_t lock; /* guards what follows */

@@ -62,6 +62,7 @@ struct registry_host *upload_test_host(struct upload_fixture *fixture)
         .endpoint_count = 1,
         .upload = fixture->wish,
         .chunk_bytes = fixture->chunk_bytes,
+        .times = fixture->times,
     };
     const struct registries_options options = {
         .registries = &registry,

@@ -71,6 +71,7 @@ static void http_base(const struct token_request *request, const struct url *url
         .public_only =
             !request->endpoint_private && strcmp(url->host, request->endpoint->host) != 0,
         .cancel = request->cancel,
+        .deadline = HTTP_ANSWER,
     };
 }
 

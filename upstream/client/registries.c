@@ -24,6 +24,7 @@ struct host_settings {
     enum upload_way upload;
     uint64_t chunk_bytes;
     int64_t retry_wait_ms;
+    struct transport_times times;
 };
 
 struct registries {
@@ -54,6 +55,7 @@ static void settings_copy(const struct registry_options *from, struct host_setti
         .upload = from->upload,
         .chunk_bytes = from->chunk_bytes,
         .retry_wait_ms = from->retry_wait_ms,
+        .times = from->times,
     };
     for (size_t i = 0; i < from->endpoint_count; i++)
         to->endpoints[i] = xstrdup(from->endpoints[i]);
@@ -236,6 +238,7 @@ static enum errc host_new(struct registries *registries, const char *name,
         .user_agent = registries->user_agent,
         .ca_file = settings ? settings->ca_file : NULL,
         .idle_limit = registries->transfers + 1, /* the layers' and the manifest's */
+        .times = settings ? settings->times : (struct transport_times){.stall_s = 0},
     };
     host->transport = transport_new(&transport);
     size_t configured = settings ? settings->endpoint_count : 0;

@@ -8,6 +8,7 @@
 #define SLIPWAY_UPSTREAM_CLIENT_REGISTRIES_H
 
 #include "base/executor.h"
+#include "net/transport.h"
 #include "store/learned.h"
 #include "upstream/auth/credentials.h"
 
@@ -24,6 +25,7 @@ struct registry_options {
     enum upload_way upload; /* UPLOAD_WAY_AUTO: the way that works is found and remembered */
     uint64_t chunk_bytes;   /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
     int64_t retry_wait_ms;  /* the base of the waits between attempts; 0 = RETRY_WAIT_MS */
+    struct transport_times times;
 };
 
 struct registries_options {

@@ -67,7 +67,8 @@ static enum errc ping(struct registry_client *client, struct error *err)
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
     if (registry_client_url(client, NULL, &url, err) != ERR_OK)
         return err->code;
-    struct http_request request = {.method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES};
+    struct http_request request = {
+        .method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES, .deadline = HTTP_ANSWER};
     if (exchange(client, &url, &request, &response, err) != ERR_OK ||
         judge_ping(client, &url, &response, err) != ERR_OK)
         return err->code;
@@ -102,7 +103,8 @@ enum errc registry_blob_exists(struct registry_client *client, const struct dige
     autofree char *suffix = xasprintf("blobs/%s", digest_text(digest, text));
     if (registry_client_url(client, suffix, &url, err) != ERR_OK)
         return err->code;
-    struct http_request request = {.method = "HEAD", .answer_limit_bytes = ANSWER_LIMIT_BYTES};
+    struct http_request request = {
+        .method = "HEAD", .answer_limit_bytes = ANSWER_LIMIT_BYTES, .deadline = HTTP_ANSWER};
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
     switch (response.status) {

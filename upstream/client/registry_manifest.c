@@ -58,6 +58,7 @@ enum errc registry_manifest_put(struct registry_client *client, const char *refe
         .content_type = manifest->media_type,
         .body = &body,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+        .deadline = HTTP_COMMIT,
     };
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
@@ -77,6 +78,7 @@ static enum errc manifest_request(struct registry_client *client, const char *me
         .method = method,
         .accept = manifest_types,
         .answer_limit_bytes = MANIFEST_LIMIT_BYTES,
+        .deadline = HTTP_ANSWER,
     };
     return exchange(client, url, &request, response, err);
 }

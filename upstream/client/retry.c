@@ -20,7 +20,9 @@ bool retry_follows(struct retry *retry, const char *what, struct back_off *back_
     retry->until_ms = 0;
     if (!helps)
         return false;
-    if (retry->made >= RETRY_ATTEMPTS) {
+    bool again = err->code != ERR_NO_ANSWER || !retry->unanswered;
+    retry->unanswered |= err->code == ERR_NO_ANSWER;
+    if (retry->made >= RETRY_ATTEMPTS || !again) {
         error_wrap(err, "%u attempts", retry->made);
         return false;
     }

@@ -6,6 +6,9 @@
  * 10 to 12.5 s, 15 to 18.75 s, 20 to 25 s. It is longer when the registry asked for more
  * (upstream/client/back_off.h).
  *
+ * After ERR_NO_ANSWER there is one more attempt: a deadline of a quarter of an hour is not waited
+ * for five times.
+ *
  * An error is worth another attempt when the table of base/error.h says so. It does not for
  * unauthorized, denied, unsupported, an answer that is not a registry's, no space left, a corrupt
  * blob and cancelled.
@@ -25,13 +28,14 @@
 /* Zeroed before the first attempt. */
 struct retry {
     unsigned made;    /* attempts: counted by the owner before each */
+    bool unanswered;  /* one of them ended with ERR_NO_ANSWER */
     int64_t until_ms; /* clock_ms() of the next one; 0: none is waited for */
 };
 
 /*
  * After a failed attempt: true when another one follows at retry->until_ms; then the failure is
  * logged with `what` in front and `err` cleared. False: the error is the last word; after
- * RETRY_ATTEMPTS it says how many were made. `helps`: the error is worth another attempt.
+ * the last of several it says how many were made. `helps`: the error is worth another attempt.
  */
 bool retry_follows(struct retry *retry, const char *what, struct back_off *back_off, bool helps,
                    struct error *err);

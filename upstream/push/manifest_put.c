@@ -19,8 +19,8 @@ static bool is_of(const struct digest *digest, const struct outgoing_manifest *m
 static bool stands_there_anyway(struct registry_client *client, const char *reference,
                                 const struct outgoing_manifest *manifest, const struct error *why)
 {
-    bool doubtful =
-        why->status >= 400 || why->code == ERR_TIMEOUT || why->code == ERR_CONNECTION_LOST;
+    bool doubtful = why->status >= 400 || why->code == ERR_TIMEOUT || why->code == ERR_NO_ANSWER ||
+                    why->code == ERR_CONNECTION_LOST;
     if (!doubtful || why->status == 401 || why->status == 429)
         return false;
     struct digest there = {0};

@@ -28,7 +28,8 @@ enum next {
 
 static bool was_lost(const struct error *err)
 {
-    return err->code == ERR_TIMEOUT || err->code == ERR_CONNECTION_LOST;
+    return err->code == ERR_TIMEOUT || err->code == ERR_NO_ANSWER ||
+           err->code == ERR_CONNECTION_LOST;
 }
 
 /* The answer may have got lost while the blob arrived: these ends do not say. */
@@ -40,7 +41,8 @@ static bool end_is_doubtful(const struct error *err)
 /* What says nothing against the session or the bytes in it. */
 static bool may_pass(const struct error *err)
 {
-    return err->status == 408 || err->status == 429 || error_party(err->code) == PARTY_NETWORK;
+    return err->code == ERR_NO_ANSWER || err->status == 408 || err->status == 429 ||
+           error_party(err->code) == PARTY_NETWORK;
 }
 
 /* ERR_OK when the registry answered, whatever it has. */
@@ -167,6 +169,9 @@ static enum next after_failure(struct attempt *attempt, const struct error *err)
         upload_session_drop(attempt->upload.session);
         return begin_anew(attempt);
     }
+    /* How often so long a wait is worth it is for the attempts to say. */
+    if (err->code == ERR_NO_ANSWER)
+        return LATER;
     if (was_lost(err) || err->status == 416 || err->status >= 500)
         return resume(attempt, err);
     return may_pass(err) ? LATER : GIVE_UP;

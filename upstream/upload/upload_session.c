@@ -90,6 +90,7 @@ enum errc upload_session_post(struct registry_client *client, struct url *url,
         .body = &nothing,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .stop_grace_ms = UPLOAD_OPEN_GRACE_MS,
+        .deadline = HTTP_ANSWER,
     };
     return exchange(client, url, &request, response, err);
 }
@@ -139,7 +140,8 @@ enum errc upload_session_ask(struct registry_client *client, uint64_t size,
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
     if (url_parse(session->url.text, &url, err) != ERR_OK)
         return err->code;
-    struct http_request request = {.method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES};
+    struct http_request request = {
+        .method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES, .deadline = HTTP_ANSWER};
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
     uint64_t there = 0;

@@ -50,6 +50,7 @@ static enum errc send_part(struct upload *upload, const char *method, struct url
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .sent = blob->sent && size > 0 ? part_sent : NULL,
         .sent_arg = &part,
+        .deadline = strcmp(method, "PATCH") == 0 ? HTTP_STALL : HTTP_COMMIT,
     };
     upload->body_bytes = size;
     return exchange(upload->client, url, &request, response, err);

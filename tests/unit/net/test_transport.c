@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "tests/support/http_double.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,9 +14,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define LARGE_BYTES ((size_t)64 << 20) /* more than sockets take */
 
 struct fixture {
     struct http_double *server;
@@ -51,7 +55,7 @@ static int setup(void **state)
         .user_agent = "test",
         .idle_limit = 2,
         .connect_timeout_ms = 5000,
-        .stall_s = 1,
+        .times = {.stall_s = 1, .answer_ms = 400, .commit_ms = 3000},
     };
     fixture->transport = transport_new(&options);
     fixture->connection = transport_lease(fixture->transport);
@@ -254,6 +258,71 @@ static void test_time_limit(void **state)
     request.timeout_ms = 200;
     assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err),
                      ERR_TIMEOUT);
+}
+
+static void test_answer_in_time(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = ERROR_INIT;
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    http_double_stall(fixture->server, "HEAD");
+    struct http_request request = request_for(fixture, "HEAD", "/status/200");
+    request.deadline = HTTP_ANSWER;
+    int64_t start_ms = clock_ms();
+    assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err),
+                     ERR_TIMEOUT);
+    assert_in_range(clock_ms() - start_ms, 400, 10000);
+}
+
+/* Silence is longer than the stall limit. */
+static void test_commit(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = ERROR_INIT;
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    const struct http_body nothing = {.data = "", .fd = -1, .size = 0};
+    struct http_request request = request_for(fixture, "PUT", "/status/201?digest");
+    request.body = &nothing;
+    request.deadline = HTTP_COMMIT;
+    assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err), ERR_OK);
+    assert_int_equal(response.status, 201);
+    http_double_stall(fixture->server, "PUT");
+    int64_t start_ms = clock_ms();
+    assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err),
+                     ERR_NO_ANSWER);
+    assert_in_range(clock_ms() - start_ms, 3000, 30000);
+    assert_non_null(strstr(err.text, "all was sent, and for "));
+    assert_null(strstr(err.text, "digest"));
+}
+
+/* Connections are made, and nobody reads from them. */
+static int listen_deaf(char *url, size_t size)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    snprintf(url, size, "http://127.0.0.1:%u/", ntohs(address.sin_port));
+    return fd;
+}
+
+static void test_commit_whose_body_stalls(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err = ERROR_INIT;
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    autofree char *large = xcalloc(1, LARGE_BYTES);
+    const struct http_body body = {.data = large, .fd = -1, .size = LARGE_BYTES};
+    struct http_request request = request_for(fixture, "PUT", "/");
+    request.body = &body;
+    request.deadline = HTTP_COMMIT;
+    int fd = listen_deaf(fixture->url, sizeof fixture->url);
+    assert_int_equal(transport_exchange(fixture->connection, &request, &response, &err),
+                     ERR_TIMEOUT);
+    assert_non_null(strstr(err.text, "stalled"));
+    close(fd);
 }
 
 struct canceller {
@@ -485,6 +554,9 @@ int main(void)
         TEST(test_lost_answer),
         TEST(test_stall),
         TEST(test_time_limit),
+        TEST(test_answer_in_time),
+        TEST(test_commit),
+        TEST(test_commit_whose_body_stalls),
         TEST(test_cancel),
         TEST(test_nothing_is_sent_that_was_cancelled_before),
         TEST(test_private_address),

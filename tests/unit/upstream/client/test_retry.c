@@ -107,17 +107,9 @@ static void errors_that_are_retried(void **state)
 {
     (void)state;
     const enum errc passing[] = {
-        ERR_TOO_MANY_REQUESTS,
-        ERR_REGISTRY_FAULT,
-        ERR_REGISTRY_REFUSED,
-        ERR_REGISTRY_ANSWER,
-        ERR_UPLOAD_UNKNOWN,
-        ERR_BLOB_NOT_THERE,
-        ERR_CONNECT,
-        ERR_HOST_UNKNOWN,
-        ERR_TIMEOUT,
-        ERR_CONNECTION_LOST,
-        ERR_IO,
+        ERR_TOO_MANY_REQUESTS, ERR_REGISTRY_FAULT, ERR_REGISTRY_REFUSED, ERR_REGISTRY_ANSWER,
+        ERR_UPLOAD_UNKNOWN,    ERR_BLOB_NOT_THERE, ERR_CONNECT,          ERR_HOST_UNKNOWN,
+        ERR_TIMEOUT,           ERR_NO_ANSWER,      ERR_CONNECTION_LOST,  ERR_IO,
     };
     for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
         struct scene scene;
@@ -126,6 +118,20 @@ static void errors_that_are_retried(void **state)
         assert_int_equal(scene.err.code, ERR_OK);
         tear_down(&scene);
     }
+}
+
+/* Waiting a quarter of an hour five times helps nobody. */
+static void no_answer_twice_is_the_end(void **state)
+{
+    (void)state;
+    struct scene scene;
+    set_up(&scene, BASE_MS);
+    assert_true(fails(&scene, ERR_CONNECTION_LOST));
+    assert_true(fails(&scene, ERR_NO_ANSWER));
+    assert_true(fails(&scene, ERR_CONNECTION_LOST));
+    assert_false(fails(&scene, ERR_NO_ANSWER));
+    assert_string_equal(scene.err.text, "4 attempts: attempt 4");
+    tear_down(&scene);
 }
 
 /* After an attempt that nothing can help, the wait of an earlier one is over, too. */
@@ -213,6 +219,7 @@ int main(void)
         cmocka_unit_test(so_many_attempts_are_made),
         cmocka_unit_test(errors_that_are_not_retried),
         cmocka_unit_test(errors_that_are_retried),
+        cmocka_unit_test(no_answer_twice_is_the_end),
         cmocka_unit_test(the_last_word_leaves_no_wait),
         cmocka_unit_test(the_registry_may_ask_for_longer),
         cmocka_unit_test(a_wait_is_told_second_by_second),

@@ -1,5 +1,6 @@
 /* Pushes whose uploads break off again and again: no session stays open, however they end. */
 #include "base/clock.h"
+#include "base/mem.h"
 #include "tests/support/fake_registry.h"
 #include "tests/support/push_test.h"
 #include "upstream/client/registry_host.h"
@@ -22,11 +23,16 @@ struct scene {
     enum errc code;
 };
 
-/* Every PUT fails, and of each session the registry has 100 bytes. */
-static void set_up(struct scene *scene)
+static void set_up_good(struct scene *scene)
 {
     *scene = (struct scene){.test = push_test_new(NULL), .fake = fake_registry_start(FAKE_OPEN)};
     scene->image = push_test_image(scene->test, "a", LAYER_BYTES);
+}
+
+/* Every PUT fails, and of each session the registry has 100 bytes. */
+static void set_up(struct scene *scene)
+{
+    set_up_good(scene);
     fake_registry_rule(scene->fake, (struct fake_rule){"PUT", UPLOADS, 1000, .status = 504});
     fake_registry_rule(scene->fake, (struct fake_rule){"GET", UPLOADS, 1000, .status = 204,
                                                        .headers = "Range: 0-99\r\n"});
@@ -114,12 +120,58 @@ static void the_config_is_no_different(void **state)
     tear_down(&scene);
 }
 
+/* --- a registry that takes everything and does not answer --- */
+
+static void silent(struct scene *scene, struct fake_rule rule)
+{
+    set_up_good(scene);
+    scene->test->times.commit_ms = 400;
+    rule.method = "PUT";
+    rule.hold = true;
+    fake_registry_rule(scene->fake, rule);
+    run(scene);
+}
+
+static void no_answer_is_waited_for_twice(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {UPLOADS, "/v2/team/app/manifests/"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        struct scene scene;
+        autofree char *puts = xasprintf("PUT %s", parts[i]);
+        silent(&scene, (struct fake_rule){.part = parts[i], .times = 1000, .status = 504});
+        assert_int_equal(scene.code, ERR_NO_ANSWER);
+        assert_int_equal(scene.test->result.attempts, 2);
+        assert_non_null(strstr(scene.test->result.error.text, "2 attempts"));
+        assert_int_equal(requests(&scene, puts), 2);
+        tear_down(&scene);
+    }
+}
+
+/* What arrived without an answer is asked for, and not sent again. */
+static void what_arrived_is_not_sent_again(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {UPLOADS, "/manifests/"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        struct scene scene;
+        silent(&scene, (struct fake_rule){.part = parts[i], .times = 1, .effect = true});
+        assert_int_equal(scene.code, ERR_OK);
+        assert_int_equal(scene.test->result.attempts, 1);
+        assert_int_equal(requests(&scene, "PUT " UPLOADS), 2); /* the layer, the config */
+        assert_int_equal(requests(&scene, "PUT /v2/team/app/manifests/"), 1);
+        tear_down(&scene);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_failure_takes_the_session_back),
         cmocka_unit_test(cancelled_between_attempts),
         cmocka_unit_test(the_config_is_no_different),
+        cmocka_unit_test(no_answer_is_waited_for_twice),
+        cmocka_unit_test(what_arrived_is_not_sent_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
