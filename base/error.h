@@ -110,6 +110,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_MANIFEST_UNKNOWN,      "MANIFEST_UNKNOWN",       502, false, PARTY_REGISTRY)             \
     X(ERR_BLOB_NOT_THERE,        "BLOB_NOT_THERE",         502, true,  PARTY_REGISTRY)             \
     X(ERR_UPLOAD_UNKNOWN,        "UPLOAD_UNKNOWN",         502, true,  PARTY_REGISTRY)             \
+    X(ERR_PUSH_TIME,             "PUSH_TIMEOUT",           504, true,  PARTY_REGISTRY)             \
     X(ERR_NO_ANSWER,             "NO_ANSWER",              504, true,  PARTY_REGISTRY)             \
     X(ERR_PUSHED_DIGEST,         "PUSHED_DIGEST_MISMATCH", 502, false, PARTY_REGISTRY)             \
     /* what the gateway itself does not have, where a registry may lack it, too */                 \

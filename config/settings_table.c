@@ -91,6 +91,8 @@ static const char *const acknowledgements[] = {
       "transfers and requests at the same time to all registries")                                 \
     X("limits.pushes", SETTING_COUNT, settings, limits.pushes, 1, 1024, "64", NULL,                \
       "pushes that run at the same time")                                                          \
+    X("limits.push_time", SETTING_DURATION, settings, limits.push_ms, SECOND, 30 * DAY, "24h",     \
+      NULL, "how long a push may take that a client waits for")                                    \
     X("limits.upload_session", SETTING_DURATION, settings, limits.upload_idle_ms, SECOND,          \
       30 * DAY, "1h", NULL, "how long an unfinished blob waits for its client")                    \
     X("compression.codec", SETTING_CHOICE, settings, compression.codec, 0, 0, "gzip", codecs,      \

@@ -78,6 +78,7 @@ struct settings {
         unsigned pushes_per_registry;
         unsigned transfers;
         unsigned pushes;
+        int64_t push_ms;        /* how long a push may take that a client waits for */
         int64_t upload_idle_ms; /* how long an upload session waits for its client */
     } limits;
     struct {

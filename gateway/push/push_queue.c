@@ -22,9 +22,15 @@ struct pending {
 
 /* A push that a client waits for. */
 struct direct {
+    struct push_queue *queue;
     struct push_options options;
-    struct push *push; /* borrowed */
-    size_t left;       /* chains, and the start */
+    struct push *push;         /* borrowed */
+    struct cancel cancel;      /* a child of the options' */
+    struct cancel_watch watch; /* its: none waits for its turn any more */
+    struct work clock;         /* limits.push_time is over */
+    atomic_bool overdue;
+    size_t left;      /* chains, the start, and the clock */
+    bool clock_waits; /* it has not begun to run */
 };
 
 TAILQ_HEAD(entry_list, queue_entry);
@@ -370,11 +376,24 @@ static const struct queue_entry *first_direct(const struct tag *tag)
     return NULL;
 }
 
+/* What was cancelled only comes to its end, and nothing has to wait for that. With the lock. */
+static void begin_cancelled(struct tag *tag)
+{
+    struct queue_entry *entry;
+    TAILQ_FOREACH(entry, &tag->entries, link)
+    {
+        if (entry->state == ENTRY_LISTED && entry->due &&
+            cancel_requested(&entry->chain->direct->cancel))
+            submit(entry);
+    }
+}
+
 /* What may begin now, where nothing of the tag does: the oldest push that a client waits for;
  * without any, what is pushed after the answer. With the lock. */
 static void begin_next(struct push_queue *queue, struct tag *tag)
 {
     struct queue_entry *entry;
+    begin_cancelled(tag);
     const struct queue_entry *direct = first_direct(tag);
     if (is_busy(tag))
         return;
@@ -411,6 +430,7 @@ static void on_work(struct work *work)
         .remembers = true, .cancel = &queue->cancel, .ended = on_ended, .self = entry};
     if (entry->chain) {
         options = entry->chain->direct->options;
+        options.cancel = &entry->chain->direct->cancel;
         options.known = entry->chain->known;
         options.ended = on_ended;
         options.self = entry;
@@ -471,12 +491,71 @@ static void leave_direct(struct push_queue *queue, struct direct *direct)
 {
     pthread_mutex_lock(&queue->lock);
     bool last = --direct->left == 0;
+    bool early = direct->left == 1 && direct->clock_waits;
     pthread_mutex_unlock(&queue->lock);
+    if (early)
+        last = work_cancel(queue->direct, &direct->clock); /* if it runs by now it is the last */
     if (!last)
         return;
     const struct push_options options = direct->options;
+    cancel_unwatch(&direct->cancel, &direct->watch);
+    cancel_deinit(&direct->cancel);
     free(direct);
     options.ended(options.self);
+}
+
+/* ---- the end of its time ---- */
+
+static void on_time(struct work *work)
+{
+    struct direct *direct = (struct direct *)((char *)work - offsetof(struct direct, clock));
+    struct push_queue *queue = direct->queue;
+    pthread_mutex_lock(&queue->lock);
+    direct->clock_waits = false;
+    pthread_mutex_unlock(&queue->lock);
+    atomic_store(&direct->overdue, true);
+    cancel_request(&direct->cancel);
+    leave_direct(queue, direct);
+}
+
+static void on_cancel(void *self)
+{
+    struct direct *direct = self;
+    struct push_queue *queue = direct->queue;
+    const struct push *push = direct->push;
+    pthread_mutex_lock(&queue->lock);
+    for (size_t i = 0; i < push->target_count; i++)
+        if (!push->targets[i].stored)
+            update_tag(queue, tag_of(queue, &push->targets[i].reference));
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static struct direct *direct_new(struct push_queue *queue, const struct push_options *options,
+                                 struct push *push)
+{
+    int64_t limit_ms = queue->engine->settings->limits.push_ms;
+    struct direct *direct = xcalloc(1, sizeof *direct);
+    *direct = (struct direct){.queue = queue, .options = *options, .push = push, .left = 1};
+    cancel_init_child(&direct->cancel, options->cancel, "limits.push_time is over");
+    direct->watch = (struct cancel_watch){.call = on_cancel, .self = direct};
+    cancel_watch(&direct->cancel, &direct->watch);
+    direct->clock.run = on_time;
+    direct->clock_waits = limit_ms > 0;
+    direct->left += direct->clock_waits;
+    if (direct->clock_waits)
+        work_submit_at(queue->direct, &direct->clock, clock_ms() + limit_ms);
+    return direct;
+}
+
+static void explain_overdue(const struct queue_entry *entry)
+{
+    struct error *err = &entry->push->targets[entry->target].error;
+    int64_t limit_s = entry->queue->engine->settings->limits.push_ms / 1000;
+    if (err->code == ERR_CANCELLED && atomic_load(&entry->chain->direct->overdue))
+        fail(err, ERR_PUSH_TIME, 0,
+             "the push had not ended after %lld s (limits.push_time); blobs that arrived are not "
+             "sent again",
+             (long long)limit_s);
 }
 
 /* The chain goes on with its next entry. True when there is none. With the lock. */
@@ -528,10 +607,12 @@ static void on_ended(void *self)
 {
     struct queue_entry *entry = self;
     struct push_queue *queue = entry->queue;
-    if (entry->chain)
+    if (entry->chain) {
+        explain_overdue(entry);
         push_log_ended(entry->push->id, &entry->push->targets[entry->target]);
-    else
+    } else {
         tell_pending(entry);
+    }
     pthread_mutex_lock(&queue->lock);
     work_release(&entry->work); /* the next of its tag finds this one ended */
     end_entry(entry);
@@ -612,10 +693,9 @@ static struct chain *add_chain(struct push_queue *queue, struct direct *direct, 
 
 void push_queue_run(struct push_queue *queue, const struct push_options *options, struct push *push)
 {
-    struct direct *direct = xcalloc(1, sizeof *direct);
+    struct direct *direct = direct_new(queue, options, push);
     autofree struct chain **chains = xcalloc(push->target_count, sizeof(struct chain *));
     size_t count = 0;
-    *direct = (struct direct){.options = *options, .push = push, .left = 1};
     pthread_mutex_lock(&queue->lock);
     for (size_t i = 0; i < push->target_count; i++)
         if (first_in_repository(push, i))

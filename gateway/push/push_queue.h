@@ -17,6 +17,10 @@
  * full disk, credentials that cannot be read), keeps its record, and is tried again at the next
  * start. The record goes when all targets have ended.
  *
+ * A push that a client waits for ends after limits.push_time with ERR_PUSH_TIME: what runs of it is
+ * cancelled, with its upload sessions, and what waits for its turn does not wait any longer. Pushes
+ * after the answer have no such limit.
+ *
  * A push is no thread: it is a work of the executor, held while it is under way.
  *
  * Lifecycle: push_queue_new, push_queue_restart once, pushes from any thread, push_queue_close

@@ -245,6 +245,7 @@ static void limits_of_the_front(void **state)
     struct settings *settings = parsed("{}");
     assert_int_equal(settings->limits.blobs, 64);
     assert_int_equal(settings->limits.upload_idle_ms, 3600 * 1000);
+    assert_int_equal(settings->limits.push_ms, 24 * 3600 * 1000);
     settings_free(settings);
     settings = parsed("{\"limits\":{\"blobs\":1024,\"upload_session\":\"720h\"}}");
     assert_int_equal(settings->limits.blobs, 1024);
@@ -257,6 +258,7 @@ static void limits_of_the_front(void **state)
                    "from 1s to 720h");
     expect_refusal("{\"limits\":{\"upload_session\":\"2592000001ms\"}}", "limits.upload_session",
                    "from 1s to 720h");
+    expect_refusal("{\"limits\":{\"push_time\":\"999ms\"}}", "limits.push_time", "from 1s to 720h");
     expect_refusal("{\"limits\":{\"upload_session\":60}}", "limits.upload_session", "a time");
 }
 

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #define IMAGES 6
+#define UPLOADS "/v2/team/app/blobs/uploads/"
 
 struct bench {
     struct queue_test *test;
@@ -815,6 +816,37 @@ static void a_cancelled_push_lets_the_others_go_on(void **state)
     assert_true(is_at_registry(bench, "one", 1));
 }
 
+/* ---- limits.push_time ---- */
+
+/* What runs and what waits behind it end, and the registry keeps no session; what is pushed after
+ * the answer has another clock. */
+static void who_waits_does_not_wait_for_ever(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push first;
+    struct waiting_push second;
+    struct fake_rule blob = {.method = "PUT", .part = UPLOADS, .times = 1, .status = 500};
+    blob.hold = true;
+    fake_registry_rule(bench->test->registry, blob);
+    hold_put(bench, "two");
+    bench->test->settings.limits.push_ms = 1500;
+    store(bench, 0, "other/app:two");
+    until_puts(bench, "other/app", "two", 1);
+    await(bench, &first, 1, "team/app:one");
+    await(bench, &second, 2, "team/app:one");
+    run(bench, &first);
+    run(bench, &second);
+    expect_end(&first, ERR_PUSH_TIME);
+    expect_end(&second, ERR_PUSH_TIME);
+    size_t opened = http_double_count(bench->test->http, "POST " UPLOADS);
+    assert_true(opened > 0);
+    assert_int_equal(http_double_count(bench->test->http, "DELETE " UPLOADS), opened);
+    expect_records(bench, 1, 1);
+    release(bench);
+    expect_done(bench);
+    assert_true(is_at_registry(bench, "two", 0));
+}
+
 /* ---- all at once ---- */
 
 #define SUBMITTERS 4
@@ -1047,6 +1079,7 @@ int main(void)
         QUEUE_TEST(what_comes_meanwhile_goes_behind),
         QUEUE_TEST(what_is_parked_is_superseded_by_a_success),
         QUEUE_TEST(a_cancelled_push_lets_the_others_go_on),
+        QUEUE_TEST(who_waits_does_not_wait_for_ever),
         cmocka_unit_test(submits_cancels_and_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
