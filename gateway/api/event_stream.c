@@ -1,5 +1,6 @@
 #include "gateway/api/event_stream.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/api/answer.h"
 
@@ -7,8 +8,8 @@
 #include <search.h>
 #include <string.h>
 
-/* Layers whose passing lines are looked after; those beyond it are queued one by one. */
-#define SLOTS_MAX 65536
+/* What a line takes beside its text: itself, its slot, and their places in list and tree. */
+#define LINE_COST_BYTES ((size_t)256)
 
 enum line_kind {
     LINE_KEPT,  /* begin, outcome: never dropped */
@@ -25,10 +26,10 @@ struct line {
     char *text;
 };
 
-/* One layer on its way to one target. */
+/* One layer on its way to one target, as long as a line about it waits in the queue. */
 struct slot {
     char *key;
-    struct line *last; /* its newest line as long as that waits in the queue */
+    struct line *last; /* the newest */
 };
 
 struct event_stream {
@@ -37,18 +38,20 @@ struct event_stream {
     struct suspendable connection;
     struct line *first;
     struct line **end;
-    size_t waiting_bytes;
-    size_t sent; /* of the first line */
-    void *slots; /* tsearch tree */
-    size_t slot_count;
+    size_t waiting_bytes; /* with LINE_COST_BYTES each */
+    size_t sent;          /* of the first line */
+    void *slots;          /* tsearch tree */
+    int64_t linger_ms;
+    int64_t ended_ms;
     bool ended;
     bool abandoned;
     bool parked; /* the connection is suspended, and the next line resumes it */
 };
 
-struct event_stream *event_stream_new(void)
+struct event_stream *event_stream_new(int64_t linger_ms)
 {
     struct event_stream *stream = xcalloc(1, sizeof *stream);
+    stream->linger_ms = linger_ms;
     pthread_mutex_init(&stream->lock, NULL);
     stream->references = 2;
     stream->end = &stream->first;
@@ -92,34 +95,42 @@ static int compare_slots(const void *a, const void *b)
     return strcmp(((const struct slot *)a)->key, ((const struct slot *)b)->key);
 }
 
-/* The slot of `key` (taken); NULL when there is no room for another. The lock is held. */
-static struct slot *slot_of(struct event_stream *stream, char *key)
+/* The slot of the key; NULL: none of its lines waits. The lock is held. */
+static struct slot *find_slot(struct event_stream *stream, char *key)
 {
-    struct slot wanted = {.key = key};
-    struct slot **found = tfind(&wanted, &stream->slots, compare_slots);
-    if (found || stream->slot_count == SLOTS_MAX) {
-        free(key);
-        return found ? *found : NULL;
-    }
+    const struct slot wanted = {.key = key};
+    struct slot **found = key ? tfind(&wanted, &stream->slots, compare_slots) : NULL;
+    return found ? *found : NULL;
+}
+
+/* The lock is held. */
+static struct slot *slot_new(struct event_stream *stream, const char *key)
+{
     struct slot *slot = xcalloc(1, sizeof *slot);
-    slot->key = key;
-    if (tsearch(slot, &stream->slots, compare_slots) == NULL) {
-        free_slot(slot);
-        return NULL;
-    }
-    stream->slot_count++;
+    slot->key = xstrdup(key);
+    if (tsearch(slot, &stream->slots, compare_slots) == NULL)
+        abort(); /* out of memory, as in base/mem.h */
     return slot;
 }
 
-/* What waits and is no longer worth telling gives its place to `line`. */
-static bool take_place(struct event_stream *stream, struct slot *slot, struct line *line)
+/* The newest line of the slot is not to be replaced any more. The lock is held. */
+static void drop_slot(struct event_stream *stream, struct slot *slot)
+{
+    tdelete(slot, &stream->slots, compare_slots);
+    free_slot(slot);
+}
+
+/* What waits and is no longer worth telling gives its place to `line`: what only passes; where
+ * there is no room, any state. The lock is held. */
+static bool take_place(struct event_stream *stream, struct slot *slot, struct line *line, bool full)
 {
     struct line *old = slot ? slot->last : NULL;
-    if (old == NULL || old->kind != line->kind || line->kind == LINE_STATE)
+    if (old == NULL || (!full && (old->kind != line->kind || line->kind == LINE_STATE)))
         return false;
     char *text = old->text;
     stream->waiting_bytes += line->size;
     stream->waiting_bytes -= old->size;
+    old->kind = line->kind;
     old->text = line->text;
     old->size = line->size;
     line->text = text;
@@ -129,22 +140,21 @@ static bool take_place(struct event_stream *stream, struct slot *slot, struct li
 /* True when `line` was taken, false when it is the caller's to free. The lock is held. */
 static bool enqueue(struct event_stream *stream, struct line *line, char *key)
 {
-    bool of_layer = key != NULL;
-    struct slot *slot = of_layer ? slot_of(stream, key) : NULL;
-    if (stream->abandoned || stream->ended || take_place(stream, slot, line))
+    size_t cost = line->size + LINE_COST_BYTES;
+    bool full = line->kind != LINE_KEPT && stream->waiting_bytes + cost > EVENT_STREAM_BYTES;
+    struct slot *slot = find_slot(stream, key);
+    if (stream->abandoned || stream->ended || take_place(stream, slot, line, full) || full)
         return false;
-    if (of_layer && stream->waiting_bytes + line->size > EVENT_STREAM_BYTES)
-        return false;
-    line->slot = slot;
-    if (slot)
-        slot->last = line;
+    line->slot = slot == NULL && key ? slot_new(stream, key) : slot;
+    if (line->slot)
+        line->slot->last = line;
     *stream->end = line;
     stream->end = &line->next;
-    stream->waiting_bytes += line->size;
+    stream->waiting_bytes += cost;
     return true;
 }
 
-/* `text` and `key` (NULL: not a layer's) are taken. */
+/* `text` is taken; `key` NULL: not a layer's. */
 static void add(struct event_stream *stream, enum line_kind kind, char *text, char *key)
 {
     struct line *line = xcalloc(1, sizeof *line);
@@ -172,7 +182,7 @@ static enum line_kind kind_of(const struct progress_event *event)
 
 static void on_event(void *self, const struct progress_event *event)
 {
-    char *key = event->id ? xasprintf("%s %s", event->target, event->id) : NULL;
+    autofree char *key = event->id ? xasprintf("%s %s", event->target, event->id) : NULL;
     add(self, kind_of(event), answer_event(event), key);
 }
 
@@ -195,6 +205,7 @@ void event_stream_end(struct event_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
     stream->ended = true;
+    stream->ended_ms = clock_ms();
     bool resume = stream->parked;
     stream->parked = false;
     pthread_mutex_unlock(&stream->lock);
@@ -216,7 +227,7 @@ static struct line *pop(struct event_stream *stream)
     stream->first = line->next;
     if (stream->first == NULL)
         stream->end = &stream->first;
-    stream->waiting_bytes -= line->size;
+    stream->waiting_bytes -= line->size + LINE_COST_BYTES;
     stream->sent = 0;
     line->next = NULL;
     return line;
@@ -230,7 +241,8 @@ static size_t copy_out(struct event_stream *stream, char *out, size_t size, stru
         struct line *line = stream->first;
         /* A line of which a part is sent cannot change any more. */
         if (line->slot && line->slot->last == line)
-            line->slot->last = NULL;
+            drop_slot(stream, line->slot);
+        line->slot = NULL;
         size_t left = line->size - stream->sent;
         size_t n = left < size - copied ? left : size - copied;
         memcpy(out + copied, line->text + stream->sent, n);
@@ -250,12 +262,13 @@ static ssize_t read_lines(void *self, char *out, size_t size)
     struct event_stream *stream = self;
     struct line *through = NULL;
     pthread_mutex_lock(&stream->lock);
+    bool late = stream->ended && clock_ms() - stream->ended_ms >= stream->linger_ms;
     size_t copied = copy_out(stream, out, size, &through);
     bool end = stream->ended;
     pthread_mutex_unlock(&stream->lock);
     free_lines(through);
     if (copied > 0)
-        return (ssize_t)copied;
+        return late ? BODY_BROKEN : (ssize_t)copied;
     if (end)
         return BODY_END;
 

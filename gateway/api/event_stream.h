@@ -9,9 +9,10 @@
  *
  * When the client is slow. A line that only passes (bytes sent, a countdown to the next attempt)
  * is replaced by the next of its kind of the same layer and target as long as it waits in the
- * queue, so what waits is bounded by layers and their changes of state, not by time. No change of
- * state, message or outcome is dropped for slowness alone; but when more than EVENT_STREAM_BYTES
- * wait, lines about layers are, until there is room. Begin and outcomes are never dropped.
+ * queue. At most EVENT_STREAM_BYTES wait, with what their list takes: beyond that the newest line
+ * about a layer replaces the one that waits, and other messages are dropped, until there is room.
+ * Begin and outcomes are never dropped. What waits when the push has ended is sent for `linger_ms`
+ * more, then the connection ends.
  *
  * When the client is gone (release), what comes is dropped and the push goes on.
  *
@@ -32,12 +33,13 @@
 #include "upstream/push/progress.h"
 
 #define EVENT_STREAM_TYPE "application/x-ndjson"
-#define EVENT_STREAM_BYTES ((size_t)8 << 20)
+#define EVENT_STREAM_BYTES ((size_t)256 << 10)
+#define EVENT_STREAM_LINGER_MS 60000
 
 struct event_stream;
 
 /* With two references. */
-struct event_stream *event_stream_new(void);
+struct event_stream *event_stream_new(int64_t linger_ms);
 void event_stream_unref(struct event_stream *stream);
 
 /* Producer. Events for the push, from any of its threads. */

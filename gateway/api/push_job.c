@@ -45,7 +45,7 @@ static int good_status(const struct push *push)
 static void begin_events(struct sending *sending)
 {
     struct reply reply = REPLY_INIT(good_status(sending->push));
-    sending->stream = event_stream_new();
+    sending->stream = event_stream_new(EVENT_STREAM_LINGER_MS);
     sending->progress = event_stream_progress(sending->stream);
     event_stream_begin(sending->stream, sending->push);
     event_stream_attach(sending->stream, job_connection(sending->job));

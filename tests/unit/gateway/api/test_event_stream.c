@@ -30,7 +30,8 @@ struct fixture {
 
 static void start(struct fixture *fixture)
 {
-    *fixture = (struct fixture){.stream = event_stream_new(), .text = BUF_INIT((size_t)64 << 20)};
+    *fixture =
+        (struct fixture){.stream = event_stream_new(WAIT_MS), .text = BUF_INIT((size_t)64 << 20)};
     fake_connection_init(&fixture->connection);
     event_stream_attach(fixture->stream, fake_connection_suspendable(&fixture->connection));
     fixture->progress = event_stream_progress(fixture->stream);
@@ -201,27 +202,66 @@ static void a_line_that_has_begun_stays(void **state)
     stop(&fixture);
 }
 
-static void states_are_kept_up_to_the_limit(void **state)
+/* A reader that does not read. */
+static void what_waits_is_bounded(void **state)
 {
     (void)state;
     struct fixture fixture;
     start(&fixture);
-    const size_t line =
-        strlen("{\"status\":\"Preparing\",\"id\":\"aa\",\"progressDetail\":{},\"target\":\"t\"}\n");
-    const size_t room = EVENT_STREAM_BYTES / line;
-    for (size_t i = 0; i < room + 5; i++)
-        tell(&fixture, "t", "aa", "Preparing");
+    tell(&fixture, "t", "first", "Preparing");
+    for (size_t i = 0; i < EVENT_STREAM_BYTES / 100; i++) {
+        autofree char *id = xasprintf("%012zu", i);
+        tell(&fixture, "t", id, "Preparing");
+    }
     tell(&fixture, "t", NULL, "a message");
+    tell(&fixture, "t", "first", "Waiting");
+    tell(&fixture, "t", "first", "Pushed");
     struct push_target bad = {.state = PUSH_FAILED};
     fail(&bad.error, ERR_DENIED, 0, "no");
-    event_stream_outcome(fixture.stream, &bad);
-    /* There is room again once something was read. */
-    assert_int_equal(read_some(&fixture, line), line);
+    for (size_t i = 0; i < 64; i++)
+        event_stream_outcome(fixture.stream, &bad);
     event_stream_end(fixture.stream);
-    read_all(&fixture, 65536);
-    assert_int_equal(count(&fixture, "Preparing"), room);
-    assert_int_equal(count(&fixture, "a message"), 1);
-    assert_int_equal(count(&fixture, "errorDetail"), 1);
+    assert_int_equal(read_all(&fixture, 65536), BODY_END);
+    assert_in_range(fixture.text.size, EVENT_STREAM_BYTES / 8, EVENT_STREAM_BYTES / 2);
+    assert_int_equal(count(&fixture, "a message"), 0);
+    assert_int_equal(count(&fixture, "\"first\""), 1);
+    assert_int_equal(count(&fixture, "Pushed"), 1);
+    assert_int_equal(count(&fixture, "errorDetail"), 64);
+    stop(&fixture);
+}
+
+static void there_is_room_again_for_who_reads(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < EVENT_STREAM_BYTES / 1000; i++) {
+            autofree char *id = xasprintf("%d-%zu", round, i);
+            tell(&fixture, "t", id, "Preparing");
+        }
+        tell(&fixture, "t", NULL, "a message");
+        assert_int_equal(read_all(&fixture, 65536), 0);
+    }
+    assert_int_equal(count(&fixture, "Preparing"), 3 * (EVENT_STREAM_BYTES / 1000));
+    assert_int_equal(count(&fixture, "a message"), 3);
+    stop(&fixture);
+}
+
+static void a_reader_is_not_waited_for_for_ever(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture);
+    event_stream_unref(fixture.stream);
+    fixture.body.release(fixture.body.self);
+    fixture.stream = event_stream_new(0);
+    fixture.body = event_stream_body(fixture.stream);
+    fixture.progress = event_stream_progress(fixture.stream);
+    tell(&fixture, "t", "aa", "Waiting");
+    assert_int_equal(read_some(&fixture, 10), 10);
+    event_stream_end(fixture.stream);
+    assert_int_equal(read_some(&fixture, 10), BODY_BROKEN);
     stop(&fixture);
 }
 
@@ -266,9 +306,12 @@ static void nothing_is_kept_for_a_reader_that_is_gone(void **state)
 static void *teller(void *arg)
 {
     struct fixture *fixture = arg;
+    struct push_target bad = {.state = PUSH_FAILED};
+    fail(&bad.error, ERR_DENIED, 0, "no");
     for (uint64_t i = 0; i < EVENTS; i++) {
         tell_bytes(fixture, "aa", i);
         tell(fixture, "t", "aa", "Waiting");
+        event_stream_outcome(fixture->stream, &bad);
     }
     return NULL;
 }
@@ -298,7 +341,7 @@ static void many_threads_tell(void **state)
         pthread_join(threads[i], NULL);
     event_stream_end(fixture.stream);
     pthread_join(reading, NULL);
-    assert_int_equal(count(&fixture, "Waiting"), TELLERS * EVENTS);
+    assert_int_equal(count(&fixture, "errorDetail"), TELLERS * EVENTS);
     assert_int_equal(fixture.connection.suspended, 0);
     stop(&fixture);
 }
@@ -310,7 +353,9 @@ int main(void)
         cmocka_unit_test(begin_and_outcomes),
         cmocka_unit_test(what_passes_gives_way_to_what_is_newer),
         cmocka_unit_test(a_line_that_has_begun_stays),
-        cmocka_unit_test(states_are_kept_up_to_the_limit),
+        cmocka_unit_test(what_waits_is_bounded),
+        cmocka_unit_test(there_is_room_again_for_who_reads),
+        cmocka_unit_test(a_reader_is_not_waited_for_for_ever),
         cmocka_unit_test(an_empty_queue_suspends_and_a_line_resumes),
         cmocka_unit_test(nothing_is_kept_for_a_reader_that_is_gone),
         cmocka_unit_test(many_threads_tell),
