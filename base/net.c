@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PORT_DIGITS_MAX 5
@@ -184,4 +185,31 @@ bool net_address_is_private(const struct sockaddr *address)
         return v6_reach(&v6.sin6_addr) != REACH_UNKNOWN;
     }
     return false;
+}
+
+static void v6_client(const struct in6_addr *address, char *out, size_t size)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr network = {0};
+    if (IN6_IS_ADDR_V4MAPPED(address)) {
+        snprintf(out, size, "%s", inet_ntop(AF_INET, &address->s6_addr[12], text, sizeof text));
+        return;
+    }
+    memcpy(&network, address, 8);
+    snprintf(out, size, "%s/64", inet_ntop(AF_INET6, &network, text, sizeof text));
+}
+
+void net_address_client(const struct sockaddr *address, char *out, size_t size)
+{
+    char text[INET_ADDRSTRLEN];
+    out[0] = '\0';
+    if (address && address->sa_family == AF_INET) {
+        struct sockaddr_in v4;
+        memcpy(&v4, address, sizeof v4);
+        snprintf(out, size, "%s", inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text));
+    } else if (address && address->sa_family == AF_INET6) {
+        struct sockaddr_in6 v6;
+        memcpy(&v6, address, sizeof v6);
+        v6_client(&v6.sin6_addr, out, size);
+    }
 }

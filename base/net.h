@@ -41,4 +41,9 @@ bool net_host_is_private(const char *host);
 /* Of IPv4 and IPv6; any other family is false. */
 bool net_address_is_private(const struct sockaddr *address);
 
+/* Whom an address stands for, as a text: an IPv4 address, also one mapped into IPv6, for itself, an
+ * IPv6 address for its network of 64 bits ("2001:db8:0:1::/64"), of which one client has all.
+ * Cut off at `size`; "" for NULL and any other family. */
+void net_address_client(const struct sockaddr *address, char *out, size_t size);
+
 #endif

@@ -95,6 +95,14 @@ static const char *const acknowledgements[] = {
       NULL, "how long a push may take that a client waits for")                                    \
     X("limits.upload_session", SETTING_DURATION, settings, limits.upload_idle_ms, SECOND,          \
       30 * DAY, "1h", NULL, "how long an unfinished blob waits for its client")                    \
+    X("limits.upload_sessions", SETTING_COUNT, settings, limits.upload_sessions, 1, 1000000,       \
+      "8192", NULL, "unfinished blobs of registry clients at the same time")                       \
+    X("limits.upload_sessions_per_repository", SETTING_COUNT, settings,                            \
+      limits.upload_sessions_per_repository, 1, 1000000, "2048", NULL,                             \
+      "unfinished blobs at the same time in one repository")                                       \
+    X("limits.upload_sessions_per_client", SETTING_COUNT, settings,                                \
+      limits.upload_sessions_per_client, 1, 1000000, "512", NULL,                                  \
+      "unfinished blobs at the same time that one address has begun")                              \
     X("compression.codec", SETTING_CHOICE, settings, compression.codec, 0, 0, "gzip", codecs,      \
       "how layers that arrive uncompressed are compressed")                                        \
     X("compression.effort", SETTING_CHOICE, settings, compression.effort, 0, 0, "fast", efforts,   \

@@ -80,6 +80,9 @@ struct settings {
         unsigned pushes;
         int64_t push_ms;        /* how long a push may take that a client waits for */
         int64_t upload_idle_ms; /* how long an upload session waits for its client */
+        unsigned upload_sessions;
+        unsigned upload_sessions_per_repository;
+        unsigned upload_sessions_per_client;
     } limits;
     struct {
         enum setting_codec codec;

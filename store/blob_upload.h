@@ -3,7 +3,8 @@
  * chunks". A session has an id that cannot be guessed, belongs to one repository, and collects
  * bytes. It outlives the connection, the process, and its killing: what was written is there, and
  * its length is the offset at which its client goes on. (A crash of the machine may cost bytes;
- * then the blob's digest, which is checked over all of them, does not come out.)
+ * then the blob's digest, which is checked over all of them, does not come out.) It has a file as
+ * soon as it has bytes, and before that a record only.
  *
  *     blob_upload_begin
  *     blob_upload_open, blob_upload_write..., blob_upload_close       each request of its client
@@ -20,6 +21,13 @@
  * BLOB_UPLOAD_OVERTAKE_MS at most. One that has all its bytes is not overtaken: it ends by itself,
  * and of those the oldest is first.
  *
+ * How many sessions there are is bounded (struct upload_limits). Where a limit is met, a new one
+ * takes the place of the oldest that was begun and never asked for again; without any it is
+ * refused.
+ *
+ * Time is that of the monotonic clock, so setting the clock ends no session and keeps none. Over a
+ * restart the time to expire begins anew, and sessions count for no client.
+ *
  * Threads: any; an open blob_upload belongs to one thread at a time. One lock guards the table of
  * sessions; no I/O under it. Beside the errors named: ERR_STORE, ERR_STORE_FULL, ERR_BUSY, ERR_IO,
  * ERR_NO_SPACE.
@@ -34,12 +42,13 @@
 
 struct blob_upload;
 
-/* Begin a session. Its record survives the process; returns when it is committed. */
-enum errc blob_upload_begin(struct store *store, const char *repository,
+/* Begin a session. Its record survives the process; returns when it is committed. `client` is any
+ * text that stands for who begins it, "" for nobody. ERR_TOO_MANY_SESSIONS names the limit. */
+enum errc blob_upload_begin(struct store *store, const char *repository, const char *client,
                             char id[BLOB_UPLOAD_ID_SIZE + 1], struct error *err);
 
-/* How many bytes a session has. ERR_NO_UPLOAD when there is none of this id in this repository;
- * `id` may be any text. */
+/* How many bytes a session has. ERR_NO_UPLOAD when
+ * there is none of this id in this repository; `id` may be any text. */
 enum errc blob_upload_offset(struct store *store, const char *repository, const char *id,
                              uint64_t *offset, struct error *err);
 
@@ -79,10 +88,10 @@ enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
 enum errc blob_upload_cancel(struct store *store, const char *repository, const char *id,
                              struct error *err);
 
-/* End all sessions that had no request for `idle_s` seconds, and remove bytes without a session and
- * sessions without bytes; what is in use is left alone. *count of all of them. Called at start and
+/* End all sessions that nobody has opened since `since_ms` (clock_ms()), and remove records and
+ * bytes without a session; what is in use is left alone. *count of all of them. Called at start and
  * now and then. */
-enum errc blob_uploads_expire(struct store *store, uint64_t idle_s, size_t *count,
+enum errc blob_uploads_expire(struct store *store, int64_t since_ms, size_t *count,
                               struct error *err);
 
 #endif

@@ -24,9 +24,18 @@
 
 #include <stdint.h>
 
+/* How many upload sessions there can be at the same time; 0: any number. */
+struct upload_limits {
+    unsigned all;
+    unsigned per_repository;
+    unsigned per_client;
+    int64_t yield_ms; /* one that nobody asked for after its begin can give way from then on */
+};
+
 struct store_options {
     uint64_t map_size_bytes; /* LMDB's address space; 0 = 32 GiB; the bound on metadata */
-    bool leave_volatile;     /* close without waiting for the disk, see store_close() */
+    struct upload_limits uploads;
+    bool leave_volatile; /* close without waiting for the disk, see store_close() */
 };
 
 /* `path` is the data folder; made (0700) when absent; copied. ERR_STORE_LOCKED names the process

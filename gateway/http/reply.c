@@ -85,7 +85,7 @@ void reply_refuse(struct reply *reply, int status, char *body, const struct erro
 void reply_error(struct reply *reply, const struct error *err)
 {
     reply_refuse(reply, error_http_status(err->code), error_body(err), err);
-    if (err->code == ERR_BUSY || err->code == ERR_STOPPING)
+    if (err->code == ERR_BUSY || err->code == ERR_STOPPING || err->code == ERR_TOO_MANY_SESSIONS)
         reply_header(reply, MHD_HTTP_HEADER_RETRY_AFTER, RETRY_AFTER_S);
 }
 

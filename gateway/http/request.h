@@ -32,6 +32,11 @@ void request_id_choose(const struct request *request, char out[REQUEST_ID_MAX]);
 /* Its connection, for job_start(). */
 struct suspendable request_connection(const struct request *request);
 
+/* Who sent it, for counting: the address of its connection; of IPv6 the network that one client has
+ * to itself ("2001:db8:0:1::/64"). "" when that is not known. */
+#define REQUEST_CLIENT_MAX 64
+void request_client(const struct request *request, char out[REQUEST_CLIENT_MAX]);
+
 /* The first header of this name, NULL when there is none. Borrowed as the request is. */
 const char *request_header(const struct request *request, const char *name);
 

@@ -105,11 +105,19 @@ static unsigned threads_max(const struct settings *settings)
            settings->limits.transfers + SHORT_WORKS;
 }
 
+/* A client sends its first byte, or the request that will bring it, long before. */
+#define UPLOAD_YIELD_MS 10000
+
 enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
                       struct error *err)
 {
     struct engine *engine = xcalloc(1, sizeof *engine);
-    struct store_options store = {.leave_volatile = brief};
+    const struct store_options store = {
+        .uploads = {.all = settings->limits.upload_sessions,
+                    .per_repository = settings->limits.upload_sessions_per_repository,
+                    .per_client = settings->limits.upload_sessions_per_client,
+                    .yield_ms = UPLOAD_YIELD_MS},
+        .leave_volatile = brief};
     const struct executor_options threads = {.threads_max = threads_max(settings)};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     engine->settings = settings;

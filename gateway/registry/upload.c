@@ -18,6 +18,7 @@ struct upload_job {
     struct digest digest; /* of the blob, where the request names it */
     bool has_range;       /* the client says where its bytes belong */
     struct byte_range range;
+    char client[REQUEST_CLIENT_MAX]; /* who begins a session */
 };
 
 static struct store *store_of(const struct upload_job *self)
@@ -31,6 +32,7 @@ static struct upload_job *new_job(const struct front_request *front)
     self->gateway = front->gateway;
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->id, front->path.id, sizeof self->id);
+    request_client(front->request, self->client);
     return self;
 }
 
@@ -117,7 +119,7 @@ static void begin_session(struct job *job, const struct upload_job *self)
 {
     char id[BLOB_UPLOAD_ID_SIZE + 1];
     struct error err = ERROR_INIT;
-    if (blob_upload_begin(store_of(self), self->repository, id, &err) != ERR_OK)
+    if (blob_upload_begin(store_of(self), self->repository, self->client, id, &err) != ERR_OK)
         front_answer_error(job, &err);
     else
         answer_session(job, self, id, 0);

@@ -1,6 +1,7 @@
 #include "gateway/service/janitor.h"
 
 #include "base/cancel.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/transport.h"
@@ -21,12 +22,13 @@ static void expire_uploads(const struct janitor *janitor)
 {
     struct error err = ERROR_INIT;
     size_t count = 0;
-    uint64_t idle_s = ((uint64_t)janitor->upload_idle_ms + 999) / 1000;
-    if (blob_uploads_expire(janitor->store, idle_s, &count, &err) != ERR_OK)
+    if (blob_uploads_expire(janitor->store, clock_ms() - janitor->upload_idle_ms, &count, &err) !=
+        ERR_OK)
         log_warn("end unfinished uploads: %s", err.text);
     else if (count > 0)
         log_event(LOG_INFO, "uploads.expired",
-                  LOG_FIELDS(log_number("count", count), log_number("idle_s", idle_s)),
+                  LOG_FIELDS(log_number("count", count),
+                             log_number("idle_s", (uint64_t)janitor->upload_idle_ms / 1000)),
                   "unfinished uploads ended: no byte came for them");
 }
 

@@ -19,10 +19,10 @@
 struct blob_upload {
     struct store *store;
     struct upload_slot *slot; /* held */
-    int fd;
-    char id[BLOB_UPLOAD_ID_SIZE + 1];
+    int fd;                   /* -1: no byte has come yet, so there is no file */
     uint64_t size;
     uint64_t flushed;
+    bool over;          /* nothing is left of the session */
     struct error error; /* of the write that failed */
 };
 
@@ -36,76 +36,67 @@ static enum errc make_id(char id[BLOB_UPLOAD_ID_SIZE + 1], struct error *err)
     return ERR_OK;
 }
 
-static enum errc make_file(struct store *store, const char *id, struct error *err)
-{
-    autofd int fd =
-        openat(store->uploads_fd, id, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    return fd >= 0 ? ERR_OK : fail(err, ERR_IO, errno, "create the file of an upload");
-}
-
-static enum errc make_record(struct store *store, const char *repository, const char *id,
+/* The record of a new session takes the place of one that ends for it. */
+static enum errc make_record(struct store *store, const char *repository,
+                             const struct upload_slot *slot, const struct upload_slot *yields,
                              struct error *err)
 {
     struct session_record record = {.created_s = (uint64_t)clock_wall_s()};
     snprintf(record.repository, sizeof record.repository, "%s", repository);
-    struct record_key key = session_key(id);
+    struct record_key key = session_key(slot->id);
     struct record_value value = session_value(&record);
     autochange struct change change;
     change_init(&change);
+    if (yields != NULL)
+        upload_delete_record(&change, yields->id);
     change_put(&change, KV_SESSIONS, record_key_slice(&key), record_value_slice(&value));
-    if (writer_submit(store->writer, &change, err) == ERR_OK)
-        return ERR_OK;
-    unlinkat(store->uploads_fd, id, 0);
-    return err->code;
+    return writer_submit(store->writer, &change, err);
 }
 
-enum errc blob_upload_begin(struct store *store, const char *repository,
+enum errc blob_upload_begin(struct store *store, const char *repository, const char *client,
                             char id[BLOB_UPLOAD_ID_SIZE + 1], struct error *err)
 {
     char made[BLOB_UPLOAD_ID_SIZE + 1];
+    struct upload_table *table = store->uploads;
     struct upload_slot *slot = NULL;
+    struct upload_slot *yields = NULL;
     if (!repository_name_fits(repository))
         return fail(err, ERR_NAME_INVALID, 0, "a repository's name has 1 to %d characters",
                     REPOSITORY_NAME_MAX);
-    /* Held, so that the file is not taken for one that has lost its session. */
     if (make_id(made, err) != ERR_OK ||
-        upload_table_take(store->uploads, made, NULL, 0, &slot, err) != ERR_OK)
+        upload_table_add(table, made, repository, client, &slot, &yields, err) != ERR_OK)
         return err->code;
-    enum errc rc = make_file(store, made, err);
-    if (rc != ERR_OK)
-        store_tell(store, err);
-    else
-        rc = make_record(store, repository, made, err);
-    upload_table_release(store->uploads, slot);
-    if (rc == ERR_OK)
-        memcpy(id, made, sizeof made);
-    return rc;
+    if (make_record(store, repository, slot, yields, err) != ERR_OK) {
+        upload_table_end(table, slot);
+        if (yields != NULL)
+            upload_table_release(table, yields);
+        return err->code;
+    }
+    upload_table_release(table, slot);
+    if (yields != NULL)
+        upload_table_end(table, yields);
+    memcpy(id, made, sizeof made);
+    return ERR_OK;
 }
 
 enum errc blob_upload_offset(struct store *store, const char *repository, const char *id,
                              uint64_t *offset, struct error *err)
 {
-    struct stat st;
-    if (upload_check(store, repository, id, err) != ERR_OK)
-        return err->code;
-    if (fstatat(store->uploads_fd, id, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        *offset = (uint64_t)st.st_size;
-        return ERR_OK;
-    }
-    if (errno == ENOENT)
+    struct stat st = {.st_size = 0};
+    if (!upload_table_touch(store->uploads, repository, id))
         return upload_fail_unknown(repository, id, err);
-    return fail(err, ERR_IO, errno, "look at an upload");
+    if (fstatat(store->uploads_fd, id, &st, AT_SYMLINK_NOFOLLOW) != 0 && errno != ENOENT)
+        return fail(err, ERR_IO, errno, "look at an upload");
+    *offset = (uint64_t)st.st_size;
+    return ERR_OK;
 }
 
-/* Only now, as its holder, it is sure that the session has not ended: its file is there. */
-static enum errc open_file(struct blob_upload *upload, const char *repository, struct error *err)
+static enum errc open_file(struct blob_upload *upload, struct error *err)
 {
-    struct stat st;
-    upload->fd =
-        openat(upload->store->uploads_fd, upload->id, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
-    if (upload->fd < 0 && errno == ENOENT)
-        return upload_fail_unknown(repository, upload->id, err);
-    if (upload->fd < 0 || fstat(upload->fd, &st) != 0)
+    struct stat st = {.st_size = 0};
+    upload->fd = openat(upload->store->uploads_fd, upload->slot->id,
+                        O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    if (upload->fd < 0 ? errno != ENOENT : fstat(upload->fd, &st) != 0)
         return fail(err, ERR_IO, errno, "open an upload");
     upload->size = upload->flushed = (uint64_t)st.st_size;
     if (upload->slot->hashed != upload->size)
@@ -115,20 +106,27 @@ static enum errc open_file(struct blob_upload *upload, const char *repository, s
     return ERR_OK;
 }
 
+static enum errc need_file(struct blob_upload *upload, struct error *err)
+{
+    if (upload->fd >= 0)
+        return ERR_OK;
+    upload->fd = openat(upload->store->uploads_fd, upload->slot->id,
+                        O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return upload->fd >= 0 ? ERR_OK : fail(err, ERR_IO, errno, "create the file of an upload");
+}
+
 enum errc blob_upload_open(struct store *store, const char *repository, const char *id,
                            const struct overtaken *overtaken, struct blob_upload **out,
                            struct error *err)
 {
     struct upload_slot *slot = NULL;
-    if (upload_check(store, repository, id, err) != ERR_OK ||
-        upload_table_take(store->uploads, id, overtaken, BLOB_UPLOAD_OVERTAKE_MS, &slot, err) !=
-            ERR_OK)
+    if (upload_table_take(store->uploads, repository, id, overtaken, BLOB_UPLOAD_OVERTAKE_MS, &slot,
+                          err) != ERR_OK)
         return err->code;
     struct blob_upload *upload = xcalloc(1, sizeof *upload);
     upload->store = store;
     upload->slot = slot;
-    memcpy(upload->id, id, sizeof upload->id);
-    if (open_file(upload, repository, err) != ERR_OK) {
+    if (open_file(upload, err) != ERR_OK) {
         blob_upload_close(upload);
         return err->code;
     }
@@ -163,8 +161,11 @@ static void flush_behind(struct blob_upload *upload)
 enum errc blob_upload_write(struct blob_upload *upload, const void *data, size_t size,
                             struct error *err)
 {
+    if (size == 0 && upload->error.code == ERR_OK)
+        return ERR_OK;
     if (upload->error.code == ERR_OK) {
-        if (file_write_all(upload->fd, data, size, &upload->error) == ERR_OK) {
+        if (need_file(upload, &upload->error) == ERR_OK &&
+            file_write_all(upload->fd, data, size, &upload->error) == ERR_OK) {
             add_to_digest(upload, data, size);
             upload->size += size;
             flush_behind(upload);
@@ -173,7 +174,7 @@ enum errc blob_upload_write(struct blob_upload *upload, const void *data, size_t
         error_wrap(&upload->error, "write to an upload");
         store_tell(upload->store, &upload->error);
         /* Where this fails, too, the next request sees the file's length and hashes it again. */
-        if (ftruncate(upload->fd, (off_t)upload->size) != 0)
+        if (upload->fd >= 0 && ftruncate(upload->fd, (off_t)upload->size) != 0)
             log_warn("an upload keeps part of a failed write: %s", strerror(errno));
     }
     *err = upload->error;
@@ -184,10 +185,11 @@ void blob_upload_close(struct blob_upload *upload)
 {
     if (upload == NULL)
         return;
-    if (upload->fd >= 0)
-        futimens(upload->fd, NULL);
     file_close_at(&upload->fd);
-    upload_table_release(upload->store->uploads, upload->slot);
+    if (upload->over)
+        upload_table_end(upload->store->uploads, upload->slot);
+    else
+        upload_table_release(upload->store->uploads, upload->slot);
     free(upload);
 }
 
@@ -238,14 +240,6 @@ static enum errc fail_digest(const struct digest *got, const struct digest *want
                 digest_text(got, got_text), digest_text(wanted, wanted_text));
 }
 
-static void drop_session(struct blob_upload *upload)
-{
-    bool found = false;
-    struct error err = ERROR_INIT;
-    if (upload_remove(upload->store, upload->slot, upload->id, &found, &err) != ERR_OK)
-        log_warn("end an upload: %s", err.text);
-}
-
 static enum errc finish(struct blob_upload *upload, struct batch *batch,
                         const struct digest *digest, struct error *err)
 {
@@ -256,25 +250,38 @@ static enum errc finish(struct blob_upload *upload, struct batch *batch,
     }
     if (digest_upload(upload, digest->algorithm, &got, err) != ERR_OK)
         return error_wrap(err, "complete an upload");
-    if (!digest_equal(&got, digest)) {
-        drop_session(upload);
+    if (!digest_equal(&got, digest))
         return fail_digest(&got, digest, err);
-    }
-    /* A process that dies between here and the commit takes the session with it, so what takes
-     * long, the disk, is waited for first. */
+    /* A process that dies between here and the commit takes the bytes with it, so what takes long,
+     * the disk, is waited for first. */
     if (upload->size >= FLUSH_BYTES && file_sync(upload->fd, "an upload", err) != ERR_OK)
         return store_tell(upload->store, err);
-    if (batch_take_file(batch, upload->store->uploads_fd, upload->id, upload->size, digest, err) !=
-        ERR_OK)
+    if (need_file(upload, err) != ERR_OK ||
+        batch_take_file(batch, upload->store->uploads_fd, upload->slot->id, upload->size, digest,
+                        err) != ERR_OK)
         return store_tell(upload->store, err);
-    batch_end_session(batch, upload->id);
+    batch_end_session(batch, upload->slot->id);
+    upload->over = true;
     return ERR_OK;
+}
+
+/* Nothing can come of the session any more. */
+static void drop_session(struct blob_upload *upload)
+{
+    struct error err = ERROR_INIT;
+    if (upload_remove(upload->store, upload->slot, &err) != ERR_OK)
+        log_warn("end an upload: %s", err.text);
+    file_close_at(&upload->fd);
+    free(upload);
 }
 
 enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
                              const struct digest *digest, struct error *err)
 {
     enum errc rc = finish(upload, batch, digest, err);
-    blob_upload_close(upload);
+    if (rc == ERR_DIGEST_INVALID)
+        drop_session(upload);
+    else
+        blob_upload_close(upload);
     return rc;
 }

@@ -3,10 +3,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/health.h"
+#include "store/local/blob_upload_internal.h"
 #include "store/local/internal.h"
 #include "store/local/proofs.h"
 #include "store/local/recover.h"
-#include "store/local/upload_table.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -175,13 +175,14 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
     struct store *store = xcalloc(1, sizeof *store);
     store->path = xstrdup(path);
     store->root_fd = store->lock_fd = store->blobs_fd = store->staging_fd = store->uploads_fd = -1;
-    store->uploads = upload_table_new();
+    store->uploads = upload_table_new(&options->uploads);
     store->proofs = proofs_new();
     fault_init(&store->fault);
     store->leave_volatile = options->leave_volatile;
     snprintf(store->boot_id, sizeof store->boot_id, "%s", boot_id);
     if (open_folders(store, err) != ERR_OK ||
-        open_metadata(store, options->map_size_bytes, err) != ERR_OK) {
+        open_metadata(store, options->map_size_bytes, err) != ERR_OK ||
+        uploads_load(store, err) != ERR_OK) {
         store_free(store);
         return err->code;
     }

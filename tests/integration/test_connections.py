@@ -274,3 +274,19 @@ def test_clients_that_say_nothing_do_not_end_the_service(tmp_path: Path) -> None
         for connection in silent:
             connection.close()
         assert gateway.log().count("no connection can be accepted now") == 1
+
+def test_sessions_are_bounded_for_each_address(tmp_path: Path) -> None:
+    """And have no file before they have a byte."""
+    limits = {"upload_sessions_per_client": 3, "upload_sessions_per_repository": 2}
+    with Gateway(tmp_path / "gateway", {"limits": limits}) as gateway:
+        locations = [begin_upload(gateway, name) for name in ("a/b", "a/b", "a/c")]
+        assert not files_below(gateway.data / "uploads")
+        for repository, limit in (("a/c", "per_client is 3"), ("a/b", "per_client is 3")):
+            reply = gateway.request(f"/v2/{repository}/blobs/uploads/", method="POST")
+            assert (reply.status, reply.error["code"]) == (429, "TOOMANYREQUESTS")
+            assert "client 127.0.0.1 has 3" in reply.error["message"]
+            assert limit in reply.error["message"] and int(reply.headers["retry-after"]) > 0
+        assert gateway.request(locations[2], method="DELETE").status == 204
+        reply = gateway.request("/v2/a/b/blobs/uploads/", method="POST")
+        assert "upload_sessions_per_repository is 2" in reply.error["message"]
+        begin_upload(gateway, "a/c")

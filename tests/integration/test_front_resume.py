@@ -373,7 +373,7 @@ def test_session_that_is_used_does_not_expire(short_gateway: Gateway) -> None:
 
 
 def test_session_expires_while_the_gateway_is_down(tmp_path: Path) -> None:
-    """The time counts from the last byte, whoever runs: what is too old at a start is removed."""
+    """The time counts anew from a start, and nothing of the session is left after it."""
     config = {"limits": {"upload_session": f"{IDLE_SECONDS}s"}}
     with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
         location = front.begin(REPOSITORY)

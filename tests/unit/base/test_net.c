@@ -173,14 +173,51 @@ static void reach_of_hosts(void **state)
             fail_msg("%s", table[i].host);
 }
 
+struct addresses {
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static const struct sockaddr *address(struct addresses *out, int family, const char *text)
+{
+    *out = (struct addresses){.v4.sin_family = AF_INET, .v6.sin6_family = AF_INET6};
+    void *to = family == AF_INET ? (void *)&out->v4.sin_addr : (void *)&out->v6.sin6_addr;
+    assert_int_equal(inet_pton(family, text, to), 1);
+    return family == AF_INET ? (const struct sockaddr *)&out->v4
+                             : (const struct sockaddr *)&out->v6;
+}
+
 static bool is_private(int family, const char *text)
 {
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    void *to = family == AF_INET ? (void *)&v4.sin_addr : (void *)&v6.sin6_addr;
-    assert_int_equal(inet_pton(family, text, to), 1);
-    return net_address_is_private(family == AF_INET ? (const struct sockaddr *)&v4
-                                                    : (const struct sockaddr *)&v6);
+    struct addresses of;
+    return net_address_is_private(address(&of, family, text));
+}
+
+static void clients(void **state)
+{
+    (void)state;
+    static const struct {
+        int family;
+        const char *address;
+        const char *client;
+    } table[] = {
+        {AF_INET, "10.1.2.3", "10.1.2.3"},
+        {AF_INET, "255.255.255.255", "255.255.255.255"},
+        {AF_INET6, "::ffff:10.1.2.3", "10.1.2.3"},
+        {AF_INET6, "2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"},
+        {AF_INET6, "2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::/64"},
+        {AF_INET6, "::1", "::/64"},
+    };
+    char out[64];
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct addresses of;
+        net_address_client(address(&of, table[i].family, table[i].address), out, sizeof out);
+        assert_string_equal(out, table[i].client);
+    }
+    net_address_client(NULL, out, sizeof out);
+    assert_string_equal(out, "");
+    net_address_client(&(struct sockaddr){.sa_family = AF_UNIX}, out, sizeof out);
+    assert_string_equal(out, "");
 }
 
 static void addresses(void **state)
@@ -201,8 +238,11 @@ static void addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(authorities),      cmocka_unit_test(hosts_have_255_bytes_at_most),
-        cmocka_unit_test(first_components), cmocka_unit_test(reach_of_hosts),
+        cmocka_unit_test(authorities),
+        cmocka_unit_test(clients),
+        cmocka_unit_test(hosts_have_255_bytes_at_most),
+        cmocka_unit_test(first_components),
+        cmocka_unit_test(reach_of_hosts),
         cmocka_unit_test(addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

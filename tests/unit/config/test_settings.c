@@ -426,15 +426,17 @@ static void printing_hides_secrets(void **state)
     autofree char *text = json_compact(value);
     settings_free(settings);
     assert_string_equal(
-        text,
-        "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
-        "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128,"
-        "\"pushes\":64,\"push_time\":\"24h\",\"upload_session\":\"1h\"},\"compression\":{\"codec\":"
-        "\"gzip\",\"effort\":\"fast\"},\"clients\":{\"anonymous\":false},\"log\":{\"level\":"
-        "\"info\",\"format\":\"text\"},\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],"
-        "\"username\":\"u\",\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":"
-        "\"auto\",\"chunk\":\"1000000B\",\"retry_wait\":\"5s\",\"schema1\":\"fallback\"}},"
-        "\"mirrors\":[]}");
+        text, "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
+              "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128,"
+              "\"pushes\":64,\"push_time\":\"24h\",\"upload_session\":\"1h\"},"
+              "\"upload_session\":\"1h\",\"upload_sessions\":8192,"
+              "\"upload_sessions_per_repository\":2048,\"upload_sessions_per_client\":512},"
+              "\"compression\":{\"codec\":\"gzip\",\"effort\":\"fast\"},"
+              "\"clients\":{\"anonymous\":false},\"log\":{\"level\":\"info\",\"format\":\"text\"},"
+              "\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],\"username\":\"u\","
+              "\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":\"auto\","
+              "\"chunk\":\"1000000B\",\"retry_wait\":\"5s\",\"schema1\":\"fallback\"}},"
+              "\"mirrors\":[]}");
 }
 
 int main(void)

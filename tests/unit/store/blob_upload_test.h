@@ -10,7 +10,8 @@
 #include "store/local/internal.h"
 #include "store/repositories.h"
 
-#define HOUR 3600
+/* Before anything here began. */
+#define LONG_AGO 0
 
 struct session {
     char id[BLOB_UPLOAD_ID_SIZE + 1];
@@ -20,7 +21,7 @@ static inline struct session begin(struct store *store)
 {
     struct error err = ERROR_INIT;
     struct session session;
-    assert_ok(blob_upload_begin(store, "app", session.id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "", session.id, &err), &err);
     assert_int_equal(strspn(session.id, "0123456789abcdef"), BLOB_UPLOAD_ID_SIZE);
     assert_int_equal(strlen(session.id), BLOB_UPLOAD_ID_SIZE);
     return session;
@@ -81,11 +82,12 @@ static inline size_t count_records(struct store *store)
     return count;
 }
 
-static inline size_t expire(struct store *store, uint64_t idle_s)
+/* What had no request since then (clock_ms()). */
+static inline size_t expire(struct store *store, int64_t since_ms)
 {
     struct error err = ERROR_INIT;
     size_t count = 99;
-    assert_ok(blob_uploads_expire(store, idle_s, &count, &err), &err);
+    assert_ok(blob_uploads_expire(store, since_ms, &count, &err), &err);
     return count;
 }
 

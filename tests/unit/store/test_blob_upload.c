@@ -1,5 +1,9 @@
 #include "tests/unit/store/blob_upload_test.h"
 
+#include "base/clock.h"
+#include "store/local/records_front.h"
+
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -46,7 +50,7 @@ static void a_session_goes_on_in_another_process(void **state)
     write_text(store, &session, "one ");
     store_close(store);
     store = open_store(*state);
-    assert_int_equal(expire(store, HOUR), 0);
+    assert_int_equal(expire(store, LONG_AGO), 0);
     assert_true(offset(store, &session) == 4);
     write_text(store, &session, "two ");
     store_close(store);
@@ -109,7 +113,7 @@ static void an_aborted_batch_takes_the_bytes_along(void **state)
     bool held = true;
     assert_ok(repositories_have_blob(store, &digest, &held, &err), &err);
     assert_false(held);
-    assert_int_equal(expire(store, HOUR), 1);
+    assert_int_equal(expire(store, LONG_AGO), 1);
     assert_int_equal(count_records(store), 0);
     assert_over(store, &session);
     store_close(store);
@@ -169,10 +173,10 @@ static void a_name_that_is_too_long_has_no_session(void **state)
         memset(name, 'a', size);
         name[size] = '\0';
         if (size > REPOSITORY_NAME_MAX) {
-            assert_code(blob_upload_begin(store, name, id, &err), ERR_NAME_INVALID, &err);
+            assert_code(blob_upload_begin(store, name, "", id, &err), ERR_NAME_INVALID, &err);
             continue;
         }
-        assert_ok(blob_upload_begin(store, name, id, &err), &err);
+        assert_ok(blob_upload_begin(store, name, "", id, &err), &err);
         assert_ok(blob_upload_offset(store, name, id, &at, &err), &err);
     }
     store_close(store);
@@ -187,12 +191,21 @@ static void a_cancelled_session_leaves_nothing(void **state)
     assert_ok(blob_upload_cancel(store, "app", session.id, &err), &err);
     assert_over(store, &session);
     assert_int_equal(count_records(store), 0);
-    assert_int_equal(expire(store, 0), 0);
+    assert_int_equal(expire(store, INT64_MAX), 0);
     store_close(store);
 }
 
-/* As if its last request had been this long ago. */
-static void age(struct store *store, const struct session *session, int64_t seconds)
+/* Until the clock that counts has gone on. */
+static int64_t next_moment(void)
+{
+    int64_t now_ms = clock_ms();
+    while (clock_ms() == now_ms)
+        sched_yield();
+    return now_ms;
+}
+
+/* What the files' times and the wall clock say is of no matter. */
+static void age_file(struct store *store, const struct session *session, int64_t seconds)
 {
     char path[512];
     struct utimbuf times = {.modtime = time(NULL) - seconds, .actime = time(NULL) - seconds};
@@ -204,26 +217,88 @@ static void idle_sessions_expire(void **state)
 {
     struct store *store = open_store(*state);
     struct session old = begin(store);
+    struct session empty = begin(store);
     struct session used = begin(store);
-    struct session young = begin(store);
-    struct session future = begin(store);
     write_text(store, &old, "old");
     write_text(store, &used, "used");
-    write_text(store, &young, "young");
     struct blob_upload *open = open_upload(store, &used);
-    age(store, &old, HOUR);
-    age(store, &used, 2 * HOUR);
-    age(store, &young, HOUR - 60);
-    age(store, &future, -HOUR);
-    assert_int_equal(expire(store, HOUR), 1);
+    int64_t since_ms = next_moment();
+    struct session young = begin(store);
+    write_text(store, &young, "young");
+    age_file(store, &old, -3600);
+    age_file(store, &young, 1000000);
+    assert_int_equal(expire(store, since_ms), 2);
     assert_over(store, &old);
+    assert_over(store, &empty);
     assert_true(offset(store, &young) == 5);
-    assert_true(offset(store, &used) == 4);
-    assert_true(offset(store, &future) == 0);
     /* A request that ends begins the time anew, also one that brought nothing. */
     blob_upload_close(open);
-    assert_int_equal(expire(store, HOUR), 0);
-    assert_int_equal(count_records(store), 3);
+    assert_int_equal(expire(store, since_ms), 0);
+    assert_int_equal(count_records(store), 2);
+    /* So does a new start. */
+    since_ms = next_moment();
+    store_close(store);
+    store = open_store(*state);
+    assert_int_equal(expire(store, since_ms), 0);
+    assert_int_equal(expire(store, INT64_MAX), 2);
+    assert_int_equal(count_records(store), 0);
+    store_close(store);
+}
+
+/* More than one change takes, and than the table keeps digests of. */
+static void many_sessions_expire(void **state)
+{
+    enum { MANY = 2500 };
+    struct store *store = open_store(*state);
+    autochange struct change change;
+    change_init(&change);
+    struct session_record record = {.created_s = 1, .repository = "app"};
+    struct record_value value = session_value(&record);
+    for (unsigned i = 0; i < MANY; i++) {
+        char id[BLOB_UPLOAD_ID_SIZE + 1];
+        snprintf(id, sizeof id, "%032x", i);
+        struct record_key key = session_key(id);
+        change_put(&change, KV_SESSIONS, record_key_slice(&key), record_value_slice(&value));
+    }
+    struct error err = ERROR_INIT;
+    assert_ok(writer_submit(store->writer, &change, &err), &err);
+    uint64_t before = writer_counts(store->writer).changes;
+    /* Not known to the table: what a crash leaves. */
+    assert_int_equal(expire(store, LONG_AGO), MANY);
+    assert_int_equal(writer_counts(store->writer).changes - before, 3);
+    assert_int_equal(count_records(store), 0);
+    assert_ok(writer_submit(store->writer, &change, &err), &err);
+    store_close(store);
+    store = open_store(*state);
+    before = writer_counts(store->writer).changes;
+    assert_int_equal(expire(store, LONG_AGO), 0);
+    assert_int_equal(expire(store, INT64_MAX), MANY);
+    assert_int_equal(writer_counts(store->writer).changes - before, 3);
+    assert_int_equal(count_records(store), 0);
+    store_close(store);
+}
+
+static void a_session_gives_way_to_another(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = NULL;
+    char id[BLOB_UPLOAD_ID_SIZE + 1];
+    const struct store_options options = {
+        .map_size_bytes = (uint64_t)16 << 20, .uploads = {.per_client = 2}, .leave_volatile = true};
+    assert_ok(store_open_local(*state, &options, &store, &err), &err);
+    struct session first, second, third;
+    assert_ok(blob_upload_begin(store, "app", "x", first.id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "x", second.id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "x", third.id, &err), &err);
+    assert_over(store, &first);
+    assert_int_equal(count_records(store), 2);
+    write_text(store, &second, "2");
+    write_text(store, &third, "3");
+    assert_code(blob_upload_begin(store, "app", "x", id, &err), ERR_TOO_MANY_SESSIONS, &err);
+    error_clear(&err);
+    assert_int_equal(count_records(store), 2);
+    assert_ok(blob_upload_cancel(store, "app", second.id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "x", id, &err), &err);
     store_close(store);
 }
 
@@ -236,25 +311,32 @@ static void a_file_without_a_session_is_removed(void **state)
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fclose(file), 0);
-    assert_int_equal(expire(store, HOUR), 1);
+    assert_int_equal(expire(store, LONG_AGO), 1);
     assert_int_equal(access(path, F_OK), -1);
     assert_true(offset(store, &session) == 0);
     store_close(store);
 }
 
-static void a_session_without_its_file_is_removed(void **state)
+/* A session that has no byte has no file, and one whose file is gone has no byte. */
+static void a_file_comes_with_the_first_byte(void **state)
 {
-    char path[512];
+    char name[64];
     struct store *store = open_store(*state);
     struct session session = begin(store);
-    snprintf(path, sizeof path, "%s/uploads/%s", (char *)*state, session.id);
-    assert_int_equal(unlink(path), 0);
-    struct session another = begin(store);
-    assert_int_equal(expire(store, HOUR), 1);
-    assert_int_equal(expire(store, HOUR), 0);
-    assert_int_equal(count_records(store), 1);
-    assert_over(store, &session);
-    assert_true(offset(store, &another) == 0);
+    snprintf(name, sizeof name, "uploads/%s", session.id);
+    assert_true(offset(store, &session) == 0);
+    write_text(store, &session, "");
+    assert_false(path_exists(*state, name));
+    store_close(store);
+    store = open_store(*state);
+    assert_int_equal(expire(store, LONG_AGO), 0);
+    assert_true(offset(store, &session) == 0);
+    write_text(store, &session, "lost");
+    assert_true(path_exists(*state, name));
+    assert_int_equal(unlinkat(store->uploads_fd, session.id, 0), 0);
+    assert_true(offset(store, &session) == 0);
+    write_text(store, &session, "one");
+    finish(store, &session, "one", DIGEST_SHA256);
     store_close(store);
 }
 
@@ -264,6 +346,7 @@ static void the_folder_is_its_owners_alone(void **state)
     struct stat st;
     struct store *store = open_store(*state);
     struct session session = begin(store);
+    write_text(store, &session, "one");
     snprintf(path, sizeof path, "%s/uploads", (char *)*state);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
@@ -349,8 +432,10 @@ int main(void)
         folder_test(a_name_that_is_too_long_has_no_session),
         folder_test(a_cancelled_session_leaves_nothing),
         folder_test(idle_sessions_expire),
+        folder_test(many_sessions_expire),
+        folder_test(a_session_gives_way_to_another),
         folder_test(a_file_without_a_session_is_removed),
-        folder_test(a_session_without_its_file_is_removed),
+        folder_test(a_file_comes_with_the_first_byte),
         folder_test(the_folder_is_its_owners_alone),
         folder_test(a_failed_write_leaves_what_was_before),
         folder_test(much_goes_through),

@@ -173,10 +173,13 @@ static void *write_in_turn(void *arg)
 
 static bool upload_is_free(struct store *store, const struct session *session)
 {
-    struct upload_slot *slot = upload_table_try(store->uploads, session->id);
-    if (slot != NULL)
+    struct error err = ERROR_INIT;
+    struct upload_slot *slot = NULL;
+    bool free =
+        upload_table_take(store->uploads, "app", session->id, NULL, 0, &slot, &err) == ERR_OK;
+    if (free)
         upload_table_release(store->uploads, slot);
-    return slot != NULL;
+    return free;
 }
 
 static void wait_until_held(struct store *store, const struct session *session)
@@ -244,21 +247,26 @@ static void who_waits_for_bytes_gives_way(void **state)
     store_close(store);
 }
 
+static const struct upload_limits no_limits;
+
 static void who_does_not_wait_long_is_refused_at_once(void **state)
 {
     (void)state;
     struct error err = ERROR_INIT;
-    struct upload_table *table = upload_table_new();
+    struct upload_table *table = upload_table_new(&no_limits);
     const char *id = "0123456789abcdef0123456789abcdef";
     struct upload_slot *held = NULL;
     struct upload_slot *other = NULL;
-    assert_ok(upload_table_take(table, id, NULL, 0, &held, &err), &err);
-    assert_null(upload_table_try(table, id));
-    assert_code(upload_table_take(table, id, NULL, 10, &other, &err), ERR_UPLOAD_BUSY, &err);
+    assert_code(upload_table_take(table, "app", id, NULL, 0, &held, &err), ERR_NO_UPLOAD, &err);
+    upload_table_load(table, id, "app");
+    assert_ok(upload_table_take(table, "app", id, NULL, 0, &held, &err), &err);
+    assert_null(upload_table_take_idle(table, INT64_MAX));
+    assert_code(upload_table_take(table, "app", id, NULL, 10, &other, &err), ERR_UPLOAD_BUSY, &err);
     upload_table_release(table, held);
     /* What it tried has left nothing behind. */
-    assert_ok(upload_table_take(table, id, NULL, 0, &held, &err), &err);
-    upload_table_release(table, held);
+    assert_ok(upload_table_take(table, "app", id, NULL, 0, &held, &err), &err);
+    upload_table_end(table, held);
+    assert_false(upload_table_has(table, id));
     upload_table_free(table);
 }
 
@@ -267,27 +275,110 @@ static void digests_are_remembered_up_to_the_limit(void **state)
 {
     (void)state;
     struct error err = ERROR_INIT;
-    struct upload_table *table = upload_table_new();
+    struct upload_table *table = upload_table_new(&no_limits);
     char id[BLOB_UPLOAD_ID_SIZE + 1];
     for (unsigned i = 0; i < UPLOAD_DIGESTS_MAX + 2; i++) {
         struct upload_slot *slot = NULL;
+        struct upload_slot *yields = NULL;
         snprintf(id, sizeof id, "%032x", i * 0x1010101u);
-        assert_ok(upload_table_take(table, id, NULL, 0, &slot, &err), &err);
+        assert_ok(upload_table_add(table, id, "app", "", &slot, &yields, &err), &err);
         slot->sha256 = digester_new(DIGEST_SHA256);
         slot->hashed = i;
         upload_table_release(table, slot);
     }
     size_t kept = 0;
     for (unsigned i = 0; i < UPLOAD_DIGESTS_MAX + 2; i++) {
+        struct upload_slot *slot = NULL;
         snprintf(id, sizeof id, "%032x", i * 0x1010101u);
-        struct upload_slot *slot = upload_table_try(table, id);
-        assert_non_null(slot);
+        assert_ok(upload_table_take(table, "app", id, NULL, 0, &slot, &err), &err);
         kept += slot->sha256 != NULL;
-        assert_true(slot->sha256 == NULL || slot->hashed == i);
+        assert_true(slot->hashed == (slot->sha256 ? i : 0));
         upload_slot_reset(slot);
         upload_table_release(table, slot);
     }
     assert_int_equal(kept, UPLOAD_DIGESTS_MAX);
+    upload_table_free(table);
+}
+
+/* ---- how many there are ---- */
+
+/* The number of the session that gave way, 0: none; -1: refused, and the text says why. */
+static int try_begin(struct upload_table *table, unsigned number, const char *repository,
+                     const char *client, const char *why)
+{
+    struct error err = ERROR_INIT;
+    struct upload_slot *slot = NULL;
+    struct upload_slot *yields = NULL;
+    char id[BLOB_UPLOAD_ID_SIZE + 1];
+    snprintf(id, sizeof id, "%032x", number);
+    if (upload_table_add(table, id, repository, client, &slot, &yields, &err) != ERR_OK) {
+        assert_code(err.code, ERR_TOO_MANY_SESSIONS, &err);
+        assert_non_null(strstr(err.text, why));
+        assert_false(upload_table_has(table, id));
+        return -1;
+    }
+    upload_table_release(table, slot);
+    int yielded = yields ? (int)strtol(yields->id, NULL, 16) : 0;
+    if (yields)
+        upload_table_end(table, yields);
+    return yielded;
+}
+
+static void touch(struct upload_table *table, unsigned number, const char *repository)
+{
+    char id[BLOB_UPLOAD_ID_SIZE + 1];
+    snprintf(id, sizeof id, "%032x", number);
+    assert_true(upload_table_touch(table, repository, id));
+}
+
+#define CLIENT_IS "limits.upload_sessions_per_client is 2"
+#define REPOSITORY_IS "limits.upload_sessions_per_repository is 3"
+#define ALL_IS "limits.upload_sessions is 4"
+
+static void sessions_are_bounded(void **state)
+{
+    (void)state;
+    const struct upload_limits limits = {
+        .all = 4, .per_repository = 3, .per_client = 2, .yield_ms = 3600000};
+    struct upload_table *table = upload_table_new(&limits);
+    assert_int_equal(try_begin(table, 1, "a", "x", ""), 0);
+    assert_int_equal(try_begin(table, 2, "b", "x", ""), 0);
+    assert_int_equal(try_begin(table, 3, "c", "x", CLIENT_IS), -1);
+    assert_int_equal(try_begin(table, 3, "a", "y", ""), 0);
+    assert_int_equal(try_begin(table, 4, "a", "", ""), 0); /* not known: bounded by the others */
+    assert_int_equal(try_begin(table, 5, "a", "y", REPOSITORY_IS), -1);
+    assert_int_equal(try_begin(table, 5, "b", "y", ALL_IS), -1);
+    struct upload_slot *slot = upload_table_take_idle(table, INT64_MAX);
+    assert_non_null(slot);
+    upload_table_end(table, slot); /* the oldest, of "a" and "x" */
+    assert_int_equal(try_begin(table, 5, "a", "x", ""), 0);
+    upload_table_free(table);
+}
+
+/* Who was begun and never asked for gives way, the oldest first; who was asked for does not, and
+ * one that counts for somebody else is of no help. */
+static void what_nobody_asked_for_gives_way(void **state)
+{
+    (void)state;
+    const struct upload_limits limits = {
+        .all = 4, .per_repository = 3, .per_client = 2, .yield_ms = 0};
+    struct upload_table *table = upload_table_new(&limits);
+    assert_int_equal(try_begin(table, 1, "a", "y", ""), 0);
+    assert_int_equal(try_begin(table, 2, "a", "x", ""), 0);
+    assert_int_equal(try_begin(table, 3, "b", "x", ""), 0);
+    assert_int_equal(try_begin(table, 4, "a", "x", ""), 2);
+    assert_int_equal(try_begin(table, 5, "a", "z", ""), 0);
+    /* "a" is full, and so is "x": only its own session there counts for both. */
+    assert_int_equal(try_begin(table, 6, "a", "x", ""), 4);
+    touch(table, 6, "a");
+    assert_int_equal(try_begin(table, 7, "a", "x", CLIENT_IS), -1);
+    assert_int_equal(try_begin(table, 7, "b", "x", ""), 3);
+    assert_int_equal(try_begin(table, 8, "a", "w", ""), 1);
+    assert_int_equal(try_begin(table, 9, "b", "w", ""), 5);
+    touch(table, 7, "b");
+    touch(table, 8, "a");
+    touch(table, 9, "b");
+    assert_int_equal(try_begin(table, 10, "c", "v", ALL_IS), -1);
     upload_table_free(table);
 }
 
@@ -342,7 +433,7 @@ static void one_at_a_time_writes(void **state)
     size_t wrote = 0;
     size_t expired = 0;
     for (int i = 0; i < 20; i++)
-        assert_ok(blob_uploads_expire(store, HOUR, &expired, &err), &err);
+        assert_ok(blob_uploads_expire(store, LONG_AGO, &expired, &err), &err);
     for (int i = 0; i < CROWD; i++) {
         pthread_join(threads[i], NULL);
         assert_false(members[i].failed);
@@ -365,7 +456,7 @@ static void *begin_and_cancel(void *arg)
         struct error err = ERROR_INIT;
         char id[BLOB_UPLOAD_ID_SIZE + 1];
         uint64_t at = 99;
-        member->failed = blob_upload_begin(member->store, "app", id, &err) != ERR_OK ||
+        member->failed = blob_upload_begin(member->store, "app", "", id, &err) != ERR_OK ||
                          blob_upload_offset(member->store, "app", id, &at, &err) != ERR_OK ||
                          at != 0 || blob_upload_cancel(member->store, "app", id, &err) != ERR_OK;
     }
@@ -381,7 +472,7 @@ static void what_begins_does_not_expire(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, begin_and_cancel, &members[i]), 0);
     for (int i = 0; i < 100; i++)
-        assert_int_equal(expire(store, HOUR), 0);
+        assert_int_equal(expire(store, LONG_AGO), 0);
     for (int i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
         assert_false(members[i].failed);
@@ -400,6 +491,8 @@ int main(void)
         folder_test(who_waits_for_bytes_gives_way),
         cmocka_unit_test(who_does_not_wait_long_is_refused_at_once),
         cmocka_unit_test(digests_are_remembered_up_to_the_limit),
+        cmocka_unit_test(sessions_are_bounded),
+        cmocka_unit_test(what_nobody_asked_for_gives_way),
         folder_test(one_at_a_time_writes),
         folder_test(what_begins_does_not_expire),
     };
