@@ -81,6 +81,8 @@ static const char *const acknowledgements[] = {
       "PEM file with the private key of tls.certificate")                                          \
     X("limits.archive", SETTING_SIZE, settings, limits.archive_bytes, KIB, 1024 * TIB,             \
       "200GiB", NULL, "largest archive or layer that a client may send")                           \
+    X("limits.free_space", SETTING_SIZE, settings, limits.free_space_bytes, 1, 1024 * TIB,         \
+      NULL, NULL, "free room of the data folder's file system below which no body is taken")       \
     X("limits.uploads", SETTING_COUNT, settings, limits.uploads, 1, 1024, "16", NULL,              \
       "archives and layers that are received at the same time")                                    \
     X("limits.blobs", SETTING_COUNT, settings, limits.blobs, 1, 1024, "64", NULL,                  \

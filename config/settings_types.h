@@ -73,6 +73,7 @@ struct settings {
     } tls; /* all NULL: plain HTTP */
     struct {
         uint64_t archive_bytes;
+        uint64_t free_space_bytes; /* 0: what the store takes by itself */
         unsigned uploads;
         unsigned blobs; /* bodies of registry clients that are received at the same time */
         unsigned pushes_per_registry;

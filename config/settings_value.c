@@ -364,6 +364,8 @@ json_t *setting_get(const struct setting_row *row, const void *base)
     case SETTING_COUNT:
         return json_integer(*(const unsigned *)member);
     case SETTING_SIZE:
+        if (row->initial == NULL && *(const uint64_t *)member == 0)
+            return NULL;
         return json_string(setting_size_text(*(const uint64_t *)member, size));
     case SETTING_DURATION:
         return json_string(setting_duration_text((uint64_t) * (const int64_t *)member, size));

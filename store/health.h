@@ -5,6 +5,11 @@
  * Of a broken store nobody knows what the disk holds: every later change is refused, and only
  * opening it again, in another process, can help.
  *
+ * Before that a store is low: less is free on its file system than is to be kept back
+ * (store_options), so that what was promised can be finished. Whoever is about to receive a body
+ * asks store_check_room(), and bodies that grow are looked at now and then; everything else goes
+ * on.
+ *
  * Threads: any. Beside store_probe() nothing here blocks on the disk.
  */
 #ifndef SLIPWAY_STORE_HEALTH_H
@@ -14,7 +19,7 @@
 
 #include <stdint.h>
 
-enum store_health { STORE_WELL, STORE_REFUSING, STORE_BROKEN };
+enum store_health { STORE_WELL, STORE_LOW, STORE_REFUSING, STORE_BROKEN };
 
 /* *why, which may be NULL, is untouched when it is well. */
 enum store_health store_health(struct store *store, struct error *why);
@@ -23,6 +28,9 @@ enum store_health store_health(struct store *store, struct error *why);
  * store_health_wake(); returns how many changes there were. */
 uint64_t store_health_wait(struct store *store, uint64_t seen, int64_t ms);
 void store_health_wake(struct store *store);
+
+/* ERR_NO_SPACE when less is free than is kept back; names both. Does not wait for the disk. */
+enum errc store_check_room(struct store *store, struct error *err);
 
 /* A disk without any room is seen without writing to it: then a probe is worth its while. */
 bool store_looks_full(struct store *store);

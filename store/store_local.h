@@ -32,8 +32,12 @@ struct upload_limits {
     int64_t yield_ms; /* one that nobody asked for after its begin can give way from then on */
 };
 
+/* The smaller of 1 GiB and a twentieth of the file system. */
+#define STORE_KEEP_FREE_DEFAULT UINT64_MAX
+
 struct store_options {
-    uint64_t map_size_bytes; /* LMDB's address space; 0 = 32 GiB; the bound on metadata */
+    uint64_t map_size_bytes;  /* LMDB's address space; 0 = 32 GiB; the bound on metadata */
+    uint64_t keep_free_bytes; /* of the file system, see store_check_room(); 0: nothing */
     struct upload_limits uploads;
     bool leave_volatile; /* close without waiting for the disk, see store_close() */
 };

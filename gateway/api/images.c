@@ -7,6 +7,7 @@
 #include "gateway/http/query.h"
 #include "gateway/ingest/config_image.h"
 #include "gateway/push/archive_push.h"
+#include "store/health.h"
 #include "store/pushes.h"
 
 #include <string.h>
@@ -66,11 +67,15 @@ static enum errc take_parameters(struct image_job *self, const char *text, struc
     return err->code;
 }
 
-static enum errc check_length(const struct request *request, uint64_t limit, struct error *err)
+static enum errc check_archive(const struct request *request, const struct engine *engine,
+                               struct error *err)
 {
     bool known = false;
     uint64_t length = 0;
-    return request_length_within(request, "archive", limit, &known, &length, err);
+    if (request_length_within(request, "archive", engine->settings->limits.archive_bytes, &known,
+                              &length, err) != ERR_OK)
+        return err->code;
+    return store_check_room(engine->store, err);
 }
 
 /* A config is one image and has no name, so there is nothing to choose and nothing to derive. */
@@ -189,9 +194,8 @@ static enum errc check_request(struct image_job *self, const struct request *req
 {
     if (take_parameters(self, request->query, err) != ERR_OK)
         return err->code;
-    return config
-               ? check_config_order(self, err)
-               : check_length(request, self->gateway->engine->settings->limits.archive_bytes, err);
+    return config ? check_config_order(self, err)
+                  : check_archive(request, self->gateway->engine, err);
 }
 
 struct job *images_post(struct gateway *gateway, const struct request *request, struct reply *reply)

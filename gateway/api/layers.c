@@ -7,6 +7,7 @@
 #include "gateway/ingest/form_choice.h"
 #include "gateway/ingest/layer_intake.h"
 #include "gateway/push/archive_push.h"
+#include "store/health.h"
 
 #include <string.h>
 
@@ -166,7 +167,8 @@ struct job *layers_post(struct gateway *gateway, const struct request *request, 
     self->engine = gateway->engine;
     self->order.limit_bytes = gateway->engine->settings->limits.archive_bytes;
     if (read_parameters(request, true, &parameters, &err) == ERR_OK &&
-        read_length(request, self->order.limit_bytes, &self->order.size, &err) == ERR_OK) {
+        read_length(request, self->order.limit_bytes, &self->order.size, &err) == ERR_OK &&
+        store_check_room(gateway->engine->store, &err) == ERR_OK) {
         self->order.files = engine_file_options(gateway->engine, parameters.compression);
         self->order.diff_id = parameters.diff_id;
         job_start(gateway->jobs, &work, request_connection(request), &job, &err);

@@ -112,7 +112,11 @@ enum errc engine_open(const struct settings *settings, bool brief, struct engine
                       struct error *err)
 {
     struct engine *engine = xcalloc(1, sizeof *engine);
+    uint64_t free_space = settings->limits.free_space_bytes;
     const struct store_options store = {
+        .keep_free_bytes = brief        ? 0
+                           : free_space ? free_space
+                                        : STORE_KEEP_FREE_DEFAULT,
         .uploads = {.all = settings->limits.upload_sessions,
                     .per_repository = settings->limits.upload_sessions_per_repository,
                     .per_client = settings->limits.upload_sessions_per_client,

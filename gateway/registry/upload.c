@@ -6,6 +6,7 @@
 #include "gateway/push/delivery.h"
 #include "store/blob.h"
 #include "store/blob_upload.h"
+#include "store/health.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -231,7 +232,8 @@ static enum errc find_mount(struct front_request *front, struct digest *digest, 
     return repository_has_blob(store, from, digest, found, err);
 }
 
-/* A body that is longer than it may be is refused before it comes. */
+/* A body that is longer than it may be, or that there is no room for, is refused before it comes.
+ */
 static enum errc check_length(const struct front_request *front, const struct upload_job *self,
                               struct error *err)
 {
@@ -243,7 +245,9 @@ static enum errc check_length(const struct front_request *front, const struct up
         return fail(err, ERR_SIZE_INVALID, 0,
                     "Content-Range is of %" PRIu64 " bytes, Content-Length %" PRIu64,
                     self->range.size, length);
-    return known ? check_size(self, length, err) : ERR_OK;
+    if (known && check_size(self, length, err) != ERR_OK)
+        return err->code;
+    return known && length == 0 ? ERR_OK : store_check_room(store_of(self), err);
 }
 
 static enum errc plan_begin(struct front_request *front, struct upload_job *self,
@@ -259,7 +263,7 @@ static enum errc plan_begin(struct front_request *front, struct upload_job *self
         return ERR_OK;
     }
     if (query_value(&front->query, "digest", NULL) == NULL)
-        return ERR_OK;
+        return store_check_room(store_of(self), err);
     *run = run_whole;
     if (front_query_digest(&front->query, "digest", &self->digest, err) != ERR_OK)
         return err->code;

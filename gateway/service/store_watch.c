@@ -16,6 +16,8 @@ struct store_watch {
     enum store_health told;
     int64_t since_ms; /* it refuses */
     int64_t told_ms;
+    bool low; /* and it was told */
+    int64_t low_ms;
 };
 
 static void log_fault(enum log_level level, const char *event, const struct error *why,
@@ -43,21 +45,45 @@ static void tell_refusing(struct store_watch *watch, const struct error *why)
     }
 }
 
+static void tell_low(struct store_watch *watch, const struct error *why)
+{
+    int64_t now_ms = clock_ms();
+    /* Around the floor it is met again and again. */
+    if (watch->low || (watch->low_ms > 0 && now_ms - watch->low_ms < STORE_WATCH_REMIND_MS))
+        return;
+    log_fault(LOG_WARN, "store.low", why, 0,
+              "the data folder has little room left: archives, layers and blobs are refused, and "
+              "/readyz is 503, until there is more; what was promised goes on");
+    watch->low = true;
+    watch->low_ms = now_ms;
+}
+
+/* It takes writes, after a time in which it did not. */
+static void tell_mended(int64_t since_ms, const char *message)
+{
+    log_event(LOG_INFO, "store.mended",
+              LOG_FIELDS(log_number("ms", (uint64_t)(clock_ms() - since_ms))), "%s", message);
+}
+
 static void tell(struct store_watch *watch)
 {
     struct error why = ERROR_INIT;
     enum store_health now = store_health(watch->store, &why);
     if (now == STORE_REFUSING) {
         tell_refusing(watch, &why);
-    } else if (now == STORE_WELL && watch->told == STORE_REFUSING) {
-        log_event(LOG_INFO, "store.mended",
-                  LOG_FIELDS(log_number("ms", (uint64_t)(clock_ms() - watch->since_ms))),
-                  "the data folder can be written to again");
     } else if (now == STORE_BROKEN && watch->told != STORE_BROKEN) {
         log_fault(LOG_ERROR, "store.broken", &why, 0,
                   "the disk did not take what was written to the data folder: what it holds is "
                   "known again after a new start");
         watch->broken();
+    } else if (now != STORE_BROKEN) {
+        if (watch->told == STORE_REFUSING)
+            tell_mended(watch->since_ms, "the data folder can be written to again");
+        if (now == STORE_LOW)
+            tell_low(watch, &why);
+        else if (watch->low)
+            tell_mended(watch->low_ms, "the data folder has room again");
+        watch->low = now == STORE_LOW && watch->low;
     }
     watch->told = now;
 }
@@ -67,7 +93,7 @@ static void probe(const struct store_watch *watch)
 {
     struct error err = ERROR_INIT;
     bool wanted = watch->told == STORE_REFUSING ||
-                  (watch->told == STORE_WELL && store_looks_full(watch->store));
+                  (watch->told != STORE_BROKEN && store_looks_full(watch->store));
     if (wanted && store_probe(watch->store, &err) != ERR_OK)
         log_debug("probe of the data folder: %s", err.text);
 }

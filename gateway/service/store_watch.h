@@ -3,6 +3,7 @@
  *
  * - when the store begins to refuse writes it says so, once, and again every minute as long as that
  *   lasts; every STORE_WATCH_PROBE_MS it tries to write, and says when it went well again;
+ * - when the store is low it says so, once and at most once a minute, and when it is not any more;
  * - when no room at all is left on the disk it tries before anybody else does;
  * - when the store is broken it says so and calls `broken`, once: the process has to end.
  *

@@ -163,7 +163,8 @@ enum errc blob_upload_write(struct blob_upload *upload, const void *data, size_t
 {
     if (size == 0 && upload->error.code == ERR_OK)
         return ERR_OK;
-    if (upload->error.code == ERR_OK) {
+    if (upload->error.code == ERR_OK &&
+        store_check_room_at(upload->store, upload->size, size, &upload->error) == ERR_OK) {
         if (need_file(upload, &upload->error) == ERR_OK &&
             file_write_all(upload->fd, data, size, &upload->error) == ERR_OK) {
             add_to_digest(upload, data, size);

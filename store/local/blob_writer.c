@@ -52,6 +52,8 @@ enum errc blob_writer_write(struct blob_writer *writer, const void *data, size_t
                             struct error *err)
 {
     if (writer->error.code == ERR_OK &&
+        store_check_room_at(writer->batch->store, writer->batch->written_bytes, size,
+                            &writer->error) == ERR_OK &&
         batch_count_write(writer->batch, size, &writer->error) == ERR_OK) {
         if (file_write_all(writer->fd, data, size, &writer->error) == ERR_OK) {
             writer->size += size;

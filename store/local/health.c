@@ -5,17 +5,68 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/statvfs.h>
 
+#define KEEP_FREE_MOST_BYTES ((uint64_t)1 << 30)
+#define KEEP_FREE_PART 20
+#define ROOM_STEP_BYTES ((uint64_t)8 << 20)
 #define PROBE_NAME "probe"
 #define PROBE_BYTES ((size_t)1 << 20)
 
 enum store_health store_health(struct store *store, struct error *why)
 {
-    static const enum store_health states[] = {
-        [FAULT_NONE] = STORE_WELL, [FAULT_PASSES] = STORE_REFUSING, [FAULT_STAYS] = STORE_BROKEN};
-    return states[fault_now(&store->fault, why)];
+    struct error low = ERROR_INIT;
+    switch (fault_now(&store->fault, why)) {
+    case FAULT_PASSES:
+        return STORE_REFUSING;
+    case FAULT_STAYS:
+        return STORE_BROKEN;
+    case FAULT_NONE:
+        break;
+    }
+    if (store_check_room(store, &low) == ERR_OK)
+        return STORE_WELL;
+    if (why != NULL)
+        *why = low;
+    return STORE_LOW;
 }
+
+/* ---- room ---- */
+
+static uint64_t kept_back(const struct store *store, const struct statvfs *room)
+{
+    uint64_t part = room->f_blocks * room->f_frsize / KEEP_FREE_PART;
+    uint64_t wanted = store->keep_free_bytes;
+    if (wanted != STORE_KEEP_FREE_DEFAULT)
+        return wanted;
+    return part < KEEP_FREE_MOST_BYTES ? part : KEEP_FREE_MOST_BYTES;
+}
+
+enum errc store_check_room(struct store *store, struct error *err)
+{
+    struct statvfs room;
+    if (store->keep_free_bytes == 0 || fstatvfs(store->blobs_fd, &room) != 0 || room.f_blocks == 0)
+        return ERR_OK;
+    uint64_t free_bytes = (uint64_t)room.f_bavail * room.f_frsize;
+    uint64_t kept_bytes = kept_back(store, &room);
+    if (free_bytes >= kept_bytes)
+        return ERR_OK;
+    return fail(err, ERR_NO_SPACE, 0,
+                "the file system of the data folder has %" PRIu64 " KiB free, and %" PRIu64
+                " KiB are kept back for what was promised (limits.free_space): make room there, or "
+                "lower that limit",
+                free_bytes >> 10, kept_bytes >> 10);
+}
+
+enum errc store_check_room_at(struct store *store, uint64_t before, size_t size, struct error *err)
+{
+    if ((before + size) / ROOM_STEP_BYTES == before / ROOM_STEP_BYTES)
+        return ERR_OK;
+    return store_check_room(store, err);
+}
+
+/* ---- faults ---- */
 
 uint64_t store_health_wait(struct store *store, uint64_t seen, int64_t ms)
 {

@@ -25,8 +25,9 @@ struct store {
     struct kv *kv;
     struct writer *writer;
     atomic_uint_fast64_t next_batch;
-    _Atomic uint64_t last_push; /* number of the push that was accepted last */
-    atomic_bool unsynced;       /* blobs/ has files that the disk may not have */
+    _Atomic uint64_t last_push;       /* number of the push that was accepted last */
+    _Atomic uint64_t keep_free_bytes; /* as in store_options; does not change outside of tests */
+    atomic_bool unsynced;             /* blobs/ has files that the disk may not have */
     bool leave_volatile;
     char boot_id[BOOT_ID_MAX]; /* of this boot of the machine; "" when not known */
 };
@@ -38,6 +39,10 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
 /* What could not be written is a fault of the store if the disk is at fault, one that stays if it
  * is ERR_SYNC. Returns the error's code. */
 enum errc store_tell(struct store *store, const struct error *err);
+
+/* store_check_room() once in a while: `size` bytes are about to follow the `before` that a body has
+ * brought already. Not for what is smaller than that: manifests and records. */
+enum errc store_check_room_at(struct store *store, uint64_t before, size_t size, struct error *err);
 
 /* *found false when the blob is not held. */
 enum errc blob_find(struct store *store, const struct digest *digest, bool *found,

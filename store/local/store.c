@@ -178,6 +178,7 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
     store->uploads = upload_table_new(&options->uploads);
     store->proofs = proofs_new();
     fault_init(&store->fault);
+    store->keep_free_bytes = options->keep_free_bytes;
     store->leave_volatile = options->leave_volatile;
     snprintf(store->boot_id, sizeof store->boot_id, "%s", boot_id);
     if (open_folders(store, err) != ERR_OK ||

@@ -16,6 +16,7 @@ from support.curl import Reply
 from support.front import BYTES, Front, path_of, to_json, with_digest
 from support.gateway import Gateway, slipway_binary
 from support.pulled import sha256
+from support.waiting import wait_until
 
 ROOM_BYTES = 1 << 20
 TOO_MUCH = 3 * ROOM_BYTES
@@ -99,3 +100,36 @@ def test_a_layer_and_an_archive(tight: Gateway, larger_archive: Path) -> None:
         tight.wait_nothing_staged()
         assert tight.blobs() == before
     assert_goes_on(tight)
+
+
+def test_a_floor_of_free_space(tmp_path: Path, larger_archive: Path) -> None:
+    """Bodies are refused before a byte is written; what was begun and promised is finished."""
+    with Gateway(tmp_path / "gateway") as gateway, Front(gateway.port) as front:
+        image = front.image("full/app")
+        location = front.begin("full/app")
+        assert front.patch(location, b"begun").status == 202
+    before = gateway.blobs()
+    with Gateway(tmp_path / "gateway", {"limits": {"free_space": "1024TiB"}}) as gateway:
+        for path in ("/v1/layers", "/v1/images?to=127.0.0.1:1/a/b:1"):
+            assert_no_space(gateway.request(path, method="POST", upload=larger_archive))
+        with Front(gateway.port) as front:
+            whole = f"/v2/full/app/blobs/uploads/?digest={sha256(b'whole')}"
+            for method, path, body in (
+                ("POST", "/v2/full/app/blobs/uploads/", b""),
+                ("POST", whole, b"whole"),
+                ("PATCH", location, b"more"),
+                ("PUT", with_digest(location, sha256(b"begun and more")), b" and more"),
+            ):
+                with Front(gateway.port) as other:
+                    reply = other.ask(method, path, body, {"Content-Type": BYTES})
+                assert_no_space(reply)
+                assert "limits.free_space" in reply.error["message"]
+            assert gateway.blobs() == before and not gateway.staged()
+            ready = gateway.request("/readyz")
+            assert (ready.status, ready.error["code"]) == (503, "NO_SPACE")
+            assert front.finish(location, sha256(b"begun")).status == 201
+            assert front.put("full/app", "1.0", image).status == 201
+            assert front.manifest("full/app", "1.0").body == image
+            assert front.blob("full/app", sha256(b"begun")).body == b"begun"
+        wait_until(lambda: "little room left" in gateway.log(), "a line")
+        assert gateway.log().count("little room left") == 1

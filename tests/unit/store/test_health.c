@@ -5,6 +5,7 @@
 #include "store/local/internal.h"
 
 #include <errno.h>
+#include <sys/statvfs.h>
 
 static enum errc put(struct store *store, const char *content, struct error *err)
 {
@@ -89,6 +90,54 @@ static void a_broken_store_takes_nothing_until_it_is_opened_again(void **state)
     store_close(store);
 }
 
+/* Free bytes, and a floor just below and above them, with room for what others write meanwhile. */
+static void below_the_floor_what_grows_is_refused(void **state)
+{
+    static uint8_t piece[3 << 20];
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = NULL;
+    struct blob_writer *writer = NULL;
+    store->keep_free_bytes = 1;
+    assert_ok(store_check_room(store, &err), &err);
+    assert_int_equal(store_health(store, &err), STORE_WELL);
+    store->keep_free_bytes = (uint64_t)1 << 60;
+    assert_code(store_check_room(store, &err), ERR_NO_SPACE, &err);
+    assert_non_null(strstr(err.text, "and 1125899906842624 KiB are kept back"));
+    assert_non_null(strstr(err.text, "limits.free_space"));
+    error_clear(&err);
+    assert_int_equal(store_health(store, &err), STORE_LOW);
+    assert_int_equal(err.code, ERR_NO_SPACE);
+    error_clear(&err);
+    /* What is small has room; what grows beyond eight mebibytes is looked at. */
+    assert_ok(put(store, "a manifest", &err), &err);
+    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    assert_ok(blob_writer_open(batch, &writer, &err), &err);
+    for (int i = 0; i < 2; i++)
+        assert_ok(blob_writer_write(writer, piece, sizeof piece, &err), &err);
+    assert_code(blob_writer_write(writer, piece, sizeof piece, &err), ERR_NO_SPACE, &err);
+    assert_code(blob_writer_write(writer, piece, 1, &err), ERR_NO_SPACE, &err);
+    blob_writer_abort(writer);
+    batch_abort(batch);
+    /* That is no fault of the disk. */
+    assert_int_equal(store_health(store, NULL), STORE_LOW);
+    store_close(store);
+}
+
+static void the_usual_floor_is_below_a_gibibyte(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct statvfs room;
+    assert_int_equal(fstatvfs(store->blobs_fd, &room), 0);
+    uint64_t all = (uint64_t)room.f_blocks * room.f_frsize;
+    uint64_t floor = all / 20 < (uint64_t)1 << 30 ? all / 20 : (uint64_t)1 << 30;
+    bool low = (uint64_t)room.f_bavail * room.f_frsize < floor;
+    store->keep_free_bytes = STORE_KEEP_FREE_DEFAULT;
+    assert_int_equal(store_check_room(store, &err) != ERR_OK, low);
+    store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +145,8 @@ int main(void)
         folder_test(a_full_disk_is_a_fault_until_a_probe_goes_well),
         folder_test(what_is_not_the_disks_fault_is_none),
         folder_test(a_probe_that_fails_is_a_fault),
+        folder_test(below_the_floor_what_grows_is_refused),
+        folder_test(the_usual_floor_is_below_a_gibibyte),
         folder_test(a_broken_store_takes_nothing_until_it_is_opened_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
