@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <netinet/in.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PORT_DIGITS_MAX 5
@@ -187,29 +187,100 @@ bool net_address_is_private(const struct sockaddr *address)
     return false;
 }
 
-static void v6_client(const struct in6_addr *address, char *out, size_t size)
+/* ---- addresses as values ---- */
+
+static const uint8_t v4_mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+
+static bool is_v4(const struct net_address *address)
 {
-    char text[INET6_ADDRSTRLEN];
-    struct in6_addr network = {0};
-    if (IN6_IS_ADDR_V4MAPPED(address)) {
-        snprintf(out, size, "%s", inet_ntop(AF_INET, &address->s6_addr[12], text, sizeof text));
-        return;
-    }
-    memcpy(&network, address, 8);
-    snprintf(out, size, "%s/64", inet_ntop(AF_INET6, &network, text, sizeof text));
+    return memcmp(address->bytes, v4_mapped, sizeof v4_mapped) == 0;
 }
 
-void net_address_client(const struct sockaddr *address, char *out, size_t size)
+static struct net_address mapped(const struct in_addr *v4)
 {
-    char text[INET_ADDRSTRLEN];
-    out[0] = '\0';
+    struct net_address out;
+    memcpy(out.bytes, v4_mapped, sizeof v4_mapped);
+    memcpy(out.bytes + sizeof v4_mapped, v4, sizeof *v4);
+    return out;
+}
+
+struct net_address net_address_of(const struct sockaddr *address)
+{
+    struct net_address out = {{0}};
     if (address && address->sa_family == AF_INET) {
         struct sockaddr_in v4;
         memcpy(&v4, address, sizeof v4);
-        snprintf(out, size, "%s", inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text));
-    } else if (address && address->sa_family == AF_INET6) {
+        return mapped(&v4.sin_addr);
+    }
+    if (address && address->sa_family == AF_INET6) {
         struct sockaddr_in6 v6;
         memcpy(&v6, address, sizeof v6);
-        v6_client(&v6.sin6_addr, out, size);
+        memcpy(out.bytes, &v6.sin6_addr, sizeof out.bytes);
     }
+    return out;
+}
+
+struct net_address net_address_site(const struct net_address *address)
+{
+    struct net_address out = *address;
+    if (!is_v4(address))
+        memset(out.bytes + 8, 0, 8);
+    return out;
+}
+
+bool net_address_equal(const struct net_address *a, const struct net_address *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+bool net_address_parse(const char *text, size_t size, struct net_address *out)
+{
+    char copy[NET_ADDRESS_TEXT_MAX];
+    struct in_addr v4;
+    if (size >= sizeof copy || memchr(text, '\0', size))
+        return false;
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    if (inet_pton(AF_INET, copy, &v4) == 1) {
+        *out = mapped(&v4);
+        return true;
+    }
+    return inet_pton(AF_INET6, copy, out->bytes) == 1;
+}
+
+const char *net_address_text(const struct net_address *address, char out[NET_ADDRESS_TEXT_MAX])
+{
+    bool v4 = is_v4(address);
+    return inet_ntop(v4 ? AF_INET : AF_INET6, address->bytes + (v4 ? sizeof v4_mapped : 0), out,
+                     NET_ADDRESS_TEXT_MAX);
+}
+
+bool net_network_parse(const char *text, struct net_network *out)
+{
+    struct net_network got = {.bits = 128};
+    size_t size = strcspn(text, "/");
+    if (!net_address_parse(text, size, &got.first))
+        return false;
+    if (text[size] == '/') {
+        const char *digits = text + size + 1;
+        unsigned first = strchr(text, ':') ? 0 : 96;
+        size_t count = strlen(digits);
+        if (count == 0 || count > 3 || digits[strspn(digits, "0123456789")] != '\0')
+            return false;
+        got.bits = first + (unsigned)atoi(digits);
+        if (got.bits > 128)
+            return false;
+    }
+    *out = got;
+    return true;
+}
+
+bool net_network_has(const struct net_network *network, const struct net_address *address)
+{
+    size_t whole = network->bits / 8;
+    unsigned rest = network->bits % 8;
+    uint8_t mask = (uint8_t)(0xFF00U >> rest);
+    if (memcmp(network->first.bytes, address->bytes, whole) != 0)
+        return false;
+    return rest == 0 || ((network->first.bytes[whole] ^ address->bytes[whole]) & mask) == 0;
 }

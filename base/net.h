@@ -41,9 +41,32 @@ bool net_host_is_private(const char *host);
 /* Of IPv4 and IPv6; any other family is false. */
 bool net_address_is_private(const struct sockaddr *address);
 
-/* Whom an address stands for, as a text: an IPv4 address, also one mapped into IPv6, for itself, an
- * IPv6 address for its network of 64 bits ("2001:db8:0:1::/64"), of which one client has all.
- * Cut off at `size`; "" for NULL and any other family. */
-void net_address_client(const struct sockaddr *address, char *out, size_t size);
+/* Who is at the other end: an IPv6 address, or an IPv4 address as it is mapped into IPv6 (RFC 4291,
+ * 2.5.5.2). Of other families, and of nobody, it is zeroes. */
+struct net_address {
+    uint8_t bytes[16];
+};
+
+/* All addresses that begin with so many bits. */
+struct net_network {
+    struct net_address first;
+    unsigned bits;
+};
+
+struct net_address net_address_of(const struct sockaddr *address); /* NULL is nobody */
+/* What one customer has: of an IPv6 address the first 64 bits, zeroes behind them; IPv4 as it is.
+ */
+struct net_address net_address_site(const struct net_address *address);
+bool net_address_equal(const struct net_address *a, const struct net_address *b);
+
+/* `size` bytes of text: an address of either family, without brackets, port and zone. */
+bool net_address_parse(const char *text, size_t size, struct net_address *out);
+
+#define NET_ADDRESS_TEXT_MAX 46
+const char *net_address_text(const struct net_address *address, char out[NET_ADDRESS_TEXT_MAX]);
+
+/* An address, alone or with a slash and how many of its first bits count. */
+bool net_network_parse(const char *text, struct net_network *out);
+bool net_network_has(const struct net_network *network, const struct net_address *address);
 
 #endif

@@ -171,7 +171,7 @@ struct job *layers_post(struct gateway *gateway, const struct request *request, 
         store_check_room(gateway->engine->store, &err) == ERR_OK) {
         self->order.files = engine_file_options(gateway->engine, parameters.compression);
         self->order.diff_id = parameters.diff_id;
-        job_start(gateway->jobs, &work, request_connection(request), &job, &err);
+        job_start(gateway->jobs, &work, request->peer, &job, &err);
     }
     if (job == NULL) {
         free(self);

@@ -133,7 +133,7 @@ struct job *pushes_post(struct gateway *gateway, const struct request *request, 
     self->gateway = gateway;
     self->wants_events = request_accepts(request, "application/x-ndjson");
     if (check_request(request, &err) != ERR_OK ||
-        job_start(gateway->jobs, &work, request_connection(request), &job, &err) != ERR_OK) {
+        job_start(gateway->jobs, &work, request->peer, &job, &err) != ERR_OK) {
         free_self(self);
         reply_error(reply, &err);
         return NULL;

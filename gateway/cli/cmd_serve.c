@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "gateway/cli/cli.h"
 #include "gateway/server/server.h"
 
@@ -11,6 +12,9 @@
 /* How long a cancelled push may take to report before the process ends without it. */
 #define CANCEL_GRACE_MS 2000
 #define POLL_MS 200
+/* What an orderly stop may take in all before it cancels what runs. Service managers are told to
+ * wait a little longer (docs/operations.md). */
+#define ORDERLY_STOP_MS 100000
 /* Connections that wait and those that speak, and what their requests open. */
 #define DESCRIPTORS_WANTED 8192
 
@@ -45,8 +49,9 @@ static void run_until_signal(struct server *server)
     log_event(LOG_INFO, "gateway.stopping", NULL,
               "stopping: no new work is taken, what runs is finished; signal again to end it now");
     server_drain(server);
+    int64_t until_ms = clock_ms() + ORDERLY_STOP_MS;
     while (!server_wait(server, POLL_MS)) {
-        if (signals_next(0) == 0 && !atomic_load(&store_broken))
+        if (signals_next(0) == 0 && !atomic_load(&store_broken) && clock_ms() < until_ms)
             continue;
         log_event(LOG_WARN, "gateway.cancelling", NULL, "stopping now: what runs is cancelled");
         server_cancel(server);

@@ -19,10 +19,28 @@
 
 struct daemon;
 
-/* `certificate` and `key` are PEM texts; NULL: plain HTTP. They and `handler` are borrowed until
- * the daemon is stopped. ERR_SETTINGS, also for a certificate that cannot be used. */
-enum errc daemon_start(const struct request_handler *handler, const char *certificate,
-                       const char *key, struct daemon **out, struct error *err);
+/* The headers of a connection's first request have to be there after so long; a connection without
+ * a request ends so long after its last one: Go's clients take a connection for alive for 90 s. A
+ * body that nobody reads has to bring CLIENT_PACE_BYTES (gateway/http/jobs.h) each time. */
+#define HEAD_MS 30000
+#define IDLE_MS 120000
+#define DRAIN_MS 30000
+
+struct daemon_options {
+    const struct request_handler *handler;
+    const char *certificate; /* with the key, PEM texts; NULL: plain HTTP */
+    const char *key;
+    unsigned threads;
+    unsigned connections; /* at most; gateway/http/connections.h says what is done about one more */
+    int64_t head_ms;
+    int64_t idle_ms;
+    int64_t drain_ms;
+};
+
+/* The texts and the handler are borrowed until the daemon is stopped. ERR_SETTINGS, also for a
+ * certificate that cannot be used. */
+enum errc daemon_start(const struct daemon_options *options, struct daemon **out,
+                       struct error *err);
 
 /* As listener_open(); *port is the one that it got. */
 enum errc daemon_listen(struct daemon *daemon, const struct sockaddr_storage *address,
@@ -36,7 +54,7 @@ void daemon_cancel(struct daemon *daemon);
  */
 bool daemon_wait(struct daemon *daemon, int64_t ms);
 
-/* When no job has a connection. Closes the handler's reads. NULL is nothing. */
+/* When no job has a connection, and the handler's reads are closed. NULL is nothing. */
 void daemon_stop(struct daemon *daemon);
 
 /* Of libmicrohttpd, as it runs. */

@@ -26,6 +26,7 @@ struct exchange {
     char method[16]; /* cut to fit */
     int64_t begun_ms;
     struct MHD_Connection *connection;
+    struct connection *at;
     char *target; /* path, NUL, query */
     const char *query;
     struct job *job;
@@ -102,9 +103,15 @@ static void tell_answer(const struct exchange *exchange, const struct reply *rep
               why ? "request refused" : "request answered");
 }
 
-/* The client went away before there was an answer. */
-static void tell_abort(const struct exchange *exchange)
+/* The connection ended in the middle of the request: of a client that went away, or after an answer
+ * that did not wait for the body (connections_end()). */
+static void tell_end(struct exchange *exchange)
 {
+    if (exchange->job && job_answered(exchange->job)) {
+        job_reply(exchange->job, &exchange->reply);
+        tell_answer(exchange, &exchange->reply);
+        return;
+    }
     log_event(LOG_INFO, "request.aborted",
               LOG_FIELDS(log_text("method", exchange->method), log_text("path", exchange->target),
                          log_number("bytes", body_bytes(exchange)),
@@ -116,30 +123,45 @@ static void tell_abort(const struct exchange *exchange)
 static enum MHD_Result answer(struct exchange *exchange, struct reply *reply)
 {
     exchange->phase = PHASE_ANSWERED;
+    if (exchange->job)
+        connection_waits(exchange->at);
+    else
+        connection_answers(exchange->at);
     tell_answer(exchange, reply);
     reply_header(reply, REQUEST_ID_HEADER, "%s", exchange->id);
     reply_harmless(reply);
-    if (jobs_closed(exchange->handler->jobs))
+    if (exchange->handler->jobs && jobs_closed(exchange->handler->jobs))
         reply_header(reply, MHD_HTTP_HEADER_CONNECTION, "close");
     return reply_send(reply, exchange->connection, exchange->handler->reads);
 }
 
-enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
-                               struct MHD_Connection *connection, const char *method,
-                               const char *version)
+static struct peer peer_of(const struct exchange *exchange, const struct request *request)
 {
-    const struct request request = {.connection = connection,
-                                    .method = method,
-                                    .version = version,
-                                    .path = exchange->target,
-                                    .query = exchange->query,
-                                    .id = exchange->id};
+    return (struct peer){.connection = suspendable_connection(exchange->connection),
+                         .address = client_address(connection_address(exchange->at),
+                                                   &exchange->handler->proxies, request),
+                         .table = connection_table(exchange->at),
+                         .id = connection_id(exchange->at)};
+}
+
+enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
+                               struct MHD_Connection *connection, struct connection *at,
+                               const char *method, const char *version)
+{
+    struct request request = {.connection = connection,
+                              .method = method,
+                              .version = version,
+                              .path = exchange->target,
+                              .query = exchange->query,
+                              .id = exchange->id};
     struct error err = ERROR_INIT;
     exchange->handler = handler;
     exchange->connection = connection;
+    exchange->at = at;
     exchange->begun_ms = clock_ms();
     snprintf(exchange->method, sizeof exchange->method, "%s", method);
     request_id_choose(&request, exchange->id);
+    request.peer = peer_of(exchange, &request);
     autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
     if (request_framing(&request, &err) != ERR_OK) {
         reply_error(&exchange->reply, &err);
@@ -153,6 +175,7 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_h
     }
     if (ends_soon(&request)) {
         exchange->phase = PHASE_DRAIN;
+        connection_drains(exchange->at);
         return MHD_YES;
     }
     return answer(exchange, &exchange->reply);
@@ -165,6 +188,7 @@ static enum MHD_Result feed(struct exchange *exchange, const char *data, size_t 
         return MHD_YES;
     }
     if (exchange->phase == PHASE_BODY) {
+        connection_waits(exchange->at);
         job_end(exchange->job);
         exchange->phase = PHASE_WAIT;
     }
@@ -177,6 +201,7 @@ static enum MHD_Result feed(struct exchange *exchange, const char *data, size_t 
 enum MHD_Result exchange_continue(struct exchange *exchange, const char *data, size_t *size)
 {
     autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
+    connection_got(exchange->at, *size);
     if (exchange->phase == PHASE_BODY || exchange->phase == PHASE_WAIT)
         return feed(exchange, data, size);
     if (exchange->phase == PHASE_DRAIN && *size == 0)
@@ -191,7 +216,7 @@ void exchange_end(struct exchange *exchange, bool complete)
         return;
     autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
     if (!complete && exchange->phase != PHASE_OPEN && exchange->phase != PHASE_ANSWERED)
-        tell_abort(exchange);
+        tell_end(exchange);
     if (exchange->job)
         job_drop(exchange->job, complete || exchange->phase != PHASE_BODY);
     reply_deinit(&exchange->reply);

@@ -9,6 +9,8 @@
 #ifndef SLIPWAY_GATEWAY_HTTP_EXCHANGE_H
 #define SLIPWAY_GATEWAY_HTTP_EXCHANGE_H
 
+#include "gateway/http/client_address.h"
+#include "gateway/http/connections.h"
 #include "gateway/http/jobs.h"
 #include "gateway/http/request.h"
 
@@ -20,7 +22,8 @@ struct request_handler {
     void *self;
     struct jobs *jobs; /* once they are closed, connections end with their next answer */
     struct file_reads *reads;
-    size_t (*make_room)(void); /* of struct listener_options */
+    size_t (*make_room)(void);     /* of struct listener_options */
+    struct client_proxies proxies; /* borrowed */
 };
 
 struct exchange;
@@ -28,10 +31,10 @@ struct exchange;
 /* The first line is there: `uri` as the client sent it, copied; NULL when it had none. */
 struct exchange *exchange_open(const char *uri);
 
-/* The headers are there, the body is not. `handler` is borrowed until the end. */
+/* The headers are there, the body is not. `handler` and `at` are borrowed until the end. */
 enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
-                               struct MHD_Connection *connection, const char *method,
-                               const char *version);
+                               struct MHD_Connection *connection, struct connection *at,
+                               const char *method, const char *version);
 bool exchange_begun(const struct exchange *exchange);
 
 /* A piece of the body (*size > 0; what is not taken is left in *size), or its end (*size == 0). */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/http/connections.h"
 
 #include <assert.h>
 
@@ -13,7 +14,7 @@
 static void resume_connection(void *arg)
 {
     struct job *job = arg;
-    suspendable_resume(&job->connection);
+    suspendable_resume(&job->peer.connection);
 }
 
 static size_t ring_bytes(enum job_class class)
@@ -31,12 +32,13 @@ static size_t ring_bytes(enum job_class class)
     return RING_BYTES;
 }
 
-struct job *job_new(struct jobs *jobs, const struct job_work *work, struct suspendable connection)
+struct job *job_new(struct jobs *jobs, const struct job_work *work, const struct peer *peer)
 {
     struct job *job = xcalloc(1, sizeof *job);
     job->jobs = jobs;
     job->work = *work;
-    job->connection = connection;
+    job->peer = *peer;
+    job->scope = log_scope_now();
     job->references = 2;
     job->reply = (struct reply)REPLY_INIT(0);
     job->ring = ring_new(ring_bytes(work->class), resume_connection, job);
@@ -95,10 +97,10 @@ size_t job_put(struct job *job, const void *data, size_t size)
         if (n > 0)
             continue;
         /* Suspended first: a resume that comes before the suspend would be lost. */
-        suspendable_suspend(&job->connection);
+        suspendable_suspend(&job->peer.connection);
         if (ring_park(job->ring))
             break;
-        suspendable_resume(&job->connection);
+        suspendable_resume(&job->peer.connection);
         break;
     }
     return taken;
@@ -112,13 +114,13 @@ void job_end(struct job *job)
 bool job_reply(struct job *job, struct reply *out)
 {
     if (!job_answered(job)) {
-        suspendable_suspend(&job->connection);
+        suspendable_suspend(&job->peer.connection);
         pthread_mutex_lock(&job->lock);
         job->waiting = !job->answered;
         bool resume = job->answered;
         pthread_mutex_unlock(&job->lock);
         if (resume)
-            suspendable_resume(&job->connection);
+            suspendable_resume(&job->peer.connection);
         return false;
     }
     pthread_mutex_lock(&job->lock);
@@ -140,15 +142,34 @@ void job_lose_connection(struct job *job)
 
 /* ---- the work's side ---- */
 
-bool job_pace_is_slow(struct job_pace *pace, int64_t waited_ms, size_t bytes)
+void job_pace_note(struct job_pace *pace, int64_t now_ms, size_t bytes, int64_t window_ms)
 {
-    pace->waited_ms += waited_ms;
+    if (pace->waits_ms != 0) {
+        pace->waited_ms += now_ms - pace->waits_ms;
+        pace->waits_ms = now_ms;
+    }
     pace->bytes += bytes;
-    if (pace->waited_ms < CLIENT_IDLE_MS)
-        return false;
-    bool slow = pace->bytes < CLIENT_PACE_BYTES;
-    *pace = (struct job_pace){.waited_ms = 0};
-    return slow;
+    if (pace->waited_ms < window_ms)
+        return;
+    *pace =
+        (struct job_pace){.waits_ms = pace->waits_ms, .judged = true, .last_bytes = pace->bytes};
+}
+
+bool job_pace_below(const struct job_pace *pace, size_t bytes)
+{
+    return pace->judged && pace->last_bytes < bytes && pace->bytes < bytes;
+}
+
+static void note_wait(struct job *job, bool begins, size_t bytes)
+{
+    int64_t now_ms = clock_ms();
+    pthread_mutex_lock(&job->lock);
+    if (begins)
+        job->pace.waits_ms = now_ms;
+    job_pace_note(&job->pace, now_ms, bytes, CLIENT_PACE_MS);
+    if (!begins)
+        job->pace.waits_ms = 0;
+    pthread_mutex_unlock(&job->lock);
 }
 
 static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struct error *err)
@@ -161,14 +182,10 @@ static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struc
         *err = why;
         return err->code;
     }
-    int64_t since_ms = clock_ms();
-    if (ring_pull(job->ring, data, size, CLIENT_IDLE_MS, err) != ERR_OK)
-        return err->code;
-    if (job_pace_is_slow(&job->pace, clock_ms() - since_ms, *size) && job_keeps_others(job))
-        return fail(err, ERR_CLIENT_STALLED, 0,
-                    "the client sent less than %zu bytes in %d seconds, while others wait",
-                    CLIENT_PACE_BYTES, CLIENT_IDLE_MS / 1000);
-    return ERR_OK;
+    note_wait(job, true, 0);
+    enum errc rc = ring_pull(job->ring, data, size, CLIENT_IDLE_MS, err);
+    note_wait(job, false, rc == ERR_OK ? *size : 0);
+    return rc;
 }
 
 struct source job_body(struct job *job)
@@ -193,15 +210,18 @@ struct cancel *job_cancelled(struct job *job)
 
 struct suspendable job_connection(const struct job *job)
 {
-    return job->connection;
+    return job->peer.connection;
 }
 
 void job_answer(struct job *job, struct reply *reply)
 {
     struct reply unread = REPLY_INIT(0);
+    autofree char *early = NULL;
     pthread_mutex_lock(&job->lock);
     assert(!job->answered);
     bool resume = job->waiting && !job->gone;
+    if (job->ended && !job->gone)
+        early = reply_text(reply);
     if (job->gone)
         unread = *reply;
     else
@@ -210,6 +230,10 @@ void job_answer(struct job *job, struct reply *reply)
     pthread_mutex_unlock(&job->lock);
     *reply = (struct reply)REPLY_INIT(0);
     reply_deinit(&unread);
+    if (early)
+        connections_end(job->peer.table, job->peer.id, early);
+    else
+        connections_answered(job->peer.table, job->peer.id);
     if (resume)
         resume_connection(job);
 }
@@ -223,4 +247,26 @@ bool job_interrupt(struct job *job, const struct error *why)
         job->interrupted = *why;
     pthread_mutex_unlock(&job->lock);
     return true;
+}
+
+bool job_receives(struct job *job, int64_t now_ms, int64_t window_ms, struct job_pace *pace)
+{
+    pthread_mutex_lock(&job->lock);
+    bool receives = !job->answered && !job->gone && !job->ended && job->pace.waits_ms != 0;
+    job_pace_note(&job->pace, now_ms, 0, window_ms);
+    *pace = job->pace;
+    pthread_mutex_unlock(&job->lock);
+    return receives;
+}
+
+void job_end_early(struct job *job, const struct error *why)
+{
+    pthread_mutex_lock(&job->lock);
+    job->ended = true;
+    pthread_mutex_unlock(&job->lock);
+    if (job_interrupt(job, why))
+        return;
+    pthread_mutex_lock(&job->lock);
+    job->ended = false;
+    pthread_mutex_unlock(&job->lock);
 }

@@ -9,30 +9,7 @@
 #define BRIEF_AT_ONCE 16
 #define LISTS_AT_ONCE 2
 
-struct class_state {
-    struct work_queue *queue;
-    unsigned limit;
-    unsigned unended;
-};
-
-struct jobs {
-    struct class_state classes[JOB_CLASSES]; /* the queues are constant */
-    pthread_mutex_t lock;                    /* guards what follows, and their counts */
-    pthread_cond_t ended;
-    TAILQ_HEAD(all_jobs, job) all; /* that have not ended */
-    unsigned uploads;              /* the limit on receiving */
-    unsigned receiving;            /* archives */
-    unsigned unended;
-    unsigned attached; /* connections that were not answered yet */
-    bool closed;
-};
-
 /* ---- the table ---- */
-
-static unsigned at_least_one(unsigned limit)
-{
-    return limit > 0 ? limit : 1;
-}
 
 struct jobs *jobs_new(const struct jobs_limits *limits, struct executor *executor)
 {
@@ -45,10 +22,13 @@ struct jobs *jobs_new(const struct jobs_limits *limits, struct executor *executo
     pthread_mutex_init(&jobs->lock, NULL);
     clock_cond_init(&jobs->ended);
     TAILQ_INIT(&jobs->all);
-    jobs->uploads = limits->uploads;
+    places_init(&jobs->requests, REQUESTS_MAX);
     for (int i = 0; i < JOB_CLASSES; i++) {
-        jobs->classes[i].limit = at_least_one(most[i]);
-        jobs->classes[i].queue = work_queue_new(executor, NULL, jobs->classes[i].limit);
+        struct class_state *class = &jobs->classes[i];
+        class->limit = most[i] > 0 ? most[i] : 1;
+        class->queue = work_queue_new(executor, NULL, class->limit);
+        places_init(&class->places, i == JOB_ARCHIVE ? limits->uploads : class->limit);
+        TAILQ_INIT(&class->turns);
     }
     return jobs;
 }
@@ -58,8 +38,11 @@ void jobs_free(struct jobs *jobs)
     if (jobs == NULL)
         return;
     assert(jobs->unended == 0);
-    for (int i = 0; i < JOB_CLASSES; i++)
+    for (int i = 0; i < JOB_CLASSES; i++) {
         work_queue_free(jobs->classes[i].queue);
+        places_deinit(&jobs->classes[i].places);
+    }
+    places_deinit(&jobs->requests);
     pthread_cond_destroy(&jobs->ended);
     pthread_mutex_destroy(&jobs->lock);
     free(jobs);
@@ -85,19 +68,11 @@ bool jobs_wait(struct jobs *jobs, int64_t ms)
     struct timespec until = clock_deadline(ms);
     int rc = 0;
     pthread_mutex_lock(&jobs->lock);
-    while (jobs->unended + jobs->attached > 0 && rc == 0)
+    while (jobs->unended + jobs->requests.held > 0 && rc == 0)
         rc = pthread_cond_timedwait(&jobs->ended, &jobs->lock, &until);
-    bool none = jobs->unended + jobs->attached == 0;
+    bool none = jobs->unended + jobs->requests.held == 0;
     pthread_mutex_unlock(&jobs->lock);
     return none;
-}
-
-static void detach(struct jobs *jobs)
-{
-    pthread_mutex_lock(&jobs->lock);
-    jobs->attached--;
-    pthread_cond_broadcast(&jobs->ended);
-    pthread_mutex_unlock(&jobs->lock);
 }
 
 static struct class_state *class_of(const struct job *job)
@@ -105,12 +80,85 @@ static struct class_state *class_of(const struct job *job)
     return &job->jobs->classes[job->work.class];
 }
 
+static void detach(struct job *job)
+{
+    struct jobs *jobs = job->jobs;
+    pthread_mutex_lock(&jobs->lock);
+    places_give_back(&jobs->requests, &job->peer.address);
+    pthread_cond_broadcast(&jobs->ended);
+    pthread_mutex_unlock(&jobs->lock);
+}
+
+/* ---- places ---- */
+
+static void place_locked(struct job *job)
+{
+    places_take(&class_of(job)->places, &job->peer.address, clock_ms());
+    job->placed = true;
+    autoscope struct log_scope outer = log_scope_enter(&job->scope);
+    work_submit(class_of(job)->queue, &job->item);
+}
+
+static void queue_locked(struct job *job)
+{
+    places_wait(&class_of(job)->places, &job->peer.address, clock_ms());
+    TAILQ_INSERT_TAIL(&class_of(job)->turns, job, turn);
+    job->queued = true;
+}
+
+static void unqueue_locked(struct job *job)
+{
+    TAILQ_REMOVE(&class_of(job)->turns, job, turn);
+    places_wait_no_more(&class_of(job)->places, &job->peer.address);
+    job->queued = false;
+}
+
+/* The first of the address that holds fewest. */
+static struct job *next_locked(const struct class_state *class)
+{
+    struct job *found = NULL;
+    struct job *job;
+    unsigned fewest = 0;
+    TAILQ_FOREACH(job, &class->turns, turn)
+    {
+        unsigned held = places_of(&class->places, &job->peer.address);
+        if (found == NULL || held < fewest) {
+            found = job;
+            fewest = held;
+        }
+    }
+    return found;
+}
+
+static void give_back_locked(struct job *job)
+{
+    struct class_state *class = class_of(job);
+    struct job *next;
+    if (!job->placed)
+        return;
+    job->placed = false;
+    places_give_back(&class->places, &job->peer.address);
+    while (class->places.held < class->places.limit && (next = next_locked(class)) != NULL) {
+        unqueue_locked(next);
+        place_locked(next);
+    }
+}
+
+/* True: it has not begun, and will not. */
+static bool take_back_locked(struct job *job)
+{
+    if (!job->queued)
+        return work_cancel(class_of(job)->queue, &job->item);
+    unqueue_locked(job);
+    return true;
+}
+
 static void list_locked(struct jobs *jobs, struct job *job)
 {
     TAILQ_INSERT_HEAD(&jobs->all, job, link);
     class_of(job)->unended++;
     jobs->unended++;
-    jobs->attached++;
+    places_take(&jobs->requests, &job->peer.address, clock_ms());
 }
 
 static void unlist(struct job *job)
@@ -120,13 +168,9 @@ static void unlist(struct job *job)
     TAILQ_REMOVE(&jobs->all, job, link);
     class_of(job)->unended--;
     jobs->unended--;
+    give_back_locked(job);
     pthread_cond_broadcast(&jobs->ended);
     pthread_mutex_unlock(&jobs->lock);
-}
-
-bool job_keeps_others(struct job *job)
-{
-    return work_queue_waiting(class_of(job)->queue) > 0;
 }
 
 /* The work is over. */
@@ -186,7 +230,7 @@ static void list_all(struct jobs *jobs, struct job_list *waiting, struct job_lis
     running->jobs = xcalloc(jobs->unended, sizeof(struct job *));
     TAILQ_FOREACH(job, &jobs->all, link)
     {
-        bool waits = work_cancel(class_of(job)->queue, &job->item);
+        bool waits = take_back_locked(job);
         struct job_list *list = waits ? waiting : running;
         list->jobs[list->count++] = job;
         if (!waits)
@@ -203,7 +247,7 @@ void jobs_cancel(struct jobs *jobs)
     fail(&why, ERR_STOPPING, 0, "the gateway is stopping");
     list_all(jobs, &waiting, &running);
     for (size_t i = 0; i < running.count; i++) {
-        job_interrupt(running.jobs[i], &why);
+        job_end_early(running.jobs[i], &why);
         cancel_request(&running.jobs[i]->cancel);
         job_unref(running.jobs[i]);
     }
@@ -215,38 +259,93 @@ void jobs_cancel(struct jobs *jobs)
 
 /* ---- beginning one ---- */
 
-static enum errc admit(struct jobs *jobs, struct job *job, struct error *err)
+/* The newest that waits of the address with most requests, when that is another than this one's: to
+ * be refused in its place. */
+static struct job *crowding_locked(struct jobs *jobs, const struct net_address *address)
 {
-    const struct class_state *class = class_of(job);
-    bool archive = job->work.class == JOB_ARCHIVE;
-    enum errc rc = ERR_OK;
-    pthread_mutex_lock(&jobs->lock);
-    if (jobs->closed) {
-        rc = fail(err, ERR_STOPPING, 0, "the gateway is stopping");
-    } else if (archive && (class->unended >= class->limit || jobs->receiving >= jobs->uploads)) {
-        rc = fail(err, ERR_BUSY, 0, "%u uploads and %u pushes are running, no more are taken now",
-                  jobs->receiving, class->unended - jobs->receiving);
-    } else {
-        list_locked(jobs, job);
-        job->receiving = archive;
-        jobs->receiving += archive;
+    struct job *found = NULL;
+    struct job *job;
+    unsigned most = places_of(&jobs->requests, address) + 1;
+    TAILQ_FOREACH(job, &jobs->all, link)
+    {
+        unsigned held = places_of(&jobs->requests, &job->peer.address);
+        if (job->queued && held > most) {
+            found = job;
+            most = held;
+        }
     }
-    pthread_mutex_unlock(&jobs->lock);
-    return rc;
+    return found;
 }
 
-enum errc job_start(struct jobs *jobs, const struct job_work *work, struct suspendable connection,
+static void say_crowded(struct error *err)
+{
+    fail(err, ERR_BUSY, 0, "%d requests wait or run, most of them from this address: try it again",
+         REQUESTS_MAX);
+}
+
+static enum errc admit_archive_locked(struct job *job, struct error *err)
+{
+    struct class_state *class = class_of(job);
+    struct places *places = &class->places;
+    if (class->unended < class->limit && places_free_for(places, &job->peer.address))
+        return ERR_OK;
+    places_refuse(places, &job->peer.address, clock_ms());
+    return fail(err, ERR_BUSY, 0,
+                "%u uploads, %u of them of this address, and %u pushes are running: no more of its "
+                "uploads are taken now",
+                places->held, places_of(places, &job->peer.address), class->unended - places->held);
+}
+
+/* *crowding is to be refused for it; NULL: nobody. */
+static enum errc admit_locked(struct jobs *jobs, struct job *job, struct job **crowding,
+                              struct error *err)
+{
+    struct class_state *class = class_of(job);
+    if (jobs->closed)
+        return fail(err, ERR_STOPPING, 0, "the gateway is stopping");
+    if (job->work.class == JOB_ARCHIVE && admit_archive_locked(job, err) != ERR_OK)
+        return err->code;
+    if (jobs->requests.held >= REQUESTS_MAX) {
+        *crowding = crowding_locked(jobs, &job->peer.address);
+        if (*crowding == NULL) {
+            say_crowded(err);
+            return err->code;
+        }
+        unqueue_locked(*crowding);
+    }
+    list_locked(jobs, job);
+    if (class->places.held < class->places.limit)
+        place_locked(job);
+    else
+        queue_locked(job);
+    return ERR_OK;
+}
+
+static void refuse_crowding(struct job *job)
+{
+    struct error why = ERROR_INIT;
+    if (job == NULL)
+        return;
+    say_crowded(&why);
+    job_end_early(job, &why);
+    refuse(job, &why);
+}
+
+enum errc job_start(struct jobs *jobs, const struct job_work *work, struct peer peer,
                     struct job **out, struct error *err)
 {
-    struct job *job = job_new(jobs, work, connection);
-    if (admit(jobs, job, err) != ERR_OK) {
-        job_free(job);
-        return err->code;
-    }
+    struct job *job = job_new(jobs, work, &peer);
+    struct job *crowding = NULL;
     job->item.run = on_work;
-    *out = job;
-    work_submit(class_of(job)->queue, &job->item);
-    return ERR_OK;
+    pthread_mutex_lock(&jobs->lock);
+    enum errc rc = admit_locked(jobs, job, &crowding, err);
+    pthread_mutex_unlock(&jobs->lock);
+    refuse_crowding(crowding);
+    if (rc != ERR_OK)
+        job_free(job);
+    else
+        *out = job;
+    return rc;
 }
 
 /* ---- ending one ---- */
@@ -255,7 +354,10 @@ enum errc job_start(struct jobs *jobs, const struct job_work *work, struct suspe
 static void forget_if_queued(struct job *job)
 {
     struct error why = ERROR_INIT;
-    if (!work_cancel(class_of(job)->queue, &job->item))
+    pthread_mutex_lock(&job->jobs->lock);
+    bool waits = take_back_locked(job);
+    pthread_mutex_unlock(&job->jobs->lock);
+    if (!waits)
         return;
     fail(&why, ERR_CLIENT_GONE, 0, "the client went away");
     refuse(job, &why);
@@ -263,7 +365,6 @@ static void forget_if_queued(struct job *job)
 
 void job_drop(struct job *job, bool complete)
 {
-    struct jobs *jobs = job->jobs;
     if (!complete) {
         struct error why = ERROR_INIT;
         fail(&why, ERR_CLIENT_GONE, 0, "the client went away before the request was complete");
@@ -272,7 +373,7 @@ void job_drop(struct job *job, bool complete)
     job_lose_connection(job);
     if (!complete)
         forget_if_queued(job);
-    detach(jobs);
+    detach(job);
     job_unref(job);
 }
 
@@ -281,7 +382,7 @@ void job_received(struct job *job)
     struct jobs *jobs = job->jobs;
     ring_discard(job->ring);
     pthread_mutex_lock(&jobs->lock);
-    jobs->receiving -= job->receiving;
-    job->receiving = false;
+    if (job->work.class == JOB_ARCHIVE)
+        give_back_locked(job);
     pthread_mutex_unlock(&jobs->lock);
 }

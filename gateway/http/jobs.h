@@ -18,7 +18,10 @@
  *
  * How many. Each class has its limit. An archive beyond it is refused at once with ERR_BUSY: its
  * client tries again. Registry clients do not, so their requests wait their turn, with at most a
- * ring's worth of their body taken; the number of connections bounds how many.
+ * ring's worth of their body taken; REQUESTS_MAX bounds how many. The places of a class are shared
+ * by client address (gateway/http/places.h), and a body that is slow, or one of an address that
+ * holds too many, ends when others want its place: jobs_sweep(). Its client gets the answer at
+ * once.
  *
  * Ownership: a job has two references, the connection's and the work's; the last one frees it. The
  * lock of a job guards its reply; that of the table guards counts, queues and the list. Suspended
@@ -31,13 +34,29 @@
 #include "base/cancel.h"
 #include "base/executor.h"
 #include "base/stream.h"
+#include "gateway/http/peer.h"
 #include "gateway/http/reply.h"
-#include "gateway/http/suspendable.h"
 
-/* A body may pause for so long; and while other jobs of its class wait their turn, each time that
- * much was spent waiting for it, it must have brought CLIENT_PACE_BYTES meanwhile. */
+/* A body may pause for so long. */
 #define CLIENT_IDLE_MS 60000
+
+/* Who is slow loses its place to others. Each time CLIENT_PACE_MS were spent waiting for a body, it
+ * must have brought CLIENT_PACE_BYTES meanwhile, or it ends as soon as others of its class want a
+ * place. While the gateway stops it ends in any case, and after STOPPING_PACE_MS. */
+#define CLIENT_PACE_MS 30000
 #define CLIENT_PACE_BYTES ((size_t)64 << 10)
+#define STOPPING_PACE_MS 5000
+
+/* Places are shared by client address. Where one address holds more than half of a class and
+ * another one has got no place for SHARE_WAIT_MS, the slowest body of the first ends if it brought
+ * less than SHARE_PACE_BYTES in CLIENT_PACE_MS; after SHARE_WAIT_LONG_MS whatever it brought. */
+#define SHARE_WAIT_MS 20000
+#define SHARE_WAIT_LONG_MS 120000
+#define SHARE_PACE_BYTES ((size_t)1 << 20)
+
+/* Requests that were not answered, of all classes together. One more, and one of the address that
+ * has most of them is refused (ERR_BUSY): the newest that waits, or this one. */
+#define REQUESTS_MAX 768
 
 enum job_class {
     JOB_ARCHIVE, /* limits.uploads bodies, limits.pushes jobs; refused beyond */
@@ -70,6 +89,10 @@ void jobs_cancel(struct jobs *jobs);
 bool jobs_wait(struct jobs *jobs, int64_t ms);
 bool jobs_closed(struct jobs *jobs);
 
+/* End the bodies that have to give up their places, as of now: `now_ms` is clock_ms(). To be called
+ * about once a second. */
+void jobs_sweep(struct jobs *jobs, int64_t now_ms);
+
 struct job_work {
     enum job_class class;
     void (*run)(struct job *job, void *self);
@@ -78,7 +101,7 @@ struct job_work {
 };
 
 /* Begin one. work->self is taken on success. ERR_BUSY, ERR_STOPPING. */
-enum errc job_start(struct jobs *jobs, const struct job_work *work, struct suspendable connection,
+enum errc job_start(struct jobs *jobs, const struct job_work *work, struct peer peer,
                     struct job **out, struct error *err);
 
 /* --- HTTP thread --- */
@@ -93,6 +116,9 @@ void job_end(struct job *job);
 /* The reply (taken by the caller), true once; when it is not ready yet, false, and the connection
  * has been suspended until it is. */
 bool job_reply(struct job *job, struct reply *out);
+
+/* The next job_reply() is true. */
+bool job_answered(struct job *job);
 
 /* The connection is over, for whatever reason; `complete` when its request was. Drops the
  * connection's reference. */

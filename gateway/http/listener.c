@@ -94,7 +94,7 @@ static void hand_over(struct listener *listener, struct visitor *visitor)
     const struct listener_options *options = &listener->options;
     epoll_ctl(listener->epoll, EPOLL_CTL_DEL, visitor->socket, NULL);
     options->connected(options->self, visitor->socket, (struct sockaddr *)&visitor->address,
-                       visitor->address_size);
+                       visitor->address_size, visitor->since_ms);
     forget(listener, visitor);
 }
 

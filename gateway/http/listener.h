@@ -32,8 +32,10 @@ struct listener_options {
     const char *tls_answer; /* to a client that speaks TLS; borrowed; NULL where TLS is spoken */
     size_t waiting_max;
     int64_t timeout_ms;
-    /* A connection; `socket` is taken. On the listener's thread, and never blocks. */
-    void (*connected)(void *self, int socket, const struct sockaddr *address, socklen_t size);
+    /* A connection that was accepted at `since_ms`; `socket` is taken. On the listener's thread,
+     * and never blocks. */
+    void (*connected)(void *self, int socket, const struct sockaddr *address, socklen_t size,
+                      int64_t since_ms);
     void *self;
     size_t (*make_room)(void); /* closes what can be spared and says how much; NULL: nobody can */
 };

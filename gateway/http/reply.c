@@ -1,5 +1,6 @@
 #include "gateway/http/reply.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "gateway/http/error_body.h"
 #include "gateway/http/file_reads.h"
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #define RETRY_AFTER_S "5"
+#define REPLY_TEXT_MAX ((size_t)16 << 10)
 #define MEDIA_JSON "application/json"
 #define SOURCE_BLOCK_BYTES ((size_t)16 << 10)
 #define FILE_BLOCK_BYTES ((size_t)64 << 10)
@@ -99,6 +101,17 @@ void reply_deinit(struct reply *reply)
 }
 
 /* ---- to the wire ---- */
+
+char *reply_text(const struct reply *reply)
+{
+    autobuf struct buf out = BUF_INIT(REPLY_TEXT_MAX);
+    buf_format(&out, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: %zu\r\n",
+               reply->status, MHD_get_reason_phrase_for((unsigned)reply->status), reply->text_size);
+    for (size_t i = 0; i < reply->header_count; i++)
+        buf_format(&out, "%s\r\n", reply->headers[i]);
+    buf_format(&out, "\r\n%.*s", (int)reply->text_size, reply->text ? reply->text : "");
+    return buf_take(&out);
+}
 
 static ssize_t read_source(void *self, uint64_t position, char *out, size_t size)
 {

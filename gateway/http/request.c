@@ -10,18 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-struct suspendable request_connection(const struct request *request)
-{
-    return suspendable_connection(request->connection);
-}
-
-void request_client(const struct request *request, char out[REQUEST_CLIENT_MAX])
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    net_address_client(info ? info->client_addr : NULL, out, REQUEST_CLIENT_MAX);
-}
-
 const char *request_header(const struct request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);

@@ -8,7 +8,7 @@
 #define SLIPWAY_GATEWAY_HTTP_REQUEST_H
 
 #include "base/error.h"
-#include "gateway/http/suspendable.h"
+#include "gateway/http/peer.h"
 
 #include <stdint.h>
 
@@ -21,6 +21,7 @@ struct request {
     const char *path;    /* without the query */
     const char *query;   /* without "?"; "" when there is none */
     const char *id;
+    struct peer peer; /* whose it is, for job_start() */
 };
 
 /* The id that its answer and the log have: X-Request-Id of the client if that is 1 to 128 printable
@@ -28,14 +29,6 @@ struct request {
 #define REQUEST_ID_HEADER "X-Request-Id"
 #define REQUEST_ID_MAX 129
 void request_id_choose(const struct request *request, char out[REQUEST_ID_MAX]);
-
-/* Its connection, for job_start(). */
-struct suspendable request_connection(const struct request *request);
-
-/* Who sent it, for counting: the address of its connection; of IPv6 the network that one client has
- * to itself ("2001:db8:0:1::/64"). "" when that is not known. */
-#define REQUEST_CLIENT_MAX 64
-void request_client(const struct request *request, char out[REQUEST_CLIENT_MAX]);
 
 /* The first header of this name, NULL when there is none. Borrowed as the request is. */
 const char *request_header(const struct request *request, const char *name);

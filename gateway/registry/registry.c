@@ -119,8 +119,7 @@ struct job *front_start(const struct front_request *front, enum job_class class,
     const struct job_work work = {.class = class, .run = run, .free = drop, .self = self};
     struct error err = ERROR_INIT;
     struct job *job = NULL;
-    if (job_start(front->gateway->jobs, &work, request_connection(front->request), &job, &err) ==
-        ERR_OK)
+    if (job_start(front->gateway->jobs, &work, front->request->peer, &job, &err) == ERR_OK)
         return job;
     drop(self);
     front_refuse(reply, &err);

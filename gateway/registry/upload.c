@@ -19,7 +19,7 @@ struct upload_job {
     struct digest digest; /* of the blob, where the request names it */
     bool has_range;       /* the client says where its bytes belong */
     struct byte_range range;
-    char client[REQUEST_CLIENT_MAX]; /* who begins a session */
+    char client[NET_ADDRESS_TEXT_MAX]; /* who begins a session */
 };
 
 static struct store *store_of(const struct upload_job *self)
@@ -33,7 +33,7 @@ static struct upload_job *new_job(const struct front_request *front)
     self->gateway = front->gateway;
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->id, front->path.id, sizeof self->id);
-    request_client(front->request, self->client);
+    net_address_text(&front->request->peer.address, self->client);
     return self;
 }
 

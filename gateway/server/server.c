@@ -15,6 +15,8 @@
 #include <string.h>
 
 #define PEM_LIMIT_BYTES ((size_t)1 << 20)
+#define HTTP_THREADS 2
+#define CONNECTIONS_MAX 1024
 
 struct server {
     struct gateway gateway;
@@ -51,7 +53,15 @@ static enum errc start_daemon(struct server *server, struct error *err)
                                  .jobs = server->gateway.jobs,
                                  .reads = file_reads_new(server->gateway.engine->executor),
                                  .make_room = close_idle};
-    return daemon_start(&server->handler, server->certificate, server->key, &server->daemon, err);
+    const struct daemon_options options = {.handler = &server->handler,
+                                           .certificate = server->certificate,
+                                           .key = server->key,
+                                           .threads = HTTP_THREADS,
+                                           .connections = CONNECTIONS_MAX,
+                                           .head_ms = HEAD_MS,
+                                           .idle_ms = IDLE_MS,
+                                           .drain_ms = DRAIN_MS};
+    return daemon_start(&options, &server->daemon, err);
 }
 
 static enum errc start_listening(struct server *server, const struct settings *settings,
@@ -149,6 +159,8 @@ bool server_wait(struct server *server, int64_t ms)
 
 void server_stop(struct server *server)
 {
+    if (server->handler.reads)
+        file_reads_close(server->handler.reads);
     daemon_stop(server->daemon);
     file_reads_free(server->handler.reads);
     close_gateway(server);

@@ -31,6 +31,11 @@ struct suspendable fake_connection_suspendable(struct fake_connection *connectio
     return (struct suspendable){.suspend = suspend, .resume = resume, .connection = connection};
 }
 
+struct peer fake_connection_peer(struct fake_connection *connection)
+{
+    return (struct peer){.connection = fake_connection_suspendable(connection)};
+}
+
 bool fake_connection_suspended(struct fake_connection *connection)
 {
     return !fake_connection_wait(connection, 0);

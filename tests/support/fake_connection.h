@@ -6,7 +6,7 @@
 #ifndef SLIPWAY_TESTS_FAKE_CONNECTION_H
 #define SLIPWAY_TESTS_FAKE_CONNECTION_H
 
-#include "gateway/http/suspendable.h"
+#include "gateway/http/peer.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -21,6 +21,7 @@ struct fake_connection {
 
 void fake_connection_init(struct fake_connection *connection);
 struct suspendable fake_connection_suspendable(struct fake_connection *connection);
+struct peer fake_connection_peer(struct fake_connection *connection); /* of no address */
 
 bool fake_connection_suspended(struct fake_connection *connection);
 

@@ -193,33 +193,6 @@ static bool is_private(int family, const char *text)
     return net_address_is_private(address(&of, family, text));
 }
 
-static void clients(void **state)
-{
-    (void)state;
-    static const struct {
-        int family;
-        const char *address;
-        const char *client;
-    } table[] = {
-        {AF_INET, "10.1.2.3", "10.1.2.3"},
-        {AF_INET, "255.255.255.255", "255.255.255.255"},
-        {AF_INET6, "::ffff:10.1.2.3", "10.1.2.3"},
-        {AF_INET6, "2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"},
-        {AF_INET6, "2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::/64"},
-        {AF_INET6, "::1", "::/64"},
-    };
-    char out[64];
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        struct addresses of;
-        net_address_client(address(&of, table[i].family, table[i].address), out, sizeof out);
-        assert_string_equal(out, table[i].client);
-    }
-    net_address_client(NULL, out, sizeof out);
-    assert_string_equal(out, "");
-    net_address_client(&(struct sockaddr){.sa_family = AF_UNIX}, out, sizeof out);
-    assert_string_equal(out, "");
-}
-
 static void addresses(void **state)
 {
     (void)state;
@@ -235,15 +208,44 @@ static void addresses(void **state)
     assert_false(net_address_is_private(&(struct sockaddr){.sa_family = AF_UNIX}));
 }
 
+static bool has(const char *network, const char *address)
+{
+    struct net_network parsed;
+    struct net_address value;
+    assert_true(net_network_parse(network, &parsed));
+    assert_true(net_address_parse(address, strlen(address), &value));
+    return net_network_has(&parsed, &value);
+}
+
+static void networks(void **state)
+{
+    (void)state;
+    assert_true(has("10.0.0.0/8", "10.255.0.1"));
+    assert_false(has("10.0.0.0/8", "11.0.0.1"));
+    assert_true(has("10.1.2.3", "10.1.2.3"));
+    assert_false(has("10.1.2.3", "10.1.2.2"));
+    assert_true(has("10.1.2.2/31", "10.1.2.3"));
+    assert_false(has("10.1.2.0/23", "10.1.4.0"));
+    assert_true(has("0.0.0.0/0", "203.0.113.9"));
+    assert_false(has("0.0.0.0/0", "2001:db8::1"));
+    assert_true(has("::/0", "2001:db8::1") && has("::/0", "10.0.0.1"));
+    assert_true(has("2001:db8::/33", "2001:db8:7fff::1"));
+    assert_false(has("2001:db8::/33", "2001:db8:8000::1"));
+    assert_true(has("::ffff:10.0.0.0/104", "10.1.1.1"));
+    static const char *const bad[] = {
+        "",      "10",        "10.0.0.0/",    "10.0.0.0/33", "10.0.0.0/8 ", "::/129", "10.0.0.0/-1",
+        "[::1]", "localhost", "10.0.0.0/1/2", "::/0128",     "10.0.0.0:80"};
+    struct net_network ignored;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(net_network_parse(bad[i], &ignored));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(authorities),
-        cmocka_unit_test(clients),
-        cmocka_unit_test(hosts_have_255_bytes_at_most),
-        cmocka_unit_test(first_components),
-        cmocka_unit_test(reach_of_hosts),
-        cmocka_unit_test(addresses),
+        cmocka_unit_test(authorities),      cmocka_unit_test(hosts_have_255_bytes_at_most),
+        cmocka_unit_test(first_components), cmocka_unit_test(reach_of_hosts),
+        cmocka_unit_test(addresses),        cmocka_unit_test(networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,8 +103,7 @@ static void begin(struct client *client, void (*run)(struct job *job, void *self
     client->text = (struct buf)BUF_INIT(TEXT_MAX);
     fake_connection_init(&client->connection);
     assert_int_equal(job_start(client->bench->jobs, &work,
-                               fake_connection_suspendable(&client->connection), &client->job,
-                               &err),
+                               fake_connection_peer(&client->connection), &client->job, &err),
                      ERR_OK);
 }
 

@@ -13,6 +13,7 @@
 #include "gateway/http/jobs_internal.h"
 #include "tests/support/fake_connection.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -276,8 +277,8 @@ static enum errc try_start(struct jobs *jobs, enum job_class class, struct scrip
     *task = (struct task){.script = script, .number = number, .what = what};
     const struct job_work value = {.class = class, .run = run, .free = free_task, .self = task};
     fake_connection_init(&connection->http);
-    if (job_start(jobs, &value, fake_connection_suspendable(&connection->http), &connection->job,
-                  &err) != ERR_OK)
+    if (job_start(jobs, &value, fake_connection_peer(&connection->http), &connection->job, &err) !=
+        ERR_OK)
         free(task);
     return err.code;
 }
@@ -855,21 +856,271 @@ static void many_clients_at_once(void **state)
     assert_true(script.most <= 4 + 3 + 4);
 }
 
+/* ---- who loses its place ---- */
+
 /* A client that sends a byte now and then never stalls, and would hold its turn for days. */
 static void a_slow_body_is_known_by_its_pace(void **state)
 {
     (void)state;
-    struct job_pace pace = {.waited_ms = 0};
-    assert_false(job_pace_is_slow(&pace, CLIENT_IDLE_MS - 1, 1));
-    assert_true(job_pace_is_slow(&pace, 1, 1));
-    /* It begins anew. */
-    assert_false(job_pace_is_slow(&pace, CLIENT_IDLE_MS - 1, CLIENT_PACE_BYTES - 1));
-    assert_false(job_pace_is_slow(&pace, 1, 1));
-    assert_false(job_pace_is_slow(&pace, CLIENT_IDLE_MS - 1, 0));
-    assert_true(job_pace_is_slow(&pace, 2, CLIENT_PACE_BYTES - 1));
-    /* A fast one is never waited for, whatever its size. */
-    for (int i = 0; i < 1000; i++)
-        assert_false(job_pace_is_slow(&pace, 0, 1));
+    struct job_pace pace = {.waits_ms = 1};
+    job_pace_note(&pace, CLIENT_PACE_MS, 1, CLIENT_PACE_MS);
+    assert_false(job_pace_below(&pace, CLIENT_PACE_BYTES));
+    job_pace_note(&pace, 1 + CLIENT_PACE_MS, 1, CLIENT_PACE_MS);
+    assert_true(job_pace_below(&pace, CLIENT_PACE_BYTES));
+    assert_true(job_pace_below(&pace, 3));
+    assert_false(job_pace_below(&pace, 2));
+    /* It stays slow until it has brought enough since. */
+    job_pace_note(&pace, 2 + CLIENT_PACE_MS, CLIENT_PACE_BYTES - 1, CLIENT_PACE_MS);
+    assert_true(job_pace_below(&pace, CLIENT_PACE_BYTES));
+    job_pace_note(&pace, 3 + CLIENT_PACE_MS, 1, CLIENT_PACE_MS);
+    assert_false(job_pace_below(&pace, CLIENT_PACE_BYTES));
+    job_pace_note(&pace, 1 + 2 * CLIENT_PACE_MS, 0, CLIENT_PACE_MS);
+    assert_false(job_pace_below(&pace, CLIENT_PACE_BYTES));
+    /* Time in which nobody waits for it does not count. */
+    pace = (struct job_pace){.waits_ms = 0};
+    job_pace_note(&pace, 10 * CLIENT_PACE_MS, 0, CLIENT_PACE_MS);
+    assert_false(job_pace_below(&pace, CLIENT_PACE_BYTES));
+}
+
+static struct peer from_address(struct connection *connection, uint8_t last)
+{
+    struct peer peer = fake_connection_peer(&connection->http);
+    peer.address.bytes[15] = last;
+    return peer;
+}
+
+static enum errc try_start_from(struct jobs *jobs, enum job_class class, struct script *script,
+                                uint8_t last, struct connection *connection)
+{
+    struct error err = ERROR_INIT;
+    struct task *task = xcalloc(1, sizeof *task);
+    *task = (struct task){.script = script, .number = last, .what = PULL_ALL};
+    const struct job_work work = {.class = class, .run = run, .free = free_task, .self = task};
+    fake_connection_init(&connection->http);
+    if (job_start(jobs, &work, from_address(connection, last), &connection->job, &err) != ERR_OK)
+        free(task);
+    return err.code;
+}
+
+/* Until its worker waits for more of the body, which is when a pace can be judged, and has taken so
+ * much in this window. */
+static void wait_brought(const struct connection *connection, size_t bytes)
+{
+    struct job_pace pace = {.bytes = 0};
+    int64_t until_ms = clock_ms() + WAIT_MS;
+    while (!job_receives(connection->job, clock_ms(), INT64_MAX, &pace) || pace.bytes < bytes)
+        assert_true(clock_ms() < until_ms && sched_yield() == 0);
+}
+
+static void wait_receiving(const struct connection *connection)
+{
+    wait_brought(connection, 0);
+}
+
+static void begin_from(struct jobs *jobs, enum job_class class, struct script *script, uint8_t last,
+                       struct connection *connection)
+{
+    assert_int_equal(try_start_from(jobs, class, script, last, connection), ERR_OK);
+    wait_receiving(connection);
+}
+
+static void expect_end(struct connection *connection, int status, const char *words)
+{
+    char text[200];
+    assert_int_equal(finish(connection, text), status);
+    assert_non_null(strstr(text, words));
+}
+
+static void a_slow_archive_ends_for_one_that_was_refused(void **state)
+{
+    (void)state;
+    enum { UPLOADS = 3 };
+    struct script script;
+    struct connection slow[UPLOADS];
+    struct connection late;
+    struct jobs *jobs = table(UPLOADS, 1, 8);
+    script_init(&script);
+    for (int i = 0; i < UPLOADS; i++)
+        begin_from(jobs, JOB_ARCHIVE, &script, 1, &slow[i]);
+    /* Slow, but in nobody's way. */
+    jobs_sweep(jobs, clock_ms() + CLIENT_PACE_MS);
+    for (int i = 0; i < UPLOADS; i++)
+        wait_receiving(&slow[i]);
+    assert_int_equal(try_start_from(jobs, JOB_ARCHIVE, &script, 1, &late), ERR_BUSY);
+    jobs_sweep(jobs, clock_ms());
+    expect_end(&slow[UPLOADS - 1], 408, "CLIENT_STALLED"); /* the newest of them, one for one */
+    wait_for(&script, &script.freed, 1);
+    begin_from(jobs, JOB_ARCHIVE, &script, 1, &late);
+    jobs_sweep(jobs, clock_ms() + CLIENT_PACE_MS);
+    for (int i = 0; i < UPLOADS - 1; i++) {
+        wait_receiving(&slow[i]);
+        job_end(slow[i].job);
+        expect_end(&slow[i], 200, "0");
+    }
+    job_end(late.job);
+    expect_end(&late, 200, "0");
+    close_table(jobs);
+}
+
+static void slow_bodies_end_for_those_that_wait(void **state)
+{
+    (void)state;
+    for (enum job_class class = JOB_BLOB; class <= JOB_PUSH; class ++) {
+        struct script script;
+        struct connection slow[2];
+        struct connection next;
+        struct jobs *jobs = table(1, 2, 2);
+        script_init(&script);
+        begin_from(jobs, class, &script, 1, &slow[0]);
+        begin_from(jobs, class, &script, 1, &slow[1]);
+        jobs_sweep(jobs, clock_ms() + CLIENT_PACE_MS);
+        send_bytes(&slow[1], 0, CLIENT_PACE_BYTES);
+        wait_brought(&slow[1], CLIENT_PACE_BYTES);
+        assert_int_equal(try_start_from(jobs, class, &script, 1, &next), ERR_OK);
+        jobs_sweep(jobs, clock_ms());
+        expect_end(&slow[0], 408, "others wait");
+        job_end(next.job);
+        expect_end(&next, 200, "0");
+        job_end(slow[1].job);
+        expect_end(&slow[1], 200, "65536");
+        close_table(jobs);
+    }
+}
+
+static void slow_bodies_end_when_it_stops(void **state)
+{
+    (void)state;
+    struct script script;
+    struct connection slow;
+    struct jobs *jobs = table(1, 1, 1);
+    script_init(&script);
+    begin_from(jobs, JOB_BLOB, &script, 1, &slow);
+    jobs_close(jobs);
+    jobs_sweep(jobs, clock_ms() + STOPPING_PACE_MS - 1000);
+    wait_receiving(&slow);
+    jobs_sweep(jobs, clock_ms() + STOPPING_PACE_MS);
+    expect_end(&slow, 503, "STOPPING");
+    close_table(jobs);
+}
+
+/* A has all places. When B waits in vain, A's slowest body ends, down to half of the places. */
+static void an_address_gives_up_what_is_over_half(void **state)
+{
+    (void)state;
+    enum { BLOBS = 4 };
+    struct script script;
+    struct connection a[BLOBS];
+    struct connection b[BLOBS];
+    struct jobs *jobs = table(1, BLOBS, 1);
+    script_init(&script);
+    for (int i = 0; i < BLOBS; i++)
+        begin_from(jobs, JOB_BLOB, &script, 1, &a[i]);
+    for (int i = 0; i < BLOBS; i++) {
+        send_bytes(&a[i], 0, CLIENT_PACE_BYTES * (size_t)(i + 1)); /* each is fast enough */
+        wait_brought(&a[i], CLIENT_PACE_BYTES * (size_t)(i + 1));
+    }
+    jobs_sweep(jobs, clock_ms() + CLIENT_PACE_MS);
+    for (int i = 0; i < BLOBS; i++) {
+        assert_int_equal(try_start_from(jobs, JOB_BLOB, &script, 2, &b[i]), ERR_OK);
+        send_bytes(&a[i], CLIENT_PACE_BYTES * (size_t)(i + 1), CLIENT_PACE_BYTES * (size_t)(i + 2));
+        wait_brought(&a[i], CLIENT_PACE_BYTES);
+    }
+    jobs_sweep(jobs, clock_ms() + SHARE_WAIT_MS - 1000);
+    assert_int_equal(look(&script, &script.ran), BLOBS);
+    for (unsigned i = 0; i < BLOBS / 2; i++) {
+        jobs_sweep(jobs, clock_ms() + SHARE_WAIT_MS);
+        expect_end(&a[i], 503, "another client waits");
+        wait_for(&script, &script.ran, BLOBS + i + 1);
+        wait_receiving(&b[i]);
+    }
+    jobs_sweep(jobs, clock_ms() + SHARE_WAIT_MS);
+    for (int i = 0; i < BLOBS; i++) {
+        job_end(b[i].job);
+        if (i >= BLOBS / 2)
+            job_end(a[i].job);
+    }
+    for (int i = 0; i < BLOBS; i++)
+        expect_end(&b[i], 200, "0");
+    for (int i = BLOBS / 2; i < BLOBS; i++)
+        expect_end(&a[i], 200, "");
+    close_table(jobs);
+}
+
+/* The free place of an archive is kept for the address that holds fewer and was refused. */
+static void a_free_place_goes_to_who_holds_fewest(void **state)
+{
+    (void)state;
+    struct script script;
+    struct connection a[3];
+    struct connection b;
+    struct jobs *jobs = table(2, 1, 8);
+    script_init(&script);
+    begin_from(jobs, JOB_ARCHIVE, &script, 1, &a[0]);
+    begin_from(jobs, JOB_ARCHIVE, &script, 1, &a[1]);
+    assert_int_equal(try_start_from(jobs, JOB_ARCHIVE, &script, 2, &b), ERR_BUSY);
+    job_end(a[0].job);
+    expect_end(&a[0], 200, "0");
+    wait_for(&script, &script.freed, 1);
+    assert_int_equal(try_start_from(jobs, JOB_ARCHIVE, &script, 1, &a[2]), ERR_BUSY);
+    begin_from(jobs, JOB_ARCHIVE, &script, 2, &b);
+    job_end(a[1].job);
+    expect_end(&a[1], 200, "0");
+    wait_for(&script, &script.freed, 2);
+    begin_from(jobs, JOB_ARCHIVE, &script, 1, &a[2]);
+    job_end(a[2].job);
+    job_end(b.job);
+    expect_end(&a[2], 200, "0");
+    expect_end(&b, 200, "0");
+    close_table(jobs);
+}
+
+/* Of those that wait the next is one of the address that holds fewest. */
+static void turns_go_to_who_holds_fewest(void **state)
+{
+    (void)state;
+    struct script script;
+    struct connection a[3];
+    struct connection b;
+    struct jobs *jobs = table(1, 2, 1);
+    script_init(&script);
+    begin_from(jobs, JOB_BLOB, &script, 1, &a[0]);
+    begin_from(jobs, JOB_BLOB, &script, 1, &a[1]);
+    assert_int_equal(try_start_from(jobs, JOB_BLOB, &script, 1, &a[2]), ERR_OK);
+    assert_int_equal(try_start_from(jobs, JOB_BLOB, &script, 2, &b), ERR_OK);
+    job_end(a[0].job);
+    expect_end(&a[0], 200, "0");
+    wait_for(&script, &script.ran, 3);
+    assert_int_equal(script.order[2], 2);
+    job_end(a[1].job);
+    job_end(a[2].job);
+    job_end(b.job);
+    expect_end(&a[1], 200, "0");
+    expect_end(&a[2], 200, "0");
+    expect_end(&b, 200, "0");
+    close_table(jobs);
+}
+
+/* The newest of the address with most requests is refused when there are too many. */
+static void requests_are_bounded(void **state)
+{
+    (void)state;
+    struct script script;
+    static struct connection a[REQUESTS_MAX];
+    struct connection late;
+    struct connection b;
+    struct jobs *jobs = table(1, 1, 1);
+    script_init(&script);
+    for (int i = 0; i < REQUESTS_MAX; i++)
+        assert_int_equal(try_start_from(jobs, JOB_BLOB, &script, 1, &a[i]), ERR_OK);
+    assert_int_equal(try_start_from(jobs, JOB_BLOB, &script, 1, &late), ERR_BUSY);
+    assert_int_equal(try_start_from(jobs, JOB_BLOB, &script, 2, &b), ERR_OK);
+    expect_end(&a[REQUESTS_MAX - 1], 503, "TOO_MANY_UPLOADS");
+    jobs_close(jobs);
+    jobs_cancel(jobs);
+    for (int i = 0; i < REQUESTS_MAX - 1; i++)
+        expect_end(&a[i], 503, "STOPPING");
+    expect_end(&b, 503, "STOPPING");
+    close_table(jobs);
 }
 
 int main(void)
@@ -890,6 +1141,13 @@ int main(void)
         cmocka_unit_test(an_interrupted_body_ends_at_once),
         cmocka_unit_test(a_complete_body_is_not_interrupted),
         cmocka_unit_test(a_slow_body_is_known_by_its_pace),
+        cmocka_unit_test(a_slow_archive_ends_for_one_that_was_refused),
+        cmocka_unit_test(slow_bodies_end_for_those_that_wait),
+        cmocka_unit_test(slow_bodies_end_when_it_stops),
+        cmocka_unit_test(an_address_gives_up_what_is_over_half),
+        cmocka_unit_test(a_free_place_goes_to_who_holds_fewest),
+        cmocka_unit_test(turns_go_to_who_holds_fewest),
+        cmocka_unit_test(requests_are_bounded),
         cmocka_unit_test(a_job_goes_on_after_its_run),
         cmocka_unit_test(a_job_that_goes_on_keeps_its_place),
         cmocka_unit_test(an_archive_that_goes_on_counts_as_a_push),

@@ -34,8 +34,10 @@ struct server {
     struct sockaddr_storage address;
 };
 
-static void connected(void *self, int socket, const struct sockaddr *address, socklen_t size)
+static void connected(void *self, int socket, const struct sockaddr *address, socklen_t size,
+                      int64_t since_ms)
 {
+    assert_in_range(since_ms, clock_ms() - WAIT_MS, clock_ms());
     struct server *server = self;
     uint8_t data[16];
     assert_int_equal(address->sa_family, server->address.ss_family);

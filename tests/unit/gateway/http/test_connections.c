@@ -1,0 +1,256 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+/* cmocka has a macro of that name. */
+#undef fail
+
+#include "base/clock.h"
+#include "gateway/http/connections.h"
+#include "gateway/http/jobs.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HEAD_MS 1000
+#define IDLE_MS 5000
+#define DRAIN_MS 2000
+#define LATE "HTTP/1.1 408 late\r\n\r\n"
+
+/* The two ends of a connection; the HTTP server is the test. */
+struct visit {
+    int client;
+    int socket;
+    struct connection *connection;
+};
+
+static struct connections *table(size_t max, const char *late)
+{
+    const struct connections_options options = {.max = max,
+                                                .head_ms = HEAD_MS,
+                                                .idle_ms = IDLE_MS,
+                                                .drain_ms = DRAIN_MS,
+                                                .late_answer = late};
+    return connections_new(&options);
+}
+
+static struct net_address address_of(uint8_t last)
+{
+    struct net_address address = {{[10] = 0xFF, [11] = 0xFF, [12] = 127, [15] = last}};
+    return address;
+}
+
+static bool visit(struct connections *connections, uint8_t address, int64_t since_ms,
+                  struct visit *out)
+{
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    *out = (struct visit){.client = ends[0], .socket = ends[1]};
+    if (!connections_admit(connections, ends[1], address_of(address), since_ms)) {
+        close(ends[0]);
+        close(ends[1]);
+        return false;
+    }
+    out->connection = connection_open(connections, ends[1], address_of(address));
+    return true;
+}
+
+static void leave(struct visit *visit)
+{
+    connection_close(visit->connection);
+    close(visit->socket);
+    close(visit->client);
+}
+
+/* What the client has got; true: and then the end of the connection. */
+static bool ended(const struct visit *visit, const char *wanted)
+{
+    char text[200] = "";
+    ssize_t got = recv(visit->client, text, sizeof text - 1, MSG_DONTWAIT);
+    if (got > 0) {
+        assert_string_equal(text, wanted);
+        got = recv(visit->client, text, sizeof text, MSG_DONTWAIT);
+    }
+    return got == 0;
+}
+
+static void headers_have_a_deadline_from_accept(void **state)
+{
+    (void)state;
+    for (int plain = 0; plain < 2; plain++) {
+        struct connections *connections = table(10, plain ? LATE : NULL);
+        int64_t now_ms = clock_ms();
+        struct visit early;
+        struct visit late;
+        assert_true(visit(connections, 1, now_ms, &early));
+        assert_true(visit(connections, 1, now_ms - HEAD_MS / 2, &late));
+        assert_true(connection_begins(early.connection));
+        connections_sweep(connections, now_ms + HEAD_MS / 2 - 1, false);
+        assert_false(ended(&late, ""));
+        connections_sweep(connections, now_ms + HEAD_MS / 2, false);
+        assert_true(ended(&late, plain ? LATE : ""));
+        assert_false(connection_begins(late.connection));
+        connections_sweep(connections, now_ms + 100 * HEAD_MS, false);
+        assert_false(ended(&early, ""));
+        leave(&early);
+        leave(&late);
+        connections_free(connections);
+    }
+}
+
+static void one_without_a_request_ends_in_time(void **state)
+{
+    (void)state;
+    struct connections *connections = table(10, LATE);
+    struct visit idle;
+    assert_true(visit(connections, 1, clock_ms(), &idle));
+    assert_true(connection_begins(idle.connection));
+    connection_answers(idle.connection);
+    connection_rests(idle.connection);
+    int64_t before_ms = clock_ms();
+    connections_sweep(connections, before_ms - 1000 + IDLE_MS, false);
+    assert_false(ended(&idle, ""));
+    connections_sweep(connections, before_ms + IDLE_MS, false);
+    assert_true(ended(&idle, "")); /* an answer would be taken for that of the next request */
+    leave(&idle);
+    connections_free(connections);
+}
+
+static void a_body_that_nobody_reads_has_a_pace(void **state)
+{
+    (void)state;
+    struct connections *connections = table(10, LATE);
+    struct visit slow;
+    struct visit fast;
+    struct visit *both[] = {&slow, &fast};
+    for (int i = 0; i < 2; i++) {
+        assert_true(visit(connections, 1, clock_ms(), both[i]));
+        assert_true(connection_begins(both[i]->connection));
+    }
+    /* A job's is the job's affair, until that has answered. */
+    connections_sweep(connections, clock_ms() + 100 * DRAIN_MS, true);
+    connections_answered(connections, connection_id(slow.connection));
+    connection_drains(fast.connection);
+    connection_got(slow.connection, CLIENT_PACE_BYTES - 1);
+    connection_got(fast.connection, CLIENT_PACE_BYTES);
+    connections_sweep(connections, clock_ms() + DRAIN_MS - 1000, false);
+    assert_false(ended(&slow, ""));
+    connections_sweep(connections, clock_ms() + DRAIN_MS, false);
+    assert_true(ended(&slow, LATE));
+    assert_false(ended(&fast, ""));
+    connections_sweep(connections, clock_ms() + DRAIN_MS, false);
+    assert_true(ended(&fast, LATE)); /* a window later, without a byte more */
+    leave(&slow);
+    leave(&fast);
+    connections_free(connections);
+}
+
+static void an_answer_does_not_wait_for_the_body(void **state)
+{
+    (void)state;
+    struct connections *connections = table(10, LATE);
+    struct visit at;
+    assert_true(visit(connections, 1, clock_ms(), &at));
+    uint64_t id = connection_id(at.connection);
+    connections_end(connections, id, "too early"); /* no headers */
+    assert_true(connection_begins(at.connection));
+    connection_waits(at.connection);
+    connections_end(connections, id, "too late"); /* the HTTP server answers that */
+    assert_false(ended(&at, ""));
+    connection_rests(at.connection);
+    assert_true(connection_begins(at.connection));
+    connections_end(connections, id + 1, "somebody else's");
+    connections_end(connections, id, "now");
+    connections_end(connections, id, "twice");
+    assert_true(ended(&at, "now"));
+    /* What the client still sends is read for a while. */
+    char data;
+    assert_int_equal(send(at.client, "x", 1, MSG_NOSIGNAL), 1);
+    assert_int_equal(recv(at.socket, &data, 1, MSG_DONTWAIT), 1);
+    connections_sweep(connections, clock_ms() + LINGER_MS, false);
+    assert_int_equal(recv(at.socket, &data, 1, MSG_DONTWAIT), 0);
+    leave(&at);
+    connections_end(connections, id, "gone");
+    connections_end(NULL, id, "nobody");
+    connections_free(connections);
+}
+
+/* Who has more than half makes room, what is begun goes last, and others are served. */
+static void the_address_with_most_makes_room(void **state)
+{
+    (void)state;
+    enum { MAX = 6 };
+    struct connections *connections = table(MAX, LATE);
+    struct visit heavy[MAX];
+    struct visit other[MAX];
+    int64_t now_ms = clock_ms();
+    for (int i = 0; i < MAX; i++)
+        assert_true(visit(connections, 1, now_ms + i, &heavy[i]));
+    assert_true(connection_begins(heavy[0].connection)); /* for a job */
+    assert_true(connection_begins(heavy[1].connection));
+    connection_answers(heavy[1].connection);
+    assert_true(connection_begins(heavy[2].connection));
+    connection_rests(heavy[2].connection);
+    /* Those without headers, the oldest first. */
+    assert_true(visit(connections, 2, now_ms, &other[0]));
+    assert_true(ended(&heavy[3], "") && !ended(&heavy[4], ""));
+    assert_true(connection_begins(other[0].connection));
+    assert_true(visit(connections, 2, now_ms - 1, &other[1]));
+    assert_true(ended(&heavy[4], "") && !ended(&heavy[5], ""));
+    assert_true(visit(connections, 3, now_ms, &other[2]));
+    assert_true(ended(&heavy[5], ""));
+    /* Nobody has more than half: any without headers. */
+    assert_true(visit(connections, 3, now_ms, &other[3]));
+    assert_true(ended(&other[1], "") && !ended(&other[2], ""));
+    /* Then any without a request, and whom nothing ends for is refused. */
+    assert_true(connection_begins(other[2].connection) && connection_begins(other[3].connection));
+    assert_true(visit(connections, 3, now_ms, &other[4]));
+    assert_true(ended(&heavy[2], ""));
+    assert_true(connection_begins(other[4].connection));
+    assert_false(visit(connections, 4, now_ms, &other[5]));
+    for (int i = 0; i < MAX; i++)
+        leave(&heavy[i]);
+    for (int i = 0; i < MAX - 1; i++)
+        leave(&other[i]);
+    connections_free(connections);
+}
+
+static void requests_of_one_address_keep_nobody_out(void **state)
+{
+    (void)state;
+    enum { MAX = 4 };
+    struct connections *connections = table(MAX, LATE);
+    struct visit heavy[MAX];
+    struct visit other;
+    for (int i = 0; i < MAX; i++) {
+        assert_true(visit(connections, 1, clock_ms(), &heavy[i]));
+        assert_true(connection_begins(heavy[i].connection));
+    }
+    /* Jobs are bounded elsewhere. */
+    assert_false(visit(connections, 2, clock_ms(), &other));
+    connection_answers(heavy[2].connection);
+    assert_false(visit(connections, 1, clock_ms(), &other));
+    assert_true(visit(connections, 2, clock_ms(), &other));
+    assert_true(ended(&heavy[2], ""));
+    for (int i = 0; i < MAX; i++)
+        leave(&heavy[i]);
+    leave(&other);
+    connections_free(connections);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(headers_have_a_deadline_from_accept),
+        cmocka_unit_test(one_without_a_request_ends_in_time),
+        cmocka_unit_test(a_body_that_nobody_reads_has_a_pace),
+        cmocka_unit_test(an_answer_does_not_wait_for_the_body),
+        cmocka_unit_test(the_address_with_most_makes_room),
+        cmocka_unit_test(requests_of_one_address_keep_nobody_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
