@@ -123,6 +123,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_CONNECT,               "CONNECT_FAILED",         502, true,  PARTY_NETWORK)              \
     X(ERR_CONNECTION_LOST,       "CONNECTION_LOST",        502, true,  PARTY_NETWORK)              \
     X(ERR_TIMEOUT,               "TIMEOUT",                504, true,  PARTY_NETWORK)              \
+    X(ERR_PROXY,                 "PROXY_REFUSED",          502, false, PARTY_NETWORK)              \
     X(ERR_TLS,                   "TLS_FAILED",             502, false, PARTY_NETWORK)              \
     X(ERR_CERTIFICATE,           "CERTIFICATE_REFUSED",    502, false, PARTY_NETWORK)              \
     X(ERR_ADDRESS_REFUSED,       "ADDRESS_REFUSED",        502, false, PARTY_NETWORK)

@@ -78,8 +78,10 @@ static const struct range private_ranges[] = {
     {0x0A000000, 0xFF000000}, /* 10.0.0.0/8 */
     {0x64400000, 0xFFC00000}, /* 100.64.0.0/10: carrier-grade NAT */
     {0x7F000000, 0xFF000000}, /* 127.0.0.0/8 */
+    {0xA83F8110, 0xFFFFFFFF}, /* 168.63.129.16: the host of a machine at Azure */
     {0xA9FE0000, 0xFFFF0000}, /* 169.254.0.0/16: link-local, cloud metadata services */
     {0xAC100000, 0xFFF00000}, /* 172.16.0.0/12 */
+    {0xC0000000, 0xFFFFFF00}, /* 192.0.0.0/24: RFC 6890, Oracle's metadata service */
     {0xC0A80000, 0xFFFF0000}, /* 192.168.0.0/16 */
 };
 
@@ -102,14 +104,17 @@ static enum reach v4_reach(const struct in_addr *address)
 }
 
 /* A gateway on the way sends what goes there to an IPv4 address: NAT64 (RFC 6052; RFC 8215 is for
- * local networks only) and 6to4 (RFC 3056). Never loopback: that is of the gateway's machine. */
+ * local networks only), its translated addresses (RFC 2765) and 6to4 (RFC 3056). Never loopback:
+ * that is of the gateway's machine. */
 static bool leads_to_private_v4(const struct in6_addr *address)
 {
     static const uint8_t nat64[12] = {0x00, 0x64, 0xFF, 0x9B};
     static const uint8_t nat64_local[6] = {0x00, 0x64, 0xFF, 0x9B, 0x00, 0x01};
     static const uint8_t v4_compatible[12] = {0};
+    static const uint8_t v4_translated[12] = {[8] = 0xFF, [9] = 0xFF};
     const uint8_t *bytes = address->s6_addr;
     bool last = memcmp(bytes, nat64, sizeof nat64) == 0 ||
+                memcmp(bytes, v4_translated, sizeof v4_translated) == 0 ||
                 memcmp(bytes, v4_compatible, sizeof v4_compatible) == 0;
     if (memcmp(bytes, nat64_local, sizeof nat64_local) == 0)
         return true;
@@ -135,12 +140,21 @@ static enum reach v6_reach(const struct in6_addr *address)
     return local ? REACH_PRIVATE : REACH_UNKNOWN;
 }
 
+/* RFC 6761, and what distributions write into /etc/hosts. */
 static enum reach name_reach(const char *name)
 {
     static const char suffix[] = ".localhost";
+    static const char *const names[] = {
+        "localhost",  "localhost.localdomain",   "localhost4",    "localhost4.localdomain4",
+        "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback",
+    };
     size_t size = strlen(name);
-    bool below = size > strlen(suffix) && strcmp(name + size - strlen(suffix), suffix) == 0;
-    return below || strcmp(name, suffix + 1) == 0 ? REACH_LOOPBACK : REACH_UNKNOWN;
+    if (size > strlen(suffix) && strcmp(name + size - strlen(suffix), suffix) == 0)
+        return REACH_LOOPBACK;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return REACH_LOOPBACK;
+    return REACH_UNKNOWN;
 }
 
 static enum reach host_reach(const char *host)
@@ -157,7 +171,8 @@ static enum reach host_reach(const char *host)
         *last = '\0';
     if (authority.bracketed && inet_pton(AF_INET6, authority.host, &v6) == 1)
         return v6_reach(&v6);
-    if (inet_pton(AF_INET, authority.host, &v4) == 1)
+    /* As the system's resolver reads numbers: one to four, decimal, octal or hexadecimal. */
+    if (inet_aton(authority.host, &v4) == 1)
         return v4_reach(&v4);
     return name_reach(authority.host);
 }
@@ -170,6 +185,21 @@ bool net_host_is_loopback(const char *host)
 bool net_host_is_private(const char *host)
 {
     return host_reach(host) != REACH_UNKNOWN;
+}
+
+bool net_host_ends_in_number(const char *host)
+{
+    size_t size = strlen(host);
+    if (size > 0 && host[size - 1] == '.')
+        size--;
+    size_t start = size;
+    while (start > 0 && host[start - 1] != '.')
+        start--;
+    bool hexadecimal = size - start >= 2 && host[start] == '0' && (host[start + 1] | 0x20) == 'x';
+    for (size_t i = hexadecimal ? start + 2 : start; i < size; i++)
+        if (hexadecimal ? !isxdigit((unsigned char)host[i]) : !isdigit((unsigned char)host[i]))
+            return false;
+    return size > start;
 }
 
 bool net_address_is_private(const struct sockaddr *address)

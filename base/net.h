@@ -29,14 +29,20 @@ bool net_names_host(const char *text, size_t size);
 
 /*
  * A host in any case, with brackets and a port or without, with a dot at its end or without.
- * Loopback: localhost and the names below it, 127.0.0.0/8, ::1. Private: those and 0.0.0.0/8,
- * link-local and site-local addresses, RFC 1918, RFC 6598, RFC 4193 and RFC 8215. An IPv4 address
- * that is mapped into IPv6 counts as what it is; an IPv6 address that leads to a private one by
- * NAT64 (64:ff9b::/96) or 6to4 (2002::/16), or is IPv4-compatible, is private. Other names are
- * neither: where they lead is known only when they are resolved.
+ * Loopback: localhost, its like in /etc/hosts and the names below it, 127.0.0.0/8, ::1. Private:
+ * those and 0.0.0.0/8, link-local and site-local addresses, RFC 1918, RFC 6598, RFC 4193 and RFC
+ * 8215, and where clouds serve metadata. An IPv4 address counts in each form that inet_aton()
+ * reads ("127.1", "0x7f000001", "2130706433"), and when it is mapped into IPv6; an IPv6 address
+ * that leads to a private one by NAT64 (64:ff9b::/96) or 6to4 (2002::/16), or is IPv4-compatible or
+ * -translated, is private. Other names are neither: where they lead is known only when they are
+ * resolved.
  */
 bool net_host_is_loopback(const char *host);
 bool net_host_is_private(const char *host);
+
+/* The last label is a number: the host is an IPv4 address, or no host (WHATWG URL, "ends in a
+ * number"). */
+bool net_host_ends_in_number(const char *host);
 
 /* Of IPv4 and IPv6; any other family is false. */
 bool net_address_is_private(const struct sockaddr *address);

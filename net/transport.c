@@ -5,7 +5,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
-#include "net/url.h"
+#include "base/secret.h"
+#include "net/proxy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,10 +28,14 @@
 #define COMMIT_BYTES_S (UINT64_C(16) << 20)
 #define COMMIT_MORE_MAX_S (24 * 3600)
 
+#define PRIVATE_REFUSED                                                                            \
+    "%s %s: the registry leads to a host with a private address, which is refused"
+
 /* One running exchange: what libcurl's callbacks work on. */
 struct exchange {
     const struct http_request *request;
     struct http_response *response;
+    char *proxy; /* NULL: none */
     uint64_t body_at;
     const uint8_t *span; /* of the body's source: pulled and not sent yet */
     size_t span_size;
@@ -183,7 +188,8 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 {
     (void)purpose;
     struct exchange *exchange = arg;
-    if (exchange->request->public_only && net_address_is_private(&address->addr)) {
+    if (exchange->request->public_only && exchange->proxy == NULL &&
+        net_address_is_private(&address->addr)) {
         exchange->address_refused = true;
         return CURL_SOCKET_BAD;
     }
@@ -236,14 +242,11 @@ static void set_limits(CURL *easy, const struct transport *transport,
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
 }
 
-static void set_network(CURL *easy, const struct transport *transport,
-                        const struct http_request *request)
+static void set_network(CURL *easy, const struct transport *transport, const char *proxy)
 {
-    struct url url = {0};
-    struct error ignored = ERROR_INIT;
-    if (url_parse(request->url, &url, &ignored) == ERR_OK && net_host_is_loopback(url.host))
-        curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    url_deinit(&url);
+    /* Both said, so that libcurl does not read the environment in its own way. */
+    curl_easy_setopt(easy, CURLOPT_PROXY, proxy ? proxy : "");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     /* A name that resolves slowly must not hold up a cancel. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
@@ -363,14 +366,15 @@ static int wait_ms(const struct connection *connection, const struct exchange *e
     return wait_ms > 0 ? (int)wait_ms : 0;
 }
 
-/* Drive the handle to its end. True when cancelled. */
-static bool run(struct connection *connection, struct exchange *exchange, CURLcode *code)
+/* Drive `easy` to its end. True when cancelled. */
+static bool run(struct connection *connection, CURL *easy, struct exchange *exchange,
+                CURLcode *code)
 {
     const struct http_request *request = exchange->request;
     bool cancelled = cancel_requested(request->cancel);
     int64_t seen_ms = 0;
     *code = CURLE_OUT_OF_MEMORY;
-    if (curl_multi_add_handle(connection->multi, connection->easy) != CURLM_OK)
+    if (curl_multi_add_handle(connection->multi, easy) != CURLM_OK)
         return false;
     struct cancel_watch watch = {.call = wake, .self = connection};
     if (request->cancel)
@@ -384,8 +388,15 @@ static bool run(struct connection *connection, struct exchange *exchange, CURLco
     if (request->cancel)
         cancel_unwatch(request->cancel, &watch);
     *code = result_of(connection->multi);
-    curl_multi_remove_handle(connection->multi, connection->easy);
+    curl_multi_remove_handle(connection->multi, easy);
     return cancelled;
+}
+
+bool transport_run(struct connection *connection, CURL *easy, const struct http_request *request,
+                   CURLcode *code)
+{
+    struct exchange exchange = {.request = request};
+    return run(connection, easy, &exchange, code);
 }
 
 static bool peer_is_private(CURL *easy)
@@ -416,7 +427,7 @@ static void prepare(struct connection *connection, struct exchange *exchange,
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, detail);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, connection->transport->user_agent);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-    set_network(easy, connection->transport, request);
+    set_network(easy, connection->transport, exchange->proxy);
     set_limits(easy, connection->transport, request);
     set_callbacks(easy, exchange);
     set_method(easy, exchange);
@@ -437,18 +448,63 @@ static enum errc conclude(struct connection *connection, struct exchange *exchan
         return error_wrap(err, "%s %s", request->method, url_shown(request->url, shown));
     }
     if (exchange->address_refused && code != CURLE_OK)
-        return fail(err, ERR_ADDRESS_REFUSED, 0,
-                    "%s %s: the registry leads to a host with a private address, which is refused",
-                    request->method, url_shown(request->url, shown));
+        return fail(err, ERR_ADDRESS_REFUSED, 0, PRIVATE_REFUSED, request->method,
+                    url_shown(request->url, shown));
     if (exchange->crowded && code != CURLE_OK)
         return fail(err, ERR_IO, EMFILE, "%s %s: no connection", request->method,
                     url_shown(request->url, shown));
     if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && exchange->answer_given_up))
-        return transport_fail(connection, request, code, detail, err);
+        return transport_fail(connection, request, exchange->proxy, code, detail, err);
     long status = 0;
     curl_easy_getinfo(connection->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status == 407 && exchange->proxy)
+        return transport_fail(connection, request, exchange->proxy, CURLE_HTTP_RETURNED_ERROR, "",
+                              err);
     exchange->response->status = (int)status;
-    exchange->response->peer_private = peer_is_private(connection->easy);
+    exchange->response->peer_private = exchange->proxy == NULL && peer_is_private(connection->easy);
+    return ERR_OK;
+}
+
+/*
+ * Where a request may not go if it is for public addresses only. Without a proxy a name is judged
+ * when its socket is opened (on_open_socket), by the very address that is connected to. A proxy
+ * resolves names itself: what the resolver here says is judged then, and where it says nothing only
+ * a certificate can tell that the host is the one that was named.
+ */
+static enum errc judge(struct connection *connection, const struct http_request *request,
+                       const struct url *url, bool proxied, struct error *err)
+{
+    char shown[URL_SHOWN_MAX];
+    enum lookup found = LOOKUP_UNKNOWN;
+    if (!request->public_only)
+        return ERR_OK;
+    if (net_host_is_private(url->host))
+        found = LOOKUP_PRIVATE;
+    else if (proxied)
+        found = transport_lookup(connection, url, request->cancel);
+    url_shown(request->url, shown);
+    if (found == LOOKUP_PRIVATE)
+        return fail(err, ERR_ADDRESS_REFUSED, 0, PRIVATE_REFUSED, request->method, shown);
+    if (found == LOOKUP_UNKNOWN && proxied && !url->tls)
+        return fail(err, ERR_ADDRESS_REFUSED, 0,
+                    "%s %s: the registry leads to a host that cannot be resolved here, through a "
+                    "proxy and without TLS, which is refused",
+                    request->method, shown);
+    return ERR_OK;
+}
+
+/* `proxy` is owned. */
+static enum errc find_way(struct connection *connection, const struct http_request *request,
+                          char **proxy, struct error *err)
+{
+    autourl struct url url = {0};
+    struct error wrong = ERROR_INIT;
+    if (url_parse(request->url, &url, request->public_only ? err : &wrong) != ERR_OK)
+        return request->public_only ? err->code : ERR_OK; /* libcurl may know it all the same */
+    autofree char *way = proxy_for(&url);
+    if (judge(connection, request, &url, way != NULL, err) != ERR_OK)
+        return err->code;
+    *proxy = mem_take(&way);
     return ERR_OK;
 }
 
@@ -461,17 +517,19 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     int64_t start_ms = clock_ms();
     response_reset(response, request->answer_limit_bytes);
     http_secrets_take(&response->secrets, request->authorization, request->secret);
+    if (find_way(connection, request, &exchange.proxy, err) != ERR_OK)
+        return err->code;
     struct curl_slist *headers = headers_of(request);
     CURLcode code = CURLE_OK;
     prepare(connection, &exchange, headers, detail);
-    bool cancelled = run(connection, &exchange, &code);
+    bool cancelled = run(connection, connection->easy, &exchange, &code);
     bool again = request->body == NULL || request->body->source == NULL;
     if (!cancelled && again && was_stale(connection->easy, code, &exchange)) {
         exchange.body_at = 0;
         exchange.sent_ms = 0;
         set_limits(connection->easy, connection->transport, request);
         curl_easy_setopt(connection->easy, CURLOPT_FRESH_CONNECT, 1L);
-        cancelled = run(connection, &exchange, &code);
+        cancelled = run(connection, connection->easy, &exchange, &code);
     }
     enum errc result = cancelled ? cancel_check(request->cancel, err)
                                  : conclude(connection, &exchange, code, detail, err);
@@ -479,6 +537,7 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     curl_easy_setopt(connection->easy, CURLOPT_HTTPHEADER, NULL);
     curl_easy_setopt(connection->easy, CURLOPT_ERRORBUFFER, NULL);
     headers_free(headers);
+    secret_free(&exchange.proxy);
     if (result == ERR_OK)
         log_debug("%s %s: %d in %lld ms", request->method, url_shown(request->url, shown),
                   response->status, (long long)(clock_ms() - start_ms));

@@ -18,7 +18,7 @@
  *
  * An exchange is one request and its whole answer: HTTP/1.1 (RFC 9112), no redirects followed, no
  * "Expect: 100-continue", Content-Length always, TLS 1.2 or later. Proxies are taken from the
- * environment as curl does, except for loopback hosts, which are always reached directly. A request
+ * environment (net/proxy.h). A request
  * that finds its kept connection closed by the other side before a byte of the answer is sent once
  * more on a fresh one.
  *
@@ -106,7 +106,7 @@ struct http_request {
     size_t answer_limit_bytes; /* of the answer's body; what is over it is dropped */
     enum http_deadline deadline;
     long timeout_ms;  /* for the whole exchange, in place of answer_ms; 0: the deadline's */
-    bool public_only; /* connect to no private address: ERR_ADDRESS_REFUSED */
+    bool public_only; /* to no private address, also through a proxy: ERR_ADDRESS_REFUSED */
     struct cancel *cancel;
     long stop_grace_ms; /* once sent, wait so long for its answer all the same: for a request that
                            opens what has to be taken back */
@@ -126,7 +126,7 @@ struct http_response {
     struct buf headers; /* "Name: value" lines, each ended by NUL; bounded by HTTP_HEADERS_MAX */
     struct buf body;
     bool body_cut;               /* there was more than answer_limit_bytes */
-    bool peer_private;           /* the other end of the connection has a private address */
+    bool peer_private;           /* the server has a private address; false through a proxy */
     struct http_secrets secrets; /* of the request: not to be told to anybody */
 };
 

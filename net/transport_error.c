@@ -7,9 +7,37 @@
 
 struct failure {
     const struct connection *connection;
-    const char *what; /* "PUT https://..." */
-    const char *why;  /* libcurl's words */
+    const char *what;          /* "PUT https://..." */
+    const char *why;           /* libcurl's words */
+    char proxy[URL_SHOWN_MAX]; /* "" when none was used */
 };
+
+/* What is said of the registry where a proxy stands before it. */
+static const char *by_proxy(const struct failure *failure, char words[URL_SHOWN_MAX + 16])
+{
+    words[0] = '\0';
+    if (failure->proxy[0])
+        snprintf(words, URL_SHOWN_MAX + 16, " through the proxy %s", failure->proxy);
+    return words;
+}
+
+/* An answer to CONNECT (RFC 9110 section 9.3.6) that was no 2xx. */
+static enum errc tunnel_fail(const struct failure *failure, long status, struct error *err)
+{
+    if (status == 407)
+        return fail(err, ERR_PROXY, 0,
+                    "%s: the proxy %s wants other credentials than it was sent (407); they belong "
+                    "into the URL of HTTPS_PROXY",
+                    failure->what, failure->proxy);
+    if (status < 500)
+        return fail(
+            err, ERR_PROXY, 0,
+            "%s: the proxy %s refuses to connect there (status %ld); allow it there, or name "
+            "the host in NO_PROXY",
+            failure->what, failure->proxy, status);
+    return fail(err, ERR_CONNECT, 0, "%s: the proxy %s could not connect there (status %ld)",
+                failure->what, failure->proxy, status);
+}
 
 static enum errc certificate_fail(const struct failure *failure, struct error *err)
 {
@@ -75,11 +103,15 @@ static enum errc timeout_fail(const struct failure *failure, struct error *err)
 
 static enum errc connect_fail(const struct failure *failure, struct error *err)
 {
+    char words[URL_SHOWN_MAX + 16] = "";
     long sys = 0;
     curl_easy_getinfo(failure->connection->easy, CURLINFO_OS_ERRNO, &sys);
+    if (failure->proxy[0])
+        snprintf(words, sizeof words, " to the proxy %s", failure->proxy);
     if (sys != 0)
-        return fail(err, ERR_CONNECT, (int)sys, "%s: cannot connect", failure->what);
-    return fail(err, ERR_CONNECT, 0, "%s: cannot connect: %s", failure->what, failure->why);
+        return fail(err, ERR_CONNECT, (int)sys, "%s: cannot connect%s", failure->what, words);
+    return fail(err, ERR_CONNECT, 0, "%s: cannot connect%s: %s", failure->what, words,
+                failure->why);
 }
 
 /* libcurl 7.88 has one code for its own lack of memory and for a line of a head that is longer than
@@ -96,20 +128,31 @@ static enum errc memory_fail(const struct failure *failure, struct error *err)
 }
 
 enum errc transport_fail(const struct connection *connection, const struct http_request *request,
-                         CURLcode code, const char *detail, struct error *err)
+                         const char *proxy, CURLcode code, const char *detail, struct error *err)
 {
     char url[URL_SHOWN_MAX];
     char what[URL_SHOWN_MAX + 16];
     snprintf(what, sizeof what, "%s %s", request->method, url_shown(request->url, url));
-    const struct failure value = {
+    char words[URL_SHOWN_MAX + 16];
+    long tunnel = 0;
+    struct failure value = {
         .connection = connection,
         .what = what,
         .why = detail[0] ? detail : curl_easy_strerror(code),
     };
     const struct failure *failure = &value;
+    if (proxy)
+        url_shown(proxy, value.proxy);
+    curl_easy_getinfo(connection->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
+    if (code == CURLE_HTTP_RETURNED_ERROR) /* of a request that the proxy takes as it is */
+        tunnel = 407;
+    if (proxy && tunnel >= 300)
+        return tunnel_fail(failure, tunnel, err);
     switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
+        return fail(err, ERR_HOST_UNKNOWN, 0, "%s: the name of the proxy %s cannot be resolved: %s",
+                    failure->what, failure->proxy, failure->why);
+    case CURLE_COULDNT_RESOLVE_HOST:
         return fail(err, ERR_HOST_UNKNOWN, 0, "%s: the host name cannot be resolved: %s",
                     failure->what, failure->why);
     case CURLE_COULDNT_CONNECT:
@@ -136,7 +179,7 @@ enum errc transport_fail(const struct connection *connection, const struct http_
     case CURLE_URL_MALFORMAT:
         return fail(err, ERR_REGISTRY_ANSWER, 0, "%s: %s", failure->what, failure->why);
     default:
-        return fail(err, ERR_CONNECTION_LOST, 0, "%s: the connection was lost: %s", failure->what,
-                    failure->why);
+        return fail(err, ERR_CONNECTION_LOST, 0, "%s: the connection%s was lost: %s", failure->what,
+                    by_proxy(failure, words), failure->why);
     }
 }

@@ -1,11 +1,13 @@
 /*
- * What the three files of the transport share: transport.c (an exchange), transport_pool.c (the
- * connections), transport_error.c (why an exchange failed). Nobody else includes it.
+ * What the files of the transport share: transport.c (an exchange), transport_pool.c (the
+ * connections), transport_lookup.c (where a name leads), transport_error.c (why an exchange
+ * failed). Nobody else includes it.
  */
 #ifndef SLIPWAY_NET_TRANSPORT_PRIVATE_H
 #define SLIPWAY_NET_TRANSPORT_PRIVATE_H
 
 #include "net/transport.h"
+#include "net/url.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -34,9 +36,19 @@ struct transport {
  * everything idle was closed. */
 int transport_socket(int family, int type, int protocol);
 
+/* Drive `easy` to its end on the connection. True when cancelled. */
+bool transport_run(struct connection *connection, CURL *easy, const struct http_request *request,
+                   CURLcode *code);
+
+/* Where a host leads as the resolver here sees it: to public addresses only, to a private one among
+ * others, or it does not say (in 10 s). No connection is made. */
+enum lookup { LOOKUP_UNKNOWN, LOOKUP_PUBLIC, LOOKUP_PRIVATE };
+enum lookup transport_lookup(struct connection *connection, const struct url *url,
+                             struct cancel *cancel);
+
 /* From libcurl's words to ours: which code, and what a person can do. `detail` is libcurl's error
- * buffer, may be "". */
+ * buffer, may be ""; `proxy` is the proxy's URL, NULL when none was used. */
 enum errc transport_fail(const struct connection *connection, const struct http_request *request,
-                         CURLcode code, const char *detail, struct error *err);
+                         const char *proxy, CURLcode code, const char *detail, struct error *err);
 
 #endif

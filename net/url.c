@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/net.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <curl/curl.h>
 #include <stdio.h>
@@ -40,6 +41,21 @@ static void copy_host(const char *text, char out[URL_HOST_MAX])
     out[size] = '\0';
 }
 
+/* What resolvers and proxies would read in ways of their own (a name of digits that is no address,
+ * or characters that IDNA maps to others) cannot be judged, and is no host. */
+static bool host_is_plain(const char *text)
+{
+    struct net_authority authority;
+    struct in_addr v4;
+    if (!net_authority_parse(text, strlen(text), &authority) || authority.has_port)
+        return false;
+    char *last = authority.host + strlen(authority.host) - 1;
+    if (*last == '.')
+        *last = '\0';
+    return authority.bracketed || !net_host_ends_in_number(authority.host) ||
+           inet_aton(authority.host, &v4) == 1;
+}
+
 static enum errc from_handle(CURLU *handle, const char *text, struct url *out, struct error *err)
 {
     autotext char *scheme = NULL;
@@ -50,8 +66,8 @@ static enum errc from_handle(CURLU *handle, const char *text, struct url *out, s
     if (curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
         (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
         return refuse(text, "it is neither http nor https", err);
-    if (curl_url_get(handle, CURLUPART_HOST, &host, 0) != CURLUE_OK || host[0] == '\0' ||
-        strlen(host) >= URL_HOST_MAX)
+    if (curl_url_get(handle, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+        strlen(host) >= URL_HOST_MAX || !host_is_plain(host))
         return refuse(text, "it has no valid host", err);
     if (curl_url_get(handle, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
         curl_url_get(handle, CURLUPART_URL, &whole, 0) != CURLUE_OK)
