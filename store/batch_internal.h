@@ -42,7 +42,13 @@ struct batch_manifest {
     char *tag;        /* owned; NULL: none */
     struct repository_manifest manifest;
     struct digest subject; /* DIGEST_NONE: refers to none */
-    char *descriptor;      /* owned; with a subject */
+};
+
+struct batch_referrer {
+    char *repository; /* owned */
+    struct digest subject;
+    struct digest manifest;
+    char *descriptor; /* owned */
 };
 
 struct batch_session {
@@ -71,6 +77,8 @@ struct batch {
     size_t member_count, member_capacity;
     struct batch_manifest *manifests;
     size_t manifest_count, manifest_capacity;
+    struct batch_referrer *referrers;
+    size_t referrer_count, referrer_capacity;
     struct push *push;              /* borrowed; NULL: none */
     struct batch_session *sessions; /* that are over when the batch is in */
     size_t session_count, session_capacity;

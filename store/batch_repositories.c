@@ -1,7 +1,6 @@
 #include "base/mem.h"
 #include "store/batch_internal.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,18 +39,10 @@ void batch_put_member(struct batch *batch, const char *repository, const struct 
 
 static bool entry_fits(struct batch *batch, const struct manifest_entry *entry)
 {
-    assert(entry->subject == NULL || entry->descriptor != NULL);
     if (!name_fits(batch, entry->repository))
         return false;
     if (entry->tag != NULL && !tag_fits(entry->tag)) {
         fail(&batch->error, ERR_TAG_INVALID, 0, "a tag has 1 to %d characters", REFERENCE_TAG_MAX);
-        return false;
-    }
-    if (entry->subject != NULL &&
-        strnlen(entry->descriptor, MANIFEST_DESCRIPTOR_MAX + 1) > MANIFEST_DESCRIPTOR_MAX) {
-        fail(&batch->error, ERR_MANIFEST_INVALID, 0,
-             "the annotations and types of a manifest with a subject take more than %zu bytes",
-             MANIFEST_DESCRIPTOR_MAX);
         return false;
     }
     return true;
@@ -71,10 +62,34 @@ void batch_put_manifest(struct batch *batch, const struct manifest_entry *entry)
                                         .manifest = entry->manifest};
     if (entry->tag != NULL)
         manifest->tag = xstrdup(entry->tag);
-    if (entry->subject != NULL) {
-        manifest->subject = *entry->subject;
-        manifest->descriptor = xstrdup(entry->descriptor);
+    if (entry->subject == NULL)
+        return;
+    manifest->subject = *entry->subject;
+    batch_put_referrer(batch, entry->repository, entry->subject, &entry->manifest.digest,
+                       entry->descriptor);
+}
+
+void batch_put_referrer(struct batch *batch, const char *repository, const struct digest *subject,
+                        const struct digest *manifest, const char *descriptor)
+{
+    if (!name_fits(batch, repository))
+        return;
+    if (strnlen(descriptor, MANIFEST_DESCRIPTOR_MAX + 1) > MANIFEST_DESCRIPTOR_MAX) {
+        fail(&batch->error, ERR_MANIFEST_INVALID, 0,
+             "the annotations and types of a manifest with a subject take more than %zu bytes",
+             MANIFEST_DESCRIPTOR_MAX);
+        return;
     }
+    void *grown = batch_grow(batch->referrers, batch->referrer_count, &batch->referrer_capacity,
+                             sizeof *batch->referrers, &batch->error);
+    if (grown == NULL)
+        return;
+    batch->referrers = grown;
+    batch->referrers[batch->referrer_count++] =
+        (struct batch_referrer){.repository = xstrdup(repository),
+                                .subject = *subject,
+                                .manifest = *manifest,
+                                .descriptor = xstrdup(descriptor)};
 }
 
 void batch_end_session(struct batch *batch, const char *id)
@@ -95,9 +110,13 @@ void batch_free_repositories(struct batch *batch)
     for (size_t i = 0; i < batch->manifest_count; i++) {
         free(batch->manifests[i].repository);
         free(batch->manifests[i].tag);
-        free(batch->manifests[i].descriptor);
+    }
+    for (size_t i = 0; i < batch->referrer_count; i++) {
+        free(batch->referrers[i].repository);
+        free(batch->referrers[i].descriptor);
     }
     free(batch->members);
     free(batch->manifests);
+    free(batch->referrers);
     free(batch->sessions);
 }

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "image/descriptor.h"
 #include "image/reference.h"
+#include "image/repository_name.h"
 
 #define PUSH_ID_MAX 32
 
@@ -51,9 +52,11 @@ struct push_referrer {
 struct push {
     char id[PUSH_ID_MAX]; /* given when the push is accepted; sorts by acceptance; "" before */
     uint64_t created_s;   /* when it was accepted, seconds since the epoch */
-    struct descriptor manifest;      /* held by the store, as everything that it refers to */
-    struct digest config;            /* of an image; DIGEST_NONE where there is none */
-    struct push_referrer *referrers; /* subjects before what refers to them */
+    struct descriptor manifest; /* held by the store, as everything that it refers to */
+    struct digest config;       /* of an image; DIGEST_NONE where there is none */
+    char repository[REPOSITORY_NAME_MAX + 1]; /* of the registry front, which knows what refers to
+                                                 what; "" when it comes from none */
+    struct push_referrer *referrers;          /* subjects before what refers to them */
     size_t referrer_count;
     struct push_target *targets;
     size_t target_count;

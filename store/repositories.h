@@ -74,12 +74,18 @@ enum errc repository_tags(struct store *store, const char *repository, const cha
 enum errc repositories_list(struct store *store, const char *after, size_t limit,
                             struct name_list *out, struct error *err);
 
-/* The manifests of the repository whose `subject` this is, in the order of their digests, after the
- * digest `after` (NULL: from the first), at most REFERRERS_MAX. Each as the descriptor that the
- * referrers API lists: JSON text. */
+/* The manifests of the repository that refer to this one, by their `subject` or by a list that a
+ * client put, in the order of their digests, after the digest `after` (NULL: from the first), at
+ * most REFERRERS_MAX. Each as the descriptor that the referrers API lists: JSON text. */
 enum errc repository_referrers(struct store *store, const char *repository,
                                const struct digest *subject, const struct digest *after,
                                struct name_list *out, struct error *err);
+
+/* The digests, as text, of those that referred to it and were taken out of the repository since. In
+ * the same order, at most REFERRERS_MAX. */
+enum errc repository_past_referrers(struct store *store, const char *repository,
+                                    const struct digest *subject, struct name_list *out,
+                                    struct error *err);
 
 /* --- putting in: records written at the batch's commit --- */
 
@@ -101,13 +107,19 @@ struct manifest_entry {
  * one, is moved to it. Everything is copied. */
 void batch_put_manifest(struct batch *batch, const struct manifest_entry *entry);
 
+/* The manifest, as soon and as long as the repository has it, is listed with this descriptor among
+ * the referrers of `subject`. Everything is copied. */
+void batch_put_referrer(struct batch *batch, const char *repository, const struct digest *subject,
+                        const struct digest *manifest, const char *descriptor);
+
 /* --- taking out: *found false when it was not there --- */
 
 enum errc repository_remove_blob(struct store *store, const char *repository,
                                  const struct digest *digest, bool *found, struct error *err);
 enum errc repository_remove_tag(struct store *store, const char *repository, const char *tag,
                                 bool *found, struct error *err);
-/* With the tags that name it and its place among the referrers. */
+/* With the tags that name it. It is among the past referrers of what it referred to until it is put
+ * again. */
 enum errc repository_remove_manifest(struct store *store, const char *repository,
                                      const struct digest *digest, bool *found, struct error *err);
 

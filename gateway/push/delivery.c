@@ -25,6 +25,7 @@ enum errc delivery_plan(const struct settings *settings, const char *repository,
 {
     struct mirror_route route;
     struct push push = {.manifest = *manifest};
+    snprintf(push.repository, sizeof push.repository, "%s", repository);
     if (mirrors_route(settings, repository, &route, err) != ERR_OK)
         return err->code;
     if (add_targets(&route, tag, &push, err) != ERR_OK) {

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/push/push_log.h"
+#include "image/referrer_list.h"
 #include "upstream/push/known_blobs.h"
 
 #include <assert.h>
@@ -74,7 +75,7 @@ struct queue_entry {
 /* What goes to one tag, or one digest, of one repository. */
 struct tag {
     struct entry_list entries;
-    bool is_digest;
+    bool each_counts; /* what goes to a digest or a list of referrers is not superseded */
     char key[];
 };
 
@@ -142,7 +143,7 @@ static struct tag *tag_of(struct push_queue *queue, const struct reference *targ
     size_t size = strlen(reference_text(target, text)) + 1;
     struct tag *tag = xcalloc(1, sizeof *tag + size);
     memcpy(tag->key, text, size);
-    tag->is_digest = target->tag[0] == '\0';
+    tag->each_counts = target->tag[0] == '\0' || referrer_list_tag_fits(target->tag);
     TAILQ_INIT(&tag->entries);
     struct tag **held = tsearch(tag, &queue->tags, compare_tags);
     if (held == NULL)
@@ -341,7 +342,7 @@ static struct queue_entry *next_superseded(const struct tag *tag)
 static void supersede_older(struct tag *tag, const struct queue_entry *by)
 {
     struct queue_entry *entry;
-    if (tag->is_digest)
+    if (tag->each_counts)
         return;
     TAILQ_FOREACH(entry, &tag->entries, link)
     {
@@ -413,7 +414,7 @@ static bool has_younger_pending(const struct queue_entry *entry)
     const struct queue_entry *at = entry;
     while ((at = TAILQ_NEXT(at, link)))
         if (at->pending)
-            return !entry->tag->is_digest;
+            return !entry->tag->each_counts;
     return false;
 }
 

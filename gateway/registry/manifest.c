@@ -7,6 +7,7 @@
 #include "gateway/push/push_log.h"
 #include "gateway/registry/document.h"
 #include "gateway/registry/layers.h"
+#include "gateway/registry/listed.h"
 #include "gateway/registry/pushable.h"
 #include "store/blob.h"
 
@@ -25,7 +26,8 @@ struct manifest_job {
     struct buf body; /* gone when it is in the store */
     uint64_t size;   /* its */
     struct front_document document;
-    char *referrer;   /* owned; with a subject: the descriptor in its list of referrers */
+    char *referrer; /* owned; with a subject: the descriptor in its list of referrers */
+    struct listed_referrers listed;
     struct push push; /* to the targets of its repository */
     struct job *job;  /* when it waits for them */
 };
@@ -42,6 +44,7 @@ static void drop(void *arg)
     free(self->referrer);
     buf_deinit(&self->body);
     front_document_deinit(&self->document);
+    listed_referrers_deinit(&self->listed);
     push_deinit(&self->push);
     free(self);
 }
@@ -124,6 +127,7 @@ static enum errc check_references(const struct manifest_job *self, struct error 
         bool held = false;
         if (check_part(self, &document->references[i], &held, err) != ERR_OK)
             return err->code;
+        held |= listed_referrers_had(&self->listed, &document->references[i].descriptor->digest);
         count += !held;
         if (!held && missing == NULL)
             missing = &document->references[i];
@@ -164,7 +168,11 @@ static enum errc take_manifest(struct job *job, struct manifest_job *self, struc
     if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK)
         return err->code;
     self->size = self->body.size;
-    return look_in_turn(self, err) == ERR_OK ? check_references(self, err) : err->code;
+    if (look_in_turn(self, err) != ERR_OK ||
+        listed_referrers_read(store_of(self), job_cancelled(job), self->repository, self->tag,
+                              &self->document.manifest, &self->listed, err) != ERR_OK)
+        return err->code;
+    return check_references(self, err);
 }
 
 /* ---- into the store and to its targets ---- */
@@ -193,6 +201,7 @@ static void put_name(const struct manifest_job *self, struct batch *batch)
     };
     memcpy(entry.manifest.media_type, manifest->media_type, MEDIA_TYPE_MAX);
     batch_put_manifest(batch, &entry);
+    listed_referrers_put(&self->listed, self->repository, batch);
     front_put_layers(store_of(self), manifest, batch);
 }
 

@@ -29,12 +29,12 @@ static void record_member(const struct batch_member *member, struct change *chan
     change_put(change, KV_HOLDERS, record_key_slice(&holder), record_value_slice(&value));
 }
 
-static void record_referrer(const struct batch_manifest *manifest, struct change *change)
+static void record_referrer(const struct batch_referrer *referrer, struct change *change)
 {
     struct record_key key =
-        referrer_key(manifest->repository, &manifest->subject, &manifest->manifest.digest);
+        referrer_key(referrer->repository, &referrer->subject, &referrer->manifest);
     autofree uint8_t *value = NULL;
-    size_t size = descriptor_value(manifest->descriptor, &value);
+    size_t size = descriptor_value(referrer->descriptor, &value);
     change_put(change, KV_REFERRERS, record_key_slice(&key), (struct kv_slice){value, size});
 }
 
@@ -53,8 +53,6 @@ static void record_manifest(const struct batch_manifest *manifest, uint64_t put_
         struct record_value names = tag_value(&record.manifest.digest);
         change_put(change, KV_TAGS, record_key_slice(&tagged), record_value_slice(&names));
     }
-    if (manifest->descriptor != NULL)
-        record_referrer(manifest, change);
 }
 
 void batch_record_front(const struct batch *batch, uint64_t now_s, struct change *change)
@@ -63,6 +61,8 @@ void batch_record_front(const struct batch *batch, uint64_t now_s, struct change
         record_member(&batch->members[i], change);
     for (size_t i = 0; i < batch->manifest_count; i++)
         record_manifest(&batch->manifests[i], batch->stage->serial, now_s, change);
+    for (size_t i = 0; i < batch->referrer_count; i++)
+        record_referrer(&batch->referrers[i], change);
     if (batch->push)
         record_push(batch, now_s, change);
     for (size_t i = 0; i < batch->session_count; i++) {

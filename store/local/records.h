@@ -26,12 +26,13 @@
  *                                                     has a subject u8, subject digest if it has,
  *                                                     media type (to the end)
  *     tags        repository, 0x00, tag               manifest digest
- *     referrers   repository, 0x00, subject digest,   descriptor, JSON text (to the end)
- *                 manifest digest
+ *     referrers   repository, 0x00, subject digest,   descriptor, JSON text (to the end); it counts
+ *                 manifest digest                     while the repository has the manifest
  *     sessions    id                                  created u64, repository (to the end)
  *     pushes      id                                  created u64, pushed manifest,
  *                                                     number of targets u16, targets,
- *                                                     number of referrers u16, referrers
+ *                                                     number of referrers u16, referrers,
+ *                                                     repository short (not there in older ones)
  *
  *     short       = size u8, text
  *     pushed manifest = digest, size u64, media type short

@@ -222,11 +222,11 @@ enum errc tag_decode(struct kv_slice key, struct kv_slice value, char tag[REFERE
     return ERR_OK;
 }
 
-enum errc referrer_key_decode(struct kv_slice key, struct digest *referrer, struct error *err)
+enum errc referrer_key_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX + 1],
+                              struct digest *referrer, struct error *err)
 {
-    char name[REPOSITORY_NAME_MAX + 1];
     struct decoder in = decode_key(key);
-    decode_terminated(&in, name, sizeof name);
+    decode_terminated(&in, name, REPOSITORY_NAME_MAX + 1);
     decode_digest(&in);
     struct digest found = decode_digest(&in);
     if (decode_finish(&in, "referrers", err) != ERR_OK)

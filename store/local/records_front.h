@@ -62,7 +62,8 @@ enum errc manifest_decode(struct kv_slice key, struct kv_slice value, struct man
 enum errc tag_decode(struct kv_slice key, struct kv_slice value, char tag[REFERENCE_TAG_MAX + 1],
                      struct digest *manifest, struct error *err);
 /* The digest of the manifest that refers. */
-enum errc referrer_key_decode(struct kv_slice key, struct digest *referrer, struct error *err);
+enum errc referrer_key_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX + 1],
+                              struct digest *referrer, struct error *err);
 enum errc session_decode(struct kv_slice value, struct session_record *out, struct error *err);
 
 /* A referrer's descriptor as a value, owned (free()), and back as owned text. */

@@ -108,6 +108,7 @@ size_t push_value(const struct push *push, uint8_t **value)
         encode_manifest(&out, &push->referrers[i].manifest);
         encode_short(&out, push->referrers[i].tag);
     }
+    encode_short(&out, push->repository);
     *value = bytes;
     return (size_t)(out.at - bytes);
 }
@@ -153,6 +154,8 @@ enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push *o
     decode_manifest(&in, &record.manifest);
     decode_targets(&in, &record);
     decode_referrers(&in, &record);
+    if (in.left > 0) /* it is not there in records of earlier versions */
+        decode_short(&in, record.repository, sizeof record.repository);
     if (decode_finish(&in, "pushes", err) != ERR_OK) {
         push_deinit(&record);
         return err->code;

@@ -14,7 +14,8 @@
 /* A push of the most targets and referrers, each of the longest texts. */
 #define PUSH_VALUE_MAX                                                                             \
     ((size_t)(1 + 8 + PUSH_MANIFEST_SIZE_MAX + 2 + TARGETS_MAX * PUSH_TARGET_SIZE_MAX + 2 +        \
-              REFERRERS_MAX * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX)))
+              REFERRERS_MAX * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX) + 1 +               \
+              REPOSITORY_NAME_MAX))
 
 /* An id is a number (store/local/kv/change.h) and a suffix that is random. */
 #define PUSH_SUFFIX_SIZE 12

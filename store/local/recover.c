@@ -186,7 +186,7 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
     case KV_TAGS:
         return tag_decode(key, value, text, out, err);
     case KV_REFERRERS:
-        return referrer_key_decode(key, out, err);
+        return referrer_key_decode(key, text, out, err);
     case KV_PUSHES:
         if (push_decode(key, value, &push, err) != ERR_OK)
             return err->code;

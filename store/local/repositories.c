@@ -257,10 +257,6 @@ static enum errc prepare_removal(struct store *store, const char *repository,
     const struct kv_slice expected = record_value_slice(&value);
     change_expect(change, KV_MANIFESTS, record_key_slice(&key), &expected);
     change_delete(change, KV_MANIFESTS, record_key_slice(&key));
-    if (record.subject.algorithm != DIGEST_NONE) {
-        struct record_key referrer = referrer_key(repository, &record.subject, digest);
-        change_delete(change, KV_REFERRERS, record_key_slice(&referrer));
-    }
     struct record_key prefix = repository_prefix(repository);
     struct removal removal = {.manifest = digest, .change = change};
     return kv_each(&txn, KV_TAGS, record_key_slice(&prefix), delete_its_tag, &removal, err);

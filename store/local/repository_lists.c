@@ -12,13 +12,13 @@ void name_list_deinit(struct name_list *list)
 
 #define autolist __attribute__((cleanup(name_list_deinit)))
 
-/* The text of the entry that the list shows, owned. */
-typedef enum errc text_fn(struct kv_slice key, struct kv_slice value, char **text,
-                          struct error *err);
+/* The text of the entry that the list shows, owned; NULL: it does not show this one. */
+typedef enum errc text_fn(const struct kv_txn *txn, struct kv_slice key, struct kv_slice value,
+                          char **text, struct error *err);
 
 /* `skip`: an entry stands for all that begin with its text, so the next one is behind them. */
-static enum errc collect(struct kv_cursor *cursor, size_t limit, text_fn *text_of, bool skip,
-                         struct name_list *list, struct error *err)
+static enum errc collect(const struct kv_txn *txn, struct kv_cursor *cursor, size_t limit,
+                         text_fn *text_of, bool skip, struct name_list *list, struct error *err)
 {
     struct record_key behind;
     size_t capacity = 0;
@@ -32,8 +32,10 @@ static enum errc collect(struct kv_cursor *cursor, size_t limit, text_fn *text_o
         list->more = more;
         if (!more || list->count == limit)
             return ERR_OK;
-        if (text_of(key, value, &text, err) != ERR_OK)
+        if (text_of(txn, key, value, &text, err) != ERR_OK)
             return err->code;
+        if (text == NULL)
+            continue;
         list->names = mem_grow(list->names, list->count, &capacity, sizeof *list->names);
         list->names[list->count++] = text;
         if (skip) {
@@ -56,16 +58,17 @@ static enum errc read_list(struct store *store, enum kv_table table, struct kv_s
         return err->code;
     if (start != NULL)
         kv_cursor_seek(&cursor, record_key_slice(start));
-    if (collect(&cursor, limit, text_of, table == KV_MANIFESTS, &list, err) != ERR_OK)
+    if (collect(&txn, &cursor, limit, text_of, table == KV_MANIFESTS, &list, err) != ERR_OK)
         return err->code;
     *out = list;
     list = (struct name_list){.names = NULL};
     return ERR_OK;
 }
 
-static enum errc tag_text(struct kv_slice key, struct kv_slice value, char **text,
-                          struct error *err)
+static enum errc tag_text(const struct kv_txn *txn, struct kv_slice key, struct kv_slice value,
+                          char **text, struct error *err)
 {
+    (void)txn;
     char tag[REFERENCE_TAG_MAX + 1];
     struct digest digest;
     if (tag_decode(key, value, tag, &digest, err) != ERR_OK)
@@ -74,10 +77,10 @@ static enum errc tag_text(struct kv_slice key, struct kv_slice value, char **tex
     return ERR_OK;
 }
 
-static enum errc repository_text(struct kv_slice key, struct kv_slice value, char **text,
-                                 struct error *err)
+static enum errc repository_text(const struct kv_txn *txn, struct kv_slice key,
+                                 struct kv_slice value, char **text, struct error *err)
 {
-    (void)value;
+    (void)txn, (void)value;
     char name[REPOSITORY_NAME_MAX + 1];
     struct digest digest;
     if (repository_digest_decode(key, name, &digest, err) != ERR_OK)
@@ -86,11 +89,40 @@ static enum errc repository_text(struct kv_slice key, struct kv_slice value, cha
     return ERR_OK;
 }
 
-static enum errc referrer_text(struct kv_slice key, struct kv_slice value, char **text,
-                               struct error *err)
+/* *held: the repository has the manifest that the record is of. */
+static enum errc referrer_is_held(const struct kv_txn *txn, struct kv_slice key,
+                                  struct digest *referrer, bool *held, struct error *err)
 {
-    (void)key;
-    return descriptor_decode(value, text, err);
+    char repository[REPOSITORY_NAME_MAX + 1];
+    struct kv_slice ignored;
+    if (referrer_key_decode(key, repository, referrer, err) != ERR_OK)
+        return err->code;
+    struct record_key manifest = repository_digest_key(repository, referrer);
+    return kv_get(txn, KV_MANIFESTS, record_key_slice(&manifest), &ignored, held, err);
+}
+
+static enum errc referrer_text(const struct kv_txn *txn, struct kv_slice key, struct kv_slice value,
+                               char **text, struct error *err)
+{
+    struct digest referrer;
+    bool held = false;
+    if (referrer_is_held(txn, key, &referrer, &held, err) != ERR_OK)
+        return err->code;
+    return held ? descriptor_decode(value, text, err) : ERR_OK;
+}
+
+static enum errc past_referrer_text(const struct kv_txn *txn, struct kv_slice key,
+                                    struct kv_slice value, char **text, struct error *err)
+{
+    (void)value;
+    struct digest referrer;
+    char digest[DIGEST_TEXT_MAX];
+    bool held = false;
+    if (referrer_is_held(txn, key, &referrer, &held, err) != ERR_OK)
+        return err->code;
+    if (!held)
+        *text = xstrdup(digest_text(&referrer, digest));
+    return ERR_OK;
 }
 
 enum errc repository_tags(struct store *store, const char *repository, const char *after,
@@ -113,9 +145,9 @@ enum errc repositories_list(struct store *store, const char *after, size_t limit
                      repository_text, out, err);
 }
 
-enum errc repository_referrers(struct store *store, const char *repository,
-                               const struct digest *subject, const struct digest *after,
-                               struct name_list *out, struct error *err)
+static enum errc list_referrers(struct store *store, const char *repository,
+                                const struct digest *subject, const struct digest *after,
+                                text_fn *text_of, struct name_list *out, struct error *err)
 {
     if (!repository_name_fits(repository)) {
         *out = (struct name_list){.names = NULL};
@@ -123,6 +155,20 @@ enum errc repository_referrers(struct store *store, const char *repository,
     }
     struct record_key prefix = referrers_prefix(repository, subject);
     struct record_key start = after ? referrer_end(repository, subject, after) : prefix;
-    return read_list(store, KV_REFERRERS, record_key_slice(&prefix), &start, REFERRERS_MAX,
-                     referrer_text, out, err);
+    return read_list(store, KV_REFERRERS, record_key_slice(&prefix), &start, REFERRERS_MAX, text_of,
+                     out, err);
+}
+
+enum errc repository_referrers(struct store *store, const char *repository,
+                               const struct digest *subject, const struct digest *after,
+                               struct name_list *out, struct error *err)
+{
+    return list_referrers(store, repository, subject, after, referrer_text, out, err);
+}
+
+enum errc repository_past_referrers(struct store *store, const char *repository,
+                                    const struct digest *subject, struct name_list *out,
+                                    struct error *err)
+{
+    return list_referrers(store, repository, subject, NULL, past_referrer_text, out, err);
 }

@@ -97,7 +97,7 @@ static void read_front(unsigned which, struct kv_slice key, struct kv_slice valu
         tag_decode(key, value, tag, &digest, err);
         break;
     case 4:
-        referrer_key_decode(key, &digest, err);
+        referrer_key_decode(key, name, &digest, err);
         break;
     case 5:
         if (session_decode(value, &session, err) == ERR_OK)

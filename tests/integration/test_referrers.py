@@ -6,7 +6,7 @@ manifest is kept under the tag "sha256-HEX" (distribution-spec 1.1, "Referrers T
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +22,14 @@ from support.archives import (
     docker_save_new,
     oci_folder,
 )
+from support.front import EMPTY_JSON, Front
 from support.gateway import Gateway, pushed
 from support.images import files_layer, make_small_image
 from support.processes import must_run
 from support.pulled import sha256
 from support.registry import Registry
 from support.tars import tar_folder
+from support.waiting import wait_until
 
 SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
 ATTESTATION = "application/vnd.in-toto+json"
@@ -378,3 +380,193 @@ def test_signatures_that_come_at_once_are_all_listed(
         list(pool.map(post, range(1, 6)))
     found = {entry["digest"] for entry in listed(registry, "r/many", signed.index)}
     assert found == {signature["digest"] for signature in signatures}
+
+
+# Lists that clients put themselves, as if the gateway were a registry without the referrers API
+
+
+def entry_of(data: bytes, **more: Any) -> dict[str, Any]:
+    """What a list says of a manifest, as the specification wants it."""
+    document = json.loads(data)
+    kind = document.get("artifactType") or document["config"]["mediaType"]
+    entry = {"mediaType": OCI_MANIFEST, "digest": sha256(data), "size": len(data)}
+    if "annotations" in document:
+        entry["annotations"] = document["annotations"]
+    return {**entry, "artifactType": kind, **more}
+
+
+def list_of(*entries: dict[str, Any]) -> bytes:
+    return compact({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries)})
+
+
+def by_digest(entries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found = {entry["digest"]: entry for entry in entries}
+    assert len(found) == len(entries), entries
+    return found
+
+
+def mirrored(*to: str, acknowledge: str = "pushed") -> dict[str, Any]:
+    return {"mirrors": [{"match": "**", "to": list(to), "acknowledge": acknowledge}]}
+
+
+@dataclass
+class Clients:
+    """What clients of one repository do, which is mirrored to a registry without the API."""
+
+    front: Front
+    registry: Registry
+    name: str
+    subject: bytes
+
+    @property
+    def tag(self) -> str:
+        return list_tag(sha256(self.subject))
+
+    def artifact(self, note: str, *, refers: bool = True, **more: Any) -> bytes:
+        data = self.front.artifact(self.name, self.subject, annotations={"n": note}, **more)
+        if not refers:
+            data = compact({k: v for k, v in json.loads(data).items() if k != "subject"})
+        self.front.must_put(self.name, sha256(data), data)
+        return data
+
+    def put(self, *entries: dict[str, Any]) -> bytes:
+        data = list_of(*entries)
+        self.front.must_put(self.name, self.tag, data, OCI_INDEX)
+        assert self.front.manifest(self.name, self.tag).body == data
+        return data
+
+    def check(self, *referrers: bytes) -> None:
+        """Gateway and mirror list these, as they are."""
+        expected = by_digest([entry_of(data) for data in referrers])
+        assert by_digest(self.front.referrers(self.name, sha256(self.subject))) == expected
+        assert by_digest(self.there()) == expected
+
+    def there(self) -> list[dict[str, Any]]:
+        return listed(self.registry, self.name, {"digest": sha256(self.subject)})
+
+    def delete(self, data: bytes) -> None:
+        path = f"/v2/{self.name}/manifests/{sha256(data)}"
+        assert self.front.ask("DELETE", path).status == 202
+
+
+@pytest.fixture
+def clients(registry: Registry, tmp_path: Path, seed: str) -> Iterator[Clients]:
+    config = mirrored(f"{registry.host}/**")
+    with Gateway(tmp_path / "front", config) as gateway, Front(gateway.port) as front:
+        name = f"lists/{seed}"
+        subject = front.image(name)
+        front.must_put(name, "1.0", subject)
+        yield Clients(front, registry, name, subject)
+
+
+def test_a_list_that_a_client_puts_joins_the_one_at_the_mirror(clients: Clients) -> None:
+    first = clients.artifact("first", artifactType=SIGNATURE)
+    clients.check(first)
+    # Without what came before, and with an artifactType as older versions of cosign wrote it.
+    second = clients.artifact("second", artifactType=SIGNATURE)
+    third = clients.artifact("third", refers=False)
+    clients.put(entry_of(second, artifactType=""), entry_of(third, artifactType="wrong"))
+    clients.check(first, second, third)
+    # The registry has all of it: nothing is written there, whatever the bytes.
+    before = clients.registry.manifest(clients.name, clients.tag).body
+    clients.put(entry_of(first), entry_of(second))
+    clients.put()
+    assert clients.registry.manifest(clients.name, clients.tag).body == before
+    clients.check(first, second, third)
+    # A list that says all goes as it is.
+    fourth = clients.artifact("fourth", refers=False)
+    whole = clients.put(*(entry_of(one) for one in (fourth, third, second, first)))
+    assert clients.registry.manifest(clients.name, clients.tag).body == whole
+
+
+def test_what_was_deleted_here_leaves_the_list_at_the_mirror(clients: Clients) -> None:
+    gone = clients.artifact("gone")
+    also = clients.artifact("also", refers=False)
+    kept = clients.artifact("kept")
+    clients.put(entry_of(gone), entry_of(also), entry_of(kept))
+    clients.check(gone, also, kept)
+    clients.delete(gone)
+    clients.delete(also)
+    listed_here = clients.front.referrers(clients.name, sha256(clients.subject))
+    assert [one["digest"] for one in listed_here] == [sha256(kept)]
+    # By a list of a client that has not noticed, as one that adds to what it read here.
+    late = clients.artifact("late", refers=False)
+    clients.put(entry_of(gone), entry_of(also), entry_of(kept), entry_of(late))
+    clients.check(kept, late)
+    # By the next referrer alone; and what is put again is there again.
+    clients.delete(kept)
+    new = clients.artifact("new")
+    clients.check(late, new)
+    clients.front.must_put(clients.name, sha256(kept), kept)
+    clients.check(kept, late, new)
+    # What nobody ever had is still missing.
+    stranger = clients.front.artifact_of(clients.subject, annotations={"n": "never put"})
+    reply = clients.front.put(clients.name, clients.tag, list_of(entry_of(stranger)), OCI_INDEX)
+    assert (reply.status, reply.error["code"]) == (404, "MANIFEST_BLOB_UNKNOWN")
+
+
+def test_entries_that_others_wrote_at_the_mirror_stay_and_are_repaired(clients: Clients) -> None:
+    with Front(clients.registry.port) as there:
+        there.push_blob(clients.name, EMPTY_JSON)
+        foreign = there.artifact_of(clients.subject, annotations={"n": "foreign"})
+        there.must_put(clients.name, sha256(foreign), foreign)
+        untyped = {k: v for k, v in entry_of(foreign).items() if k != "artifactType"}
+        ours = clients.artifact("ours")
+        wrong = entry_of(ours, artifactType="application/vnd.oci.image.config.v1+json")
+        wrong["annotations"]["added"] = "there"
+        there.must_put(clients.name, clients.tag, list_of(untyped, wrong), OCI_INDEX)
+        more = clients.artifact("more")
+        found = by_digest(clients.there())
+        assert found[sha256(foreign)] == entry_of(foreign)
+        annotations = {"n": "ours", "added": "there"}
+        assert found[sha256(ours)] == {**entry_of(ours), "annotations": annotations}
+        assert found[sha256(more)] == entry_of(more)
+        # Something else under the tag is replaced by a client's list.
+        there.must_put(clients.name, clients.tag, clients.subject)
+        clients.put(entry_of(ours))
+        assert clients.there() == [entry_of(ours)]
+
+
+def copy_to(there: Front, clients: Clients, name: str, data: bytes) -> None:
+    document = json.loads(data)
+    for part in (document["config"], *document["layers"]):
+        there.push_blob(name, clients.front.blob(clients.name, part["digest"]).body)
+
+
+def test_lists_of_skopeo_sync(clients: Clients, tmp_path: Path) -> None:
+    """From a registry without the API, where the list is a tag and its entries are members."""
+    kept = clients.artifact("kept")
+    name = clients.name
+    with Registry(tmp_path / "source") as source, Front(source.port) as there:
+        copy_to(there, clients, name, clients.subject)
+        there.must_put(name, "1.0", clients.subject)
+        signature = there.artifact(name, clients.subject, annotations={"n": "signed"})
+        there.must_put(name, sha256(signature), signature)
+        there.must_put(name, clients.tag, list_of(entry_of(signature)), OCI_INDEX)
+        sync = ["skopeo", "sync", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"]
+        sync += ["--src", "docker", "--dest", "docker", f"{source.host}/{name}"]
+        must_run([*sync, f"127.0.0.1:{clients.front.port}/{name.rsplit('/', 1)[0]}"])
+    clients.check(kept, signature)
+
+
+def test_a_list_at_a_second_gateway(registry: Registry, tmp_path: Path, seed: str) -> None:
+    """It has the API: its tag is the client's, and so is its list; the same at its own mirror.
+    Promised lists do not supersede each other."""
+    name = f"lists/{seed}"
+    with Gateway(tmp_path / "second", mirrored(f"{registry.host}/**")) as second:
+        to = mirrored(f"127.0.0.1:{second.port}/**", acknowledge="stored")
+        with Gateway(tmp_path / "first", to) as first, Front(first.port) as front:
+            subject = front.image(name)
+            front.must_put(name, "1.0", subject)
+            clients = Clients(front, registry, name, subject)
+            put = []
+            for number in range(4):
+                put.append(clients.artifact(str(number), refers=False))
+                last = clients.put(entry_of(put[-1]))
+            wait_until(lambda: len(clients.there()) == 4, "the entries of four lists", 60)
+            clients.check(*put)
+            with Front(second.port) as there:
+                found = by_digest(there.referrers(name, sha256(subject)))
+                assert found == by_digest([entry_of(one) for one in put])
+                assert there.manifest(name, clients.tag).status == 200
+            assert front.manifest(name, clients.tag).body == last

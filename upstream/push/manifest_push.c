@@ -43,7 +43,8 @@ struct frame {
     char *data;
     struct outgoing_manifest outgoing;
     struct manifest_answer answer;
-    size_t next;                      /* member or referrer */
+    size_t next;  /* member or referrer */
+    json_t *gone; /* owned; of a client's list of referrers: members that are not pushed */
     struct layer_set *blobs;          /* owned; NULL: not begun */
     struct schema1_document *schema1; /* owned; NULL: it goes as what it is */
     struct error refusal;             /* of what it is, when schema1 is tried */
@@ -243,14 +244,59 @@ static enum errc note_referrer(struct manifest_tree *tree, struct frame *frame, 
     const struct referrer referrer = {
         .descriptor = &descriptor,
         .data = frame->data,
-        .size = frame->outgoing.canonical_size,
+        .size = frame->outgoing.bytes.size,
     };
     autoclient struct registry_client client = {0};
     registry_client_open(&client, tree->push->repository, &tree->push->cancel);
-    enum errc code =
-        referrers_note(tree->push, &client, &frame->manifest.subject.digest, &referrer, err);
+    enum errc code = referrers_note(tree->push, &client, tree->image->repository,
+                                    &frame->manifest.subject.digest, &referrer, err);
     *helps = error_retriable(err->code);
     return code;
+}
+
+/* --- a list of referrers that a client put itself --- */
+
+static bool is_list(const struct frame *frame)
+{
+    return frame->tag && referrer_list_is(frame->tag, &frame->manifest);
+}
+
+static struct client_list list_of(const struct frame *frame)
+{
+    return (struct client_list){.tag = frame->tag,
+                                .manifest = &frame->manifest,
+                                .data = frame->data,
+                                .size = frame->outgoing.bytes.size};
+}
+
+/* What the registry has then is what is reported. */
+static enum errc put_list(struct manifest_tree *tree, struct frame *frame, bool *helps,
+                          struct error *err)
+{
+    const struct client_list list = list_of(frame);
+    autoclient struct registry_client client = {0};
+    registry_client_open(&client, tree->push->repository, &tree->push->cancel);
+    uint64_t size = 0;
+    enum errc code = referrers_put_list(tree->push, &client, tree->image->repository, &list,
+                                        &frame->outgoing.digest, &size, err);
+    if (code == ERR_OK)
+        frame->outgoing.canonical_size = (size_t)size;
+    *helps = error_retriable(err->code);
+    return code;
+}
+
+static enum errc find_gone(struct manifest_tree *tree, struct frame *frame, struct error *err)
+{
+    const struct client_list list = list_of(frame);
+    frame->gone = json_object();
+    return referrers_gone(tree->push, tree->image->repository, &list, frame->gone, err);
+}
+
+static bool is_gone(const struct frame *frame, const struct descriptor *member)
+{
+    char digest[DIGEST_TEXT_MAX];
+    return frame->gone &&
+           json_object_get(frame->gone, digest_text(&member->digest, digest)) != NULL;
 }
 
 /* --- schema1 --- */
@@ -327,6 +373,7 @@ static void frame_free(struct frame *frame)
     if (frame->schema1)
         schema1_document_deinit(frame->schema1);
     free(frame->schema1);
+    json_decref(frame->gone);
     manifest_deinit(&frame->manifest);
     free(frame->data);
     free(frame);
@@ -428,7 +475,11 @@ static enum tree_state do_members(struct manifest_tree *tree, struct frame *fram
         frame->phase = PHASE_BELOW_TAG;
         return TREE_DONE;
     }
+    if (frame->next == 0 && is_list(frame) && find_gone(tree, frame, err) != ERR_OK)
+        return TREE_FAILED;
     const struct descriptor *child = &frame->manifest.children[frame->next++];
+    if (is_gone(frame, child))
+        return TREE_DONE;
     return failed_unless(enter(tree, child, NULL, frame->depth + 1, err));
 }
 
@@ -473,10 +524,14 @@ static enum tree_state do_put(struct manifest_tree *tree, struct frame *frame,
                               struct tree_turn *turn, struct error *err)
 {
     bool below = frame->phase == PHASE_BELOW_TAG;
+    bool list = !below && is_list(frame);
     if (!tree->in_turn)
-        return in_turn(tree, manifest_put_turn(tree->push, &frame->outgoing), turn);
-    enum tree_state state =
-        attempt(tree, frame, below ? put_under_digest : put_in_place, "manifest", turn, err);
+        return in_turn(tree,
+                       list ? referrers_turn(tree->push, frame->tag)
+                            : manifest_put_turn(tree->push, &frame->outgoing),
+                       turn);
+    attempt_fn *make = below ? put_under_digest : list ? put_list : put_in_place;
+    enum tree_state state = attempt(tree, frame, make, "manifest", turn, err);
     if (state == TREE_FAILED && may_fall_back(tree, frame) && fall_back(tree, frame, err))
         return TREE_DONE;
     if (state == TREE_FAILED)
@@ -489,12 +544,25 @@ static enum tree_state do_put(struct manifest_tree *tree, struct frame *frame,
 static enum tree_state do_note(struct manifest_tree *tree, struct frame *frame,
                                struct tree_turn *turn, struct error *err)
 {
+    char tag[REFERRER_LIST_TAG_MAX];
     if (!tree->in_turn)
-        return in_turn(tree, referrers_turn(tree->push, &frame->manifest.subject.digest), turn);
+        return in_turn(
+            tree,
+            referrers_turn(tree->push, referrer_list_tag(&frame->manifest.subject.digest, tag)),
+            turn);
     enum tree_state state = attempt(tree, frame, note_referrer, "list of referrers", turn, err);
     if (state == TREE_DONE)
         frame->phase++;
     return state;
+}
+
+/* The list that the manifest is a member of is its subject's: it is noted with that. */
+static bool is_noted_by_list(const struct manifest_tree *tree, const struct frame *frame)
+{
+    char tag[REFERRER_LIST_TAG_MAX];
+    const struct frame *above = tree->depth > 1 ? tree->frames[tree->depth - 2] : NULL;
+    return above && is_list(above) &&
+           strcmp(above->tag, referrer_list_tag(&frame->manifest.subject.digest, tag)) == 0;
 }
 
 /* Not every manifest has every phase. */
@@ -509,7 +577,7 @@ static bool applies(const struct manifest_tree *tree, const struct frame *frame)
         return with_referrers && frame->tag == NULL;
     case PHASE_NOTE:
         return frame->manifest.has_subject && !frame->answer.subject_noted &&
-               frame->schema1 == NULL;
+               frame->schema1 == NULL && !is_noted_by_list(tree, frame);
     default:
         return true;
     }

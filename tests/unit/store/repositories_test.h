@@ -176,6 +176,16 @@ static inline const char *referrers(struct store *store, const char *repository,
     return joined(&list, text);
 }
 
+static inline const char *past_referrers(struct store *store, const char *repository,
+                                         const struct digest *subject)
+{
+    static char text[4096];
+    struct error err = ERROR_INIT;
+    struct name_list list;
+    assert_ok(repository_past_referrers(store, repository, subject, &list, &err), &err);
+    return joined(&list, text);
+}
+
 /* `size` times the letter, owned. */
 static inline char *letters(size_t size)
 {

@@ -80,6 +80,7 @@ static void expect_same_manifest(const struct descriptor *a, const struct descri
 static void expect_same(const struct push *a, const struct push *b)
 {
     assert_string_equal(a->id, b->id);
+    assert_string_equal(a->repository, b->repository);
     assert_true(a->created_s == b->created_s);
     expect_same_manifest(&a->manifest, &b->manifest);
     assert_int_equal(a->target_count, b->target_count);
@@ -363,6 +364,7 @@ static struct push longest(size_t targets, size_t referrers, const struct digest
     struct push push = {.created_s = UINT64_MAX, .manifest.digest = *manifest};
     fill(push.id, PUSH_ID_MAX - 1, 1);
     fill(push.manifest.media_type, MEDIA_TYPE_MAX - 1, 1);
+    fill(push.repository, REPOSITORY_NAME_MAX, 1);
     push.manifest.size = UINT64_MAX;
     push.targets = xcalloc(targets, sizeof *push.targets);
     push.target_count = targets;
@@ -447,6 +449,7 @@ static void damaged_records_are_refused(void **state)
     struct digest manifest = digest_of_text("manifest");
     struct push push = push_of("0001", &manifest);
     assert_ok(push_add_referrer(&push, &push.manifest, "tag", &err), &err);
+    strcpy(push.repository, "app");
     struct record_key key = push_key(push.id);
     autofree uint8_t *value = NULL;
     size_t size = push_value(&push, &value);
@@ -455,6 +458,13 @@ static void damaged_records_are_refused(void **state)
         autofree uint8_t *copy = xmalloc(cut + 1);
         memcpy(copy, value, cut);
         struct kv_slice slice = {copy, cut};
+        if (cut + strlen("app") + 1 ==
+            size) { /* as earlier versions wrote it, without repository */
+            assert_ok(push_decode(record_key_slice(&key), slice, &got, &err), &err);
+            assert_string_equal(got.repository, "");
+            push_deinit(&got);
+            continue;
+        }
         assert_code(push_decode(record_key_slice(&key), slice, &got, &err), ERR_STORE, &err);
     }
     for (size_t at = 0; at < size; at++)

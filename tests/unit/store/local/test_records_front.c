@@ -121,6 +121,7 @@ static void a_push_is_pinned(void **state)
     const struct push push = {.id = "1",
                               .created_s = 0x55,
                               .manifest = {.media_type = "a/b", .digest = small, .size = 1},
+                              .repository = "r/a",
                               .targets = targets,
                               .target_count = 3,
                               .referrers = &referrer,
@@ -144,7 +145,8 @@ static void a_push_is_pinned(void **state)
                                        "01" X32("ab") "0001"
                                                       "01" X32("ab") "0000000000000002"
                                                                      "03612f62"
-                                                                     "0173");
+                                                                     "0173"
+                                                                     "03722f61");
 }
 
 static char *letters(size_t size)
@@ -258,8 +260,9 @@ static enum errc decode_holder(struct kv_slice key, struct error *err)
 
 static enum errc decode_referrer(struct kv_slice key, struct error *err)
 {
+    char name[REPOSITORY_NAME_MAX + 1];
     struct digest digest;
-    return referrer_key_decode(key, &digest, err);
+    return referrer_key_decode(key, name, &digest, err);
 }
 
 static void damaged_values_are_refused(void **state)

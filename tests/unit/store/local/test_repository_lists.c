@@ -111,6 +111,39 @@ static void referrers_are_listed_with_their_subject(void **state)
     assert_ok(repository_remove_manifest(store, "app", &one, &found, &err), &err);
     assert_true(found);
     assert_string_equal(referrers(store, "app", &subject), "{\"two\":2} ");
+
+    /* It is known as one that was there, until it is put again; another repository knows nothing.
+     */
+    char digest[DIGEST_TEXT_MAX];
+    autofree char *past = xasprintf("%s ", digest_text(&one, digest));
+    assert_string_equal(past_referrers(store, "app", &subject), past);
+    assert_string_equal(past_referrers(store, "other", &subject), "");
+    put_manifest(store, "app", "1", "one");
+    assert_string_equal(past_referrers(store, "app", &subject), "");
+    assert_string_equal(referrers(store, "app", &subject),
+                        one_first ? "{\"one\":1} {\"two\":2} " : "{\"two\":2} {\"one\":1} ");
+    store_close(store);
+}
+
+static void a_list_makes_referrers_of_manifests(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest subject = digest_of_text("subject");
+    struct digest held = put_manifest(store, "app", NULL, "held");
+    struct digest elsewhere = put_manifest(store, "other", NULL, "elsewhere");
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    batch_put_referrer(batch, "app", &subject, &held, "{\"held\":1}");
+    batch_put_referrer(batch, "app", &subject, &elsewhere, "{\"elsewhere\":1}");
+    commit(batch);
+    assert_string_equal(referrers(store, "app", &subject), "{\"held\":1} ");
+    bool found = false;
+    assert_ok(repository_remove_manifest(store, "app", &held, &found, &err), &err);
+    assert_string_equal(referrers(store, "app", &subject), "");
+    autofree char *large = letters(MANIFEST_DESCRIPTOR_MAX + 1);
+    batch = begin(store, BATCH_VOLATILE);
+    batch_put_referrer(batch, "app", &subject, &held, large);
+    assert_code(batch_commit(batch, &err), ERR_MANIFEST_INVALID, &err);
     store_close(store);
 }
 
@@ -209,6 +242,7 @@ int main(void)
         folder_test(repositories_are_listed_by_name),
         folder_test(names_and_tags_have_their_limits),
         folder_test(referrers_are_listed_with_their_subject),
+        folder_test(a_list_makes_referrers_of_manifests),
         folder_test(a_descriptor_has_its_limit),
         folder_test(no_more_referrers_than_the_limit_are_listed),
         folder_test(referrers_after_one),
