@@ -1,5 +1,6 @@
 #include "base/error.h"
 
+#include "base/net.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -30,6 +31,7 @@ static enum errc refine(enum errc code, int sys)
 
 static void make_presentable(char *text)
 {
+    net_hide_userinfo(text);
     bool control = false;
     for (char *at = text; *at;) {
         size_t size = utf8_next(at, &control);

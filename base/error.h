@@ -16,7 +16,7 @@
  * Texts quote what strangers sent. Whatever that was, the text is one line of valid UTF-8 without
  * control characters (base/utf8.h says which), so it can go into JSON, a header or a terminal as it
  * is: control characters become spaces, other invalid bytes (a character cut by the truncation too)
- * question marks.
+ * question marks. No URL in it has userinfo (base/net.h).
  *
  * One table gives each code its name on the wire (the `code` of an API error), the HTTP status with
  * which the gateway answers, whether doing the same again can help, and the party at fault.

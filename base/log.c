@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/net.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -45,8 +46,12 @@ static unsigned code_point(const char *text, size_t size)
 
 static void append_escaped(struct buf *line, const char *text, bool quoted)
 {
-    const char *end = text + strnlen(text, LOG_VALUE_MAX);
-    for (const char *at = text; at < end;) {
+    char shown[LOG_VALUE_MAX + 1];
+    size_t kept = strnlen(text, LOG_VALUE_MAX);
+    memcpy(shown, text, kept);
+    shown[kept] = '\0';
+    net_hide_userinfo(shown);
+    for (const char *at = shown; *at;) {
         bool control = false;
         size_t size = utf8_next(at, &control);
         if (size == 0)

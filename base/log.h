@@ -18,7 +18,8 @@
  * control characters, those of terminals too, are escaped, other bytes are U+FFFD.
  *
  * log_setup() is called once before other threads start; afterwards any thread may log. Never log
- * under a lock, never a secret: URLs without userinfo and query, no headers, no bodies.
+ * under a lock, never a secret: URLs without query, no headers, no bodies. Userinfo is taken out of
+ * URLs here.
  */
 #ifndef SLIPWAY_BASE_LOG_H
 #define SLIPWAY_BASE_LOG_H

@@ -58,6 +58,31 @@ bool net_authority_parse(const char *text, size_t size, struct net_authority *ou
     return true;
 }
 
+size_t net_userinfo_size(const char *text, size_t size)
+{
+    const char *at = memrchr(text, '@', size);
+    struct net_authority ignored;
+    size_t authority = 0;
+    while (authority < size && strchr("/?#\\", text[authority]) == NULL)
+        authority++;
+    if (at == NULL || net_authority_parse(text, authority, &ignored))
+        return 0;
+    return (size_t)(at - text) + 1;
+}
+
+void net_hide_userinfo(char *text)
+{
+    /* libcurl takes one slash for two, and some clients take backslashes. */
+    static const char slashes[] = "/\\";
+    for (char *at = text; (at = strpbrk(at, slashes)) != NULL;) {
+        size_t run = strspn(at, slashes);
+        bool begins = run > 1 || (at > text && at[-1] == ':');
+        at += run;
+        size_t hidden = begins ? net_userinfo_size(at, strcspn(at, " \t\r\n")) : 0;
+        memmove(at, at + hidden, strlen(at + hidden) + 1);
+    }
+}
+
 bool net_names_host(const char *text, size_t size)
 {
     static const char localhost[] = "localhost";

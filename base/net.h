@@ -23,6 +23,15 @@ struct net_authority {
  * letters, digits, ".", "-" and "_" else, or the port is none from 0 to 65535. */
 bool net_authority_parse(const char *text, size_t size, struct net_authority *out);
 
+/* How many of the `size` bytes behind a URL's "//" are userinfo (RFC 3986 section 3.2.1), its "@"
+ * included; 0: none. A user or password in which a "/", "?" or "#" was left as it is makes no URL,
+ * and counts as well: up to the last "@". */
+size_t net_userinfo_size(const char *text, size_t size);
+
+/* Takes the userinfo out of every URL in a text for people, in place: "https://u:p@host/x" becomes
+ * "https://host/x". */
+void net_hide_userinfo(char *text);
+
 /* The first component of a repository's name (`size` bytes) is a host: it has a "." or ":", or is
  * "localhost" in lower case. */
 bool net_names_host(const char *text, size_t size);

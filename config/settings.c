@@ -5,6 +5,7 @@
 #include "config/settings_mirrors.h"
 #include "config/settings_table.h"
 #include "config/settings_text.h"
+#include "config/settings_tls.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -302,6 +303,9 @@ enum errc settings_check(const struct settings *settings, struct error *err)
     if (check_tls(settings, err) != ERR_OK || check_listen(settings, err) != ERR_OK)
         return err->code;
     if (check_files(settings_rows, settings_row_count, settings, "", err) != ERR_OK)
+        return err->code;
+    if (settings->tls.key &&
+        settings_tls_check(settings->tls.certificate, settings->tls.key, err) != ERR_OK)
         return err->code;
     for (size_t i = 0; i < settings->registry_count; i++) {
         char prefix[SETTING_PATH_MAX];

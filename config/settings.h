@@ -27,9 +27,14 @@ enum errc settings_parse(const char *data, size_t size, const char *name, struct
                          struct error *err);
 void settings_free(struct settings *settings);
 
+/* A password from a file of 1 to 64 KiB: one newline at its end is not part of it. Owned, a secret.
+ */
+enum errc settings_password_file(const char *path, char **out, struct error *err);
+
 /* Checks that span keys or look at the machine, after command-line options have been laid over:
- * listening beyond loopback needs clients.anonymous, tls needs both certificate and key, a PEM file
- * must be there and readable, data must be known. ERR_SETTINGS, naming the key. */
+ * listening beyond loopback needs clients.anonymous, tls needs both certificate and key,
+ * which must fit each other, a PEM file must be there and readable, data must be known.
+ * ERR_SETTINGS, naming the key. */
 enum errc settings_check(const struct settings *settings, struct error *err);
 
 /* Set one value from the command line, e.g. ("listen", "127.0.0.1:0", "--listen"): parsed and

@@ -3,12 +3,14 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "config/settings.h"
 #include "config/settings_text.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PATH_LIMIT 4095
 #define URL_LIMIT 2048
@@ -43,11 +45,14 @@ static void replace(char **member, char *owned)
     *member = owned;
 }
 
+/* Absolute, so that it says the same wherever it is read or printed. */
 static char *resolve(const char *path, const struct setting_origin *origin)
 {
-    if (path[0] == '/' || origin->folder == NULL)
-        return xstrdup(path);
-    return xasprintf("%s/%s", origin->folder, path);
+    autofree char *below = path[0] == '/' || origin->folder == NULL
+                               ? xstrdup(path)
+                               : xasprintf("%s/%s", origin->folder, path);
+    autofree char *here = below[0] == '/' ? NULL : getcwd(NULL, 0);
+    return here ? xasprintf("%s/%s", here, below) : mem_take(&below);
 }
 
 static enum errc set_text(const struct setting_row *row, void *member, const json_t *value,
@@ -213,7 +218,7 @@ static enum errc set_list(const struct setting_row *row, struct setting_list *me
 }
 
 /* One newline at the end is the editor's, not the password's. */
-static enum errc read_secret_file(const char *path, char **out, struct error *err)
+enum errc settings_password_file(const char *path, char **out, struct error *err)
 {
     autosecret char *data = NULL;
     size_t size = 0;
@@ -261,7 +266,7 @@ static enum errc set_secret(const struct setting_row *row, char **member, const 
     if (row->type == SETTING_SECRET_ENV)
         return read_secret_env(row, text, member, err);
     autofree char *path = resolve(text, origin);
-    return read_secret_file(path, member, err);
+    return settings_password_file(path, member, err);
 }
 
 enum errc setting_set(const struct setting_row *row, void *base, const json_t *value,

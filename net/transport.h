@@ -45,7 +45,12 @@ struct transport_times {
 struct transport_options {
     const char *host;       /* of the registry, for messages that name a setting; copied */
     const char *user_agent; /* copied */
-    const char *ca_file;    /* PEM; NULL = the system's; copied */
+    const char *ca_file;    /* PEM; NULL = $SSL_CERT_FILE, else the system's; copied */
+    /* For messages: what the other side is, what sets ca_file, and what to do where no TLS is
+     * spoken; NULL = "registry" and its settings. Copied. */
+    const char *peer;
+    const char *ca_setting;
+    const char *plain_advice;
     unsigned idle_limit;
     long connect_timeout_ms; /* 0 = 30 s */
     struct transport_times times;

@@ -7,6 +7,7 @@
 
 struct failure {
     const struct connection *connection;
+    const struct transport *transport;
     const char *what;          /* "PUT https://..." */
     const char *why;           /* libcurl's words */
     char proxy[URL_SHOWN_MAX]; /* "" when none was used */
@@ -51,8 +52,8 @@ static enum errc certificate_fail(const struct failure *failure, struct error *e
                     failure->what, failure->why);
     case X509_V_ERR_CERT_HAS_EXPIRED:
         return fail(err, ERR_CERTIFICATE, 0,
-                    "%s: the certificate has expired; it has to be renewed at the registry",
-                    failure->what);
+                    "%s: the certificate has expired; it has to be renewed at the %s",
+                    failure->what, failure->transport->peer);
     case X509_V_ERR_CERT_NOT_YET_VALID:
         return fail(err, ERR_CERTIFICATE, 0,
                     "%s: the certificate is not valid yet; check the clocks of both machines",
@@ -63,14 +64,26 @@ static enum errc certificate_fail(const struct failure *failure, struct error *e
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
         return fail(err, ERR_CERTIFICATE, 0,
-                    "%s: the certificate is signed by an unknown authority (%s); set "
-                    "registries.\"%s\".ca to the file of its CA certificate",
+                    "%s: the certificate is signed by an unknown authority (%s); set %s to the "
+                    "file of its CA certificate",
                     failure->what, X509_verify_cert_error_string(verified),
-                    failure->connection->transport->host);
+                    failure->transport->ca_setting);
     default:
         return fail(err, ERR_CERTIFICATE, 0, "%s: the certificate is refused: %s", failure->what,
                     X509_verify_cert_error_string(verified));
     }
+}
+
+static enum errc authorities_fail(const struct failure *failure, struct error *err)
+{
+    const struct transport *transport = failure->transport;
+    if (transport->ca_file == NULL)
+        return fail(err, ERR_SETTINGS, 0, "%s: the system's CA certificates cannot be used: %s",
+                    failure->what, failure->why);
+    return fail(err, ERR_SETTINGS, 0, "%s: the CA file %s (%s) cannot be used: %s", failure->what,
+                transport->ca_file,
+                transport->ca_of_environment ? "SSL_CERT_FILE" : transport->ca_setting,
+                failure->why);
 }
 
 static enum errc tls_fail(const struct failure *failure, struct error *err)
@@ -83,9 +96,8 @@ static enum errc tls_fail(const struct failure *failure, struct error *err)
     if (strstr(failure->why, "wrong version number") ||
         strstr(failure->why, "packet length too long") || strstr(failure->why, "http request"))
         return fail(err, ERR_TLS, 0,
-                    "%s: the other side does not speak TLS; if plain HTTP is meant, set "
-                    "registries.\"%s\".plain_http",
-                    failure->what, failure->connection->transport->host);
+                    "%s: the other side does not speak TLS; if plain HTTP is meant, %s",
+                    failure->what, failure->transport->plain_advice);
     return fail(err, ERR_TLS, 0, "%s: TLS failed: %s", failure->what, failure->why);
 }
 
@@ -98,7 +110,8 @@ static enum errc timeout_fail(const struct failure *failure, struct error *err)
     if (connects > 0 && connected_us == 0)
         return fail(err, ERR_TIMEOUT, 0, "%s: no connection in time: %s", failure->what,
                     failure->why);
-    return fail(err, ERR_TIMEOUT, 0, "%s: the registry stalled: %s", failure->what, failure->why);
+    return fail(err, ERR_TIMEOUT, 0, "%s: the %s stalled: %s", failure->what,
+                failure->transport->peer, failure->why);
 }
 
 static enum errc connect_fail(const struct failure *failure, struct error *err)
@@ -137,6 +150,7 @@ enum errc transport_fail(const struct connection *connection, const struct http_
     long tunnel = 0;
     struct failure value = {
         .connection = connection,
+        .transport = connection->transport,
         .what = what,
         .why = detail[0] ? detail : curl_easy_strerror(code),
     };
@@ -163,11 +177,7 @@ enum errc transport_fail(const struct connection *connection, const struct http_
     case CURLE_SSL_ISSUER_ERROR:
         return certificate_fail(failure, err);
     case CURLE_SSL_CACERT_BADFILE:
-        return fail(err, ERR_SETTINGS, 0,
-                    "%s: the CA file %s (registries.\"%s\".ca) cannot be used: %s", failure->what,
-                    connection->transport->ca_file ? connection->transport->ca_file
-                                                   : "of the system",
-                    failure->connection->transport->host, failure->why);
+        return authorities_fail(failure, err);
     case CURLE_SSL_CONNECT_ERROR:
         return tls_fail(failure, err);
     case CURLE_UNSUPPORTED_PROTOCOL:

@@ -43,6 +43,16 @@ static struct transport_times times_of(const struct transport_times *wanted)
     return times;
 }
 
+/* What OpenSSL's programs and Go's, among them most registry clients, read; libcurl does not. */
+static void set_authorities(struct transport *transport, const struct transport_options *options)
+{
+    const char *file = options->ca_file ? options->ca_file : getenv("SSL_CERT_FILE");
+    transport->ca_of_environment = options->ca_file == NULL;
+    transport->ca_file = file && file[0] ? xstrdup(file) : NULL;
+    transport->ca_setting = options->ca_setting ? xstrdup(options->ca_setting)
+                                                : xasprintf("registries.\"%s\".ca", options->host);
+}
+
 struct transport *transport_new(const struct transport_options *options)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -50,7 +60,11 @@ struct transport *transport_new(const struct transport_options *options)
     struct transport *transport = xcalloc(1, sizeof *transport);
     transport->host = xstrdup(options->host);
     transport->user_agent = xstrdup(options->user_agent);
-    transport->ca_file = options->ca_file ? xstrdup(options->ca_file) : NULL;
+    set_authorities(transport, options);
+    transport->peer = xstrdup(options->peer ? options->peer : "registry");
+    transport->plain_advice = options->plain_advice
+                                  ? xstrdup(options->plain_advice)
+                                  : xasprintf("set registries.\"%s\".plain_http", options->host);
     transport->idle_limit = options->idle_limit;
     transport->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
@@ -135,6 +149,9 @@ void transport_free(struct transport *transport)
     free(transport->host);
     free(transport->user_agent);
     free(transport->ca_file);
+    free(transport->peer);
+    free(transport->ca_setting);
+    free(transport->plain_advice);
     free(transport);
 }
 

@@ -26,6 +26,10 @@ struct transport {
     char *host;
     char *user_agent;
     char *ca_file;
+    bool ca_of_environment;
+    char *peer;
+    char *ca_setting;
+    char *plain_advice;
     unsigned idle_limit;
     long connect_timeout_ms;
     struct transport_times times; /* none is 0 */

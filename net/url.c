@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/net.h"
+#include "base/secret.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -108,6 +109,37 @@ enum errc url_parse(const char *text, struct url *out, struct error *err)
     return resolve(NULL, text, out, err);
 }
 
+/* A copy of one part without escapes, which is then taken out of the URL. */
+static char *take_part(CURLU *handle, CURLUPart part)
+{
+    autotext char *value = NULL;
+    if (curl_url_get(handle, part, &value, CURLU_URLDECODE) != CURLUE_OK)
+        return NULL;
+    char *copy = xstrdup(value);
+    explicit_bzero(value, strlen(value));
+    curl_url_set(handle, part, NULL, 0);
+    return copy;
+}
+
+enum errc url_parse_user(const char *text, struct url *out, char **user, char **password,
+                         struct error *err)
+{
+    autohandle CURLU *handle = curl_url();
+    if (handle == NULL)
+        return fail(err, ERR_MEMORY, 0, "no memory for a URL");
+    CURLUcode code =
+        curl_url_set(handle, CURLUPART_URL, text, CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME);
+    if (code != CURLUE_OK)
+        return refuse(text, curl_url_strerror(code), err);
+    autosecret char *found_user = take_part(handle, CURLUPART_USER);
+    autosecret char *found_password = take_part(handle, CURLUPART_PASSWORD);
+    if (from_handle(handle, text, out, err) != ERR_OK)
+        return err->code;
+    *user = mem_take(&found_user);
+    *password = mem_take(&found_password);
+    return ERR_OK;
+}
+
 void url_deinit(struct url *url)
 {
     free(url->text);
@@ -165,21 +197,18 @@ char *url_with_query(const struct url *url, const char *key, const char *value)
 
 const char *url_shown(const char *text, char shown[URL_SHOWN_MAX])
 {
-    size_t end = strcspn(text, "?#");
-    const char *authority = strstr(text, "://");
+    size_t scheme = strcspn(text, "/\\?#");
+    size_t slashes = strspn(text + scheme, "/\\");
     const char *rest = text;
-    int scheme = 0;
-    if (authority && authority < text + end) {
-        authority += 3;
-        scheme = (int)(authority - text);
-        rest = authority;
-        size_t host_end = strcspn(authority, "/?#");
-        for (size_t i = 0; i < host_end; i++)
-            if (authority[i] == '@')
-                rest = authority + i + 1;
+    if (scheme > 0 ? text[scheme - 1] == ':' && slashes > 0 : slashes > 1) {
+        scheme += slashes;
+        rest += scheme;
+        rest += net_userinfo_size(rest, strlen(rest));
+    } else {
+        scheme = 0;
     }
-    int size = snprintf(shown, URL_SHOWN_MAX, "%.*s%.*s", scheme > 16 ? 16 : scheme, text,
-                        (int)(text + end - rest), rest);
+    int size = snprintf(shown, URL_SHOWN_MAX, "%.*s%.*s", (int)scheme, text,
+                        (int)strcspn(rest, "?#"), rest);
     if (size >= URL_SHOWN_MAX)
         memcpy(shown + URL_SHOWN_MAX - 4, "...", 4);
     for (char *c = shown; *c; c++)

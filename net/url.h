@@ -2,8 +2,8 @@
  * URLs as a registry client meets them: the base URL of an endpoint, the Location of an upload
  * session, the realm of a token server.
  *
- * Only http and https. A URL with userinfo is refused: what it holds would travel into logs and to
- * other hosts. Fragments are dropped. Length is limited to URL_MAX bytes.
+ * Only http and https. A URL with userinfo is refused: what it holds would travel to other hosts.
+ * Fragments are dropped. Length is limited to URL_MAX bytes.
  *
  * `struct url` owns its text: url_deinit. Not shared between threads while it changes.
  */
@@ -28,6 +28,11 @@ struct url {
 
 /* ERR_REGISTRY_ANSWER says what is wrong with it. */
 enum errc url_parse(const char *text, struct url *out, struct error *err);
+
+/* The same for what a person gave: userinfo is taken out of it. *user and *password are decoded and
+ * owned, NULL when there is none. */
+enum errc url_parse_user(const char *text, struct url *out, char **user, char **password,
+                         struct error *err);
 
 void url_deinit(struct url *url);
 void url_move(struct url *from, struct url *to);

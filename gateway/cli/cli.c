@@ -1,6 +1,7 @@
 #include "gateway/cli/cli.h"
 
 #include "base/mem.h"
+#include "base/net.h"
 #include "gateway/service/version.h"
 
 #include <getopt.h>
@@ -15,15 +16,40 @@ const struct command commands[] = {
      "Takes image archives and layers over HTTP, and whatever registry clients push:\n"
      "docker push ADDR:PORT/NAME. The mirrors of the configuration say where that goes.\n"
      "Runs until SIGTERM or SIGINT: then no new request is taken, what runs is finished and\n"
-     "answered; a second signal ends what runs at once.\n"},
+     "answered; a second signal ends what runs at once.\n"
+     "\n"
+     "  --config FILE       the configuration; slipway help config has its keys, and without it\n"
+     "                      their defaults hold\n"
+     "  --listen ADDR:PORT  where to listen, in place of the configuration's \"listen\"\n"
+     "  --data DIR          the data folder, in place of the configuration's \"data\"\n"
+     "\n"
+     "Exit status: 0 ended by a signal, 1 the disk failed, 2 wrong usage or configuration.\n"},
     {"push", cmd_push, "push an archive to registries",
-     "slipway push ARCHIVE TARGET... [--gateway URL] [--json] [--digest-file FILE]\n"
-     "             [--platform OS/ARCH[/VARIANT]] [--image NAME] [--compression CODEC]\n"
-     "             [--config FILE] [--data DIR]\n"
+     "slipway push ARCHIVE TARGET... [OPTIONS]\n"
      "\n"
      "ARCHIVE is a docker save or OCI layout archive, plain or compressed, an OCI layout folder,\n"
-     "or - for standard input. A TARGET without a tag gets every tag of the archive.\n"
-     "Without --gateway (or SLIPWAY_GATEWAY) no server is needed.\n"
+     "or - for standard input. A TARGET is HOST[:PORT]/REPOSITORY[:TAG]; without a tag it gets\n"
+     "every tag of the archive.\n"
+     "\n"
+     "  --image NAME           which image, when the archive holds several\n"
+     "  --platform OS/ARCH[/VARIANT]\n"
+     "                         one member of an index instead of the index\n"
+     "  --compression CODEC    for layers that are not compressed: gzip, zstd, none, keep\n"
+     "  --json                 print the push object instead of lines\n"
+     "  --digest-file FILE     write the digest of each target that was pushed, one a line; the\n"
+     "                         file is empty when none was\n"
+     "  --config FILE          the configuration: registries, credentials\n"
+     "  --data DIR             the data folder, which keeps a copy of what was pushed; without a\n"
+     "                         gateway only\n"
+     "\n"
+     "With a gateway, the archive is sent to it and it does the pushing:\n"
+     "\n"
+     "  --gateway URL          the gateway (or SLIPWAY_GATEWAY)\n"
+     "  --ca FILE              the CA certificates for its https (or SLIPWAY_CA, or\n"
+     "                         registries.HOST.ca of the configuration, or SSL_CERT_FILE)\n"
+     "  --user USER            for a proxy in front of it that asks (or SLIPWAY_USER, as USER or\n"
+     "                         USER:PASSWORD; or registries.HOST; or a docker login)\n"
+     "  --password-file FILE   the password of that user\n"
      "\n"
      "stdout: one line TARGET@DIGEST SIZE for each target that was pushed; with --json the push\n"
      "object. Exit status: 0 all pushed, 1 some target failed, 2 wrong usage or configuration,\n"
@@ -31,20 +57,30 @@ const struct command commands[] = {
     {"config", cmd_config, "check and print the configuration",
      "slipway config [--config FILE] [--defaults]\n"
      "\n"
-     "Prints the effective configuration as JSON, secrets redacted; --defaults prints it as it is\n"
-     "without a file.\n"},
+     "Checks the configuration and prints what is in effect as JSON: secrets redacted, paths\n"
+     "absolute. --defaults prints it as it is without a file.\n"
+     "Exit status: 0 it is good, 2 it is not.\n"},
     {"version", cmd_version, "print the version", "slipway version\n"},
     {"help", cmd_help, "describe a command", "slipway help [COMMAND]\n"},
 };
 const size_t command_count = sizeof commands / sizeof commands[0];
 
+/* Words of the command line are in it: a URL among them may have a password. */
+__attribute__((format(printf, 1, 0))) static void complain(const char *format, va_list args)
+{
+    char *text = NULL;
+    if (vasprintf(&text, format, args) < 0)
+        return;
+    net_hide_userinfo(text);
+    fprintf(stderr, "slipway: %s\n", text);
+    free(text);
+}
+
 void cli_complain(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("slipway: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    complain(format, args);
     va_end(args);
 }
 
@@ -52,10 +88,9 @@ int cli_usage(const char *name, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("slipway: ", stderr);
-    vfprintf(stderr, format, args);
+    complain(format, args);
     va_end(args);
-    fprintf(stderr, "\nTry: slipway help%s%s\n", name ? " " : "", name ? name : "");
+    fprintf(stderr, "Try: slipway help%s%s\n", name ? " " : "", name ? name : "");
     return EXIT_USAGE;
 }
 

@@ -16,7 +16,7 @@
 
 struct push_command {
     const char *archive;
-    const char *gateway;
+    struct gateway_options gateway; /* url NULL: none */
     const char *config;
     const char *data;
     const char *digest_file;
@@ -27,6 +27,9 @@ struct push_command {
 static int parse_options(int argc, char **argv, struct push_command *out)
 {
     static const struct option options[] = {{"gateway", required_argument, NULL, 'g'},
+                                            {"ca", required_argument, NULL, 'a'},
+                                            {"user", required_argument, NULL, 'u'},
+                                            {"password-file", required_argument, NULL, 'w'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"digest-file", required_argument, NULL, 'f'},
                                             {"platform", required_argument, NULL, 'p'},
@@ -36,12 +39,21 @@ static int parse_options(int argc, char **argv, struct push_command *out)
                                             {"compression", required_argument, NULL, 'm'},
                                             {NULL, 0, NULL, 0}};
     struct error err = ERROR_INIT;
-    out->gateway = getenv("SLIPWAY_GATEWAY");
+    out->gateway.url = getenv("SLIPWAY_GATEWAY");
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 'g':
-            out->gateway = optarg;
+            out->gateway.url = optarg;
+            break;
+        case 'a':
+            out->gateway.ca = optarg;
+            break;
+        case 'u':
+            out->gateway.user = optarg;
+            break;
+        case 'w':
+            out->gateway.password_file = optarg;
             break;
         case 'j':
             out->json = true;
@@ -79,8 +91,12 @@ static int parse_options(int argc, char **argv, struct push_command *out)
     for (; optind < argc; optind++)
         if (push_order_add(&out->order, argv[optind], &err) != ERR_OK)
             return cli_usage(argv[0], "%s", err.text);
-    if (out->gateway && *out->gateway == '\0')
-        out->gateway = NULL;
+    if (out->gateway.url && *out->gateway.url == '\0')
+        out->gateway.url = NULL;
+    if (out->gateway.url == NULL &&
+        (out->gateway.ca || out->gateway.user || out->gateway.password_file))
+        return cli_usage(argv[0], "--ca, --user and --password-file are for a gateway: give "
+                                  "--gateway URL; registries are in the configuration");
     return 0;
 }
 
@@ -110,11 +126,18 @@ static int exit_status(const struct error *err)
 
 /* ---- the result ---- */
 
-static enum errc write_digests(const char *path, const json_t *results, struct error *err)
+/* Emptied before the push: what an earlier one left there is nobody's digest any more. */
+static enum errc open_digests(const char *path, FILE **file, struct error *err)
 {
-    FILE *file = fopen(path, "we");
-    if (file == NULL)
-        return fail(err, ERR_IO, errno, "write %s", path);
+    if (path == NULL)
+        return ERR_OK;
+    *file = fopen(path, "we");
+    return *file ? ERR_OK : fail(err, ERR_IO, errno, "write %s", path);
+}
+
+static enum errc write_digests(FILE *file, const char *path, const json_t *results,
+                               struct error *err)
+{
     size_t i;
     const json_t *result;
     json_array_foreach(results, i, result)
@@ -123,8 +146,7 @@ static enum errc write_digests(const char *path, const json_t *results, struct e
         if (digest)
             fprintf(file, "%s\n", digest);
     }
-    bool failed = ferror(file) != 0;
-    if (fclose(file) != 0 || failed)
+    if (fflush(file) != 0 || ferror(file))
         return fail(err, ERR_IO, errno, "write %s", path);
     return ERR_OK;
 }
@@ -147,8 +169,9 @@ static void print_lines(const json_t *results)
     }
 }
 
-/* `text` is the push object. */
-static int print_result(const struct push_command *options, const char *text, const json_t *answer)
+/* `text` is the push object; `digests` may be NULL. */
+static int print_result(const struct push_command *options, const char *text, const json_t *answer,
+                        FILE *digests)
 {
     struct error err = ERROR_INIT;
     const json_t *results = json_object_get(answer, "results");
@@ -157,7 +180,7 @@ static int print_result(const struct push_command *options, const char *text, co
         puts(text);
     else
         print_lines(results);
-    if (options->digest_file && write_digests(options->digest_file, results, &err) != ERR_OK) {
+    if (digests && write_digests(digests, options->digest_file, results, &err) != ERR_OK) {
         cli_complain("%s", err.text);
         return EXIT_USAGE;
     }
@@ -206,38 +229,50 @@ static enum errc push_with(struct engine *engine, const struct shown_push *shown
     return ERR_OK;
 }
 
-static enum errc push_embedded(const struct shown_push *shown, char **text, struct error *err)
+static enum errc push_embedded(const struct settings *settings, const struct shown_push *shown,
+                               char **text, struct error *err)
 {
-    struct settings *settings = NULL;
     struct engine *engine = NULL;
-    const struct push_command *options = shown->options;
-    if (cli_settings(options->config, NULL, options->data, &settings, err) != ERR_OK)
-        return err->code;
-    /* Progress and results say what there is to say; the log is for what went wrong beside them. */
-    bool wordy = settings->log.level == LOG_DEBUG;
-    log_setup(wordy ? LOG_DEBUG : LOG_WARN, settings->log.format);
     enum errc rc = engine_open(settings, true, &engine, err);
     if (rc == ERR_OK)
         rc = push_with(engine, shown, text, err);
     engine_close(engine);
-    settings_free(settings);
     return rc;
 }
 
-static enum errc push_by_gateway(const struct shown_push *shown, json_t **answer, struct error *err)
+static enum errc push_by_gateway(const struct settings *settings, const struct shown_push *shown,
+                                 json_t **answer, struct error *err)
 {
-    const struct remote_push push = {.url = shown->options->gateway,
+    struct gateway_access access = {0};
+    const struct remote_push push = {.access = &access,
                                      .order = &shown->options->order,
                                      .archive = &shown->archive,
                                      .archive_bytes = shown->archive_bytes,
                                      .progress = &shown->progress,
                                      .cancel = shown->cancel};
-    return push_remote(&push, answer, err);
+    if (gateway_access_find(&shown->options->gateway, settings, &access, err) == ERR_OK)
+        push_remote(&push, answer, err);
+    gateway_access_deinit(&access);
+    return err->code;
+}
+
+/* A gateway has settings of its own: of those here it only takes how to reach it. */
+static enum errc read_settings(const struct push_command *options, struct settings **out,
+                               struct error *err)
+{
+    enum errc rc = options->gateway.url
+                       ? settings_load(options->config, out, err)
+                       : cli_settings(options->config, NULL, options->data, out, err);
+    /* Progress and results say what there is to say; the log is for what went wrong beside them. */
+    if (rc == ERR_OK)
+        log_setup((*out)->log.level == LOG_DEBUG ? LOG_DEBUG : LOG_WARN, (*out)->log.format);
+    return rc;
 }
 
 /* The push object, as text and parsed; what is shown meanwhile is complete when this returns. */
-static enum errc push_shown(struct push_command *options, struct archive_input *input,
-                            struct cancel *cancel, char **text, json_t **answer, struct error *err)
+static enum errc push_shown(struct push_command *options, const struct settings *settings,
+                            struct archive_input *input, struct cancel *cancel, char **text,
+                            json_t **answer, struct error *err)
 {
     struct push_print *print = push_print_new(isatty(STDERR_FILENO) == 1);
     struct shown_source source = {
@@ -248,17 +283,24 @@ static enum errc push_shown(struct push_command *options, struct archive_input *
                                      .archive_bytes = input->size_bytes,
                                      .progress = push_print_progress(print),
                                      .cancel = cancel};
-    enum errc rc =
-        options->gateway ? push_by_gateway(&shown, answer, err) : push_embedded(&shown, text, err);
+    enum errc rc = options->gateway.url ? push_by_gateway(settings, &shown, answer, err)
+                                        : push_embedded(settings, &shown, text, err);
     push_print_free(print);
-    if (options->gateway)
+    if (options->gateway.url)
         *text = *answer ? json_compact(*answer) : NULL;
     else
         *answer = *text ? json_loads(*text, 0, NULL) : NULL;
     return rc;
 }
 
-static int run(struct push_command *options, struct cancel *cancel)
+/* Of failures without an answer of the gateway: it was not asked. */
+static bool is_local(enum errc code)
+{
+    return code == ERR_CANCELLED || code == ERR_IO || code == ERR_BAD_REQUEST ||
+           code == ERR_SETTINGS;
+}
+
+static int run(struct push_command *options, struct cancel *cancel, FILE *digests)
 {
     struct error err = ERROR_INIT;
     struct archive_input input;
@@ -266,34 +308,51 @@ static int run(struct push_command *options, struct cancel *cancel)
         cli_complain("%s", err.text);
         return err.code == ERR_IO ? EXIT_USAGE : EXIT_ARCHIVE;
     }
+    struct settings *settings = NULL;
     autofree char *text = NULL;
     autojson json_t *answer = NULL;
-    enum errc rc = push_shown(options, &input, cancel, &text, &answer, &err);
+    enum errc rc = read_settings(options, &settings, &err);
+    if (rc == ERR_OK)
+        rc = push_shown(options, settings, &input, cancel, &text, &answer, &err);
+    settings_free(settings);
     archive_input_close(&input);
     if (rc == ERR_OK)
-        return print_result(options, text, answer);
+        return print_result(options, text, answer, digests);
     cli_complain("%s", err.text);
     /* With a gateway, only what it answered has a status: the rest never got there. */
-    if (options->gateway && err.status == 0 && err.code != ERR_CANCELLED && err.code != ERR_IO)
+    if (options->gateway.url && err.status == 0 && !is_local(err.code))
         return EXIT_UNREACHABLE;
     return exit_status(&err);
+}
+
+/* run(), with the signals watched and the digest file open. */
+static int run_watched(struct push_command *options)
+{
+    struct error err = ERROR_INIT;
+    FILE *digests = NULL;
+    if (open_digests(options->digest_file, &digests, &err) != ERR_OK) {
+        cli_complain("%s", err.text);
+        return EXIT_USAGE;
+    }
+    struct cancel cancel;
+    cancel_init(&cancel);
+    signals_watch(&cancel);
+    int status = run(options, &cancel, digests);
+    int received = signals_unwatch();
+    cancel_deinit(&cancel);
+    if (digests)
+        fclose(digests);
+    /* Ended by a signal, the shell should see it so. */
+    return received != 0 && status != EXIT_PUSHED ? 128 + received : status;
 }
 
 int cmd_push(int argc, char **argv)
 {
     struct push_command *options = xcalloc(1, sizeof *options);
     int status = parse_options(argc, argv, options);
-    int received = 0;
-    if (status == 0) {
-        struct cancel cancel;
-        cancel_init(&cancel);
-        signals_watch(&cancel);
-        status = run(options, &cancel);
-        received = signals_unwatch();
-        cancel_deinit(&cancel);
-    }
+    if (status == 0)
+        status = run_watched(options);
     push_order_deinit(&options->order);
     free(options);
-    /* Ended by a signal, the shell should see it so. */
-    return received != 0 && status != EXIT_PUSHED ? 128 + received : status;
+    return status;
 }

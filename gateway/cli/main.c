@@ -24,6 +24,15 @@ static void keep_secrets(void)
         setrlimit(RLIMIT_CORE, &none);
 }
 
+/* "slipway push --help" is "slipway help push", wherever it stands among the options. */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     keep_secrets();
@@ -38,6 +47,8 @@ int main(int argc, char **argv)
         name = "help";
     if (strcmp(name, "--version") == 0)
         name = "version";
+    if (wants_help(argc, argv))
+        return cmd_help(strcmp(name, "help") == 0 ? 1 : 2, (char *[]){argv[0], argv[1], NULL});
     for (size_t i = 0; i < command_count; i++)
         if (strcmp(commands[i].name, name) == 0)
             return commands[i].run(argc - 1, argv + 1);

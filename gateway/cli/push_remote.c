@@ -3,11 +3,14 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "net/transport.h"
+#include "net/url.h"
+#include "upstream/auth/answer.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#define ANSWER_LIMIT_BYTES ((size_t)4 << 20)
+#define PUSH_OBJECT_LIMIT_BYTES ((size_t)4 << 20)
 #define LINE_LIMIT_BYTES ((size_t)256 << 10)
 #define MEDIA_NDJSON "application/x-ndjson"
 #define URL_LIMIT_BYTES ((size_t)64 << 10)
@@ -17,10 +20,7 @@
 static void append_url(struct buf *out, const char *url, const struct push_order *order)
 {
     char text[REFERENCE_TEXT_MAX];
-    size_t size = strlen(url);
-    while (size > 0 && url[size - 1] == '/')
-        size--;
-    buf_append(out, url, size);
+    buf_text(out, url);
     buf_text(out, "/v1/images");
     for (size_t i = 0; i < order->push.target_count; i++) {
         buf_text(out, i ? "&to=" : "?to=");
@@ -38,33 +38,70 @@ static void append_url(struct buf *out, const char *url, const struct push_order
         buf_format(out, "&compression=%s", compression_name(order->compression));
 }
 
-/* The gateway's own error form, back into an error. */
-static enum errc refused(const json_t *root, int status, struct error *err)
+/* ---- an answer in one piece ---- */
+
+/* What a person can do about an answer that is not the gateway's: mostly that of a proxy. */
+static void advise(const struct remote_push *push, const struct http_response *response, char *text,
+                   size_t capacity)
 {
+    char shown[URL_SHOWN_MAX];
+    const char *location = http_header(response, "Location");
+    switch (response->status) {
+    case 401:
+    case 403:
+        snprintf(text, capacity, "; %s", push->access->advice);
+        return;
+    case 413:
+        snprintf(text, capacity,
+                 "; a proxy in front of the gateway limits the size of a body (nginx: "
+                 "client_max_body_size 0)");
+        return;
+    case 502:
+    case 504:
+        snprintf(text, capacity,
+                 "; a proxy does not reach the gateway, or does not wait for its answer (nginx: "
+                 "proxy_read_timeout, proxy_send_timeout)");
+        return;
+    default:
+        if (response->status / 100 == 3 && location)
+            snprintf(text, capacity, "; it leads to %s, which may be the gateway's URL",
+                     url_shown(location, shown));
+    }
+}
+
+static enum errc not_the_gateway(const struct remote_push *push,
+                                 const struct http_response *response, struct error *err)
+{
+    struct answer answer;
+    char advice[ERROR_TEXT_MAX] = "";
+    answer_read(response, &answer);
+    advise(push, response, advice, sizeof advice);
+    return fail(err, ERR_REGISTRY_ANSWER, 0,
+                "what answers at %s is no slipway gateway: status %d%s%s%s", push->access->url,
+                response->status, answer.message[0] ? ", " : "", answer.message, advice);
+}
+
+static enum errc read_answer(const struct remote_push *push, const struct http_response *response,
+                             json_t **answer, struct error *err)
+{
+    struct error ignored = ERROR_INIT;
+    autojson json_t *root = NULL;
+    if (!response->body_cut)
+        json_parse(buf_cstr(&response->body), response->body.size, PUSH_OBJECT_LIMIT_BYTES,
+                   "answer", &root, &ignored);
+    if (json_is_array(json_object_get(root, "results"))) {
+        *answer = json_incref(root);
+        return ERR_OK;
+    }
+    /* The gateway's own error form, back into an error. */
     const json_t *first = json_array_get(json_object_get(root, "errors"), 0);
     const char *code = json_text(first, "code");
     const char *message = json_text(first, "message");
     if (code == NULL || message == NULL)
-        return fail(err, ERR_REGISTRY_ANSWER, 0,
-                    "the gateway answered %d with something that is not slipway's", status);
+        return not_the_gateway(push, response, err);
     fail(err, error_by_name(code), 0, "%s", message);
-    err->status = status;
+    err->status = response->status;
     return err->code;
-}
-
-static enum errc read_answer(const struct http_response *response, json_t **answer,
-                             struct error *err)
-{
-    autojson json_t *root = NULL;
-    if (response->body_cut ||
-        json_parse(buf_cstr(&response->body), response->body.size, ANSWER_LIMIT_BYTES,
-                   "the gateway's answer", &root, err) != ERR_OK)
-        return fail(err, ERR_REGISTRY_ANSWER, 0,
-                    "what answered with status %d is no slipway gateway", response->status);
-    if (!json_is_array(json_object_get(root, "results")))
-        return refused(root, response->status, err);
-    *answer = json_incref(root);
-    return ERR_OK;
 }
 
 /* ---- the stream of events ---- */
@@ -171,22 +208,29 @@ static enum errc post(const struct remote_push *push, struct events *events,
                       struct http_response *response, struct error *err)
 {
     autobuf struct buf target = BUF_INIT(URL_LIMIT_BYTES);
-    append_url(&target, push->url, push->order);
+    append_url(&target, push->access->url, push->order);
     struct http_body body = {.source = push->archive,
                              .size =
                                  push->archive_bytes > 0 ? push->archive_bytes : HTTP_SIZE_UNKNOWN};
     struct http_request request = {.method = "POST",
                                    .url = buf_cstr(&target),
+                                   .authorization = push->access->authorization,
                                    .content_type = "application/x-tar",
                                    .accept = MEDIA_NDJSON ", application/json",
                                    .body = &body,
-                                   .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+                                   .answer_limit_bytes = PUSH_OBJECT_LIMIT_BYTES,
                                    .cancel = push->cancel,
                                    .received = on_received,
                                    .received_arg = events};
-    struct transport_options options = {.host = push->url,
-                                        .user_agent = "slipway/" SLIPWAY_VERSION,
-                                        .times = {.stall_s = NO_STALL_S}};
+    const struct transport_options options = {
+        .host = push->access->host,
+        .user_agent = "slipway/" SLIPWAY_VERSION,
+        .ca_file = push->access->ca,
+        .peer = "gateway",
+        .ca_setting = push->access->ca_setting,
+        .plain_advice = "give --gateway an http:// URL",
+        .times = {.stall_s = NO_STALL_S},
+    };
     struct transport *transport = transport_new(&options);
     struct connection *connection = transport_lease(transport);
     enum errc rc = transport_exchange(connection, &request, response, err);
@@ -203,7 +247,7 @@ enum errc push_remote(const struct remote_push *push, json_t **answer, struct er
     enum errc rc = post(push, &events, &response, err);
     if (rc == ERR_OK)
         rc = is_stream(&response) ? assemble_answer(&events, answer, err)
-                                  : read_answer(&response, answer, err);
+                                  : read_answer(push, &response, answer, err);
     json_decref(events.push);
     buf_deinit(&events.line);
     return rc;

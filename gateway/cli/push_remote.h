@@ -6,10 +6,11 @@
 #ifndef SLIPWAY_GATEWAY_CLI_PUSH_REMOTE_H
 #define SLIPWAY_GATEWAY_CLI_PUSH_REMOTE_H
 
+#include "gateway/cli/gateway_access.h"
 #include "gateway/push/archive_push.h"
 
 struct remote_push {
-    const char *url; /* of the gateway */
+    const struct gateway_access *access;
     const struct push_order *order;
     const struct source *archive;
     uint64_t archive_bytes; /* 0 = not known */
@@ -17,9 +18,10 @@ struct remote_push {
     struct cancel *cancel;
 };
 
-/* Post the archive to `url`/v1/images. *answer is the push object (owned); ERR_OK also when targets
- * failed. A refusal by the gateway comes back as the error with the code that the gateway named;
- * ERR_HOST_UNKNOWN, ERR_CONNECT and their like when it could not be reached. */
+/* Post the archive to /v1/images of the gateway. *answer is the push object (owned); ERR_OK also
+ * when targets failed. A refusal by the gateway comes back as the error with the code that the
+ * gateway named; with err->status 0 ERR_HOST_UNKNOWN, ERR_CONNECT and their like when it could not
+ * be reached, and ERR_REGISTRY_ANSWER when something else answered in its place. */
 enum errc push_remote(const struct remote_push *push, json_t **answer, struct error *err);
 
 #endif

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from support.archives import docker_save_old, index_layout, oci_folder
+from support.certificates import Authority
 from support.command import RESULT_LINE, result_lines, slipway, start_slipway
-from support.gateway import Gateway, files_below, staged_below
+from support.gateway import SOURCE_FOLDER, Gateway, files_below, staged_below
 from support.images import make_small_image
 from support.ports import refusing_port
-from support.processes import Process
+from support.processes import Process, must_run
 from support.pulled import pull, sha256
 from support.registry import Registry
 from support.throttle import ThrottledProxy
@@ -96,16 +97,32 @@ def test_digest_file(registry: Registry, archive: Path, tmp_path: Path) -> None:
     assert path.read_text().strip() == result_lines(done.stdout)[0]["digest"]
 
 
-def test_no_digest_file_after_a_failure(archive: Path, tmp_path: Path) -> None:
-    """A digest that nobody serves must never be signed."""
+@pytest.mark.parametrize("why", ("no registry", "no archive", "no configuration"))
+def test_no_digest_file_after_a_failure(archive: Path, tmp_path: Path, why: str) -> None:
+    """A digest that nobody serves must never be signed, neither one of an earlier push."""
     path = tmp_path / "digest"
+    path.write_text("sha256:" + 64 * "0" + "\n")
+    words = ["--digest-file", path, "--data", tmp_path / "data"]
+    if why == "no configuration":
+        words += ["--config", "/nonexistent"]
     with refusing_port() as port:
-        done = slipway(
-            tmp_path, "push", archive, f"127.0.0.1:{port}/c/x:1", "--digest-file", path,
-            "--data", tmp_path / "data",
-        )
-    assert done.returncode == FAILED
-    assert not path.exists() or path.read_text() == ""
+        target = f"127.0.0.1:{port}/c/x:1"
+        source = archive if why != "no archive" else tmp_path / "none.tar"
+        done = slipway(tmp_path, "push", source, target, *words)
+    assert done.returncode == (FAILED if why == "no registry" else USAGE), done.stderr
+    assert path.read_text() == ""
+
+
+def test_digest_file_that_cannot_be_written(
+    registry: Registry, archive: Path, tmp_path: Path
+) -> None:
+    """Said before anything is pushed."""
+    target = f"{registry.host}/c/unwritten:1"
+    done = slipway(
+        tmp_path, "push", archive, target, "--digest-file", tmp_path, "--data", tmp_path / "data"
+    )
+    assert done.returncode == USAGE and str(tmp_path) in done.stderr
+    assert registry.tags("c/unwritten") == []
 
 
 @pytest.mark.parametrize("through", ("embedded", "gateway"))
@@ -276,6 +293,26 @@ def test_help(tmp_path: Path) -> None:
     assert slipway(tmp_path, "help", "frobnicate").returncode == USAGE
 
 
+@pytest.mark.parametrize("command", ("serve", "push", "config", "version", "help"))
+def test_help_as_an_option(tmp_path: Path, command: str) -> None:
+    wanted = slipway(tmp_path, "help", *([command] if command != "help" else ()))
+    words: list[tuple[str, ...]] = [(command, "--help"), (command, "-h")]
+    if command == "push":
+        words.append((command, "app.tar", "r.example.com/x:1", "--json", "--help"))
+    for one in words:
+        done = slipway(tmp_path, *one)
+        assert (done.returncode, done.stdout, done.stderr) == (0, wanted.stdout, "")
+
+
+def test_every_option_is_described(tmp_path: Path) -> None:
+    """What getopt takes is what help has."""
+    sources = SOURCE_FOLDER / "gateway/cli"
+    for command, name in (("push", "cmd_push.c"), ("serve", "cmd_serve.c"), ("config", "cli.c")):
+        taken = set(re.findall(r'{"([a-z-]+)", (?:required|no)_argument', (sources / name).read_text()))
+        described = set(re.findall(r"--([a-z-]+)", slipway(tmp_path, "help", command).stdout))
+        assert taken and taken == described, command
+
+
 def write_config(folder: Path, value: Any) -> Path:
     path = folder / "slipway.json"
     path.write_text(value if isinstance(value, str) else json.dumps(value))
@@ -300,6 +337,46 @@ def test_config_prints_what_is_in_force_without_secrets(tmp_path: Path) -> None:
     assert value["registries"]["r.example.com"]["username"] == "ci"
     assert "very-s3cret" not in done.stdout + done.stderr
     assert value["registries"]["r.example.com"]["password"] == "(redacted)"
+
+
+def test_config_prints_absolute_paths(tmp_path: Path) -> None:
+    """Read from elsewhere, they would be others."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/ca.pem").write_text("")
+    entry = {"ca": "ca.pem"}
+    path = write_config(tmp_path / "below", {"data": "d", "registries": {"r.example.com": entry}})
+    for name in (str(path), "below/slipway.json"):
+        value = json.loads(slipway(tmp_path, "config", "--config", name).stdout)
+        assert value["data"] == str(tmp_path / "below/d")
+        assert value["registries"]["r.example.com"]["ca"] == str(tmp_path / "below/ca.pem")
+
+
+@pytest.mark.parametrize("wrong", ("other", "swapped", "encrypted", "empty", None))
+def test_config_finds_a_key_that_is_not_the_certificates(
+    tmp_path: Path, wrong: str | None
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    made = authority.server()
+    certificate, key = made.certificate, made.key
+    if wrong == "other":
+        key = authority.server("other").key
+    elif wrong == "swapped":
+        certificate, key = key, certificate
+    elif wrong == "encrypted":
+        key = tmp_path / "locked.key"
+        must_run(["openssl", "rsa", "-aes128", "-passout", "pass:x", "-in", made.key, "-out", key])
+    elif wrong == "empty":
+        key = tmp_path / "empty.key"
+        key.write_text("")
+    tls = {"certificate": str(certificate), "key": str(key)}
+    path = write_config(tmp_path, {"tls": tls})
+    done = slipway(tmp_path, "config", "--config", path, seconds=20)
+    assert done.returncode == (USAGE if wrong else 0), done.stderr
+    if wrong:
+        assert ("tls.certificate" if wrong == "swapped" else "tls.key") in done.stderr
+        assert str(key if wrong != "swapped" else certificate) in done.stderr
+        words = ("serve", "--config", path, "--listen", "127.0.0.1:0", "--data", tmp_path / "d")
+        assert slipway(tmp_path, *words, seconds=20).returncode == USAGE
 
 
 @pytest.mark.parametrize(

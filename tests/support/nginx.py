@@ -1,14 +1,15 @@
 """nginx in front of a registry, as the field has it: with a limit on the body of a request, or
-refusing kinds of manifests.
+refusing kinds of manifests; or with whatever `server` a test gives it.
 
 It cannot choose a port itself: it is given one that was free a moment before, and another one when
 somebody was faster.
 """
 from __future__ import annotations
 
+import functools
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,11 @@ http {{
   fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
+{site}
+}}
+"""
+
+LIMITED = """
   client_max_body_size {body_limit};
   map_hash_bucket_size 256;
   map "$request_method $http_content_type" $refused {{
@@ -51,7 +57,6 @@ http {{
       proxy_set_header Host $http_host;
     }}
   }}
-}}
 """
 
 
@@ -65,10 +70,24 @@ class Passed:
     path: str
 
 
+def _limited_site(
+    upstream: str, body_limit: str, refused: Sequence[str], refusal: tuple[int, str], port: int
+) -> str:
+    return LIMITED.format(
+        port=port,
+        upstream=upstream,
+        body_limit=body_limit,
+        refused="\n".join(f'    "PUT {one}" 1;' for one in refused),
+        refusal_status=refusal[0],
+        refusal_body=refusal[1],
+    )
+
+
 class Nginx:
     """A running nginx; a context manager.
 
-    A PUT of one of the media types `refused` is answered with `refusal`, a status and a body.
+    A PUT of one of the media types `refused` is answered with `refusal`, a status and a body. `site`
+    makes another `server`, which listens on the port that it is given.
     """
 
     def __init__(
@@ -79,13 +98,13 @@ class Nginx:
         *,
         refused: Sequence[str] = (),
         refusal: tuple[int, str] = (415, ""),
+        site: Callable[[int], str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._upstream = upstream
-        self._body_limit = body_limit
-        self._refused = "\n".join(f'    "PUT {one}" 1;' for one in refused)
-        self._refusal = refusal
+        self._site = site or functools.partial(
+            _limited_site, upstream, body_limit, refused, refusal
+        )
         self.port = 0
 
     @property
@@ -97,17 +116,7 @@ class Nginx:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         config = self._folder / "nginx.conf"
-        config.write_text(
-            CONFIG.format(
-                folder=self._folder,
-                port=self.port,
-                upstream=self._upstream,
-                body_limit=self._body_limit,
-                refused=self._refused,
-                refusal_status=self._refusal[0],
-                refusal_body=self._refusal[1],
-            )
-        )
+        config.write_text(CONFIG.format(folder=self._folder, site=self._site(self.port)))
         argv = ["nginx", "-p", self._folder, "-c", config, "-e", "stderr"]
         self._process = Process(argv, self._folder, "nginx", env=plain_environment(self._folder))
 

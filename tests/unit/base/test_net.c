@@ -55,6 +55,42 @@ static void authorities(void **state)
     }
 }
 
+static void userinfo_is_hidden(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *want;
+    } table[] = {
+        {"https://u:p@h/x", "https://h/x"},
+        {"GET \"https://u:p@h:5000\": no", "GET \"https://h:5000\": no"},
+        {"https://u@h and http://:p@[::1]:80/", "https://h and http://[::1]:80/"},
+        {"https://u:p/w@h/x", "https://h/x"},
+        {"https://u:p?w@h/x", "https://h/x"},
+        {"https://u:p@ss@h", "https://h"},
+        {"https:/u:p@h", "https:/h"},
+        {"https:\\\\u:p@h", "https:\\\\h"},
+        {"to //u:p@h/x", "to //h/x"},
+        {"a.https://u:p@h.b: no", "a.https://h.b: no"},
+        {"https://u:p@", "https://"},
+        /* no userinfo */
+        {"https://h/a@b", "https://h/a@b"},
+        {"https://h:5000/team/app@sha256:12", "https://h:5000/team/app@sha256:12"},
+        {"h:5000/team/app:1@sha256:12", "h:5000/team/app:1@sha256:12"},
+        {"mail a@b", "mail a@b"},
+        {"https:// a@b", "https:// a@b"},
+        {"", ""},
+        {"://", "://"},
+        {"/", "/"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "%s", table[i].text);
+        net_hide_userinfo(text);
+        assert_string_equal(text, table[i].want);
+    }
+}
+
 static void hosts_have_255_bytes_at_most(void **state)
 {
     (void)state;
@@ -243,9 +279,13 @@ static void networks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(authorities),      cmocka_unit_test(hosts_have_255_bytes_at_most),
-        cmocka_unit_test(first_components), cmocka_unit_test(reach_of_hosts),
-        cmocka_unit_test(addresses),        cmocka_unit_test(networks),
+        cmocka_unit_test(authorities),
+        cmocka_unit_test(userinfo_is_hidden),
+        cmocka_unit_test(hosts_have_255_bytes_at_most),
+        cmocka_unit_test(first_components),
+        cmocka_unit_test(reach_of_hosts),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

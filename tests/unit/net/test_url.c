@@ -179,6 +179,12 @@ static void test_shown(void **state)
     expect_shown("https://u:p@r.example.com:5000/x?sig=s#f", "https://r.example.com:5000/x");
     expect_shown("https://u:p@ss@r/x", "https://r/x");
     expect_shown("https://r?u@v", "https://r");
+    expect_shown("https://u:p/w@r/x", "https://r/x");
+    expect_shown("https://u:p?w#@r/x", "https://r/x");
+    expect_shown("https://u:my pass@r/x", "https://r/x");
+    expect_shown("https:/u:p@r/x", "https:/r/x");
+    expect_shown("//u:p@r/x", "//r/x");
+    expect_shown("a?next=https://u:p@r/x", "a");
     expect_shown("https://r/a@b", "https://r/a@b");
     expect_shown("/v2/?secret", "/v2/");
     expect_shown("a\r\nb", "a??b");

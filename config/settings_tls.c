@@ -1,0 +1,49 @@
+#include "config/settings_tls.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+/* OpenSSL would ask the terminal. */
+static int no_passphrase(char *out, int size, int writing, void *arg)
+{
+    (void)out;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return -1;
+}
+
+static X509 *read_certificate(const char *path)
+{
+    BIO *file = BIO_new_file(path, "r");
+    X509 *certificate = file ? PEM_read_bio_X509(file, NULL, no_passphrase, NULL) : NULL;
+    BIO_free(file);
+    return certificate;
+}
+
+static EVP_PKEY *read_key(const char *path)
+{
+    BIO *file = BIO_new_file(path, "r");
+    EVP_PKEY *key = file ? PEM_read_bio_PrivateKey(file, NULL, no_passphrase, NULL) : NULL;
+    BIO_free(file);
+    return key;
+}
+
+enum errc settings_tls_check(const char *certificate, const char *key, struct error *err)
+{
+    X509 *first = read_certificate(certificate);
+    EVP_PKEY *pair = read_key(key);
+    if (first == NULL)
+        fail(err, ERR_SETTINGS, 0, "tls.certificate: %s holds no certificate in PEM", certificate);
+    else if (pair == NULL)
+        fail(err, ERR_SETTINGS, 0,
+             "tls.key: %s holds no private key in PEM that can be read without a passphrase", key);
+    else if (X509_check_private_key(first, pair) != 1)
+        fail(err, ERR_SETTINGS, 0,
+             "tls.key: %s is not the private key of the first certificate in %s", key, certificate);
+    X509_free(first);
+    EVP_PKEY_free(pair);
+    ERR_clear_error();
+    return err->code;
+}
