@@ -61,10 +61,26 @@ static bool location_is_good(const struct upload_double *fake, const struct doub
     return at && (at[strlen(want)] == '\0' || at[strlen(want)] == '&');
 }
 
-static void add_range(const struct upload_double *fake, struct double_answer *answer)
+static size_t range_end(const struct upload_double *fake, size_t last)
+{
+    switch (fake->ranges) {
+    case RANGE_EMPTY:
+        return 0;
+    case RANGE_LAST:
+        return last;
+    case RANGE_FIRST:
+        return fake->first;
+    case RANGE_FURTHER:
+        return fake->data_size + 1;
+    default:
+        return fake->data_size;
+    }
+}
+
+static void add_range(const struct upload_double *fake, size_t last, struct double_answer *answer)
 {
     char text[64];
-    size_t size = fake->ranges == RANGE_EMPTY ? 0 : fake->data_size;
+    size_t size = range_end(fake, last);
     if (fake->ranges == RANGE_ABSENT)
         return;
     snprintf(text, sizeof text, "%s0-%lld", fake->ranges == RANGE_BYTES ? "bytes=" : "",
@@ -76,6 +92,7 @@ static void forget(struct upload_double *fake)
 {
     fake->state = 0;
     fake->data_size = 0;
+    fake->first = 0;
 }
 
 static void take(struct upload_double *fake, const char *data, size_t size)
@@ -166,7 +183,9 @@ static void do_session(struct upload_double *fake, const struct double_request *
         size_t half =
             fake->ranges == RANGE_HALF ? (request->body_size + 1) / 2 : request->body_size;
         take(fake, request->body, half);
-        add_range(fake, answer);
+        if (patch && fake->first == 0)
+            fake->first = half;
+        add_range(fake, request->body_size, answer);
         add_location(fake, answer);
         answer->status = patch ? 202 : 204;
     }

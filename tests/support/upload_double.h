@@ -11,7 +11,18 @@
 
 #include <pthread.h>
 
-enum range_form { RANGE_PLAIN, RANGE_BYTES, RANGE_ABSENT, RANGE_EMPTY, RANGE_HALF };
+/* RANGE_HALF is the truth: half of each body is lost. RANGE_LAST is of the last chunk only,
+ * RANGE_FIRST stays at the first one, RANGE_FURTHER is one too far. */
+enum range_form {
+    RANGE_PLAIN,
+    RANGE_BYTES,
+    RANGE_ABSENT,
+    RANGE_EMPTY,
+    RANGE_HALF,
+    RANGE_LAST,
+    RANGE_FIRST,
+    RANGE_FURTHER,
+};
 enum location_form { LOCATION_RELATIVE, LOCATION_ABSOLUTE, LOCATION_NO_QUERY, LOCATION_AMPERSAND };
 
 #define UPLOAD_FAULTS_MAX 4
@@ -52,7 +63,8 @@ struct upload_double {
     unsigned state;       /* of the session that is open, 0: none is */
     char *data;           /* of the session */
     size_t data_size;
-    char *blob; /* the last one committed */
+    size_t first; /* bytes of its first PATCH */
+    char *blob;   /* the last one committed */
     size_t blob_size;
     unsigned commits;
     unsigned refused;      /* requests that were answered 4xx */

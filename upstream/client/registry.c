@@ -88,14 +88,17 @@ enum errc registry_ping(struct registry_client *client, struct error *err)
     return exchange_authorize(client, err);
 }
 
-static bool size_agrees(const struct http_response *response, uint64_t size)
+static bool names_another(const struct http_response *response, const struct digest *digest)
 {
-    const char *length = http_header(response, "Content-Length");
-    return length == NULL || strtoull(length, NULL, 10) == size;
+    const char *text = http_header(response, "Docker-Content-Digest");
+    struct digest named;
+    struct error ignored = ERROR_INIT;
+    return text && digest_parse(text, &named, &ignored) == ERR_OK &&
+           named.algorithm == digest->algorithm && !digest_equal(&named, digest);
 }
 
 enum errc registry_blob_exists(struct registry_client *client, const struct digest *digest,
-                               uint64_t size, bool *exists, struct error *err)
+                               bool *exists, struct error *err)
 {
     autourl struct url url = {0};
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
@@ -107,17 +110,8 @@ enum errc registry_blob_exists(struct registry_client *client, const struct dige
         .method = "HEAD", .answer_limit_bytes = ANSWER_LIMIT_BYTES, .deadline = HTTP_ANSWER};
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
-    switch (response.status) {
-    case 200:
-        *exists = size_agrees(&response, size);
-        return ERR_OK;
-    case 401:
-    case 403:
-    case 404:
-    case 405:
-        *exists = false;
-        return ERR_OK;
-    default:
+    if (response.status == 429 || response.status >= 500)
         return exchange_refused(client, "HEAD", &url, &response, err);
-    }
+    *exists = response.status == 200 && !names_another(&response, digest);
+    return ERR_OK;
 }

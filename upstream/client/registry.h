@@ -21,9 +21,11 @@
  */
 enum errc registry_ping(struct registry_client *client, struct error *err);
 
-/* end-2, HEAD of a blob. *exists false also when the registry does not say (401, 403, 405), or when
- * what it has is not `size` bytes. Errors: what other statuses mean. */
+/* end-2, HEAD of a blob. A 200 says that it is there, with whatever length (some name none, or that
+ * of a compressed answer), unless it names another digest. Any other answer says that it is not
+ * known to be. Errors: 429 and 5xx, which need not mean that the registry is away: some answer this
+ * question with them, and take the blob all the same. */
 enum errc registry_blob_exists(struct registry_client *client, const struct digest *digest,
-                               uint64_t size, bool *exists, struct error *err);
+                               bool *exists, struct error *err);
 
 #endif

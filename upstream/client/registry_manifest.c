@@ -43,6 +43,23 @@ static bool refuses_kind(const struct http_response *response)
            strcasecmp(answer.code, "UNSUPPORTED") == 0;
 }
 
+/* They stand in a message, or in a detail of one form or another. */
+static void read_named(const struct http_response *response, struct manifest_answer *answer)
+{
+    static const char hexadecimal[] = "0123456789abcdef";
+    const char *at = buf_cstr(&response->body);
+    while (answer->named_count < MANIFEST_NAMED_MAX && (at = strstr(at, "sha"))) {
+        size_t size = strcspn(at, ":");
+        size += at[size] == ':';
+        size += strspn(at + size, hexadecimal);
+        autofree char *text = xstrndup(at, size);
+        struct digest *digest = &answer->named[answer->named_count];
+        struct error ignored = ERROR_INIT;
+        answer->named_count += digest_parse(text, digest, &ignored) == ERR_OK;
+        at += strlen("sha");
+    }
+}
+
 enum errc registry_manifest_put(struct registry_client *client, const char *reference,
                                 const struct manifest_bytes *manifest,
                                 struct manifest_answer *answer, struct error *err)
@@ -64,6 +81,7 @@ enum errc registry_manifest_put(struct registry_client *client, const char *refe
         return err->code;
     if (response.status < 200 || response.status > 204) {
         answer->kind_refused = refuses_kind(&response);
+        read_named(&response, answer);
         return exchange_refused(client, "PUT", &url, &response, err);
     }
     answer->subject_noted = http_header(&response, "OCI-Subject") != NULL;

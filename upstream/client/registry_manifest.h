@@ -17,11 +17,15 @@ struct manifest_bytes {
     const char *media_type; /* the manifest's own, sent as Content-Type without parameters */
 };
 
+#define MANIFEST_NAMED_MAX 16
+
 struct manifest_answer {
     struct digest stored; /* of Docker-Content-Digest; DIGEST_NONE when the registry named none */
-    bool subject_noted;   /* OCI-Subject was there: the registry lists referrers itself */
-    bool kind_refused;    /* on failure: it takes no manifests of this kind (400 MANIFEST_INVALID,
-                             405, 415, UNSUPPORTED), so another kind may be tried */
+    struct digest named[MANIFEST_NAMED_MAX]; /* on failure: in what the registry says, mostly the */
+    size_t named_count;                      /* blobs that it misses */
+    bool subject_noted; /* OCI-Subject was there: the registry lists referrers itself */
+    bool kind_refused;  /* on failure: it takes no manifests of this kind (400 MANIFEST_INVALID,
+                           405, 415, UNSUPPORTED), so another kind may be tried */
 };
 
 /* end-7, PUT of a manifest under a tag or digest. `answer` is filled on failure too. Errors:

@@ -42,6 +42,27 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+bool upload_ladder_knows(struct upload_ladder *ladder, enum upload_way way)
+{
+    return known(ladder).way == way;
+}
+
+void upload_ladder_doubt(struct upload_ladder *ladder, enum upload_way way)
+{
+    pthread_mutex_lock(&ladder->lock);
+    ladder->doubted |= 1u << way;
+    pthread_mutex_unlock(&ladder->lock);
+}
+
+/* Where nothing is known. */
+static enum upload_way first_way(struct upload_ladder *ladder)
+{
+    pthread_mutex_lock(&ladder->lock);
+    bool doubted = ladder->doubted & 1u << UPLOAD_WAY_PUT;
+    pthread_mutex_unlock(&ladder->lock);
+    return doubted ? UPLOAD_WAY_PATCH : UPLOAD_WAY_PUT;
+}
+
 struct upload_rung upload_ladder_first(struct upload_ladder *ladder, uint64_t blob_bytes)
 {
     struct learned learned = known(ladder);
@@ -52,7 +73,7 @@ struct upload_rung upload_ladder_first(struct upload_ladder *ladder, uint64_t bl
     if (learned.body_limit > 0)
         rung.chunk_bytes = smaller(rung.chunk_bytes, learned.body_limit);
     if (ladder->wish == UPLOAD_WAY_AUTO) {
-        rung.way = learned.way == UPLOAD_WAY_AUTO ? UPLOAD_WAY_PUT : learned.way;
+        rung.way = learned.way == UPLOAD_WAY_AUTO ? first_way(ladder) : learned.way;
         rung.by_size = learned.body_limit > 0 && blob_bytes > learned.body_limit;
         if (rung.by_size) {
             rung.whole = rung.way;

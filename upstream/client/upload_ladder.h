@@ -33,6 +33,7 @@ struct upload_ladder {
     uint64_t chunk_bytes;
     pthread_mutex_t lock; /* guards what follows */
     struct learned learned;
+    unsigned doubted; /* ways, a bit each */
 };
 
 /* Reads what the store knows. `chunk_bytes` 0 is the default. */
@@ -61,6 +62,12 @@ bool upload_ladder_refused(const struct upload_ladder *ladder, uint64_t blob_byt
  * 0. False when no smaller one can be tried. */
 bool upload_ladder_too_large(const struct upload_ladder *ladder, uint64_t body_bytes,
                              uint64_t least, struct upload_rung *rung);
+
+/* It has worked with this registry, whatever an upload that began before knows. */
+bool upload_ladder_knows(struct upload_ladder *ladder, enum upload_way way);
+
+/* The registry may not know this way: as long as no way has worked, it is not tried first. */
+void upload_ladder_doubt(struct upload_ladder *ladder, enum upload_way way);
 
 /* The blob went this way: remember it. */
 void upload_ladder_worked(struct upload_ladder *ladder, const struct upload_rung *rung);

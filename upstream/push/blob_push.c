@@ -10,8 +10,14 @@
 enum errc blob_check(struct target_push *push, struct registry_client *client,
                      const struct descriptor *blob, bool *exists, struct error *err)
 {
-    if (registry_blob_exists(client, &blob->digest, blob->size, exists, err) != ERR_OK)
+    struct error refused = ERROR_INIT;
+    bool there = false;
+    if (registry_blob_exists(client, &blob->digest, &there, &refused) != ERR_OK &&
+        refused.status < 500) {
+        *err = refused;
         return err->code;
+    }
+    *exists = there;
     if (*exists)
         target_push_learn(push, &blob->digest);
     return ERR_OK;

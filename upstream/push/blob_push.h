@@ -8,7 +8,8 @@
 #include "upstream/push/target_push.h"
 #include "upstream/upload/upload.h"
 
-/* Ask the registry; what is there goes into the push state. */
+/* Ask the registry; what is there goes into the push state. The question is a help only: where it
+ * is answered with 5xx the upload decides. */
 enum errc blob_check(struct target_push *push, struct registry_client *client,
                      const struct descriptor *blob, bool *exists, struct error *err);
 

@@ -45,6 +45,12 @@ bool candidate_is_target(const struct candidate_rules *rules, const struct assoc
            strcmp(source.path, rules->path) == 0;
 }
 
+bool candidate_is_at_host(const struct candidate_rules *rules, const struct association *known)
+{
+    struct reference source;
+    return parse_source(known, &source) && strcmp(source.host, rules->host) == 0;
+}
+
 static bool may_be_mounted(const struct candidate_rules *rules, const struct association *known)
 {
     struct reference source;

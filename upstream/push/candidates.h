@@ -51,6 +51,8 @@ struct candidates {
 
 /* The association is of the target repository, however it is written. */
 bool candidate_is_target(const struct candidate_rules *rules, const struct association *known);
+/* The same of the target's registry host. */
+bool candidate_is_at_host(const struct candidate_rules *rules, const struct association *known);
 
 /* Sources to mount from: on the target's registry host, not the target itself; the `max` best. One
  * whose source is no reference is left out. */

@@ -64,6 +64,15 @@ static void forget(struct way *way, const struct association *wrong)
                  err.text);
 }
 
+/* It turned out to be lost: what the registry says of it elsewhere is worth no mount either. */
+static void forget_all(struct way *way)
+{
+    recall(way);
+    for (size_t i = 0; i < way->known.count; i++)
+        if (candidate_is_at_host(&way->rules, &way->known.items[i]))
+            forget(way, &way->known.items[i]);
+}
+
 /* --- 3: how much may be asked --- */
 
 static uint64_t raw_size(const struct way *way)
@@ -211,6 +220,10 @@ static enum errc find_or_send(struct way *way, struct error *err)
     const struct digest *digest = &way->layer->blob->digest;
     if (way->upload->begun)
         return send_it(way, err);
+    if (way->layer->send) {
+        forget_all(way);
+        return send_it(way, err);
+    }
     way->budget = push_budget(raw_size(way));
     recall(way);
     if (target_push_knows_missing(way->push, digest))

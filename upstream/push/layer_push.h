@@ -18,6 +18,9 @@
  * manifest are fixed before its layers go, so only the blob that it names counts: associations of
  * other compressions of the layer are passed over, and steps 4, 6 and 7 together ask at most once.
  *
+ * What the registry is known to have lost (push_layer.send) is sent at once, and where it is said
+ * to be at that registry is forgotten.
+ *
  * Wherever the layer is found or put is remembered in the store for later pushes; a place that
  * turned out to be wrong is forgotten. A mount that fails never fails the push, nor does a memory
  * that cannot be read or written.
@@ -35,6 +38,7 @@ struct push_layer {
     const struct descriptor *blob; /* borrowed */
     struct digest layer;           /* its diffID; the blob's digest where it has none */
     char id[DIGEST_SHORT_MAX];     /* in events: of `layer` */
+    bool send;                     /* whatever the registry says: it has lost the blob before */
 };
 
 /* Blocks. What came of the layer goes into `outcome`. `upload` belongs to the caller, which makes

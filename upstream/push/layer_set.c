@@ -117,6 +117,7 @@ static void begin(struct layer_set *set, struct layer_item *item)
         settle(set, item, &outcome);
         return;
     }
+    item->layer.send = target_push_distrusts(set->push, &item->layer.blob->digest);
     item->wait =
         (struct transfer_wait){.push = set->push, .layer = &item->layer, .ended = on_ended};
     item->under_way = true;

@@ -146,7 +146,8 @@ static enum errc config_attempt(struct target_push *push, const struct push_laye
     autoclient struct registry_client client = {0};
     registry_client_open(&client, push->repository, &push->cancel);
     bool exists = false;
-    if (!upload->begun && blob_check(push, &client, config->blob, &exists, err) != ERR_OK)
+    if (!upload->begun && !config->send &&
+        blob_check(push, &client, config->blob, &exists, err) != ERR_OK)
         return err->code;
     if (exists)
         return ERR_OK;
@@ -206,11 +207,16 @@ static enum tree_state attempt(struct manifest_tree *tree, struct frame *frame, 
     return TREE_DONE;
 }
 
-/* What was assumed of the registry's blobs was wrong: that is not worth a wait, but another round.
- */
-static bool was_assumed(const struct manifest_tree *tree, const struct error *err)
+/* What was assumed of the registry's blobs, or what it said of them, was wrong: that is not worth a
+ * wait, but another round. */
+static bool was_believed(const struct manifest_tree *tree, const struct manifest_answer *answer,
+                         const struct error *err)
 {
-    return err->code == ERR_BLOB_NOT_THERE && atomic_load(&tree->push->assumed);
+    bool of_blobs = err->status == 400 || err->status == 404 || err->status == 422;
+    for (size_t i = 0; of_blobs && i < answer->named_count; i++)
+        tree->push->doubts |= target_push_distrust(tree->push, &answer->named[i]);
+    return tree->push->doubts ||
+           (err->code == ERR_BLOB_NOT_THERE && atomic_load(&tree->push->assumed));
 }
 
 static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const char *tag,
@@ -219,8 +225,8 @@ static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const
     autoclient struct registry_client client = {0};
     registry_client_open(&client, tree->push->repository, &tree->push->cancel);
     enum errc code = manifest_put(tree->push, &client, tag, &frame->outgoing, &frame->answer, err);
-    *helps = code != ERR_OK && manifest_put_may_help(&frame->outgoing, &frame->answer, err) &&
-             !was_assumed(tree, err);
+    *helps = code != ERR_OK && !was_believed(tree, &frame->answer, err) &&
+             manifest_put_may_help(&frame->outgoing, &frame->answer, err);
     return code;
 }
 
@@ -532,7 +538,8 @@ static enum tree_state do_put(struct manifest_tree *tree, struct frame *frame,
                        turn);
     attempt_fn *make = below ? put_under_digest : list ? put_list : put_in_place;
     enum tree_state state = attempt(tree, frame, make, "manifest", turn, err);
-    if (state == TREE_FAILED && may_fall_back(tree, frame) && fall_back(tree, frame, err))
+    if (state == TREE_FAILED && !tree->push->doubts && may_fall_back(tree, frame) &&
+        fall_back(tree, frame, err))
         return TREE_DONE;
     if (state == TREE_FAILED)
         report_refusal(tree, frame, err);

@@ -409,16 +409,24 @@ static struct layer_set_waker waker_of(struct push_run *run)
     return (struct layer_set_waker){.wake = wake, .self = run};
 }
 
-/* What was known of the repository was wrong: once more without that, at once. */
+/* What was known of the repository, or what the registry said, was wrong: once more without that,
+ * at once. A blob that is lost need not be named. */
 static bool goes_another_round(struct push_run *run, const struct error *err)
 {
-    if (err->code != ERR_BLOB_NOT_THERE || !atomic_load(&run->push.assumed))
+    struct target_push *push = &run->push;
+    bool assumed = err->code == ERR_BLOB_NOT_THERE && atomic_load(&push->assumed);
+    bool unnamed = err->code == ERR_BLOB_NOT_THERE && !assumed && !push->doubts &&
+                   atomic_load(&push->believed) && !atomic_load(&push->distrusts_all);
+    if (!assumed && !push->doubts && !unnamed)
         return false;
+    if (unnamed)
+        atomic_store(&push->distrusts_all, true);
     repository_memory_forget(run->upstream->memory, &run->job.target->reference);
-    log_info("%s: a blob that was taken for there is not, all are asked for: %s", run->target,
-             err->text);
-    run->push.shared = NULL;
-    atomic_store(&run->push.assumed, false);
+    log_info("%s: a blob that was taken for there is not, %s: %s", run->target,
+             push->doubts || unnamed ? "it is sent" : "all are asked for", err->text);
+    push->shared = NULL;
+    push->doubts = false;
+    atomic_store(&push->assumed, false);
     run->push.result->layers = (struct push_layers){0};
     manifest_tree_free(run->tree);
     run->tree = NULL;

@@ -28,8 +28,7 @@ static enum errc send_empty_layer(struct target_push *push, struct registry_clie
 {
     struct digest digest = schema1_empty_layer_digest();
     bool exists = target_push_knows(push, &digest);
-    if (!exists &&
-        registry_blob_exists(client, &digest, SCHEMA1_EMPTY_LAYER_BYTES, &exists, err) != ERR_OK)
+    if (!exists && registry_blob_exists(client, &digest, &exists, err) != ERR_OK)
         return err->code;
     const struct http_body body = {
         .data = schema1_empty_layer, .fd = -1, .size = SCHEMA1_EMPTY_LAYER_BYTES};

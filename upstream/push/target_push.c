@@ -16,6 +16,8 @@ void target_push_init(struct target_push *push, struct store *store, struct repo
     };
     result->layers = (struct push_layers){0}; /* of an endpoint that failed */
     push->known = known_blobs_new();
+    push->sent = known_blobs_new();
+    push->distrusted = known_blobs_new();
     push->missed = known_blobs_new();
     push->manifests = known_blobs_new();
     association_key_make(repository->credentials, &push->key);
@@ -27,6 +29,8 @@ void target_push_deinit(struct target_push *push)
 {
     cancel_deinit(&push->cancel);
     known_blobs_free(push->known);
+    known_blobs_free(push->sent);
+    known_blobs_free(push->distrusted);
     known_blobs_free(push->missed);
     known_blobs_free(push->manifests);
     explicit_bzero(&push->key, sizeof push->key);
@@ -38,16 +42,47 @@ void target_push_share(struct target_push *push, struct known_blobs *known)
     push->shared = known;
 }
 
+static bool was_sent(struct target_push *push, const struct digest *digest)
+{
+    return known_blobs_has(push->sent, push->repository->endpoint, digest);
+}
+
 void target_push_learn(struct target_push *push, const struct digest *digest)
 {
+    if (!was_sent(push, digest))
+        atomic_store(&push->believed, true);
     known_blobs_add(push->known, push->repository->endpoint, digest);
     if (push->shared)
         known_blobs_add(push->shared, push->repository->endpoint, digest);
 }
 
+void target_push_learn_sent(struct target_push *push, const struct digest *digest)
+{
+    known_blobs_add(push->sent, push->repository->endpoint, digest);
+    target_push_learn(push, digest);
+}
+
+bool target_push_distrust(struct target_push *push, const struct digest *digest)
+{
+    if (target_push_distrusts(push, digest) || was_sent(push, digest) ||
+        !target_push_knows(push, digest))
+        return false;
+    known_blobs_add(push->distrusted, push->repository->endpoint, digest);
+    return true;
+}
+
+bool target_push_distrusts(struct target_push *push, const struct digest *digest)
+{
+    return !was_sent(push, digest) &&
+           (atomic_load(&push->distrusts_all) ||
+            known_blobs_has(push->distrusted, push->repository->endpoint, digest));
+}
+
 bool target_push_knows(struct target_push *push, const struct digest *digest)
 {
     const struct endpoint *endpoint = push->repository->endpoint;
+    if (target_push_distrusts(push, digest))
+        return false;
     if (known_blobs_has(push->known, endpoint, digest))
         return true;
     bool assumed = push->shared && known_blobs_has(push->shared, endpoint, digest);

@@ -38,15 +38,20 @@ struct target_push {
     struct store *store;           /* borrowed, as all pointers here */
     struct repository *repository; /* the target, at the endpoint being tried */
     const struct progress *progress;
-    const char *target;            /* normalised reference, for events */
-    struct association_key key;    /* of the repository's credentials */
-    struct cancel cancel;          /* a child of the caller's: requested too when a part failed */
-    struct known_blobs *shared;    /* in the target repository, by other pushes; NULL: nothing */
-    struct known_blobs *known;     /* owned: by this push */
-    struct known_blobs *missed;    /* owned: asked for and not there */
-    struct known_blobs *manifests; /* owned: put under their digests by this push */
-    atomic_bool assumed;           /* something that only `shared` knows was relied on */
-    pthread_mutex_t lock;          /* guards what follows */
+    const char *target;             /* normalised reference, for events */
+    struct association_key key;     /* of the repository's credentials */
+    struct cancel cancel;           /* a child of the caller's: requested too when a part failed */
+    struct known_blobs *shared;     /* in the target repository, by other pushes; NULL: nothing */
+    struct known_blobs *known;      /* owned: by this push */
+    struct known_blobs *sent;       /* owned: its bytes were sent, by whom ever, during this push */
+    struct known_blobs *distrusted; /* owned: known, and not there when the manifest came */
+    struct known_blobs *missed;     /* owned: asked for and not there */
+    struct known_blobs *manifests;  /* owned: put under their digests by this push */
+    atomic_bool assumed;            /* something that only `shared` knows was relied on */
+    atomic_bool believed;           /* something that was not sent is taken for there */
+    atomic_bool distrusts_all;      /* what was not sent is not taken for there any more */
+    bool doubts; /* a manifest was refused for blobs that are distrusted since: of its run only */
+    pthread_mutex_t lock; /* guards what follows */
     struct push_target *result;
     struct error failure; /* the first one of a part */
 };
@@ -63,6 +68,14 @@ void target_push_share(struct target_push *push, struct known_blobs *known);
 /* The blob is in the target repository: remember it; was it remembered? */
 void target_push_learn(struct target_push *push, const struct digest *digest);
 bool target_push_knows(struct target_push *push, const struct digest *digest);
+
+/* The same, as its bytes were sent. */
+void target_push_learn_sent(struct target_push *push, const struct digest *digest);
+
+/* The registry said that it has the blob, by HEAD or by mounting it, and refused the manifest for
+ * the lack of it: its bytes have to be sent. False when that is no news, or they were sent. */
+bool target_push_distrust(struct target_push *push, const struct digest *digest);
+bool target_push_distrusts(struct target_push *push, const struct digest *digest);
 
 /* The registry answered that it does not have the blob: a further attempt need not ask again. */
 void target_push_learn_missing(struct target_push *push, const struct digest *digest);

@@ -77,6 +77,8 @@ static int compare(const void *left, const void *right)
     const struct endpoint *other = b->repository.endpoint;
     if (one != other)
         return (uintptr_t)one < (uintptr_t)other ? -1 : 1;
+    if (a->layer.send != b->layer.send)
+        return a->layer.send ? 1 : -1;
     int order = digest_compare(&a->blob.digest, &b->blob.digest);
     if (order == 0)
         order = digest_compare(&a->credentials_digest, &b->credentials_digest);
@@ -221,7 +223,9 @@ static void end_wait(struct transfer *transfer, struct transfer_wait *wait, bool
         wait->outcome =
             (struct layer_outcome){.end = wait->layer->id[0] == '\0' ? LAYER_NONE : LAYER_EXISTED,
                                    .sent_bytes = credited ? transfer->outcome.sent_bytes : 0};
-    if (err->code == ERR_OK)
+    if (err->code == ERR_OK && transfer->outcome.sent_bytes > 0)
+        target_push_learn_sent(wait->push, &transfer->blob.digest);
+    else if (err->code == ERR_OK)
         target_push_learn(wait->push, &transfer->blob.digest);
     wait->ended(wait);
 }

@@ -49,8 +49,7 @@ static bool may_pass(const struct error *err)
 static enum errc ask(struct attempt *attempt, bool *arrived, struct error *err)
 {
     const struct upload_blob *blob = attempt->upload.blob;
-    return registry_blob_exists(attempt->upload.client, blob->digest, blob->body->size, arrived,
-                                err);
+    return registry_blob_exists(attempt->upload.client, blob->digest, arrived, err);
 }
 
 /* --- which refusals mean: not this way --- */
@@ -66,6 +65,26 @@ static bool no_such_request(const struct attempt *attempt, const struct error *e
     return with_body && (err->code != ERR_UPLOAD_UNKNOWN || attempt->sessions > 0);
 }
 
+/* Others know it, but no body in it: what they have then, which is nothing, has another digest.
+ * That looks like trouble with the bytes, so it counts for a way only that has never worked. */
+static bool body_is_not_known(const struct attempt *attempt, const struct error *err)
+{
+    const struct upload *upload = &attempt->upload;
+    if (attempt->rung.way != UPLOAD_WAY_PUT || upload->stage != UPLOAD_COMMITTING ||
+        upload->body_bytes == 0 || attempt->rung.known ||
+        upload_ladder_knows(attempt->ladder, UPLOAD_WAY_PUT))
+        return false;
+    bool of_bytes = err->code == ERR_REGISTRY_REFUSED || err->code == ERR_REGISTRY_FAULT;
+    return of_bytes && (err->status == 400 || err->status == 422 || err->status == 500);
+}
+
+/* What we counted against its word was wrong after all. */
+static bool count_is_refused(const struct attempt *attempt, const struct error *err)
+{
+    return attempt->upload.session->doubted && attempt->upload.stage == UPLOAD_COMMITTING &&
+           (err->status == 400 || err->status == 422);
+}
+
 static bool way_is_refused(const struct attempt *attempt, const struct error *err)
 {
     const struct upload *upload = &attempt->upload;
@@ -79,21 +98,27 @@ static bool way_is_refused(const struct attempt *attempt, const struct error *er
     default:
         break;
     }
-    /* What we counted against its word was wrong after all. */
-    if (err->status == 400 && upload->session->doubted)
-        return true;
-    return upload->stuck || err->code == ERR_REGISTRY_UNSUPPORTED || no_such_request(attempt, err);
+    return upload->stuck || err->code == ERR_REGISTRY_UNSUPPORTED ||
+           count_is_refused(attempt, err) || no_such_request(attempt, err) ||
+           body_is_not_known(attempt, err);
 }
 
 /* A refusal for size is met with chunks, or smaller ones, in the same session: nothing of the body
  * was taken. */
-static enum next next_rung(struct attempt *attempt, const struct error *err)
+static enum next next_rung(struct attempt *attempt, struct error *err)
 {
     struct upload *upload = &attempt->upload;
     struct upload_rung *rung = &attempt->rung;
     enum upload_way before = rung->way;
-    if (attempt->first.code == ERR_OK)
+    bool miscounted = count_is_refused(attempt, err);
+    if (miscounted)
+        error_wrap(err, "after %llu bytes the registry answered with a Range of %llu",
+                   (unsigned long long)upload->session->offset,
+                   (unsigned long long)upload->session->said);
+    if (attempt->first.code == ERR_OK || miscounted)
         attempt->first = *err;
+    if (body_is_not_known(attempt, err))
+        upload_ladder_doubt(attempt->ladder, rung->way);
     if (err->status == 413 && upload_ladder_too_large(attempt->ladder, upload->body_bytes,
                                                       upload->session->chunk_least, rung)) {
         log_info("%s; trying chunks of %llu bytes", err->text,
@@ -129,7 +154,7 @@ static enum next send_again(struct attempt *attempt, const struct error *err)
 }
 
 /* Where the registry says it is, if there was any progress since the last trouble. */
-static enum next resume(struct attempt *attempt, const struct error *err)
+static enum next resume(struct attempt *attempt, struct error *err)
 {
     struct upload *upload = &attempt->upload;
     struct upload_session *session = upload->session;
@@ -153,7 +178,7 @@ static enum next resume(struct attempt *attempt, const struct error *err)
     return AGAIN;
 }
 
-static enum next after_failure(struct attempt *attempt, const struct error *err)
+static enum next after_failure(struct attempt *attempt, struct error *err)
 {
     bool arrived = false;
     struct error ignored = ERROR_INIT;
@@ -220,8 +245,9 @@ static enum errc take_up(struct attempt *attempt, bool *arrived, struct error *e
     const struct upload *upload = &attempt->upload;
     struct upload_session *session = upload->session;
     bool known = false;
-    if (ask(attempt, arrived, err) != ERR_OK)
+    if (ask(attempt, arrived, err) != ERR_OK && err->status < 500)
         return err->code;
+    error_clear(err);
     if (*arrived || !upload_session_is_open(session))
         return ERR_OK;
     if (upload_session_ask(upload->client, upload->blob->body->size, session, &known, err) !=

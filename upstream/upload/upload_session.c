@@ -111,25 +111,18 @@ enum errc upload_session_open(struct registry_client *client, struct upload_sess
 
 enum errc upload_session_sent(struct registry_client *client, const struct url *url,
                               const struct http_response *response, uint64_t sent,
-                              struct upload_session *session, bool *advanced, struct error *err)
+                              struct upload_session *session, struct error *err)
 {
     const char *location = http_header(response, "Location");
     if (location && follow(client, url, response, location, session, err) != ERR_OK)
         return err->code;
     note_chunk_least(response, session);
-    uint64_t counted = session->offset + sent;
-    uint64_t said = counted;
-    upload_range_parse(http_header(response, "Range"), &said);
-    *advanced = true;
-    if (said > session->offset && said <= counted) {
-        session->offset = said;
-        return ERR_OK;
-    }
+    session->offset += sent;
+    session->said = session->offset;
+    upload_range_parse(http_header(response, "Range"), &session->said);
     /* One byte is "0-0", as nothing is. */
-    if (counted > 1)
-        *advanced = !session->doubted;
-    session->doubted = true;
-    session->offset = counted;
+    if (session->said != session->offset && session->offset > 1)
+        session->doubted = true;
     return ERR_OK;
 }
 

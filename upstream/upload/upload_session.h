@@ -23,7 +23,8 @@ struct upload_session {
     struct url url;       /* owned; text NULL: none is open */
     uint64_t offset;      /* bytes the registry is believed to have */
     uint64_t chunk_least; /* OCI-Chunk-Min-Length; 0: none was named */
-    bool doubted;         /* our count was believed once against the registry's Range */
+    bool doubted;         /* the registry's Range says something else than our count: */
+    uint64_t said;        /* bytes that it named last */
 };
 
 bool upload_session_is_open(const struct upload_session *session);
@@ -46,14 +47,14 @@ enum errc upload_session_begin(struct registry_client *client, const struct url 
                                struct error *err);
 
 /*
- * `response` accepted `sent` bytes more, sent to `url`: take in its Location and Range.
- * *advanced is false when its Range says for the second time that nothing was added; the first time
- * our own count is believed, as it is when there is no Range. A Range that says less than was sent
- * counts: the rest has to be sent again.
+ * `response` accepted `sent` bytes more, sent to `url`: take in its Location. Our own count is what
+ * is believed: of registries that store every byte some name the last chunk only in Range, some one
+ * byte too many, some always the first chunk. The digest decides in the end; what Range said else
+ * is noted, to be named when the digest does not fit.
  */
 enum errc upload_session_sent(struct registry_client *client, const struct url *url,
                               const struct http_response *response, uint64_t sent,
-                              struct upload_session *session, bool *advanced, struct error *err);
+                              struct upload_session *session, struct error *err);
 
 /*
  * GET, end-13: ask how much of it the registry has; at most `size` can be. *known is false when the

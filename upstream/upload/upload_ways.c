@@ -105,7 +105,6 @@ static enum errc send_chunk(struct upload *upload, uint64_t size, bool ranged, s
     struct upload_session *session = upload->session;
     autourl struct url url = session->url;
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    char shown[URL_SHOWN_MAX];
     url.text = xstrdup(session->url.text);
     upload->stage = UPLOAD_SENDING;
     if (send_part(upload, "PATCH", &url, size, ranged, &response, err) != ERR_OK)
@@ -113,15 +112,7 @@ static enum errc send_chunk(struct upload *upload, uint64_t size, bool ranged, s
     int status = response.status;
     if (status != 201 && status != 202 && status != 204)
         return exchange_refused(upload->client, "PATCH", &url, &response, err);
-    bool advanced = false;
-    if (upload_session_sent(upload->client, &url, &response, size, session, &advanced, err) !=
-        ERR_OK)
-        return err->code;
-    if (advanced)
-        return ERR_OK;
-    upload->stuck = true;
-    return fail(err, ERR_REGISTRY_ANSWER, 0, "PATCH %s: the registry says that nothing was added",
-                url_shown(url.text, shown));
+    return upload_session_sent(upload->client, &url, &response, size, session, err);
 }
 
 /* Chunks of a size that the registry may raise with any answer; 0: all at once. */

@@ -409,11 +409,11 @@ static void an_upload_that_broke_off_goes_on(void **state)
 static void a_question_that_failed_is_asked_again(void **state)
 {
     (void)state;
-    const struct script script = {.head_status = 500};
+    const struct script script = {.head_status = 429};
     struct scene *scene = scene_new(&script, MIDDLE, "");
     struct error err = ERROR_INIT;
     scene->further_attempts = 1;
-    assert_int_equal(attempt(scene, "", &err), ERR_REGISTRY_FAULT);
+    assert_int_equal(attempt(scene, "", &err), ERR_TOO_MANY_REQUESTS);
     assert_string_equal(buf_cstr(&scene->log), "HEAD, HEAD");
     scene_free(scene);
 }

@@ -276,14 +276,19 @@ struct scripted {
 };
 
 #define ALWAYS 1000
+#define OTHER_DIGEST "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static const struct scripted scripts[] = {
     {"HEAD 403", {"HEAD", "/blobs/", ALWAYS, .status = 403}, ERR_OK, 0, false},
     {"HEAD 405", {"HEAD", "/blobs/", ALWAYS, .status = 405}, ERR_OK, 0, false},
-    {"HEAD 500", {"HEAD", "/blobs/", ALWAYS, .status = 500}, ERR_REGISTRY_FAULT, 500, false},
+    {"HEAD 400", {"HEAD", "/blobs/", ALWAYS, .status = 400}, ERR_OK, 0, false},
+    {"HEAD 406", {"HEAD", "/blobs/", ALWAYS, .status = 406}, ERR_OK, 0, false},
+    {"HEAD 410", {"HEAD", "/blobs/", ALWAYS, .status = 410}, ERR_OK, 0, false},
+    {"HEAD 500", {"HEAD", "/blobs/", ALWAYS, .status = 500}, ERR_OK, 0, false},
     {"HEAD 429", {"HEAD", "/blobs/", ALWAYS, .status = 429}, ERR_TOO_MANY_REQUESTS, 429, false},
-    {"HEAD of another size",
-     {"HEAD", "/blobs/", 1, .status = 200, .headers = "Content-Length: 7\r\n"},
+    {"HEAD of another blob",
+     {"HEAD", "/blobs/", 1, .status = 200,
+      .headers = "Docker-Content-Digest: " OTHER_DIGEST "\r\n"},
      ERR_OK,
      0,
      false},

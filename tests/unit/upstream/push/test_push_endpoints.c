@@ -344,6 +344,48 @@ static void there_is_one_more_round_and_no_other(void **state)
     scene_free(scene);
 }
 
+/* The registry says that it has the config, and refuses the manifest for the lack of it. */
+static void expect_sent_after_all(struct scene *scene, const char *before, const char *after,
+                                  bool named, int times)
+{
+    char text[DIGEST_TEXT_MAX];
+    digest_text(&scene->image.config, text);
+    autofree char *body =
+        xasprintf("{\"errors\":[{\"code\":\"%s%s%s\"}]}", before, named ? text : "", after);
+    fake_registry_put(scene->fake, text, "1");
+    fake_registry_rule(
+        scene->fake, (struct fake_rule){"PUT", "/manifests/", times, .status = 400, .body = body});
+    push(scene, ERR_OK);
+    assert_int_equal(scene->result.attempts, times);
+    assert_int_equal(requests(scene, "PUT " UPLOADS), 3);
+    assert_int_equal(requests(scene, "PUT /v2/team/app/manifests/"), times + 1);
+    assert_int_equal(scene->result.layers.uploaded + scene->result.layers.existed, 2);
+    assert_true(scene->result.bytes_uploaded > 2 * LAYER_BYTES);
+}
+
+static void what_a_registry_says_it_has_is_sent_when_it_has_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before;
+        const char *after;
+        bool named;
+        int times;
+    } cases[] = {
+        {"MANIFEST_BLOB_UNKNOWN\",\"detail\":\"", "", true, 1},
+        {"BLOB_UNKNOWN\",\"detail\":{\"Digest\":\"", "\"},\"x\":\"", true, 1},
+        {"MANIFEST_INVALID\",\"message\":\"no blob ", " here", true, 1},
+        /* named by nobody: only when waiting did not help */
+        {"MANIFEST_BLOB_UNKNOWN", "", false, 5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct scene *scene = scene_new(FAKE_OPEN, only, 1);
+        expect_sent_after_all(scene, cases[i].before, cases[i].after, cases[i].named,
+                              cases[i].times);
+        scene_free(scene);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +400,7 @@ int main(void)
         cmocka_unit_test(a_config_that_was_believed_there_is_brought),
         cmocka_unit_test(a_tag_that_believed_another_one),
         cmocka_unit_test(there_is_one_more_round_and_no_other),
+        cmocka_unit_test(what_a_registry_says_it_has_is_sent_when_it_has_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ static void a_kept_session_is_used(void **state)
  */
 static void patch_where_put_is_refused(void **state)
 {
-    static const int statuses[] = {404, 405, 501};
+    static const int statuses[] = {404, 405, 501, 400, 422, 500};
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         struct upload_fixture *fixture = *state;
         fixture->fake->put_status = statuses[i];
@@ -153,6 +153,43 @@ static void a_transient_error_changes_nothing(void **state)
         upload_test_must(fixture);
     }
     assert_int_equal(upload_test_requests(fixture, "PATCH"), 0);
+}
+
+/* What looks like trouble with the bytes says nothing of a way that has worked, also where an
+ * upload began before that was known. */
+static void a_known_way_is_not_given_up_for_bytes(void **state)
+{
+    static const int statuses[] = {400, 422, 500};
+    struct upload_fixture *fixture = *state;
+    upload_test_must(fixture);
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        struct error err = ERROR_INIT;
+        struct unfinished_upload unfinished = {.begun = true, .rung = {.way = UPLOAD_WAY_PUT}};
+        upload_double_forget(fixture->fake);
+        fixture->fake->faults[0] = (struct upload_fault){
+            .method = "PUT", .times = 1, .with_body = true, .status = statuses[i]};
+        assert_int_not_equal(upload_test_run(fixture, &unfinished, NULL, &err), ERR_OK);
+        assert_int_equal(err.status, statuses[i]);
+        upload_test_give_up(fixture, &unfinished);
+    }
+    assert_int_equal(upload_test_requests(fixture, "PATCH"), 0);
+}
+
+/* Another attempt does not begin with what looked unknown. */
+static void what_is_not_known_is_tried_once(void **state)
+{
+    struct upload_fixture *fixture = *state;
+    struct error err = ERROR_INIT;
+    fixture->fake->put_status = 400;
+    fixture->fake->faults[0] = (struct upload_fault){
+        .method = "PUT", .skip = 1, .times = 2, .status = 400, .code = "DIGEST_INVALID"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(upload_test(fixture, &err), ERR_REGISTRY_FAULT);
+        error_clear(&err);
+    }
+    upload_test_must(fixture);
+    assert_int_equal(upload_test_requests(fixture, "PUT"), 4); /* one of them with the body */
+    assert_int_equal(upload_test_requests(fixture, "PATCH"), 3);
 }
 
 static void what_is_configured_is_known(void **state)
@@ -296,6 +333,8 @@ int main(void)
         TEST(no_way_is_left),
         TEST(a_configured_way_is_the_only_one),
         TEST(a_transient_error_changes_nothing),
+        TEST(a_known_way_is_not_given_up_for_bytes),
+        TEST(what_is_not_known_is_tried_once),
         TEST(what_is_configured_is_known),
         TEST(a_404_of_a_known_way_is_a_mood),
         TEST(the_body_limit_is_found_once),
