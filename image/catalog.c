@@ -1,6 +1,7 @@
 #include "image/catalog.h"
 
 #include "base/mem.h"
+#include "image/digest_map.h"
 
 #include <string.h>
 
@@ -11,8 +12,9 @@ struct catalog {
     size_t count;
     size_t capacity;
     size_t name_bytes;
-    uint32_t *slots;   /* open addressing: index + 1 into entries, 0 = free */
-    size_t slot_count; /* a power of two, at most half full */
+    uint32_t *slots;            /* open addressing: index + 1 into entries, 0 = free */
+    size_t slot_count;          /* a power of two, at most half full */
+    struct digest_map contents; /* of the files: the first one's index + 1 */
 };
 
 struct catalog *catalog_new(void)
@@ -34,6 +36,7 @@ void catalog_free(struct catalog *catalog)
     }
     free(catalog->entries);
     free(catalog->slots);
+    digest_map_deinit(&catalog->contents);
     free(catalog);
 }
 
@@ -71,12 +74,17 @@ static void grow(struct catalog *catalog)
         *slot_of(catalog, catalog->entries[i]->name) = (uint32_t)(i + 1);
 }
 
+/* The last entry has these bytes. */
+static void note_content(struct catalog *catalog, const struct digest *digest)
+{
+    struct digest_item *item = digest_map_add(&catalog->contents, digest);
+    if (item->number == 0)
+        item->number = catalog->count;
+}
+
 static enum errc add(struct catalog *catalog, const char *name, const char *target,
                      const struct layer_result *content, struct error *err)
 {
-    if (*slot_of(catalog, name) != 0)
-        return fail(err, ERR_ENTRY_DUPLICATE, 0, "the archive has two entries named \"%.200s\"",
-                    name);
     size_t bytes = strlen(name) + (target ? strlen(target) : 0);
     if (catalog->count == CATALOG_ENTRIES_MAX || catalog->name_bytes + bytes > CATALOG_NAMES_MAX)
         return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
@@ -91,19 +99,45 @@ static enum errc add(struct catalog *catalog, const char *name, const char *targ
     catalog->name_bytes += bytes;
     catalog->entries[catalog->count++] = entry;
     *slot_of(catalog, name) = (uint32_t)catalog->count;
+    if (content)
+        note_content(catalog, &content->raw);
     return ERR_OK;
+}
+
+/* A name that is there already: is it the same bytes? A hard link may name itself, which is how GNU
+ * tar writes a file that it was told twice. */
+static enum errc add_again(const struct catalog *catalog, const char *name,
+                           const struct layer_result *content, struct error *err)
+{
+    const struct catalog_entry *have = NULL;
+    if (catalog_find(catalog, name, &have, err) != ERR_OK)
+        return err->code;
+    if (have && content && digest_equal(&have->content.diff_id, &content->diff_id))
+        return ERR_OK;
+    return fail(err, ERR_ENTRY_DUPLICATE, 0,
+                "the archive has two entries named \"%.200s\", with different content", name);
 }
 
 enum errc catalog_add_file(struct catalog *catalog, const char *name,
                            const struct layer_result *content, struct error *err)
 {
-    return add(catalog, name, NULL, content, err);
+    return *slot_of(catalog, name) ? add_again(catalog, name, content, err)
+                                   : add(catalog, name, NULL, content, err);
 }
 
 enum errc catalog_add_link(struct catalog *catalog, const char *name, const char *target,
                            struct error *err)
 {
-    return add(catalog, name, target, NULL, err);
+    const struct catalog_entry *found = NULL;
+    uint32_t index = *slot_of(catalog, name);
+    if (index == 0)
+        return add(catalog, name, target, NULL, err);
+    const char *have = catalog->entries[index - 1]->target;
+    if (have && strcmp(have, target) == 0)
+        return ERR_OK;
+    if (catalog_find(catalog, target, &found, err) != ERR_OK)
+        return err->code;
+    return add_again(catalog, name, found ? &found->content : NULL, err);
 }
 
 enum errc catalog_find(const struct catalog *catalog, const char *name,
@@ -124,13 +158,11 @@ enum errc catalog_find(const struct catalog *catalog, const char *name,
                 CATALOG_LINKS_MAX);
 }
 
-enum errc catalog_find_blob(const struct catalog *catalog, const struct digest *digest,
-                            const struct catalog_entry **out, struct error *err)
+const struct catalog_entry *catalog_find_blob(const struct catalog *catalog,
+                                              const struct digest *digest)
 {
-    char hex[DIGEST_TEXT_MAX];
-    autofree char *name =
-        xasprintf("blobs/%s/%s", digest_algorithm_name(digest->algorithm), digest_hex(digest, hex));
-    return catalog_find(catalog, name, out, err);
+    const struct digest_item *item = digest_map_find(&catalog->contents, digest);
+    return item ? catalog->entries[item->number - 1] : NULL;
 }
 
 enum errc catalog_check_links(const struct catalog *catalog, struct error *err)

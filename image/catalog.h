@@ -2,8 +2,10 @@
  * The catalog of an archive: what was found under which name while it was read.
  *
  * Archives name their parts before or after they describe them, so everything that passes is
- * entered here, and only when the archive has ended is it asked for by name. One entry is a few
- * hundred bytes; CATALOG_ENTRIES_MAX and CATALOG_NAMES_MAX bound the whole.
+ * entered here, and only when the archive has ended is it asked for: by name, or by the digest of
+ * its bytes, whatever its name is. Two entries of one name are one when they have the same bytes;
+ * else which of them is meant would be up to the reader. One entry is a few hundred bytes;
+ * CATALOG_ENTRIES_MAX and CATALOG_NAMES_MAX bound the whole.
  *
  * Used by one thread at a time. Entries are borrowed until catalog_free.
  */
@@ -26,8 +28,9 @@ struct catalog;
 struct catalog *catalog_new(void);
 void catalog_free(struct catalog *catalog);
 
-/* Enter a file or a link; names are copied. ERR_ENTRY_DUPLICATE names the entry that comes twice;
- * ERR_ARCHIVE_TOO_LARGE when the archive has too many entries. */
+/* Enter a file or a link; names are copied. ERR_ENTRY_DUPLICATE names the entry that comes twice
+ * with different bytes, or a link beside something that is not there yet; ERR_ARCHIVE_TOO_LARGE
+ * when the archive has too many entries. */
 enum errc catalog_add_file(struct catalog *catalog, const char *name,
                            const struct layer_result *content, struct error *err);
 enum errc catalog_add_link(struct catalog *catalog, const char *name, const char *target,
@@ -38,9 +41,10 @@ enum errc catalog_add_link(struct catalog *catalog, const char *name, const char
 enum errc catalog_find(const struct catalog *catalog, const char *name,
                        const struct catalog_entry **out, struct error *err);
 
-/* The file that holds the bytes of `digest`: `blobs/ALG/HEX` of an OCI layout, or NULL. */
-enum errc catalog_find_blob(const struct catalog *catalog, const struct digest *digest,
-                            const struct catalog_entry **out, struct error *err);
+/* The first file whose bytes have this digest: sha256, or the algorithm that its name has
+ * (`blobs/sha512/HEX`). NULL when there is none. */
+const struct catalog_entry *catalog_find_blob(const struct catalog *catalog,
+                                              const struct digest *digest);
 
 /* ERR_LINK_INVALID when following any link of the archive never ends. */
 enum errc catalog_check_links(const struct catalog *catalog, struct error *err);

@@ -4,9 +4,19 @@
 #include "base/mem.h"
 #include "image/image_config.h"
 
+#include <string.h>
+
 static enum errc wrong(size_t image, const char *what, struct error *err)
 {
     return fail(err, ERR_MANIFEST_INVALID, 0, "manifest.json: image %zu: %s", image, what);
+}
+
+/* An entry's name, without the "./" that tar drops, too. */
+static char *entry_name(const char *text)
+{
+    while (text[0] == '.' && text[1] == '/')
+        text += 2;
+    return xstrdup(text);
 }
 
 static enum errc take_layers(const json_t *layers, size_t nth, struct docker_image *out,
@@ -22,9 +32,20 @@ static enum errc take_layers(const json_t *layers, size_t nth, struct docker_ima
         const char *name = json_string_value(json_array_get(layers, out->layer_count));
         if (name == NULL)
             return wrong(nth, "a member of \"Layers\" is no string", err);
-        out->layers[out->layer_count] = xstrdup(name);
+        out->layers[out->layer_count] = entry_name(name);
     }
     return ERR_OK;
+}
+
+static void take_name(const char *text, struct docker_image *out)
+{
+    struct error why = ERROR_INIT;
+    struct reference *name = &out->names[out->name_count];
+    bool none = text[0] == '\0' || strncmp(text, "<none>", strlen("<none>")) == 0;
+    if (!none && reference_parse(text, name, &why) == ERR_OK && name->tag[0])
+        out->name_count++;
+    else if (!none && out->odd_name == NULL)
+        out->odd_name = xstrdup(text);
 }
 
 static enum errc take_names(const json_t *tags, size_t nth, struct docker_image *out,
@@ -36,15 +57,11 @@ static enum errc take_names(const json_t *tags, size_t nth, struct docker_image 
     if (count > DOCKER_ARCHIVE_IMAGES_MAX)
         return wrong(nth, "more than 1000 names", err);
     out->names = xcalloc(count, sizeof *out->names);
-    for (; out->name_count < count; out->name_count++) {
-        const char *text = json_string_value(json_array_get(tags, out->name_count));
+    for (size_t i = 0; i < count; i++) {
+        const char *text = json_string_value(json_array_get(tags, i));
         if (text == NULL)
             return wrong(nth, "a member of \"RepoTags\" is no string", err);
-        struct reference *name = &out->names[out->name_count];
-        if (reference_parse(text, name, err) != ERR_OK)
-            return error_wrap(err, "manifest.json: RepoTags of image %zu", nth);
-        if (name->tag[0] == '\0')
-            return wrong(nth, "a member of \"RepoTags\" has no tag", err);
+        take_name(text, out);
     }
     return ERR_OK;
 }
@@ -55,7 +72,7 @@ static enum errc take_image(const json_t *item, size_t nth, struct docker_image 
     const char *config = json_text(item, "Config");
     if (config == NULL)
         return wrong(nth, "\"Config\" is missing or no string", err);
-    out->config = xstrdup(config);
+    out->config = entry_name(config);
     if (take_layers(json_object_get(item, "Layers"), nth, out, err) != ERR_OK)
         return err->code;
     return take_names(json_object_get(item, "RepoTags"), nth, out, err);
@@ -93,6 +110,7 @@ void docker_archive_deinit(struct docker_archive *archive)
             free(image->layers[l]);
         free(image->layers);
         free(image->names);
+        free(image->odd_name);
         free(image->config);
     }
     free(archive->images);

@@ -17,6 +17,7 @@ struct docker_image {
     size_t layer_count;
     struct reference *names; /* from RepoTags, each with a tag */
     size_t name_count;
+    char *odd_name; /* one of them that is no reference with a tag; NULL when there is none */
 };
 
 struct docker_archive {
@@ -25,8 +26,8 @@ struct docker_archive {
 };
 
 /* ERR_JSON_INVALID, ERR_JSON_TOO_LARGE; ERR_MANIFEST_INVALID when a member is missing or of the
- * wrong type; ERR_REFERENCE_INVALID for a RepoTag that is none; ERR_NOT_AN_IMAGE when the array is
- * empty. */
+ * wrong type; ERR_NOT_AN_IMAGE when the array is empty. Docker's words for "no name" are none: "",
+ * "<none>:<none>". */
 enum errc docker_archive_parse(const void *data, size_t size, struct docker_archive *out,
                                struct error *err);
 void docker_archive_deinit(struct docker_archive *archive);

@@ -58,6 +58,20 @@ enum errc image_config_parse(const void *data, size_t size, const char *what,
     return ERR_OK;
 }
 
+struct config_glance image_config_glance(const void *data, size_t size)
+{
+    autojson json_t *root = NULL;
+    struct error ignored = ERROR_INIT;
+    struct config_glance glance = {.has_rootfs = false};
+    if (json_parse(data, size, IMAGE_CONFIG_LIMIT_BYTES, "config", &root, &ignored) != ERR_OK)
+        return glance;
+    const json_t *rootfs = json_object_get(root, "rootfs");
+    glance.has_rootfs = json_is_object(rootfs);
+    glance.lists_layers = json_array_size(json_object_get(rootfs, "diff_ids")) > 0;
+    platform_read(root, ERR_CONFIG_INVALID, "config", &glance.platform, &ignored);
+    return glance;
+}
+
 void image_config_deinit(struct image_config *config)
 {
     free(config->diff_ids);

@@ -24,6 +24,14 @@ struct image_config {
  * leaves diff_ids out of an image without layers: with the type given, that is an empty list. */
 enum errc image_config_parse(const void *data, size_t size, const char *what,
                              struct image_config *out, struct error *err);
+/* What a config shows before it is known to be an image's: artifacts give theirs an image's media
+ * type, too ("{}"). Never fails; what is no JSON object shows nothing. */
+struct config_glance {
+    bool has_rootfs;
+    bool lists_layers; /* its rootfs has diff_ids */
+    struct platform platform;
+};
+struct config_glance image_config_glance(const void *data, size_t size);
 void image_config_deinit(struct image_config *config);
 
 #endif

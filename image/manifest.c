@@ -138,18 +138,21 @@ static enum errc parse_list(const json_t *root, const char *key, const char *wha
     return ERR_OK;
 }
 
-static enum errc parse_subject(const json_t *root, const char *what, struct manifest *out,
-                               struct error *err)
+static enum errc parse_relations(const json_t *root, const char *what, struct manifest *out,
+                                 struct error *err)
 {
     const json_t *subject = json_object_get(root, "subject");
     out->has_subject = subject != NULL && !json_is_null(subject);
+    const json_t *type = json_object_get(root, "artifactType");
+    out->has_artifact_type =
+        type && !json_is_null(type) && !(json_is_string(type) && *json_string_value(type) == '\0');
     return out->has_subject ? parse_member(root, "subject", what, &out->subject, err) : ERR_OK;
 }
 
 static enum errc parse_content(const json_t *root, const char *what, struct manifest *out,
                                struct error *err)
 {
-    if (parse_subject(root, what, out, err) != ERR_OK)
+    if (parse_relations(root, what, out, err) != ERR_OK)
         return err->code;
     if (out->kind == MANIFEST_INDEX)
         return parse_list(root, "manifests", what, &out->children, &out->child_count, err);
@@ -209,6 +212,39 @@ void manifest_deinit(struct manifest *manifest)
     free(manifest->layers);
     free(manifest->children);
     *manifest = (struct manifest){.kind = MANIFEST_IMAGE};
+}
+
+bool manifest_may_be_image(const struct manifest *manifest)
+{
+    if (manifest->kind != MANIFEST_IMAGE || manifest->has_artifact_type ||
+        !media_type_is_image_config(manifest->config.media_type))
+        return false;
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        if (!media_type_is_layer(manifest->layers[i].media_type))
+            return false;
+    return true;
+}
+
+bool manifest_member_by_type(const char *media_type, bool *manifest)
+{
+    static const char schema1[] = "application/vnd.docker.distribution.manifest.v1+";
+    *manifest = media_type_is_manifest(media_type) || media_type_is_index(media_type) ||
+                strncmp(media_type, schema1, strlen(schema1)) == 0;
+    return *manifest || media_type_is_layer(media_type);
+}
+
+bool manifest_is_member(const char *media_type, const void *data, size_t size)
+{
+    autojson json_t *root = NULL;
+    struct error no_json = ERROR_INIT;
+    bool manifest = false;
+    if (manifest_member_by_type(media_type, &manifest))
+        return manifest;
+    if (json_parse(data, size, MANIFEST_LIMIT_BYTES, "member", &root, &no_json) != ERR_OK)
+        return false;
+    const char *type = json_text(root, "mediaType");
+    return json_is_integer(json_object_get(root, "schemaVersion")) ||
+           (type && strcmp(type, media_type) == 0);
 }
 
 /* Media types need no escaping: they are checked when a descriptor is read. */

@@ -27,7 +27,8 @@ struct manifest {
     size_t layer_count;
     struct descriptor *children; /* MANIFEST_INDEX, owned */
     size_t child_count;
-    bool has_subject; /* OCI 1.1: refers to another manifest */
+    bool has_artifact_type; /* OCI 1.1: says that it is no image */
+    bool has_subject;       /* OCI 1.1: refers to another manifest */
     struct descriptor subject;
 };
 
@@ -51,6 +52,19 @@ enum errc manifest_parse(const void *data, size_t size, const char *media_type, 
 enum errc manifest_parse_any(const void *data, size_t size, const char *media_type,
                              const char *what, struct manifest *out, struct error *err);
 void manifest_deinit(struct manifest *manifest);
+
+/* May it be an image, as far as the manifest says: no artifactType, an image's type of config, and
+ * nothing but layers of images. Its config has the last word (image/image_config.h). Everything
+ * else with the shape of an image is an artifact, whose bytes only its reader knows. */
+bool manifest_may_be_image(const struct manifest *manifest);
+
+/* Is a member of an index that has these bytes a manifest? By its media type, where that is one of
+ * manifests; else if it is a JSON object that calls itself one (schemaVersion, or this media type
+ * as its mediaType). All others are blobs, as in BuildKit's caches, whose index has layers and a
+ * config as members. */
+bool manifest_is_member(const char *media_type, const void *data, size_t size);
+/* The same where the media type alone decides: *manifest; else false. */
+bool manifest_member_by_type(const char *media_type, bool *manifest);
 
 /* The bytes of a new schema2 manifest, as Docker writes it: indented by three spaces, members in
  * the order schemaVersion, mediaType, config, layers; layer descriptors mediaType, size, digest; no

@@ -84,6 +84,12 @@ static bool starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+bool media_type_is_layer(const char *type)
+{
+    return type && (starts_with(type, "application/vnd.oci.image.layer.") ||
+                    starts_with(type, "application/vnd.docker.image.rootfs."));
+}
+
 bool media_type_is_foreign_layer(const char *type)
 {
     return type && (starts_with(type, "application/vnd.docker.image.rootfs.foreign.diff.tar") ||

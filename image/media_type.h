@@ -46,6 +46,8 @@ bool media_type_is_index(const char *type);
 bool media_type_is_image_config(const char *type);
 /* A layer of an image that is an uncompressed tar: the kind slipway compresses. */
 bool media_type_is_plain_layer(const char *type);
+/* Any layer of an image, also one in a form that slipway does not know (encrypted, say). */
+bool media_type_is_layer(const char *type);
 /* Any layer type that must not be pushed (foreign, nondistributable). */
 bool media_type_is_foreign_layer(const char *type);
 

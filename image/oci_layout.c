@@ -36,6 +36,11 @@ static enum errc take_entry(const json_t *item, size_t nth, struct layout_entry 
     const json_t *annotations = json_object_get(item, "annotations");
     out->named = take_annotation(annotations, "io.containerd.image.name", &out->name) ||
                  take_annotation(annotations, "org.opencontainers.image.ref.name", &out->name);
+    struct error no_digest = ERROR_INIT;
+    out->kind = supplement_of_kind(json_text(annotations, "kind"));
+    if (digest_parse(json_text(annotations, "vnd.docker.reference.digest"), &out->refers_to,
+                     &no_digest) != ERR_OK)
+        out->refers_to = (struct digest){0};
     return ERR_OK;
 }
 
@@ -52,6 +57,9 @@ enum errc oci_layout_parse(const void *data, size_t size, struct oci_layout *out
         return fail(err, ERR_NOT_AN_IMAGE, 0, "index.json lists %zu manifests (1 to %d are taken)",
                     count, LAYOUT_ENTRIES_MAX);
     struct oci_layout layout = {.entries = xcalloc(count, sizeof *layout.entries)};
+    const char *type = json_text(root, "mediaType");
+    snprintf(layout.media_type, sizeof layout.media_type, "%s",
+             media_type_is_index(type) ? type : MEDIA_OCI_INDEX);
     for (; layout.count < count; layout.count++)
         if (take_entry(json_array_get(manifests, layout.count), layout.count,
                        &layout.entries[layout.count], err) != ERR_OK) {

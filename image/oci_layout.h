@@ -4,13 +4,15 @@
  *
  * OCI image specification, image-layout.md. Two annotations carry names:
  * `io.containerd.image.name` (a full reference; buildx, containerd, Docker) and
- * `org.opencontainers.image.ref.name` (a full reference or only a tag; skopeo, umoci).
+ * `org.opencontainers.image.ref.name` (a full reference or only a tag; skopeo, umoci). Two others
+ * say what an entry is for: `kind` (cosign, hauler) and `vnd.docker.reference.digest` (BuildKit).
  */
 #ifndef SLIPWAY_IMAGE_OCI_LAYOUT_H
 #define SLIPWAY_IMAGE_OCI_LAYOUT_H
 
 #include "image/descriptor.h"
 #include "image/reference.h"
+#include "image/referrer.h"
 
 #define LAYOUT_LIMIT_BYTES ((size_t)4 << 20)
 #define LAYOUT_ENTRIES_MAX 1000
@@ -24,10 +26,13 @@ struct layout_entry {
     struct descriptor descriptor;
     bool named;
     struct archive_name name; /* when named */
+    enum supplement kind;     /* by its annotation */
+    struct digest refers_to;  /* DIGEST_NONE where no annotation says it */
 };
 
 struct oci_layout {
-    struct layout_entry *entries; /* owned, in the order of index.json */
+    char media_type[MEDIA_TYPE_MAX]; /* its own, else that of an index */
+    struct layout_entry *entries;    /* owned, in the order of index.json */
     size_t count;
 };
 

@@ -44,6 +44,51 @@ enum errc referrer_check(const json_t *document, const char *what, struct error 
     return ERR_OK;
 }
 
+static bool begins(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+enum supplement supplement_of_type(const char *media_type)
+{
+    static const struct {
+        const char *begin;
+        enum supplement is;
+    } types[] = {
+        {"application/vnd.dev.cosign.simplesigning.", SUPPLEMENT_SIGNATURE},
+        {"application/vnd.dsse.envelope.", SUPPLEMENT_ATTESTATION},
+        {"application/vnd.in-toto+json", SUPPLEMENT_OTHER},
+        {"application/vnd.dev.sigstore.bundle", SUPPLEMENT_OTHER},
+        {"application/vnd.cncf.notary.signature", SUPPLEMENT_OTHER},
+        {"application/vnd.cyclonedx", SUPPLEMENT_SBOM},
+        {"application/vnd.syft+json", SUPPLEMENT_SBOM},
+        {"text/spdx", SUPPLEMENT_SBOM},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (begins(media_type, types[i].begin))
+            return types[i].is;
+    return SUPPLEMENT_NONE;
+}
+
+enum supplement supplement_of_kind(const char *kind)
+{
+    static const char prefix[] = "dev.cosignproject.cosign/";
+    static const struct {
+        const char *kind;
+        enum supplement is;
+    } kinds[] = {{"image", SUPPLEMENT_NONE},
+                 {"imageIndex", SUPPLEMENT_NONE},
+                 {"sigs", SUPPLEMENT_SIGNATURE},
+                 {"atts", SUPPLEMENT_ATTESTATION},
+                 {"sboms", SUPPLEMENT_SBOM}};
+    if (kind == NULL || !begins(kind, prefix))
+        return SUPPLEMENT_NONE;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kind + strlen(prefix), kinds[i].kind) == 0)
+            return kinds[i].is;
+    return SUPPLEMENT_OTHER;
+}
+
 /* What follows "sha256-HEX" at the beginning of a tag; NULL when it does not begin so. */
 static const char *after_digest(const char *tag, struct digest *out)
 {

@@ -17,6 +17,20 @@ json_t *referrer_describe(const struct descriptor *manifest, const json_t *docum
  * `what`. */
 enum errc referrer_check(const json_t *document, const char *what, struct error *err);
 
+/* What is no image but belongs to one, as cosign, notation and makers of bills of materials write
+ * it. */
+enum supplement {
+    SUPPLEMENT_NONE,
+    SUPPLEMENT_SIGNATURE, /* has a tag of cosign's, as the next two */
+    SUPPLEMENT_ATTESTATION,
+    SUPPLEMENT_SBOM,
+    SUPPLEMENT_OTHER,
+};
+/* By the media type of its layers or config. */
+enum supplement supplement_of_type(const char *media_type);
+/* By the annotation "kind" that cosign and hauler give the entries of a layout; NULL is none. */
+enum supplement supplement_of_kind(const char *kind);
+
 /* Cosign's tags: "sha256-HEX.sig", ".att" and ".sbom", of a subject whose digest is sha256. `kind`
  * counts them. Returns `tag`. */
 #define COSIGN_KINDS 3

@@ -3,8 +3,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "gateway/ingest/recode.h"
-#include "image/image_config.h"
-#include "image/manifest.h"
 
 #include <assert.h>
 #include <string.h>
@@ -26,12 +24,13 @@ void assembly_deinit(struct assembly *assembly)
     assembly->assembled = NULL;
 }
 
-void assembly_drop_unused(struct assembly *assembly)
+void assembly_drop_unused(const struct catalog *catalog, struct batch *batch,
+                          const struct digest_map *used)
 {
-    for (size_t i = 0; i < catalog_count(assembly->catalog); i++) {
-        const struct catalog_entry *entry = catalog_at(assembly->catalog, i);
-        if (entry->target == NULL && !digest_map_find(&assembly->used, &entry->content.digest))
-            batch_drop_blob(assembly->batch, &entry->content.digest);
+    for (size_t i = 0; i < catalog_count(catalog); i++) {
+        const struct catalog_entry *entry = catalog_at(catalog, i);
+        if (entry->target == NULL && !digest_map_find(used, &entry->content.digest))
+            batch_drop_blob(batch, &entry->content.digest);
     }
 }
 
@@ -166,19 +165,6 @@ static enum errc put_manifest(struct assembly *assembly, const struct buf *bytes
     return ERR_OK;
 }
 
-static enum errc check_platform(const struct assembly *assembly, const char *what,
-                                struct image_config *config, struct error *err)
-{
-    char want[PLATFORM_TEXT_MAX];
-    char have[PLATFORM_TEXT_MAX];
-    if (assembly->platform == NULL || platform_matches(assembly->platform, &config->platform))
-        return ERR_OK;
-    fail(err, ERR_PLATFORM_UNKNOWN, 0, "no image for %s: %s is for %s",
-         platform_text(assembly->platform, want), what, platform_text(&config->platform, have));
-    image_config_deinit(config);
-    return err->code;
-}
-
 static enum errc read_config(struct assembly *assembly, const struct catalog_entry *entry,
                              struct image_config *out, struct error *err)
 {
@@ -189,9 +175,7 @@ static enum errc read_config(struct assembly *assembly, const struct catalog_ent
                        &data, &size, err) != ERR_OK)
         return err->code;
     use_blob(assembly, &entry->content.digest);
-    if (image_config_parse(data, size, what, out, err) != ERR_OK)
-        return err->code;
-    return check_platform(assembly, what, out, err);
+    return image_config_parse(data, size, what, out, err);
 }
 
 static enum errc docker_layers(struct assembly *assembly, const struct docker_image *image,
@@ -249,9 +233,7 @@ static enum errc find_blob(struct assembly *assembly, const struct descriptor *d
                            struct error *err)
 {
     char text[DIGEST_TEXT_MAX];
-    const struct catalog_entry *entry = NULL;
-    if (catalog_find_blob(assembly->catalog, &descriptor->digest, &entry, err) != ERR_OK)
-        return err->code;
+    const struct catalog_entry *entry = catalog_find_blob(assembly->catalog, &descriptor->digest);
     digest_text(&descriptor->digest, text);
     if (entry == NULL)
         return fail(err, missing, 0, "%s %s is not in the archive", what, text);
@@ -263,59 +245,57 @@ static enum errc find_blob(struct assembly *assembly, const struct descriptor *d
     return ERR_OK;
 }
 
-/* One layer of an OCI image, in place. *changed is set when it is not pushed as it came. */
-static enum errc oci_layer(struct assembly *assembly, struct descriptor *layer,
-                           const struct digest *diff_id, bool *changed, struct error *err)
+/* A blob as it came. It may have looked like a layer when it passed. */
+static enum errc take_blob(struct assembly *assembly, const struct descriptor *blob,
+                           enum errc missing, const char *what, struct error *err)
 {
     const struct catalog_entry *entry = NULL;
-    if (layer->foreign)
-        return ERR_OK;
-    if (find_blob(assembly, layer, ERR_LAYER_MISSING, "layer", &entry, err) != ERR_OK)
+    if (find_blob(assembly, blob, missing, what, &entry, err) != ERR_OK)
         return err->code;
     struct layer_result content = entry->content;
-    bool plain = media_type_is_plain_layer(layer->media_type);
-    if (plain && content.content == CONTENT_TAR && !assembly->verbatim &&
-        check_diff_id(entry, diff_id, err) != ERR_OK)
-        return err->code;
-    if (plain && content.codec != CODEC_NONE && !assembly->verbatim) {
-        note_layer(assembly, &content);
-        layer->digest = content.digest;
-        layer->size = content.size;
-        set_layer_type(layer, content.codec, strcmp(layer->media_type, MEDIA_DOCKER_LAYER) == 0);
-        *changed = true;
-    } else if (content.codec != CODEC_NONE) {
-        /* It looked like a layer when it passed, but its manifest wants it as it was. */
-        if (recode(assembly, &content, err) != ERR_OK)
-            return error_wrap(err, "blob \"%s\"", entry->name);
-    }
+    if (content.codec != CODEC_NONE && recode(assembly, &content, err) != ERR_OK)
+        return error_wrap(err, "blob \"%s\"", entry->name);
     use_blob(assembly, &content.digest);
     return ERR_OK;
 }
 
-static enum errc oci_config(struct assembly *assembly, const struct manifest *manifest,
-                            struct image_config *out, struct digest *digest, struct error *err)
+/* One layer of an image, in place. *changed is set when it is not pushed as it came. */
+static enum errc image_layer(struct assembly *assembly, struct descriptor *layer,
+                             const struct digest *diff_id, bool *changed, struct error *err)
 {
     const struct catalog_entry *entry = NULL;
-    if (find_blob(assembly, &manifest->config, ERR_CONFIG_MISSING, "config", &entry, err) != ERR_OK)
+    if (!media_type_is_plain_layer(layer->media_type))
+        return take_blob(assembly, layer, ERR_LAYER_MISSING, "layer", err);
+    if (find_blob(assembly, layer, ERR_LAYER_MISSING, "layer", &entry, err) != ERR_OK)
         return err->code;
-    *digest = entry->content.raw;
-    if (media_type_is_image_config(manifest->config.media_type) && !assembly->verbatim) {
-        if (read_config(assembly, entry, out, err) != ERR_OK)
-            return err->code;
-        if (out->diff_id_count != manifest->layer_count) {
-            fail(err, ERR_CONFIG_INVALID, 0,
-                 "config \"%s\" has %zu diff_ids, its manifest %zu layers", entry->name,
-                 out->diff_id_count, manifest->layer_count);
-            image_config_deinit(out);
-            return err->code;
-        }
-        return ERR_OK;
+    const struct layer_result *content = &entry->content;
+    if (content->content == CONTENT_TAR && check_diff_id(entry, diff_id, err) != ERR_OK)
+        return err->code;
+    if (content->codec != CODEC_NONE) {
+        note_layer(assembly, content);
+        layer->digest = content->digest;
+        layer->size = content->size;
+        set_layer_type(layer, content->codec, strcmp(layer->media_type, MEDIA_DOCKER_LAYER) == 0);
+        *changed = true;
     }
-    struct layer_result content = entry->content;
-    if (content.codec != CODEC_NONE && recode(assembly, &content, err) != ERR_OK)
-        return err->code;
-    use_blob(assembly, &content.digest);
+    use_blob(assembly, &content->digest);
     return ERR_OK;
+}
+
+static enum errc oci_config(struct assembly *assembly, const struct manifest *manifest,
+                            struct image_config *out, struct error *err)
+{
+    const struct catalog_entry *entry = NULL;
+    if (find_blob(assembly, &manifest->config, ERR_CONFIG_MISSING, "config", &entry, err) !=
+            ERR_OK ||
+        read_config(assembly, entry, out, err) != ERR_OK)
+        return err->code;
+    if (out->diff_id_count == manifest->layer_count)
+        return ERR_OK;
+    fail(err, ERR_CONFIG_INVALID, 0, "config \"%s\" has %zu diff_ids, its manifest %zu layers",
+         entry->name, out->diff_id_count, manifest->layer_count);
+    image_config_deinit(out);
+    return err->code;
 }
 
 /* schema2 as slipway writes it has no way to say where else a layer can be had. */
@@ -351,46 +331,53 @@ static enum errc rebuild_image(struct assembly *assembly, const char *data, size
 }
 
 static enum errc oci_image(struct assembly *assembly, const char *data, size_t size,
-                           struct manifest *manifest, struct descriptor *out,
-                           struct digest *config_digest, struct error *err)
+                           struct manifest *manifest, struct descriptor *out, struct error *err)
 {
     struct image_config config = {0};
-    struct digest digest;
-    if (oci_config(assembly, manifest, &config, &digest, err) != ERR_OK)
+    if (oci_config(assembly, manifest, &config, err) != ERR_OK)
         return err->code;
     bool changed = false;
     enum errc rc = ERR_OK;
     for (size_t i = 0; rc == ERR_OK && i < manifest->layer_count; i++)
-        rc = oci_layer(assembly, &manifest->layers[i], config.diff_ids ? &config.diff_ids[i] : NULL,
-                       &changed, err);
+        if (!manifest->layers[i].foreign)
+            rc = image_layer(assembly, &manifest->layers[i], &config.diff_ids[i], &changed, err);
     if (rc == ERR_OK && changed)
         rc = rebuild_image(assembly, data, size, manifest, out, err);
-    if (rc == ERR_OK)
-        *config_digest = digest;
     image_config_deinit(&config);
+    return rc;
+}
+
+/* Nobody's image, or one that is to keep its bytes. */
+static enum errc oci_artifact(struct assembly *assembly, const struct manifest *manifest,
+                              struct error *err)
+{
+    enum errc rc = take_blob(assembly, &manifest->config, ERR_CONFIG_MISSING, "config", err);
+    for (size_t i = 0; rc == ERR_OK && i < manifest->layer_count; i++)
+        if (!manifest->layers[i].foreign)
+            rc = take_blob(assembly, &manifest->layers[i], ERR_LAYER_MISSING, "layer", err);
     return rc;
 }
 
 static enum errc oci_node(struct assembly *assembly, const struct descriptor *root, unsigned depth,
                           struct descriptor *out, struct digest *config, struct error *err);
 
-static enum errc oci_member(struct assembly *assembly, const struct manifest *index, unsigned depth,
-                            struct descriptor *out, struct digest *config, struct error *err)
+static enum errc count_members(struct assembly *assembly, unsigned more, const char *what,
+                               struct error *err)
 {
-    autobuf struct buf have = BUF_INIT(512);
-    char text[PLATFORM_TEXT_MAX];
-    for (size_t i = 0; i < index->child_count; i++) {
-        const struct descriptor *child = &index->children[i];
-        if (platform_matches(assembly->platform, &child->platform)) {
-            assembly->platform = NULL;
-            return oci_node(assembly, child, depth + 1, out, config, err);
-        }
-        if (child->platform.os[0])
-            buf_format(&have, "%s%s", have.size ? ", " : "", platform_text(&child->platform, text));
-    }
-    return fail(err, ERR_PLATFORM_UNKNOWN, 0, "the index has no image for %s; it has: %s",
-                platform_text(assembly->platform, text),
-                have.size ? buf_cstr(&have) : "none with a platform");
+    if (more > INDEX_MEMBERS_MAX - assembly->members)
+        return fail(err, ERR_MANIFEST_INVALID, 0, "%s: the index has more than %d members", what,
+                    INDEX_MEMBERS_MAX);
+    assembly->members += more;
+    return ERR_OK;
+}
+
+/* A member that is no manifest. */
+static enum errc oci_blob(struct assembly *assembly, const struct descriptor *blob,
+                          struct error *err)
+{
+    if (count_members(assembly, 1, "a blob", err) != ERR_OK)
+        return err->code;
+    return blob->foreign ? ERR_OK : take_blob(assembly, blob, ERR_BLOB_MISSING, "member", err);
 }
 
 static enum errc oci_index(struct assembly *assembly, const char *data, size_t size,
@@ -403,8 +390,11 @@ static enum errc oci_index(struct assembly *assembly, const char *data, size_t s
         struct descriptor *child = &index->children[i];
         struct digest config = {0};
         struct descriptor pushed = *child;
-        if (oci_node(assembly, child, depth + 1, &pushed, &config, err) != ERR_OK)
-            return err->code;
+        bool blob = inspect(assembly->inspector, child, depth + 1).kind == INSPECTED_BLOB;
+        enum errc rc = blob ? oci_blob(assembly, child, err)
+                            : oci_node(assembly, child, depth + 1, &pushed, &config, err);
+        if (rc != ERR_OK)
+            return rc;
         if (!digest_equal(&pushed.digest, &child->digest)) {
             child->digest = pushed.digest;
             child->size = pushed.size;
@@ -426,7 +416,7 @@ static const struct assembled *find_assembled(const struct assembly *assembly,
                                               const struct descriptor *root, unsigned depth)
 {
     const struct digest_item *item = digest_map_find(&assembly->done, &root->digest);
-    if (item == NULL || assembly->platform)
+    if (item == NULL)
         return NULL;
     const struct assembled *found = &assembly->assembled[item->number - 1];
     bool same = strcmp(found->root.media_type, root->media_type) == 0 && depth <= found->depth &&
@@ -458,14 +448,21 @@ static void take_assembled(const struct assembled *from, const struct descriptor
     *config = from->config;
 }
 
-static enum errc count_members(struct assembly *assembly, unsigned more, const char *what,
-                               struct error *err)
+static enum errc oci_manifest(struct assembly *assembly, const struct descriptor *root,
+                              const char *data, size_t size, struct manifest *manifest,
+                              unsigned depth, struct descriptor *out, struct error *err)
 {
-    if (more > INDEX_MEMBERS_MAX - assembly->members)
-        return fail(err, ERR_MANIFEST_INVALID, 0, "%s: the index has more than %d members", what,
-                    INDEX_MEMBERS_MAX);
-    assembly->members += more;
-    return ERR_OK;
+    switch (manifest->kind) {
+    case MANIFEST_INDEX:
+        return oci_index(assembly, data, size, manifest, depth, out, err);
+    case MANIFEST_OPAQUE:
+        return ERR_OK;
+    case MANIFEST_IMAGE:
+        break;
+    }
+    return !assembly->verbatim && inspect(assembly->inspector, root, depth).kind == INSPECTED_IMAGE
+               ? oci_image(assembly, data, size, manifest, out, err)
+               : oci_artifact(assembly, manifest, err);
 }
 
 /* A manifest or index and everything below it. `out` is what is pushed for it. */
@@ -492,26 +489,19 @@ static enum errc oci_node(struct assembly *assembly, const struct descriptor *ro
     autofree char *data = NULL;
     size_t size = 0;
     struct manifest manifest;
-    bool any = assembly->platform == NULL;
     if (batch_read_all(assembly->batch, &entry->content.digest, MANIFEST_LIMIT_BYTES, what, &data,
                        &size, err) != ERR_OK ||
-        manifest_parse(data, size, root->media_type, what, &manifest, err) != ERR_OK)
+        manifest_parse_any(data, size, root->media_type, what, &manifest, err) != ERR_OK)
         return err->code;
     *out = *root;
     snprintf(out->media_type, sizeof out->media_type, "%s", manifest.media_type);
-    bool one_member = manifest.kind == MANIFEST_INDEX && assembly->platform;
-    enum errc rc;
-    if (manifest.kind == MANIFEST_IMAGE)
-        rc = oci_image(assembly, data, size, &manifest, out, config, err);
-    else if (one_member)
-        rc = oci_member(assembly, &manifest, depth, out, config, err);
-    else
-        rc = oci_index(assembly, data, size, &manifest, depth, out, err);
-    if (rc == ERR_OK && digest_equal(&out->digest, &entry->content.digest))
+    *config = manifest.config.digest;
+    enum errc rc = oci_manifest(assembly, root, data, size, &manifest, depth, out, err);
+    if (rc == ERR_OK && digest_equal(&out->digest, &root->digest))
         use_blob(assembly, &entry->content.digest);
-    else if (rc == ERR_OK && !one_member)
+    else if (rc == ERR_OK)
         digest_map_add(&assembly->replaced, &root->digest);
-    if (rc == ERR_OK && any)
+    if (rc == ERR_OK)
         note_assembled(assembly, &(struct assembled){.root = *root,
                                                      .out = *out,
                                                      .config = *config,

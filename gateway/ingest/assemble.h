@@ -7,11 +7,11 @@
 
 #include "base/cancel.h"
 #include "base/pool.h"
+#include "gateway/ingest/inspect.h"
 #include "image/catalog.h"
 #include "image/descriptor.h"
 #include "image/digest_map.h"
 #include "image/docker_archive.h"
-#include "store/batch.h"
 
 #define INDEX_MEMBERS_MAX 10000 /* of all of them, each as often as it is named */
 
@@ -28,12 +28,12 @@ struct assembled {
 
 struct assembly {
     const struct catalog *catalog; /* borrowed */
-    struct batch *batch;           /* borrowed, as the next two */
+    struct inspector *inspector;   /* borrowed, as the next three */
+    struct batch *batch;
     struct pool *codecs;
     struct cancel *cancel;
-    bool schema2;                    /* a new manifest for an image is schema2 */
-    const struct platform *platform; /* the one wished for, until it was found; NULL = any */
-    enum codec codec;                /* of layers that came uncompressed */
+    bool schema2;     /* a new manifest for an image is schema2 */
+    enum codec codec; /* of layers that came uncompressed */
     enum effort effort;
     unsigned members;             /* manifests and indexes named so far, repetitions too */
     unsigned enclosing;           /* indexes that are pushed around the manifest at hand */
@@ -56,12 +56,13 @@ enum errc assemble_docker_image(struct assembly *assembly, const struct docker_i
                                 struct descriptor *manifest, struct digest *config,
                                 struct error *err);
 
-/* From an OCI layout: the manifest or index `root` and all it refers to; with a platform wished
- * for, the one member of the index that matches. */
+/* From an OCI layout: the manifest or index `root` and all it refers to. */
 enum errc assemble_oci_image(struct assembly *assembly, const struct descriptor *root,
                              struct descriptor *manifest, struct digest *config, struct error *err);
 
-/* Drop from the batch what was stored for catalog entries that the image does not need. */
-void assembly_drop_unused(struct assembly *assembly);
+/* Drop from the batch what was stored for catalog entries that none of the images needs: what they
+ * need is in `used`. */
+void assembly_drop_unused(const struct catalog *catalog, struct batch *batch,
+                          const struct digest_map *used);
 
 #endif

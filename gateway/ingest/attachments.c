@@ -2,8 +2,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "image/manifest.h"
-#include "image/referrer.h"
 
 #include <string.h>
 
@@ -15,61 +13,19 @@ static bool is_list(const struct layout_entry *entry)
 
 /* --- looking through a layout --- */
 
-/* What is to be known of a manifest, which may be named a thousand times. */
-struct glance {
-    bool readable;
-    bool index;
-    bool has_subject;
-    struct digest subject;
-    bool is_listed;   /* its members were taken as a list of referrers */
-    bool has_members; /* its members were taken as those of an index */
-};
+#define PAYLOAD_LIMIT_BYTES ((size_t)64 << 10)
 
 struct search {
-    const struct catalog *catalog;
-    struct batch *batch;
-    const struct cancel *cancel;
+    struct inspector *inspector;
+    const struct oci_layout *layout;
     struct attachments *found;
-    struct digest_map seen; /* of the glances, at number - 1 */
-    struct glance *glances; /* owned */
-    size_t count;
-    size_t capacity;
+    struct digest_map lists; /* whose members were taken as a list of referrers */
+    struct digest_map below; /* whose members were taken as those of an index */
 };
 
-static bool read_manifest(const struct search *search, const struct descriptor *descriptor,
-                          struct manifest *out)
+static bool cancelled(const struct search *search)
 {
-    struct error ignored = ERROR_INIT;
-    const struct catalog_entry *entry = NULL;
-    autofree char *data = NULL;
-    size_t size = 0;
-    return !cancel_requested(search->cancel) &&
-           catalog_find_blob(search->catalog, &descriptor->digest, &entry, &ignored) == ERR_OK &&
-           entry != NULL &&
-           batch_read_all(search->batch, &entry->content.digest, MANIFEST_LIMIT_BYTES, "manifest",
-                          &data, &size, &ignored) == ERR_OK &&
-           manifest_parse(data, size, descriptor->media_type, "manifest", out, &ignored) == ERR_OK;
-}
-
-/* Borrowed until the next one. */
-static struct glance *glance_at(struct search *search, const struct descriptor *descriptor)
-{
-    struct manifest manifest = {0};
-    struct digest_item *item = digest_map_add(&search->seen, &descriptor->digest);
-    if (item->number > 0)
-        return &search->glances[item->number - 1];
-    search->glances =
-        mem_grow(search->glances, search->count, &search->capacity, sizeof *search->glances);
-    struct glance *glance = &search->glances[search->count++];
-    item->number = search->count;
-    *glance = (struct glance){.readable = read_manifest(search, descriptor, &manifest)};
-    if (!glance->readable)
-        return glance;
-    glance->index = manifest.kind == MANIFEST_INDEX;
-    glance->has_subject = manifest.has_subject;
-    glance->subject = manifest.subject.digest;
-    manifest_deinit(&manifest);
-    return glance;
+    return cancel_requested(search->inspector->cancel);
 }
 
 static void add(struct attachments *attachments, const struct descriptor *manifest,
@@ -93,10 +49,10 @@ static void add_members(struct attachments *attachments, const struct manifest *
 
 static void add_list(struct search *search, const struct manifest *list)
 {
-    for (size_t i = 0; i < list->child_count && !cancel_requested(search->cancel); i++) {
-        const struct glance *glance = glance_at(search, &list->children[i]);
-        if (glance->readable && glance->has_subject)
-            add(search->found, &list->children[i], &glance->subject, "");
+    for (size_t i = 0; i < list->child_count && !cancelled(search); i++) {
+        const struct inspected member = inspect(search->inspector, &list->children[i], 0);
+        if (member.has_subject)
+            add(search->found, &list->children[i], &member.subject, "");
     }
 }
 
@@ -104,11 +60,11 @@ static void add_list(struct search *search, const struct manifest *list)
 static void look_below(struct search *search, const struct descriptor *index, bool as_list)
 {
     struct manifest manifest = {0};
-    struct glance *glance = glance_at(search, index);
-    bool *done = as_list ? &glance->is_listed : &glance->has_members;
-    if (*done || !read_manifest(search, index, &manifest))
+    struct digest_item *done =
+        digest_map_add(as_list ? &search->lists : &search->below, &index->digest);
+    if (done->number > 0 || !inspect_read(search->inspector, index, &manifest))
         return;
-    *done = true;
+    done->number = 1;
     if (as_list)
         add_list(search, &manifest);
     else
@@ -116,32 +72,116 @@ static void look_below(struct search *search, const struct descriptor *index, bo
     manifest_deinit(&manifest);
 }
 
+/* What an entry refers to by itself. */
 static void look_at(struct search *search, const struct layout_entry *entry)
 {
     struct digest subject;
-    const struct glance glance = *glance_at(search, &entry->descriptor);
-    if (!glance.readable)
-        return;
-    if (glance.has_subject)
-        add(search->found, &entry->descriptor, &glance.subject, "");
+    const struct inspected info = inspect(search->inspector, &entry->descriptor, 0);
+    if (info.has_subject)
+        add(search->found, &entry->descriptor, &info.subject, "");
     else if (entry->named && cosign_tag_parse(entry->name.reference.tag, &subject))
         add(search->found, &entry->descriptor, &subject, entry->name.reference.tag);
-    else if (glance.index)
+    else if (info.kind == INSPECTED_INDEX)
         look_below(search, &entry->descriptor, is_list(entry));
 }
 
-void attachments_find(const struct catalog *catalog, struct batch *batch,
-                      const struct oci_layout *layout, const struct cancel *cancel,
+/* --- what belongs without saying to what --- */
+
+static bool same_name(const struct layout_entry *a, const struct layout_entry *b)
+{
+    return a->named && b->named && reference_same_target(&a->name.reference, &b->name.reference);
+}
+
+static bool is_image(const struct search *search, const struct layout_entry *entry)
+{
+    const struct inspected info = inspect(search->inspector, &entry->descriptor, 0);
+    return entry->kind == SUPPLEMENT_NONE && !attachments_include(search->found, entry) &&
+           (info.kind == INSPECTED_IMAGE || info.kind == INSPECTED_INDEX);
+}
+
+/* The image of the same name, else the only one. */
+static bool find_companion(const struct search *search, const struct layout_entry *entry,
+                           bool named_alike, struct digest *subject)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < search->layout->count; i++) {
+        const struct layout_entry *other = &search->layout->entries[i];
+        const struct digest *digest = &other->descriptor.digest;
+        if (digest_equal(digest, &entry->descriptor.digest) || !is_image(search, other))
+            continue;
+        if (same_name(entry, other)) {
+            *subject = *digest;
+            return true;
+        }
+        count += count == 0 || !digest_equal(digest, subject);
+        *subject = *digest;
+    }
+    return count == 1 && !named_alike;
+}
+
+/* What cosign's signature says it has signed. */
+static bool read_payload(const struct search *search, const struct layout_entry *entry,
+                         struct digest *subject)
+{
+    struct error ignored = ERROR_INIT;
+    const struct inspected info = inspect(search->inspector, &entry->descriptor, 0);
+    const struct catalog_entry *file =
+        catalog_find_blob(search->inspector->catalog, &info.first_layer);
+    autofree char *data = NULL;
+    size_t size = 0;
+    autojson json_t *root = NULL;
+    if (file == NULL ||
+        batch_read_all(search->inspector->batch, &file->content.digest, PAYLOAD_LIMIT_BYTES,
+                       "payload", &data, &size, &ignored) != ERR_OK ||
+        json_parse(data, size, PAYLOAD_LIMIT_BYTES, "payload", &root, &ignored) != ERR_OK)
+        return false;
+    const json_t *image = json_object_get(json_object_get(root, "critical"), "image");
+    return digest_parse(json_text(image, "docker-manifest-digest"), subject, &ignored) == ERR_OK;
+}
+
+/* Cosign and hauler list an image and its signature beside each other, both under the image's name
+ * or none, told apart by an annotation or by media types only. Those count where the entry has no
+ * name of its own. */
+static void look_for_supplement(struct search *search, const struct layout_entry *entry)
+{
+    struct digest subject = {0};
+    char tag[REFERENCE_TAG_MAX + 1] = "";
+    const struct inspected info = inspect(search->inspector, &entry->descriptor, 0);
+    enum supplement kind = entry->kind ? entry->kind : info.supplement;
+    if (attachments_include(search->found, entry) || info.kind == INSPECTED_NOTHING ||
+        (kind == SUPPLEMENT_NONE && entry->refers_to.algorithm == DIGEST_NONE))
+        return;
+    bool known = entry->refers_to.algorithm != DIGEST_NONE;
+    if (known)
+        subject = entry->refers_to;
+    else if (entry->kind == SUPPLEMENT_NONE && entry->named)
+        known = find_companion(search, entry, true, &subject);
+    else
+        known = (kind == SUPPLEMENT_SIGNATURE && read_payload(search, entry, &subject)) ||
+                find_companion(search, entry, false, &subject);
+    if (!known && entry->kind == SUPPLEMENT_NONE)
+        return;
+    if (!known)
+        subject = (struct digest){0};
+    else if (kind >= SUPPLEMENT_SIGNATURE && kind <= SUPPLEMENT_SBOM &&
+             subject.algorithm == DIGEST_SHA256)
+        cosign_tag(&subject, kind - SUPPLEMENT_SIGNATURE, tag);
+    add(search->found, &entry->descriptor, &subject, tag);
+}
+
+void attachments_find(struct inspector *inspector, const struct oci_layout *layout,
                       struct attachments *out)
 {
-    struct search search = {.catalog = catalog, .batch = batch, .cancel = cancel, .found = out};
+    struct search search = {.inspector = inspector, .layout = layout, .found = out};
     *out = (struct attachments){0};
     if (layout->count < 2) /* there is nothing for it to belong to */
         return;
-    for (size_t i = 0; i < layout->count && !cancel_requested(cancel); i++)
+    for (size_t i = 0; i < layout->count && !cancelled(&search); i++)
         look_at(&search, &layout->entries[i]);
-    digest_map_deinit(&search.seen);
-    free(search.glances);
+    for (size_t i = 0; i < layout->count && !cancelled(&search); i++)
+        look_for_supplement(&search, &layout->entries[i]);
+    digest_map_deinit(&search.lists);
+    digest_map_deinit(&search.below);
 }
 
 void attachments_deinit(struct attachments *attachments)
@@ -239,7 +279,6 @@ enum errc attachments_assemble(struct attachments *attachments, struct assembly 
     struct digest_map subjects = {.first = NULL};
     size_t taken = 0;
     assembly->verbatim = true;
-    assembly->platform = NULL;
     sort_by_subject(attachments, &subjects);
     enum errc rc = take_all(attachments, &subjects, assembly, referrers, &taken, err);
     digest_map_deinit(&subjects);

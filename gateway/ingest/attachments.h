@@ -7,7 +7,13 @@
  * - its name is cosign's: "sha256-HEX.sig", ".att" or ".sbom"; it keeps that tag;
  * - its name is "sha256-HEX" and it is an index: the list of referrers of a registry without the
  *   referrers API, as tools copy it into layouts. Its members belong; the list itself is not
- *   pushed, as it is the registry's or made again (upstream/push/referrers.h).
+ *   pushed, as it is the registry's or made again (upstream/push/referrers.h);
+ * - its annotations say so: `kind` (cosign, hauler), `vnd.docker.reference.digest` (BuildKit);
+ * - it has the media types of a signature, an attestation or a bill of materials, and no name but
+ *   that of an image beside it.
+ * The last two belong to what their annotation or the signature itself names, else to the image of
+ * the same name, else to the only one; signatures, attestations and bills of materials of cosign's
+ * kinds get its tag.
  * An entry without a name that is a member of a listed index is no image of its own either: some
  * tools list every manifest.
  */
@@ -37,8 +43,7 @@ struct attachments {
 
 /* Look through a layout, each manifest once. What cannot be read belongs to nothing: it is for the
  * choice to say so. A cancel ends it early. */
-void attachments_find(const struct catalog *catalog, struct batch *batch,
-                      const struct oci_layout *layout, const struct cancel *cancel,
+void attachments_find(struct inspector *inspector, const struct oci_layout *layout,
                       struct attachments *out);
 void attachments_deinit(struct attachments *attachments);
 

@@ -2,128 +2,37 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "gateway/ingest/attachments.h"
-#include "image/manifest.h"
+#include "gateway/ingest/listing.h"
 
 #include <string.h>
 
-/* One image that the archive lists. */
-struct candidate {
-    const struct docker_image *docker; /* from manifest.json, or NULL */
-    struct descriptor root;            /* from index.json otherwise */
-    struct archive_name *names;
-    size_t name_count;
-    bool belongs; /* to another one */
+#define NAMES_BYTES 4096 /* of a list in a message */
+
+/* What is made of one candidate. */
+struct choice {
+    const struct candidate *candidate;
+    struct descriptor root; /* the candidate's, or of what is below it; unused for a docker image */
 };
 
-struct listing {
-    struct docker_archive docker;
-    struct oci_layout layout;
-    struct attachments attachments; /* of the layout */
-    struct candidate *candidates;
+/* The candidates that a wish leaves. */
+struct pool {
+    struct listing *listing;
+    const struct candidate **items; /* owned */
     size_t count;
-    bool has_docker;
-    bool has_layout;
 };
 
-static void candidates_free(struct listing *listing)
+/* ---- messages ---- */
+
+static void append(struct buf *out, const char *text)
 {
-    for (size_t i = 0; i < listing->count; i++)
-        free(listing->candidates[i].names);
-    free(listing->candidates);
-    listing->candidates = NULL;
-    listing->count = 0;
+    buf_format(out, "%s%s", out->size ? ", " : "", text);
 }
 
-static void listing_deinit(struct listing *listing)
-{
-    candidates_free(listing);
-    attachments_deinit(&listing->attachments);
-    docker_archive_deinit(&listing->docker);
-    oci_layout_deinit(&listing->layout);
-}
-
-static void add_name(struct candidate *candidate, const struct archive_name *name)
-{
-    for (size_t i = 0; i < candidate->name_count; i++)
-        if (reference_same_target(&candidate->names[i].reference, &name->reference))
-            return;
-    candidate->names =
-        xrealloc(candidate->names, candidate->name_count + 1, sizeof *candidate->names);
-    candidate->names[candidate->name_count++] = *name;
-}
-
-static void list_docker(struct listing *listing)
-{
-    listing->candidates = xcalloc(listing->docker.count, sizeof *listing->candidates);
-    for (; listing->count < listing->docker.count; listing->count++) {
-        struct candidate *candidate = &listing->candidates[listing->count];
-        candidate->docker = &listing->docker.images[listing->count];
-        for (size_t i = 0; i < candidate->docker->name_count; i++)
-            add_name(candidate, &(struct archive_name){candidate->docker->names[i]});
-    }
-}
-
-/* Entries of one digest are one image with several names. */
-static void list_layout(struct listing *listing)
-{
-    struct digest_map numbers = {.first = NULL};
-    listing->candidates = xcalloc(listing->layout.count, sizeof *listing->candidates);
-    for (size_t i = 0; i < listing->layout.count; i++) {
-        const struct layout_entry *entry = &listing->layout.entries[i];
-        struct digest_item *item = digest_map_add(&numbers, &entry->descriptor.digest);
-        if (item->number == 0) {
-            listing->candidates[listing->count].root = entry->descriptor;
-            listing->candidates[listing->count++].belongs = true;
-            item->number = listing->count;
-        }
-        struct candidate *candidate = &listing->candidates[item->number - 1];
-        /* One of its names may make it an image of its own. */
-        if (!attachments_include(&listing->attachments, entry))
-            candidate->belongs = false;
-        if (entry->named)
-            add_name(candidate, &entry->name);
-    }
-    digest_map_deinit(&numbers);
-}
-
-static enum errc read_entry(const struct catalog *catalog, struct batch *batch, const char *name,
-                            size_t limit, char **data, size_t *size, struct error *err)
-{
-    const struct catalog_entry *entry = NULL;
-    *data = NULL;
-    if (catalog_find(catalog, name, &entry, err) != ERR_OK || entry == NULL)
-        return err->code;
-    return batch_read_all(batch, &entry->content.digest, limit, name, data, size, err);
-}
-
-static enum errc read_listing(const struct catalog *catalog, struct batch *batch,
-                              struct listing *listing, struct error *err)
-{
-    autofree char *index = NULL;
-    autofree char *table = NULL;
-    size_t index_size = 0;
-    size_t table_size = 0;
-    if (read_entry(catalog, batch, "index.json", LAYOUT_LIMIT_BYTES, &index, &index_size, err) !=
-            ERR_OK ||
-        read_entry(catalog, batch, "manifest.json", DOCKER_ARCHIVE_LIMIT_BYTES, &table, &table_size,
-                   err) != ERR_OK)
-        return err->code;
-    if (index == NULL && table == NULL)
-        return fail(err, ERR_NOT_AN_IMAGE, 0,
-                    "the archive is no image: it has neither manifest.json nor index.json");
-    if (index && oci_layout_parse(index, index_size, &listing->layout, err) != ERR_OK)
-        return err->code;
-    if (table && docker_archive_parse(table, table_size, &listing->docker, err) != ERR_OK)
-        return err->code;
-    listing->has_layout = index != NULL;
-    listing->has_docker = table != NULL;
-    return ERR_OK;
-}
-
-static void append_name(struct buf *out, const struct candidate *candidate)
+static void append_candidate(struct buf *out, const struct candidate *candidate)
 {
     char text[REFERENCE_TEXT_MAX];
+    char platform[PLATFORM_TEXT_MAX];
+    buf_text(out, out->size ? ", " : "");
     if (candidate->name_count > 0) {
         const struct reference *ref = &candidate->names[0].reference;
         buf_text(out, ref->path[0] ? reference_text(ref, text) : ref->tag);
@@ -131,30 +40,236 @@ static void append_name(struct buf *out, const struct candidate *candidate)
         buf_format(out, "an unnamed image with config %.100s", candidate->docker->config);
     } else {
         buf_text(out, digest_text(&candidate->root.digest, text));
+        if (candidate->root.platform.os[0])
+            buf_format(out, " (%s)", platform_text(&candidate->root.platform, platform));
     }
 }
 
-/* Images of their own. */
-static size_t count_images(const struct listing *listing)
-{
-    size_t images = 0;
-    for (size_t i = 0; i < listing->count; i++)
-        images += !listing->candidates[i].belongs;
-    return images;
-}
-
-static enum errc fail_listing(enum errc code, const char *what, const struct listing *listing,
+/* All that are listed, or only those of the pool. */
+static enum errc fail_listing(enum errc code, const char *what, const struct pool *pool,
                               struct error *err)
 {
-    autobuf struct buf names = BUF_INIT(4096);
-    bool only_images = code == ERR_AMBIGUOUS_IMAGE && count_images(listing) > 0;
-    for (size_t i = 0; i < listing->count; i++) {
-        if (only_images && listing->candidates[i].belongs)
-            continue;
-        buf_text(&names, names.size ? ", " : "");
-        append_name(&names, &listing->candidates[i]);
-    }
+    autobuf struct buf names = BUF_INIT(NAMES_BYTES);
+    for (size_t i = 0; pool->items && i < pool->count; i++)
+        append_candidate(&names, pool->items[i]);
+    for (size_t i = 0; pool->items == NULL && i < pool->listing->count; i++)
+        append_candidate(&names, &pool->listing->candidates[i]);
     return fail(err, code, 0, "%s; the archive holds: %.700s", what, buf_cstr(&names));
+}
+
+/* ---- what is below an index ---- */
+
+struct platform_search {
+    const struct platform *wanted; /* NULL: any */
+    struct descriptor found;       /* the first that is whole, else the first */
+    bool any, whole;
+    size_t there, listed; /* images with a platform, whole or not */
+    struct buf texts;     /* of those that are whole */
+    struct buf all;
+};
+
+static bool is_platform(const struct platform *platform)
+{
+    return platform->os[0] && strcmp(platform->os, "unknown") != 0;
+}
+
+static bool see_platform(void *self, const struct descriptor *descriptor,
+                         const struct inspected *info)
+{
+    struct platform_search *search = self;
+    const struct platform platform = inspected_platform(descriptor, info);
+    char text[PLATFORM_TEXT_MAX];
+    bool image = info->kind == INSPECTED_IMAGE || info->kind == INSPECTED_NOTHING;
+    bool wanted = search->wanted && platform_matches(search->wanted, &platform);
+    if (!is_platform(&platform) || (!image && !wanted))
+        return false;
+    platform_text(&platform, text);
+    append(&search->all, text);
+    search->listed++;
+    search->there += info->whole;
+    if (info->whole)
+        append(&search->texts, text);
+    if ((search->wanted == NULL || wanted) && (!search->any || (info->whole && !search->whole))) {
+        search->found = *descriptor;
+        search->any = true;
+        search->whole = info->whole;
+    }
+    return false;
+}
+
+static void search_platforms(struct listing *listing, const struct descriptor *root,
+                             const struct platform *wanted, struct platform_search *out)
+{
+    *out = (struct platform_search){
+        .wanted = wanted, .texts = BUF_INIT(NAMES_BYTES), .all = BUF_INIT(NAMES_BYTES)};
+    inspect_walk(&listing->inspector, root, see_platform, out);
+}
+
+static void platform_search_deinit(struct platform_search *search)
+{
+    buf_deinit(&search->texts);
+    buf_deinit(&search->all);
+}
+
+static const char *texts_or(const struct buf *texts, const char *none)
+{
+    return texts->size ? buf_cstr(texts) : none;
+}
+
+static enum errc no_platform(const struct platform *wanted, const struct platform_search *search,
+                             struct error *err)
+{
+    char text[PLATFORM_TEXT_MAX];
+    return fail(err, ERR_PLATFORM_UNKNOWN, 0, "no image for %s; there is: %.700s",
+                platform_text(wanted, text), texts_or(&search->all, "none with a platform"));
+}
+
+static enum errc choose_member(struct listing *listing, const struct platform *wanted,
+                               struct descriptor *root, struct error *err)
+{
+    struct platform_search search;
+    search_platforms(listing, root, wanted, &search);
+    enum errc rc = search.any ? ERR_OK : no_platform(wanted, &search, err);
+    if (search.any && !search.whole)
+        rc = fail(err, ERR_BLOB_MISSING, 0,
+                  "the image for that platform is listed, but not in the archive, which holds: "
+                  "%.700s",
+                  texts_or(&search.texts, "none of the platforms"));
+    if (rc == ERR_OK)
+        *root = search.found;
+    platform_search_deinit(&search);
+    return rc;
+}
+
+/* Of an index that is not whole: `docker save` writes the index of all platforms beside those that
+ * it has. */
+static enum errc choose_what_is_there(struct listing *listing, struct descriptor *root,
+                                      struct error *err)
+{
+    struct platform_search search;
+    search_platforms(listing, root, NULL, &search);
+    if (search.there > 1)
+        fail(err, ERR_AMBIGUOUS_IMAGE, 0,
+             "the index lists %zu platforms, of which the archive holds %zu: choose one with "
+             "platform=; there is: %.700s",
+             search.listed, search.there, buf_cstr(&search.texts));
+    else if (search.there == 1)
+        *root = search.found;
+    platform_search_deinit(&search);
+    return err->code;
+}
+
+/* ---- from a candidate to what is pushed ---- */
+
+static enum errc check_platform(struct listing *listing, const struct candidate *candidate,
+                                const struct platform *wanted, struct error *err)
+{
+    char want[PLATFORM_TEXT_MAX];
+    char have[PLATFORM_TEXT_MAX];
+    const struct platform platform = listing_platform(listing, candidate);
+    if (wanted == NULL || platform_matches(wanted, &platform))
+        return ERR_OK;
+    return fail(err, ERR_PLATFORM_UNKNOWN, 0, "no image for %s: what the archive holds is for %s",
+                platform_text(wanted, want),
+                platform.os[0] ? platform_text(&platform, have) : "no platform");
+}
+
+static enum errc resolve(struct listing *listing, const struct platform *wanted,
+                         struct choice *choice, struct error *err)
+{
+    if (choice->candidate->docker)
+        return check_platform(listing, choice->candidate, wanted, err);
+    const struct inspected info = inspect(&listing->inspector, &choice->root, 0);
+    if (info.kind != INSPECTED_INDEX) {
+        const struct candidate alone = {.root = choice->root};
+        return check_platform(listing, &alone, wanted, err);
+    }
+    if (wanted)
+        return choose_member(listing, wanted, &choice->root, err);
+    return info.whole ? ERR_OK : choose_what_is_there(listing, &choice->root, err);
+}
+
+/* ---- one image for several platforms ---- */
+
+static bool same_names(const struct candidate *a, const struct candidate *b)
+{
+    if (a->name_count != b->name_count)
+        return false;
+    for (size_t i = 0; i < a->name_count; i++)
+        if (!reference_same_target(&a->names[i].reference, &b->names[i].reference))
+            return false;
+    return true;
+}
+
+static bool same_platform(const struct platform *a, const struct platform *b)
+{
+    return platform_matches(a, b) && platform_matches(b, a);
+}
+
+/* Each for another platform, all of one name or none. */
+static bool are_platforms(const struct pool *pool)
+{
+    autofree struct platform *seen = xcalloc(pool->count, sizeof *seen);
+    for (size_t i = 0; i < pool->count; i++) {
+        seen[i] = listing_platform(pool->listing, pool->items[i]);
+        if (!is_platform(&seen[i]) || !same_names(pool->items[i], pool->items[0]))
+            return false;
+        for (size_t j = 0; j < i; j++)
+            if (same_platform(&seen[i], &seen[j]))
+                return false;
+    }
+    return pool->count > 1;
+}
+
+/* index.json lists nothing but them, and what BuildKit attests of them. */
+static bool is_the_index(const struct pool *pool)
+{
+    struct listing *listing = pool->listing;
+    size_t members = 0;
+    for (size_t i = 0; i < listing->count; i++) {
+        const struct candidate *candidate = &listing->candidates[i];
+        bool attests = strcmp(candidate->root.platform.os, "unknown") == 0;
+        if (candidate->docker || (candidate->belongs && !attests))
+            return false;
+        members += !attests;
+    }
+    const struct inspected info = inspect(&listing->inspector, &listing->index, 0);
+    return members == pool->count && info.kind == INSPECTED_INDEX && info.whole;
+}
+
+static enum errc choose_platform(const struct pool *pool, const struct platform *wanted,
+                                 struct choice *out, struct error *err)
+{
+    struct platform_search all = {.all = BUF_INIT(NAMES_BYTES)};
+    char text[PLATFORM_TEXT_MAX];
+    *out = (struct choice){.candidate = pool->items[0]};
+    for (size_t i = 0; i < pool->count; i++) {
+        const struct platform platform = listing_platform(pool->listing, pool->items[i]);
+        append(&all.all, platform_text(&platform, text));
+        if (wanted && platform_matches(wanted, &platform) && !all.any) {
+            *out = (struct choice){.candidate = pool->items[i], .root = pool->items[i]->root};
+            all.any = true;
+        }
+    }
+    if (wanted && !all.any)
+        no_platform(wanted, &all, err);
+    else if (!wanted && is_the_index(pool))
+        out->root = pool->listing->index;
+    else if (!wanted)
+        fail(err, ERR_AMBIGUOUS_IMAGE, 0,
+             "choose one with platform=; the archive holds this image for: %.700s",
+             buf_cstr(&all.all));
+    buf_deinit(&all.all);
+    return err->code;
+}
+
+/* ---- the wish ---- */
+
+/* Cosign's own tag says what it is; under the name of its image a signature is never meant. */
+static bool may_be_called(const struct candidate *candidate, const struct reference *name)
+{
+    struct digest subject;
+    return !candidate->belongs || cosign_tag_parse(name->tag, &subject);
 }
 
 static bool name_matches(const struct candidate *candidate, const struct reference *wanted,
@@ -162,160 +277,220 @@ static bool name_matches(const struct candidate *candidate, const struct referen
 {
     for (size_t i = 0; i < candidate->name_count; i++) {
         const struct reference *have = &candidate->names[i].reference;
-        if (have->path[0] == '\0' && strcmp(have->tag, text) == 0)
-            return true;
-        if (reference_same_name(have, wanted) &&
-            (wanted->tag[0] == '\0' || strcmp(have->tag, wanted->tag) == 0))
+        bool tag_alone = have->path[0] == '\0' && strcmp(have->tag, text) == 0;
+        bool whole = reference_same_name(have, wanted) &&
+                     (wanted->tag[0] == '\0' || strcmp(have->tag, wanted->tag) == 0);
+        if ((tag_alone || whole) && may_be_called(candidate, have))
             return true;
     }
     return false;
 }
 
-/* The config that an image manifest of a layout names; DIGEST_NONE where there is none to be read.
- */
-static struct digest layout_config(const struct catalog *catalog, struct batch *batch,
-                                   const struct descriptor *root)
+struct digest_search {
+    const struct digest *digest;
+    struct descriptor found;
+};
+
+/* The manifest's, or the config's, which is the image id that docker shows. */
+static bool has_digest(void *self, const struct descriptor *descriptor,
+                       const struct inspected *info)
 {
-    struct error ignored = ERROR_INIT;
-    const struct catalog_entry *entry = NULL;
-    struct digest config = {0};
-    struct manifest manifest;
-    autofree char *data = NULL;
-    size_t size = 0;
-    if (catalog_find_blob(catalog, &root->digest, &entry, &ignored) != ERR_OK || entry == NULL ||
-        batch_read_all(batch, &entry->content.digest, MANIFEST_LIMIT_BYTES, "manifest", &data,
-                       &size, &ignored) != ERR_OK ||
-        manifest_parse(data, size, root->media_type, "manifest", &manifest, &ignored) != ERR_OK)
-        return config;
-    if (manifest.kind == MANIFEST_IMAGE)
-        config = manifest.config.digest;
-    manifest_deinit(&manifest);
-    return config;
+    struct digest_search *search = self;
+    if (!digest_equal(&descriptor->digest, search->digest) &&
+        !digest_equal(&info->config, search->digest))
+        return false;
+    search->found = *descriptor;
+    return true;
 }
 
-/* By digest: the manifest's, or the config's, which is the image id that docker shows. */
-static enum errc digest_matches(const struct catalog *catalog, struct batch *batch,
-                                const struct candidate *candidate, const struct digest *digest,
-                                bool *out, struct error *err)
+static bool digest_matches(struct listing *listing, const struct candidate *candidate,
+                           const struct digest *digest, struct choice *out)
 {
-    const struct catalog_entry *entry = NULL;
-    if (candidate->docker == NULL) {
-        struct digest config = layout_config(catalog, batch, &candidate->root);
-        *out = digest_equal(&candidate->root.digest, digest) || digest_equal(&config, digest);
-        return ERR_OK;
+    struct digest_search search = {.digest = digest, .found = candidate->root};
+    if (candidate->docker) {
+        const struct digest config = listing_docker_config(listing, candidate->docker);
+        if (!digest_equal(&config, digest))
+            return false;
+    } else if (!inspect_walk(&listing->inspector, &candidate->root, has_digest, &search)) {
+        return false;
     }
-    if (catalog_find(catalog, candidate->docker->config, &entry, err) != ERR_OK)
-        return err->code;
-    *out = entry != NULL && digest_equal(&entry->content.digest, digest);
+    *out = (struct choice){.candidate = candidate, .root = search.found};
+    return true;
+}
+
+static enum errc unknown(struct listing *listing, const char *image, struct error *err)
+{
+    const struct pool all = {.listing = listing};
+    autofree char *what = xasprintf("no image \"%.200s\"", image);
+    return fail_listing(ERR_IMAGE_UNKNOWN, what, &all, err);
+}
+
+static enum errc choose_by_digest(struct listing *listing, const char *image,
+                                  const struct digest *digest, struct choice *out,
+                                  struct error *err)
+{
+    for (size_t i = 0; i < listing->count; i++)
+        if (digest_matches(listing, &listing->candidates[i], digest, out))
+            return ERR_OK;
+    return unknown(listing, image, err);
+}
+
+/* Those that fit, of the first kind that there are any of. A signature is no choice beside an
+ * image, not even beside one that lacks a layer. */
+static void fill_pool(struct pool *pool, const struct reference *wanted, const char *text)
+{
+    struct listing *listing = pool->listing;
+    pool->items = xcalloc(listing->count, sizeof(struct candidate *));
+    for (unsigned kind = 0; kind < 5 && pool->count == 0; kind++)
+        for (size_t i = 0; i < listing->count; i++) {
+            const struct candidate *candidate = &listing->candidates[i];
+            const bool kinds[] = {candidate->there && !candidate->belongs,
+                                  candidate->docker != NULL, !candidate->belongs, candidate->there,
+                                  true};
+            if (kinds[kind] && (text == NULL || name_matches(candidate, wanted, text)))
+                pool->items[pool->count++] = candidate;
+        }
+}
+
+static enum errc choose_from(const struct pool *pool, const struct image_wish *wish,
+                             struct choice *out, struct error *err)
+{
+    if (pool->count == 0)
+        return unknown(pool->listing, wish->image, err);
+    if (are_platforms(pool))
+        return choose_platform(pool, wish->platform, out, err);
+    if (pool->count > 1)
+        return fail_listing(ERR_AMBIGUOUS_IMAGE, "name one image with image=NAME or image=DIGEST",
+                            pool, err);
+    *out = (struct choice){.candidate = pool->items[0], .root = pool->items[0]->root};
     return ERR_OK;
 }
 
-/* The only image; an archive of nothing but signatures has those as its images. */
-static enum errc choose_only(const struct listing *listing, const struct candidate **out,
-                             struct error *err)
+/* *out has room for all candidates. */
+static enum errc choose_in_pool(const struct pool *pool, const struct image_wish *wish,
+                                struct choice *out, size_t *count, struct error *err)
 {
-    size_t images = count_images(listing);
-    if (images > 1 || (images == 0 && listing->count > 1))
-        return fail_listing(ERR_AMBIGUOUS_IMAGE, "name one image with image=NAME", listing, err);
-    size_t at = 0;
-    while (images == 1 && listing->candidates[at].belongs)
-        at++;
-    *out = &listing->candidates[at];
+    if (!wish->several || pool->count <= 1 || are_platforms(pool)) {
+        *count = 1;
+        return choose_from(pool, wish, out, err);
+    }
+    for (size_t i = 0; i < pool->count; i++)
+        out[i] = (struct choice){.candidate = pool->items[i], .root = pool->items[i]->root};
+    *count = pool->count;
     return ERR_OK;
 }
 
-static enum errc choose(const struct catalog *catalog, struct batch *batch,
-                        const struct listing *listing, const struct image_wish *wish,
-                        const struct candidate **out, struct error *err)
+static enum errc choose(struct listing *listing, const struct image_wish *wish, struct choice *out,
+                        size_t *count, struct error *err)
 {
-    if (wish->image == NULL)
-        return choose_only(listing, out, err);
     struct error ignored = ERROR_INIT;
     struct digest digest;
     struct reference wanted = {0};
-    bool by_digest = digest_parse(wish->image, &digest, &ignored) == ERR_OK;
-    if (!by_digest && reference_parse(wish->image, &wanted, err) != ERR_OK)
+    struct pool pool = {.listing = listing};
+    *count = 1;
+    if (wish->image && digest_parse(wish->image, &digest, &ignored) == ERR_OK)
+        return choose_by_digest(listing, wish->image, &digest, out, err);
+    if (wish->image && reference_parse(wish->image, &wanted, err) != ERR_OK)
         return error_wrap(err, "image");
-    for (size_t i = 0; i < listing->count; i++) {
-        *out = &listing->candidates[i];
-        bool matches = !by_digest && name_matches(*out, &wanted, wish->image);
-        if (by_digest && digest_matches(catalog, batch, *out, &digest, &matches, err) != ERR_OK)
-            return err->code;
-        if (matches)
-            return ERR_OK;
-    }
-    autofree char *what = xasprintf("no image \"%.200s\"", wish->image);
-    return fail_listing(ERR_IMAGE_UNKNOWN, what, listing, err);
+    fill_pool(&pool, &wanted, wish->image);
+    enum errc rc = choose_in_pool(&pool, wish, out, count, err);
+    free(pool.items);
+    return rc;
 }
 
-static enum errc assemble(const struct catalog *catalog, struct batch *batch,
-                          struct listing *listing, const struct image_wish *wish,
+/* ---- all together ---- */
+
+static void take_used(struct digest_map *used, const struct assembly *assembly)
+{
+    for (const struct digest_item *item = assembly->used.first; item; item = item->next)
+        digest_map_add(used, &item->digest);
+}
+
+static void take_names(const struct candidate *candidate, struct chosen_image *out)
+{
+    out->name_count = candidate->name_count;
+    out->names = xcalloc(candidate->name_count, sizeof *out->names);
+    for (size_t i = 0; i < candidate->name_count; i++)
+        out->names[i] = candidate->names[i];
+    out->odd_name = candidate->odd_name ? xstrdup(candidate->odd_name) : NULL;
+}
+
+static enum errc assemble(struct listing *listing, const struct image_wish *wish,
+                          const struct choice *choice, struct digest_map *used,
                           struct chosen_image *out, struct error *err)
 {
-    const struct candidate *candidate = NULL;
-    if (choose(catalog, batch, listing, wish, &candidate, err) != ERR_OK)
-        return err->code;
-    struct assembly assembly = {.catalog = catalog,
-                                .batch = batch,
+    struct assembly assembly = {.catalog = listing->inspector.catalog,
+                                .inspector = &listing->inspector,
+                                .batch = listing->inspector.batch,
                                 .codecs = wish->codecs,
                                 .cancel = wish->cancel,
                                 .schema2 = listing->has_docker,
-                                .platform = wish->platform,
                                 .codec = wish->codec,
                                 .effort = wish->effort};
-    struct chosen_image chosen = {0};
-    enum errc rc = candidate->docker ? assemble_docker_image(&assembly, candidate->docker,
-                                                             &chosen.manifest, &chosen.config, err)
-                                     : assemble_oci_image(&assembly, &candidate->root,
-                                                          &chosen.manifest, &chosen.config, err);
-    if (rc == ERR_OK && candidate->docker == NULL)
-        rc = attachments_assemble(&listing->attachments, &assembly, &chosen.referrers,
-                                  &chosen.referrer_count, err);
+    const struct docker_image *docker = choice->candidate->docker;
+    enum errc rc =
+        docker ? assemble_docker_image(&assembly, docker, &out->manifest, &out->config, err)
+               : assemble_oci_image(&assembly, &choice->root, &out->manifest, &out->config, err);
+    if (rc == ERR_OK && docker == NULL)
+        rc = attachments_assemble(&listing->attachments, &assembly, &out->referrers,
+                                  &out->referrer_count, err);
     if (rc == ERR_OK) {
-        assembly_drop_unused(&assembly);
-        chosen.name_count = candidate->name_count;
-        chosen.names = xcalloc(candidate->name_count, sizeof *chosen.names);
-        for (size_t i = 0; i < candidate->name_count; i++)
-            chosen.names[i] = candidate->names[i];
-        *out = chosen;
+        take_names(choice->candidate, out);
+        take_used(used, &assembly);
     }
     assembly_deinit(&assembly);
     return rc;
 }
 
-/* Docker saves layouts whose index.json speaks of more than was saved; manifest.json is exact. */
-static bool only_incomplete(enum errc code)
+static enum errc assemble_all(struct listing *listing, const struct image_wish *wish,
+                              struct choice *choices, size_t count, struct chosen_images *out,
+                              struct error *err)
 {
-    return code == ERR_BLOB_MISSING || code == ERR_LAYER_MISSING || code == ERR_CONFIG_MISSING;
+    struct digest_map used = {.first = NULL};
+    out->items = xcalloc(count, sizeof *out->items);
+    for (size_t i = 0; i < count && err->code == ERR_OK; i++) {
+        out->count++;
+        if (resolve(listing, wish->platform, &choices[i], err) == ERR_OK)
+            assemble(listing, wish, &choices[i], &used, &out->items[i], err);
+    }
+    if (err->code == ERR_OK)
+        assembly_drop_unused(listing->inspector.catalog, listing->inspector.batch, &used);
+    digest_map_deinit(&used);
+    return err->code;
+}
+
+static enum errc choose_and_assemble(struct listing *listing, const struct image_wish *wish,
+                                     struct chosen_images *out, struct error *err)
+{
+    autofree struct choice *choices = xcalloc(listing->count + 1, sizeof *choices);
+    size_t count = 0;
+    if (choose(listing, wish, choices, &count, err) != ERR_OK)
+        return err->code;
+    return assemble_all(listing, wish, choices, count, out, err);
 }
 
 enum errc image_choose(const struct catalog *catalog, struct batch *batch,
-                       const struct image_wish *wish, struct chosen_image *out, struct error *err)
+                       const struct image_wish *wish, struct chosen_images *out, struct error *err)
 {
-    struct listing listing = {0};
-    enum errc rc = read_listing(catalog, batch, &listing, err);
-    if (rc == ERR_OK && listing.has_layout) {
-        attachments_find(catalog, batch, &listing.layout, wish->cancel, &listing.attachments);
-        list_layout(&listing);
-        rc = assemble(catalog, batch, &listing, wish, out, err);
-        candidates_free(&listing);
-        if (listing.has_docker && only_incomplete(rc)) {
-            error_clear(err);
-            listing.has_layout = false;
-            rc = ERR_OK;
-        }
-    }
-    if (rc == ERR_OK && !listing.has_layout) {
-        list_docker(&listing);
-        rc = assemble(catalog, batch, &listing, wish, out, err);
-    }
+    struct listing listing;
+    struct chosen_images chosen = {0};
+    if (listing_read(catalog, batch, wish->cancel, &listing, err) == ERR_OK)
+        choose_and_assemble(&listing, wish, &chosen, err);
     listing_deinit(&listing);
-    return rc;
+    if (err->code == ERR_OK)
+        *out = chosen;
+    else
+        chosen_images_deinit(&chosen);
+    return err->code;
 }
 
-void chosen_image_deinit(struct chosen_image *chosen)
+void chosen_images_deinit(struct chosen_images *chosen)
 {
-    free(chosen->names);
-    free(chosen->referrers);
-    *chosen = (struct chosen_image){0};
+    for (size_t i = 0; i < chosen->count; i++) {
+        free(chosen->items[i].names);
+        free(chosen->items[i].referrers);
+        free(chosen->items[i].odd_name);
+    }
+    free(chosen->items);
+    *chosen = (struct chosen_images){0};
 }

@@ -3,9 +3,15 @@
  * one manifest that can be pushed.
  *
  * An archive lists its images in `index.json` (OCI layout), in `manifest.json` (docker save and its
- * kin), or in both. Where both are there, index.json counts as long as everything it refers to is
- * in the archive (Docker writes layouts whose index names platforms that were not saved), else
- * manifest.json.
+ * kin), or in both (gateway/ingest/listing.h). One rule for all of them:
+ * - What is there counts: an image that is listed but not in the archive is no choice as long as
+ *   another one is whole.
+ * - By name or digest one is asked for, else the only one is meant. Several and no choice is
+ *   ambiguous, never the first.
+ * - Images of one name, or without any, for different platforms are one image: `platform` chooses,
+ *   and without it index.json itself is the index, where it lists nothing else.
+ * - An index is pushed whole; of one that is not whole, the only image that is there, as
+ *   `docker push` does. `platform` chooses a member.
  *
  * The manifest or index that came is kept byte for byte as long as no layer had to be compressed.
  * An image with compressed layers gets a new manifest: schema2 if the archive has a manifest.json,
@@ -30,6 +36,7 @@
 
 struct image_wish {
     const char *image;               /* name, name:tag or digest; NULL = the only one */
+    bool several;                    /* without `image`: all, each by itself */
     const struct platform *platform; /* one member of an index; NULL = the index */
     enum codec codec;                /* what layers that came uncompressed were given */
     enum effort effort;
@@ -46,6 +53,12 @@ struct chosen_image {
     struct push_referrer
         *referrers; /* owned; what belongs to it, see gateway/ingest/attachments.h */
     size_t referrer_count;
+    char *odd_name; /* owned; a name of it that is no reference, NULL when there is none */
+};
+
+struct chosen_images {
+    struct chosen_image *items; /* owned; one, unless several were wished for */
+    size_t count;
 };
 
 /* Choose, verify, and put what is new (manifests, replaced layers) into the batch; blobs of the
@@ -55,7 +68,7 @@ struct chosen_image {
  * ERR_DIGEST_MISMATCH, ERR_CONFIG_INVALID, ERR_MANIFEST_INVALID and the parsers' own; each names
  * the entry or digest. */
 enum errc image_choose(const struct catalog *catalog, struct batch *batch,
-                       const struct image_wish *wish, struct chosen_image *out, struct error *err);
-void chosen_image_deinit(struct chosen_image *chosen);
+                       const struct image_wish *wish, struct chosen_images *out, struct error *err);
+void chosen_images_deinit(struct chosen_images *chosen);
 
 #endif

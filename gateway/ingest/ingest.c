@@ -13,18 +13,18 @@ struct ingest {
     struct catalog *catalog;
 };
 
-/* `blobs/ALG/HEX`: the digest that the name promises; DIGEST_NONE for any other name. */
-static enum errc promised_digest(const char *name, struct digest *out, struct error *err)
+/* `blobs/ALG/HEX`: the digest that the name promises; DIGEST_NONE for any other name, which
+ * promises nothing (`blobs/sha256/HEX.tar.gz` of Bazel, `blobs/sha256/._HEX` of macOS). */
+static struct digest promised_digest(const char *name)
 {
+    struct digest digest = {0};
+    struct error no_digest = ERROR_INIT;
     char algorithm[16];
     int at = 0;
-    *out = (struct digest){0};
-    if (sscanf(name, "blobs/%15[a-z0-9]/%n", algorithm, &at) != 1 || at == 0 ||
-        strchr(name + at, '/') != NULL)
-        return ERR_OK;
-    if (digest_parse_parts(algorithm, name + at, out, err) != ERR_OK)
-        return error_wrap(err, "entry \"%.200s\"", name);
-    return ERR_OK;
+    if (sscanf(name, "blobs/%15[a-z0-9]/%n", algorithm, &at) == 1 && at > 0 &&
+        digest_parse_parts(algorithm, name + at, &digest, &no_digest) != ERR_OK)
+        digest = (struct digest){0};
+    return digest;
 }
 
 /* More of the file at hand; *size 0 at its end. */
@@ -40,11 +40,10 @@ static enum errc take_file(struct ingest *ingest, const struct archive_entry_inf
                            struct error *err)
 {
     autofree char *name = xstrdup(info->name);
-    struct file_promise promise = {.size = info->size};
+    const struct file_promise promise = {.digest = promised_digest(name), .size = info->size};
     struct layer_result content;
     struct source source = {.pull = read_more, .self = ingest};
-    if (promised_digest(name, &promise.digest, err) != ERR_OK ||
-        file_intake_take(ingest->files, source, &promise, &content, err) != ERR_OK)
+    if (file_intake_take(ingest->files, source, &promise, &content, err) != ERR_OK)
         return err->code;
     if (promise.digest.algorithm != DIGEST_NONE && !digest_equal(&promise.digest, &content.raw)) {
         char text[DIGEST_TEXT_MAX];

@@ -99,9 +99,13 @@ static enum errc expand_by_names(struct push *push, const struct chosen_image *c
                                  struct error *err)
 {
     autofree const char **tags = xcalloc(chosen->name_count, sizeof(char *));
+    autofree char *advice =
+        chosen->odd_name
+            ? xasprintf("the archive's name \"%.150s\" is no NAME:TAG, add a tag", chosen->odd_name)
+            : xstrdup("the archive names none, add one");
     for (size_t i = 0; i < chosen->name_count; i++)
         tags[i] = chosen->names[i].reference.tag;
-    return push_expand_tags(push, tags, chosen->name_count, "the archive names none, add one", err);
+    return push_expand_tags(push, tags, chosen->name_count, advice, err);
 }
 
 /* ---- the image ---- */
@@ -141,14 +145,14 @@ static enum errc take_into(struct engine *engine, struct push_order *order, stru
                               .codecs = engine->codecs,
                               .cancel = cancel};
     struct catalog *catalog = NULL;
-    struct chosen_image chosen = {0};
+    struct chosen_images chosen = {0};
     if (ingest_archive(&options, source, cancel, batch, &catalog, err) != ERR_OK)
         return err->code;
     enum errc rc = image_choose(catalog, batch, &wish, &chosen, err);
     catalog_free(catalog);
     if (rc == ERR_OK)
-        rc = complete(engine, &chosen, batch, &order->push, err);
-    chosen_image_deinit(&chosen);
+        rc = complete(engine, &chosen.items[0], batch, &order->push, err);
+    chosen_images_deinit(&chosen);
     return rc;
 }
 

@@ -85,18 +85,23 @@ static enum errc hold_image(struct batch *batch, const struct descriptor *manife
     autofree char *data = NULL;
     size_t size = 0;
     struct manifest parsed;
+    bool by_type = true;
     if (depth > INDEX_DEPTH_MAX)
         return ERR_OK;
     if (hold(batch, &manifest->digest, err) != ERR_OK)
         return err->code;
+    manifest_member_by_type(manifest->media_type, &by_type);
     if (batch_read_all(batch, &manifest->digest, MANIFEST_LIMIT_BYTES, "manifest", &data, &size,
                        err) != ERR_OK) {
-        if (err->code != ERR_BLOB_UNKNOWN)
+        /* A foreign layer is not there, and a blob may be of any size. */
+        if (err->code != ERR_BLOB_UNKNOWN && (by_type || err->code != ERR_JSON_TOO_LARGE))
             return err->code;
-        error_clear(err); /* a child that the archive does not have is not pushed either */
+        error_clear(err);
         return ERR_OK;
     }
-    if (manifest_parse(data, size, manifest->media_type, "manifest", &parsed, err) != ERR_OK)
+    if (depth > 0 && !manifest_is_member(manifest->media_type, data, size))
+        return ERR_OK;
+    if (manifest_parse_any(data, size, manifest->media_type, "manifest", &parsed, err) != ERR_OK)
         return err->code;
     enum errc rc = hold_parts(batch, &parsed, depth, err);
     manifest_deinit(&parsed);
@@ -117,9 +122,23 @@ static enum errc record(struct batch *batch, struct push *push, struct error *er
     return ERR_OK;
 }
 
+static enum errc odd_name(const char *name, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    struct reference ignored;
+    bool parsed = reference_parse(name, &ignored, &why) == ERR_OK;
+    return fail(
+        err, ERR_REFERENCE_INVALID, 0,
+        "the archive calls the image \"%.150s\", which no mirror can go by (%s): say where to "
+        "with to=HOST/REPOSITORY[:TAG]",
+        name, parsed ? "it has no tag" : why.text);
+}
+
 enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,
                         struct batch *batch, struct push *push, struct error *err)
 {
+    if (chosen->odd_name)
+        return odd_name(chosen->odd_name, err);
     for (size_t i = 0; i < chosen->name_count; i++)
         if (is_whole(&chosen->names[i].reference) &&
             route_name(settings, &chosen->names[i].reference, push, err) != ERR_OK)

@@ -14,8 +14,9 @@
 #include "store/push.h"
 
 /* Adds the targets to `push`, which has its image, each once; a target of two names that is waited
- * for by one of them is waited for. ERR_NO_TARGET, listing the names, when none matches a mirror;
- * ERR_BAD_REQUEST over TARGETS_MAX. */
+ * for by one of them is waited for. ERR_REFERENCE_INVALID for an image with a name that is no
+ * reference: nobody else says where that would go. ERR_NO_TARGET, listing the names, when none
+ * matches a mirror; ERR_BAD_REQUEST over TARGETS_MAX. */
 enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,
                         struct batch *batch, struct push *push, struct error *err);
 

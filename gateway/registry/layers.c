@@ -27,8 +27,7 @@ void front_put_layers(struct store *store, const struct manifest *manifest, stru
     autofree char *data = NULL;
     size_t size = 0;
     struct image_config config;
-    if (manifest->kind != MANIFEST_IMAGE ||
-        !media_type_is_image_config(manifest->config.media_type) ||
+    if (!manifest_may_be_image(manifest) ||
         blob_read_all(store, &manifest->config.digest, IMAGE_CONFIG_LIMIT_BYTES, "config", &data,
                       &size, &ignored) != ERR_OK ||
         image_config_parse(data, size, "config", &config, &ignored) != ERR_OK)

@@ -6,6 +6,7 @@
 #include "image/digest_map.h"
 #include "image/image_config.h"
 #include "store/blob.h"
+#include "store/member.h"
 
 #include <inttypes.h>
 
@@ -74,6 +75,14 @@ static enum errc measure(struct tree *tree, const struct descriptor *member, siz
                          size_t *height, struct error *err)
 {
     struct manifest manifest;
+    bool blob = false;
+    uint64_t read_bytes = 0;
+    if (member_is_blob(tree->store, member, &blob, &read_bytes, err) != ERR_OK)
+        return err->code;
+    if (blob) {
+        tree->cost += read_bytes;
+        return member->foreign ? ERR_OK : check_blob(tree, member, err);
+    }
     if (read_member(tree, member, &manifest, err) != ERR_OK)
         return err->code;
     check_node(tree, &manifest, depth, height, err);

@@ -5,6 +5,7 @@
 #include "image/image_config.h"
 #include "image/manifest.h"
 #include "store/blob.h"
+#include "store/member.h"
 #include "upstream/client/retry.h"
 #include "upstream/push/blob_push.h"
 #include "upstream/push/manifest_put.h"
@@ -37,6 +38,7 @@ struct frame {
     struct descriptor descriptor;
     const char *tag; /* NULL: under its digest */
     bool top;
+    bool blob; /* a member of an index that is no manifest: one layer, and no more */
     int depth;
     enum phase phase;
     struct manifest manifest; /* owned, as `data` */
@@ -414,15 +416,33 @@ static enum phase first_phase(const struct manifest *manifest)
     return PHASE_BELOW_TAG;
 }
 
+static void become_blob(struct frame *frame)
+{
+    frame->blob = true;
+    frame->manifest.layers = xcalloc(1, sizeof *frame->manifest.layers);
+    frame->manifest.layers[0] = frame->descriptor;
+    frame->manifest.layer_count = 1;
+    frame->phase = PHASE_LAYERS;
+}
+
 static enum errc read_frame(struct manifest_tree *tree, struct frame *frame, struct error *err)
 {
     const struct descriptor *descriptor = &frame->descriptor;
     const char *type = descriptor->media_type[0] ? descriptor->media_type : NULL;
     autofree char *data = NULL;
     size_t size = 0;
+    bool blob = false;
+    uint64_t read_bytes = 0;
     if (frame->depth > INDEX_DEPTH_MAX)
         return fail(err, ERR_MANIFEST_INVALID, 0, "indexes are nested more than %d deep",
                     INDEX_DEPTH_MAX);
+    if (frame->depth > 0 &&
+        member_is_blob(tree->push->store, descriptor, &blob, &read_bytes, err) != ERR_OK)
+        return err->code;
+    if (blob) {
+        become_blob(frame);
+        return ERR_OK;
+    }
     if (blob_read_all(tree->push->store, &descriptor->digest, MANIFEST_LIMIT_BYTES, "manifest",
                       &data, &size, err) != ERR_OK ||
         manifest_parse_any(data, size, type, "manifest", &frame->manifest, err) != ERR_OK)
@@ -576,6 +596,8 @@ static bool is_noted_by_list(const struct manifest_tree *tree, const struct fram
 static bool applies(const struct manifest_tree *tree, const struct frame *frame)
 {
     bool with_referrers = frame->top && tree->image->referrer_count > 0 && frame->schema1 == NULL;
+    if (frame->blob)
+        return frame->phase == PHASE_LAYERS || frame->phase == PHASE_END;
     switch (frame->phase) {
     case PHASE_BELOW_TAG:
     case PHASE_REFERRERS:

@@ -1,10 +1,11 @@
 /*
  * A manifest and everything below it: children before their index, layers and config before their
- * manifest. The bytes go out as the store holds them; nothing is serialised again. A manifest of a
- * kind that slipway does not know (MANIFEST_OPAQUE) goes alone. Referrers go after their subject.
- * With a tag, the image is put under its digest first, then what refers to it, then once more under
- * its tag: a client that sees the tag finds the signature. OCI distribution-spec, "Pushing
- * Manifests"; image-spec, image-index.md.
+ * manifest. The bytes go out as the store holds them; nothing is serialised again. A member of an
+ * index that is no manifest goes as a blob (store/member.h). A manifest of a kind that slipway does
+ * not know (MANIFEST_OPAQUE) goes alone. Referrers go after their subject. With a tag, the image is
+ * put under its digest first, then what refers to it, then once more under its tag: a client that
+ * sees the tag finds the signature. OCI distribution-spec, "Pushing Manifests"; image-spec,
+ * image-index.md.
  *
  * The push of a tree never waits: manifest_tree_advance() does what can be done now, and says what
  * has to come before it can go on. Its owner calls it again then.

@@ -72,15 +72,18 @@ static enum errc take(struct layout *layout, struct push_referrer **out, size_t 
                       struct error *err)
 {
     struct attachments attachments;
-    struct assembly assembly = {.catalog = layout->catalog, .batch = layout->batch};
+    struct inspector inspector = {.catalog = layout->catalog, .batch = layout->batch};
+    struct assembly assembly = {
+        .catalog = layout->catalog, .inspector = &inspector, .batch = layout->batch};
     struct descriptor manifest;
     struct digest config;
     const struct descriptor *root = &layout->index.entries[0].descriptor;
-    attachments_find(layout->catalog, layout->batch, &layout->index, NULL, &attachments);
+    attachments_find(&inspector, &layout->index, &attachments);
     assert_ok(assemble_oci_image(&assembly, root, &manifest, &config, err), err);
     enum errc rc = attachments_assemble(&attachments, &assembly, out, count, err);
     attachments_deinit(&attachments);
     assembly_deinit(&assembly);
+    inspector_deinit(&inspector);
     return rc;
 }
 

@@ -149,8 +149,11 @@ static void what_is_no_manifest(void **state)
     struct descriptor too_large = put(store, MEDIA_OCI_MANIFEST, large, MANIFEST_LIMIT_BYTES + 1);
     snprintf(missing.media_type, sizeof missing.media_type, "%s", MEDIA_OCI_MANIFEST);
     assert_index_refused(store, &missing, "not");
-    assert_index_refused(store, &blob, "member");
     assert_index_refused(store, &too_large, "over the limit");
+    autofree char *cache = index_text(&blob, 1, 1);
+    assert_pushable(store, cache, MEDIA_OCI_INDEX);
+    blob.size++;
+    assert_index_refused(store, &blob, "has 18 bytes, not 19");
     autofree char *text = index_text(&opaque, 1, 1);
     assert_pushable(store, text, MEDIA_OCI_INDEX);
     assert_pushable(store, "{\"a\":1}", "application/vnd.example+json");
@@ -220,7 +223,7 @@ static void the_whole_is_bounded(void **state)
         autofree char *text = xmalloc(room + 1);
         memset(text, ' ', room);
         text[room] = '\0';
-        int n = snprintf(text, room, "{\"n\":%zu}", i);
+        int n = snprintf(text, room, "{\"schemaVersion\":2,\"n\":%zu}", i);
         text[n] = ' ';
         members[i] = put(store, "application/vnd.example+json", text, room);
     }
