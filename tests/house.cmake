@@ -6,9 +6,10 @@ if(NOT SLIPWAY_TESTS OR NOT SLIPWAY_SANITIZE MATCHES "address")
   return()
 endif()
 
+# house_build(PRESET TARGETS...): without targets all of it.
 function(house_build preset)
   add_test(NAME house.build-${preset}
-           COMMAND ${PROJECT_SOURCE_DIR}/tests/house/build ${preset})
+           COMMAND ${PROJECT_SOURCE_DIR}/tests/house/build ${preset} ${ARGN})
   set_tests_properties(house.build-${preset} PROPERTIES
     FIXTURES_SETUP build_${preset} PROCESSORS 2 TIMEOUT 1800 LABELS house
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
@@ -22,14 +23,14 @@ function(house_check name timeout)
 endfunction()
 
 house_build(tsan)
-house_build(release)
+house_build(release slipway bench_sink)
 house_build(fuzz)
 
 add_test(NAME tsan.unit
          COMMAND ${CMAKE_CTEST_COMMAND} --test-dir ${PROJECT_SOURCE_DIR}/build/tsan
                  --no-tests=error --output-on-failure -L unit)
 set_tests_properties(tsan.unit PROPERTIES
-  FIXTURES_REQUIRED build_tsan TIMEOUT 900 LABELS "house;tsan"
+  FIXTURES_REQUIRED build_tsan TIMEOUT 900 COST 240 LABELS "house;tsan"
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
 
 # The integration tests in which threads meet: uploads, pushes, clients and registries that go away.
@@ -40,7 +41,7 @@ add_test(NAME tsan.integration
                  tests/integration/test_front_resume.py tests/integration/test_front_crash.py
                  tests/integration/test_mirrors.py)
 set_tests_properties(tsan.integration PROPERTIES
-  FIXTURES_REQUIRED build_tsan RUN_SERIAL ON TIMEOUT 900 LABELS "house;tsan"
+  FIXTURES_REQUIRED build_tsan TIMEOUT 900 COST 140 LABELS "house;tsan"
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
   ENVIRONMENT "SLIPWAY=${PROJECT_SOURCE_DIR}/build/tsan/slipway;TSAN_OPTIONS=halt_on_error=1:exitcode=66;PYTHONDONTWRITEBYTECODE=1;PYTHONHASHSEED=0")
 
@@ -54,7 +55,7 @@ set_tests_properties(valgrind.push PROPERTIES
 add_test(NAME fuzz.search
          COMMAND ${PROJECT_SOURCE_DIR}/tests/house/fuzz ${PROJECT_SOURCE_DIR}/build/fuzz)
 set_tests_properties(fuzz.search PROPERTIES
-  FIXTURES_REQUIRED build_fuzz TIMEOUT 600 LABELS "house;fuzz"
+  FIXTURES_REQUIRED build_fuzz TIMEOUT 600 COST 60 LABELS "house;fuzz"
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 
 house_check(format 60)
