@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log_output.h"
 #include "base/net.h"
 #include "base/utf8.h"
 
@@ -10,7 +11,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* An escaped byte takes six; names and what is constant have one value's room. */
 #define LINE_MAX_BYTES (6 * LOG_VALUE_MAX * (LOG_FIELDS_MAX + LOG_SCOPE_FIELDS_MAX + 2))
@@ -134,6 +134,12 @@ static void append_head(struct buf *line, enum log_level level, const char *even
     append_quoted(line, message);
 }
 
+static void finish_line(struct buf *line)
+{
+    buf_text(line, form == LOG_JSON ? "}\n" : "\n");
+    assert(!line->overflowed);
+}
+
 void log_event(enum log_level level, const char *event, const struct log_field *fields,
                const char *format, ...)
 {
@@ -148,11 +154,31 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     autobuf struct buf line = BUF_INIT(LINE_MAX_BYTES);
     append_head(&line, level, event, message);
     append_fields(&line, fields);
-    buf_text(&line, form == LOG_JSON ? "}\n" : "\n");
-    assert(!line.overflowed);
-    /* One write(2) a line: lines of several threads do not mix. A lost log line is not an error. */
-    ssize_t written = write(STDERR_FILENO, buf_cstr(&line), line.size);
-    (void)written;
+    finish_line(&line);
+    log_output(buf_cstr(&line), line.size);
+}
+
+/* ---- a reader that does not read ---- */
+
+static void tell_lost(uint64_t count, struct buf *line)
+{
+    char message[64];
+    snprintf(message, sizeof message, "%" PRIu64 " log lines were lost: nobody read them", count);
+    append_head(line, LOG_WARN, "log.lost", message);
+    const struct log_field field = log_number("count", count);
+    append_field(line, &field);
+    finish_line(line);
+}
+
+void log_start(void)
+{
+    if (!log_output_start(tell_lost))
+        log_warn("no thread for the log: whoever does not read it stops the gateway");
+}
+
+bool log_stop(int64_t ms)
+{
+    return log_output_stop(ms);
 }
 
 /* ---- scopes ---- */

@@ -17,9 +17,11 @@
  * Whatever a client or registry put into a message or field, a line is one line of valid UTF-8:
  * control characters, those of terminals too, are escaped, other bytes are U+FFFD.
  *
- * log_setup() is called once before other threads start; afterwards any thread may log. Never log
- * under a lock, never a secret: URLs without query, no headers, no bodies. Userinfo is taken out of
- * URLs here.
+ * log_setup() is called once before other threads start; afterwards any thread may log. A line is
+ * written before log_event() returns, and who does not read stderr stops the program, which is
+ * right for a command; a service calls log_start(), and from then on nobody waits
+ * (base/log_output.h). Never log under a lock, never a secret: URLs without query, no headers, no
+ * bodies. Userinfo is taken out of URLs here.
  */
 #ifndef SLIPWAY_BASE_LOG_H
 #define SLIPWAY_BASE_LOG_H
@@ -33,6 +35,12 @@ enum log_format { LOG_TEXT, LOG_JSON };
 
 void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
+
+/* One more thread, until log_stop(). Where it cannot be made, lines are written as before. */
+void log_start(void);
+/* What waits is written, for `ms` at most; false when that was not enough: it is lost, and what is
+ * logged afterwards, too. Lines are written as before afterwards. */
+bool log_stop(int64_t ms);
 
 /* ---- lines ---- */
 

@@ -15,6 +15,8 @@
 /* What an orderly stop may take in all before it cancels what runs. Service managers are told to
  * wait a little longer (docs/operations.md). */
 #define ORDERLY_STOP_MS 100000
+/* What whoever reads the log has for its last lines. */
+#define LOG_STOP_MS 2000
 /* Connections that wait and those that speak, and what their requests open. */
 #define DESCRIPTORS_WANTED 8192
 
@@ -55,8 +57,10 @@ static void run_until_signal(struct server *server)
             continue;
         log_event(LOG_WARN, "gateway.cancelling", NULL, "stopping now: what runs is cancelled");
         server_cancel(server);
-        if (!server_wait(server, CANCEL_GRACE_MS))
+        if (!server_wait(server, CANCEL_GRACE_MS)) {
+            log_stop(LOG_STOP_MS);
             _exit(EXIT_TARGET_FAILED);
+        }
     }
 }
 
@@ -108,7 +112,9 @@ int cmd_serve(int argc, char **argv)
     }
     log_setup(settings->log.level, settings->log.format);
     raise_descriptors();
-    if (serve(settings, &err) != ERR_OK)
+    log_start();
+    serve(settings, &err);
+    if (log_stop(LOG_STOP_MS) && err.code != ERR_OK)
         cli_complain("%s", err.text);
     settings_free(settings);
     if (err.code == ERR_OK && atomic_load(&store_broken))

@@ -1,8 +1,12 @@
 """Request ids, and the log: each line parses, and those of one request and one push are found by id."""
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
+import select
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,50 @@ def json_gateway(tmp_path: Path) -> Any:
     config = {"log": {"format": "json", "level": "debug"}}
     with Gateway(tmp_path / "gateway", config) as running:
         yield running
+
+
+class Valve(threading.Thread):
+    """Reads a gateway's log from a pipe of 4 KiB into its file, but not while it is closed."""
+
+    def __init__(self, pipe: Path, log: Path) -> None:
+        super().__init__(daemon=True)
+        os.mkfifo(pipe)
+        self._fd = os.open(pipe, os.O_RDWR)
+        fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, 4096)
+        self._log = log
+        self.open = threading.Event()
+        self.open.set()
+        self.over = False
+
+    def run(self) -> None:
+        while not self.over:
+            self.open.wait()
+            if select.select([self._fd], [], [], 0.05)[0] and self.open.is_set():
+                with self._log.open("ab") as out:
+                    out.write(os.read(self._fd, 4096))
+
+
+def test_a_log_that_nobody_reads(tmp_path: Path, registry: Registry, archive: Path) -> None:
+    """Pushes go on, and every line is there once somebody reads."""
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    pipe = folder / "log.pipe"
+    valve = Valve(pipe, folder / "slipway.stderr")
+    before = ["sh", "-c", f'exec "$@" 2>{pipe}', "sh"]
+    config = {"log": {"format": "json", "level": "debug"}}
+    valve.start()
+    with Gateway(folder, config, before=before) as gateway:
+        valve.open.clear()
+        for number in range(6):
+            pushed(gateway.post(archive, f"{registry.host}/log/unread{number}:1", seconds=60))
+        assert gateway.request("/readyz").status == 200
+        assert not of(gateway, event="target.pushed")
+        valve.open.set()
+        wait_until(lambda: len(of(gateway, event="target.pushed")) == 6, "all is told", 30)
+        assert not of(gateway, event="log.lost")
+    wait_until(lambda: "gateway.stopped" in gateway.log(), "its last line", 20)
+    valve.over = True
+    valve.join()
 
 
 # ---- ids ----

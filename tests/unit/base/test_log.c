@@ -10,8 +10,10 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/log_output.h"
 #include "base/mem.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -234,6 +236,110 @@ static void a_scope_goes_along_to_another_thread(void **state)
     assert_string_equal(line_now(), "info  m n=1");
 }
 
+/* ---- a pipe that nobody reads ---- */
+
+#define LOGGERS 4
+#define LINES 2000
+
+static int reading = -1;
+
+/* Of 4 KiB. */
+static void begin_pipe(void)
+{
+    int ends[2];
+    log_setup(LOG_INFO, LOG_TEXT);
+    terminal = dup(STDERR_FILENO);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) >= 4096);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    reading = ends[0];
+    log_start();
+}
+
+static void *log_many(void *arg)
+{
+    const size_t *logger = arg;
+    char filler[300];
+    memset(filler, 'x', sizeof filler - 1);
+    filler[sizeof filler - 1] = '\0';
+    for (int i = 0; i < LINES; i++)
+        log_info("of %zu number %d %s.", *logger, i, filler);
+    return NULL;
+}
+
+static void *read_pipe(void *arg)
+{
+    struct buf *text = arg;
+    char piece[4096];
+    for (ssize_t got; (got = read(reading, piece, sizeof piece)) > 0;)
+        buf_append(text, piece, (size_t)got);
+    return NULL;
+}
+
+/* Each line is whole; those of one thread are in their order; what is missing is said in its place.
+ */
+static void check_lines(const char *text)
+{
+    int last[LOGGERS] = {-1, -1, -1, -1};
+    unsigned long long lost = 0;
+    size_t lines = 0;
+    for (const char *at = text, *end; *at; at = end + 1) {
+        size_t logger = 0;
+        int number = 0;
+        unsigned long long count = 0;
+        end = strchr(at, '\n');
+        assert_non_null(end);
+        if (sscanf(at, "%*s warn %llu log lines were lost", &count) == 1) {
+            lost += count;
+            continue;
+        }
+        assert_int_equal(sscanf(at, "%*s info of %zu number %d xxx", &logger, &number), 2);
+        assert_true(logger < LOGGERS && number > last[logger] && end[-1] == '.');
+        last[logger] = number;
+        lines++;
+    }
+    assert_true(lost > 0);
+    assert_int_equal(lines + lost, LOGGERS * LINES);
+    assert_in_range(lines, LOG_QUEUE_BYTES / 400, LOG_QUEUE_BYTES / 300);
+}
+
+static void nobody_waits_for_a_reader(void **state)
+{
+    (void)state;
+    pthread_t threads[LOGGERS];
+    pthread_t reader;
+    size_t numbers[LOGGERS];
+    autobuf struct buf text = BUF_INIT((size_t)16 << 20);
+    begin_pipe();
+    for (size_t i = 0; i < LOGGERS; i++) {
+        numbers[i] = i;
+        pthread_create(&threads[i], NULL, log_many, &numbers[i]);
+    }
+    for (size_t i = 0; i < LOGGERS; i++)
+        pthread_join(threads[i], NULL);
+    pthread_create(&reader, NULL, read_pipe, &text);
+    assert_true(log_stop(60000));
+    dup2(terminal, STDERR_FILENO);
+    pthread_join(reader, NULL);
+    close(reading);
+    close(terminal);
+    check_lines(buf_cstr(&text));
+}
+
+/* An end waits, and not for ever. The last test: its thread waits as long as the pipe is there. */
+static void an_end_has_a_deadline(void **state)
+{
+    (void)state;
+    size_t number = 0;
+    begin_pipe();
+    log_many(&number);
+    assert_false(log_stop(100));
+    log_info("does not wait either");
+    dup2(terminal, STDERR_FILENO);
+    close(terminal);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +352,8 @@ int main(void)
         cmocka_unit_test(a_scope_is_on_its_lines),
         cmocka_unit_test(a_field_goes_before_its_scope),
         cmocka_unit_test(a_scope_goes_along_to_another_thread),
+        cmocka_unit_test(nobody_waits_for_a_reader),
+        cmocka_unit_test(an_end_has_a_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
