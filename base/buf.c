@@ -15,6 +15,8 @@ static bool reserve(struct buf *buf, size_t more)
     size_t need = buf->size + more + 1;
     if (need > buf->capacity) {
         size_t grown = buf->capacity ? buf->capacity * 2 : 256;
+        if (grown > buf->limit_bytes)
+            grown = buf->limit_bytes + 1;
         buf->capacity = grown > need ? grown : need;
         buf->data = xrealloc(buf->data, buf->capacity, 1);
     }

@@ -2,9 +2,28 @@
 
 #include "base/mem.h"
 
+#include <pthread.h>
+
 void json_start(void)
 {
     json_object_seed(0);
+}
+
+static pthread_mutex_t turns = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+struct json_turn json_turn_take(size_t size)
+{
+    const struct json_turn turn = {.taken = size >= JSON_TURN_BYTES};
+    if (turn.taken)
+        pthread_mutex_lock(&turns);
+    return turn;
+}
+
+void json_turn_give(struct json_turn *turn)
+{
+    if (turn->taken)
+        pthread_mutex_unlock(&turns);
+    turn->taken = false;
 }
 
 /* An upper bound of the values in the text, without parsing: each is the first, or follows an

@@ -81,6 +81,7 @@ static enum errc take_image(const json_t *item, size_t nth, struct docker_image 
 enum errc docker_archive_parse(const void *data, size_t size, struct docker_archive *out,
                                struct error *err)
 {
+    autoturn struct json_turn turn = json_turn_take(size);
     autojson json_t *root = NULL;
     if (json_parse(data, size, DOCKER_ARCHIVE_LIMIT_BYTES, "manifest.json", &root, err) != ERR_OK)
         return err->code;

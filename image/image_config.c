@@ -33,6 +33,7 @@ static enum errc check_rootfs(const json_t *root, const char *what, const json_t
 enum errc image_config_parse(const void *data, size_t size, const char *what,
                              struct image_config *out, struct error *err)
 {
+    autoturn struct json_turn turn = json_turn_take(size);
     autojson json_t *root = NULL;
     struct platform platform = {.os = ""};
     const json_t *ids = NULL;

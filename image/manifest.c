@@ -182,6 +182,7 @@ static enum errc parse(const void *data, size_t size, const char *media_type,
                        enum strictness strictness, const char *what, struct manifest *out,
                        struct error *err)
 {
+    autoturn struct json_turn turn = json_turn_take(size);
     autojson json_t *root = NULL;
     struct manifest got = {.kind = MANIFEST_IMAGE};
     if (load(data, size, what, &root, err) != ERR_OK ||

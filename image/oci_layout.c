@@ -46,6 +46,7 @@ static enum errc take_entry(const json_t *item, size_t nth, struct layout_entry 
 
 enum errc oci_layout_parse(const void *data, size_t size, struct oci_layout *out, struct error *err)
 {
+    autoturn struct json_turn turn = json_turn_take(size);
     autojson json_t *root = NULL;
     if (json_parse(data, size, LAYOUT_LIMIT_BYTES, "index.json", &root, err) != ERR_OK)
         return err->code;

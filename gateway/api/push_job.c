@@ -14,6 +14,8 @@ enum errc push_job_document(struct job *job, const char *what, struct buf *out, 
     do {
         if (source_pull(&body, &data, &size, err) != ERR_OK)
             return err->code;
+        if (job_document(job, out->size + size, err) != ERR_OK)
+            return err->code;
         buf_append(out, data, size);
         if (out->overflowed)
             return fail(err, ERR_JSON_TOO_LARGE, 0, "%s has more than %zu bytes", what,
@@ -88,6 +90,7 @@ void push_job_send(struct job *job, struct gateway *gateway, struct push *push, 
     struct sending *sending = xcalloc(1, sizeof *sending);
     *sending = (struct sending){.job = job, .push = push};
     push_log_accepted(push);
+    job_document_over(job);
     job_continue(job);
     if (events)
         begin_events(sending);

@@ -45,6 +45,7 @@ static enum errc take_targets(const json_t *to, struct push_order *order, struct
 
 enum errc pushes_parse(const char *data, size_t size, struct push_order *order, struct error *err)
 {
+    autoturn struct json_turn turn = json_turn_take(size);
     autojson json_t *root = NULL;
     if (json_parse(data, size, PUSH_BODY_MAX, "the body", &root, err) != ERR_OK ||
         check_members(root, err) != ERR_OK)

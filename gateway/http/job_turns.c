@@ -19,6 +19,7 @@ struct wanted {
     int64_t window_ms;
     size_t below_bytes; /* it brought less than this, where it is judged; SIZE_MAX: any */
     const struct net_address *address; /* of this address; NULL: of all */
+    bool documents;                    /* those with a large document, of any class */
 };
 
 static bool fits(const struct wanted *wanted, struct job *job, struct job_pace *pace)
@@ -47,8 +48,8 @@ static struct job *slowest_locked(struct jobs *jobs, enum job_class class,
     TAILQ_FOREACH(job, &jobs->all, link)
     {
         struct job_pace pace;
-        if (job->work.class != class || !job->placed || is_listed(endings, job) ||
-            !fits(wanted, job, &pace))
+        bool holds = wanted->documents ? job->document : job->work.class == class && job->placed;
+        if (!holds || is_listed(endings, job) || !fits(wanted, job, &pace))
             continue;
         size_t bytes = pace.judged ? pace.last_bytes : SIZE_MAX;
         if (found == NULL || bytes < least) {
@@ -96,6 +97,21 @@ static void end_slow_locked(struct jobs *jobs, enum job_class class, int64_t now
     say_slow(jobs->closed, &why);
     while ((jobs->closed || places-- > 0) &&
            (job = slowest_locked(jobs, class, &wanted, endings)) != NULL)
+        list(endings, job, &why);
+}
+
+/* The same for the places of large documents, which are one number over all classes. */
+static void end_slow_documents_locked(struct jobs *jobs, int64_t now_ms, struct endings *endings)
+{
+    const struct wanted wanted = {.now_ms = now_ms,
+                                  .window_ms = window_ms(jobs),
+                                  .below_bytes = CLIENT_PACE_BYTES,
+                                  .documents = true};
+    unsigned places = jobs->documents_waiting;
+    struct error why = ERROR_INIT;
+    struct job *job;
+    say_slow(jobs->closed, &why);
+    while (places-- > 0 && (job = slowest_locked(jobs, JOB_CLASSES, &wanted, endings)) != NULL)
         list(endings, job, &why);
 }
 
@@ -152,6 +168,7 @@ void jobs_sweep(struct jobs *jobs, int64_t now_ms)
         end_slow_locked(jobs, class, now_ms, &endings);
         end_share_locked(jobs, class, now_ms, &endings);
     }
+    end_slow_documents_locked(jobs, now_ms, &endings);
     pthread_mutex_unlock(&jobs->lock);
     for (size_t i = 0; i < endings.count; i++) {
         job_end_early(endings.items[i].job, &endings.items[i].why);

@@ -21,6 +21,7 @@ struct jobs *jobs_new(const struct jobs_limits *limits, struct executor *executo
     struct jobs *jobs = xcalloc(1, sizeof *jobs);
     pthread_mutex_init(&jobs->lock, NULL);
     clock_cond_init(&jobs->ended);
+    pthread_cond_init(&jobs->document_over, NULL);
     TAILQ_INIT(&jobs->all);
     places_init(&jobs->requests, REQUESTS_MAX);
     for (int i = 0; i < JOB_CLASSES; i++) {
@@ -43,6 +44,7 @@ void jobs_free(struct jobs *jobs)
         places_deinit(&jobs->classes[i].places);
     }
     places_deinit(&jobs->requests);
+    pthread_cond_destroy(&jobs->document_over);
     pthread_cond_destroy(&jobs->ended);
     pthread_mutex_destroy(&jobs->lock);
     free(jobs);
@@ -173,6 +175,52 @@ static void unlist(struct job *job)
     pthread_mutex_unlock(&jobs->lock);
 }
 
+/* ---- large documents ---- */
+
+static void wake_documents(void *self)
+{
+    struct jobs *jobs = self;
+    pthread_mutex_lock(&jobs->lock);
+    pthread_cond_broadcast(&jobs->document_over);
+    pthread_mutex_unlock(&jobs->lock);
+}
+
+/* With the lock, which is given up meanwhile. False: it was cancelled. */
+static bool wait_for_place(struct job *job)
+{
+    struct jobs *jobs = job->jobs;
+    jobs->documents_waiting++;
+    while (jobs->documents >= JOB_DOCUMENTS_MAX && !cancel_requested(&job->cancel))
+        pthread_cond_wait(&jobs->document_over, &jobs->lock);
+    jobs->documents_waiting--;
+    return jobs->documents < JOB_DOCUMENTS_MAX;
+}
+
+enum errc job_document(struct job *job, size_t size, struct error *err)
+{
+    struct jobs *jobs = job->jobs;
+    struct cancel_watch watch = {.call = wake_documents, .self = jobs};
+    if (size <= JOB_DOCUMENT_BYTES || job->document)
+        return ERR_OK;
+    cancel_watch(&job->cancel, &watch);
+    pthread_mutex_lock(&jobs->lock);
+    job->document = wait_for_place(job);
+    jobs->documents += job->document;
+    pthread_mutex_unlock(&jobs->lock);
+    cancel_unwatch(&job->cancel, &watch);
+    return job->document ? ERR_OK : cancel_check(&job->cancel, err);
+}
+
+void job_document_over(struct job *job)
+{
+    struct jobs *jobs = job->jobs;
+    pthread_mutex_lock(&jobs->lock);
+    jobs->documents -= job->document;
+    job->document = false;
+    pthread_cond_broadcast(&jobs->document_over);
+    pthread_mutex_unlock(&jobs->lock);
+}
+
 /* The work is over. */
 static void finish(struct job *job)
 {
@@ -183,6 +231,7 @@ static void finish(struct job *job)
     }
     job_received(job);
     job->work.free(job->work.self);
+    job_document_over(job);
     unlist(job);
     job_unref(job);
 }

@@ -58,6 +58,9 @@
  * has most of them is refused (ERR_BUSY): the newest that waits, or this one. */
 #define REQUESTS_MAX 768
 
+#define JOB_DOCUMENT_BYTES ((size_t)64 << 10)
+#define JOB_DOCUMENTS_MAX 8
+
 enum job_class {
     JOB_ARCHIVE, /* limits.uploads bodies, limits.pushes jobs; refused beyond */
     JOB_BLOB,    /* limits.blobs; waits */
@@ -133,6 +136,13 @@ uint64_t job_body_bytes(struct job *job); /* that came so far */
 /* Wait until the body is there, or as much of it as the ring takes; half a second at most. For who
  * is about to hold what others want: a small body then keeps nobody waiting for its bytes. */
 void job_gather(struct job *job);
+
+/* Before `size` bytes of the body are in memory: beyond JOB_DOCUMENT_BYTES it is one of at most
+ * JOB_DOCUMENTS_MAX at once, over all classes, and waits for that. While others wait, it is held to
+ * the pace above. ERR_STOPPING or another end of the job's cancel. */
+enum errc job_document(struct job *job, size_t size, struct error *err);
+/* The document is gone; the end of the job says that, too. */
+void job_document_over(struct job *job);
 
 /* No more of the body is wanted; a class with a limit on bodies counts it no more. */
 void job_received(struct job *job);

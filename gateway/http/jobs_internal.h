@@ -39,6 +39,7 @@ struct job {
     TAILQ_ENTRY(job) turn; /* among those that wait */
     bool queued;           /* it is among them */
     bool placed;           /* it has a place */
+    bool document;         /* it has one of JOB_DOCUMENTS_MAX */
 
     bool continues; /* job_continue() was called */
 
@@ -68,6 +69,9 @@ struct jobs {
     TAILQ_HEAD(all_jobs, job) all; /* that have not ended */
     struct places requests;        /* that were not answered yet, by whom */
     unsigned unended;
+    unsigned documents;         /* large ones in memory */
+    unsigned documents_waiting; /* to be */
+    pthread_cond_t document_over;
     bool closed;
 };
 

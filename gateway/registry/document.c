@@ -3,27 +3,11 @@
 #include "base/mem.h"
 #include "image/referrer.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #define WHAT "the manifest"
-#define LARGE_BYTES ((size_t)16 << 10)
 #define MEDIA_ANY_JSON "application/json"
 #define MEDIA_SCHEMA1_BEGIN "application/vnd.docker.distribution.manifest.v1+"
-
-static pthread_mutex_t large_documents = PTHREAD_MUTEX_INITIALIZER;
-
-void document_turn_take(size_t size)
-{
-    if (size >= LARGE_BYTES)
-        pthread_mutex_lock(&large_documents);
-}
-
-void document_turn_give(size_t size)
-{
-    if (size >= LARGE_BYTES)
-        pthread_mutex_unlock(&large_documents);
-}
 
 /* ---- its media type ---- */
 

@@ -31,20 +31,15 @@ struct front_document {
 
 /* `content_type` is the header, NULL when there is none: then the document's own mediaType counts,
  * else its shape, else it is JSON. Parameters are dropped, anything else of it is kept as it is. It
- * must agree with the document's own mediaType. ERR_MANIFEST_INVALID, ERR_JSON_INVALID,
- * ERR_JSON_TOO_LARGE. On success the document is owned. */
+ * must agree with the document's own mediaType. Parsed within a turn (base/json.h), which lasts
+ * until the JSON is forgotten. ERR_MANIFEST_INVALID, ERR_JSON_INVALID, ERR_JSON_TOO_LARGE. On
+ * success the document is owned. */
 enum errc front_document_parse(const void *data, size_t size, const char *content_type,
                                struct front_document *out, struct error *err);
 void front_document_deinit(struct front_document *document);
 
 /* Free the JSON, which may be large; no descriptor can be made from then on. */
 void front_document_forget(struct front_document *document);
-
-/* Parsed, a document can take two hundred times its room (150 KB of "{}," are 25 MiB): those of
- * `size` bytes that are larger than most manifests are parsed one after another, over the whole
- * process. A turn that was taken is given back, by the same thread. */
-void document_turn_take(size_t size);
-void document_turn_give(size_t size);
 
 /* The descriptor of the document (whose digest and size these are) in a list of referrers: with its
  * artifactType, which is that of the document, else of an image its config's media type, and with

@@ -1,7 +1,6 @@
 #include "gateway/registry/listed.h"
 
 #include "base/mem.h"
-#include "gateway/registry/document.h"
 #include "image/referrer_list.h"
 #include "store/blob.h"
 
@@ -10,8 +9,8 @@
 #define WHAT "the referrer"
 
 static enum errc read_member(struct store *store, const char *repository,
-                             const struct descriptor *member, json_t **document, uint64_t *read,
-                             struct error *err)
+                             const struct descriptor *member, json_t **document,
+                             struct json_turn *turn, uint64_t *read, struct error *err)
 {
     struct repository_manifest held;
     bool found = false;
@@ -29,10 +28,9 @@ static enum errc read_member(struct store *store, const char *repository,
     if (blob_read_all(store, &member->digest, MANIFEST_LIMIT_BYTES, WHAT, &data, &size, err) !=
         ERR_OK)
         return err->code;
-    document_turn_take(size);
+    *turn = json_turn_take(size);
     if (json_parse(data, size, MANIFEST_LIMIT_BYTES, WHAT, document, &none) != ERR_OK)
         *document = NULL;
-    document_turn_give(size);
     return ERR_OK;
 }
 
@@ -69,9 +67,11 @@ static enum errc read_members(struct store *store, const struct cancel *cancel,
     uint64_t read = 0;
     listed->items = xcalloc(list->child_count, sizeof *listed->items);
     for (size_t i = 0; i < list->child_count; i++) {
+        autoturn struct json_turn turn = {.taken = false};
         autojson json_t *document = NULL;
         if (cancel_check(cancel, err) != ERR_OK ||
-            read_member(store, repository, &list->children[i], &document, &read, err) != ERR_OK)
+            read_member(store, repository, &list->children[i], &document, &turn, &read, err) !=
+                ERR_OK)
             return err->code;
         find_subject(document, tag, &listed->subject);
         add(listed, &list->children[i], document);

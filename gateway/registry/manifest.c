@@ -63,6 +63,8 @@ static enum errc read_body(struct job *job, struct manifest_job *self, struct er
     const uint8_t *data = NULL;
     size_t size = 0;
     while (source_pull(&body, &data, &size, err) == ERR_OK && size > 0) {
+        if (job_document(job, self->body.size + size, err) != ERR_OK)
+            return err->code;
         buf_append(&self->body, data, size);
         if (self->body.overflowed)
             return too_large(err);
@@ -146,6 +148,7 @@ static enum errc check_references(const struct manifest_job *self, struct error 
 static enum errc look_at(struct manifest_job *self, struct error *err)
 {
     struct front_document *document = &self->document;
+    autoturn struct json_turn turn = json_turn_take(self->size);
     if (front_document_parse(buf_cstr(&self->body), self->size, self->content_type, document,
                              err) != ERR_OK)
         return err->code;
@@ -155,20 +158,12 @@ static enum errc look_at(struct manifest_job *self, struct error *err)
     return err->code;
 }
 
-static enum errc look_in_turn(struct manifest_job *self, struct error *err)
-{
-    document_turn_take(self->size);
-    enum errc rc = look_at(self, err);
-    document_turn_give(self->size);
-    return rc;
-}
-
 static enum errc take_manifest(struct job *job, struct manifest_job *self, struct error *err)
 {
     if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK)
         return err->code;
     self->size = self->body.size;
-    if (look_in_turn(self, err) != ERR_OK ||
+    if (look_at(self, err) != ERR_OK ||
         listed_referrers_read(store_of(self), job_cancelled(job), self->repository, self->tag,
                               &self->document.manifest, &self->listed, err) != ERR_OK)
         return err->code;
@@ -300,6 +295,7 @@ static void push_and_wait(struct job *job, struct manifest_job *self)
     const struct push_options options = {
         .cancel = job_cancelled(job), .remembers = true, .ended = on_pushed, .self = self};
     self->job = job;
+    job_document_over(job);
     pushes_accept(store_of(self), &self->push);
     push_log_accepted(&self->push);
     job_continue(job);

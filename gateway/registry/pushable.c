@@ -65,10 +65,7 @@ static enum errc read_member(struct tree *tree, const struct descriptor *member,
                       err) != ERR_OK ||
         spend(tree, size, err) != ERR_OK)
         return err->code;
-    document_turn_take(size);
-    manifest_parse_any(data, size, member->media_type, "manifest", out, err);
-    document_turn_give(size);
-    return err->code;
+    return manifest_parse_any(data, size, member->media_type, "manifest", out, err);
 }
 
 static enum errc measure(struct tree *tree, const struct descriptor *member, size_t depth,

@@ -175,6 +175,7 @@ static enum errc write_manifest(const struct conversion *conversion, struct buf 
 enum errc schema1_build(const struct schema1_image *image, struct buf *out, bool *needs_empty,
                         struct error *err)
 {
+    autoturn struct json_turn turn = json_turn_take(image->config_size);
     autojson json_t *config = NULL;
     if (check_layers(image, err) != ERR_OK ||
         json_parse(image->config, image->config_size, IMAGE_CONFIG_LIMIT_BYTES, "config", &config,

@@ -60,6 +60,7 @@ struct task {
         RECEIVED_THEN_GATED,
         GOES_ON,       /* until the test ends it */
         GOES_ON_GATED, /* and its run() does not return before the gate is open */
+        DOCUMENT,      /* gated, with a large one */
         HANDED_ON,     /* a thread of its own answers and ends it */
     } what;
 };
@@ -198,10 +199,24 @@ static void go_on(struct job *job, const struct task *task)
     count(script, &script->returned);
 }
 
+static void hold_document(struct job *job, struct script *script)
+{
+    struct error err = ERROR_INIT;
+    if (job_document(job, JOB_DOCUMENT_BYTES + 1, &err) != ERR_OK) {
+        job_answer_error(job, &err);
+        return;
+    }
+    count(script, &script->received);
+    pass_gate(script, job_cancelled(job));
+    answer_done(job);
+}
+
 static void run(struct job *job, void *arg)
 {
     struct task *task = arg;
     enter(task);
+    if (task->what == DOCUMENT)
+        hold_document(job, task->script);
     if (task->what == GOES_ON || task->what == GOES_ON_GATED) {
         leave(task);
         go_on(job, task);
@@ -557,6 +572,38 @@ static void nothing_begins_after_the_end(void **state)
     for (enum job_class class = 0; class < JOB_CLASSES; class ++)
         assert_int_equal(try_start(jobs, class, &script, NOTHING, 0, &connection), ERR_STOPPING);
     close_table(jobs);
+}
+
+static void large_documents_wait_for_each_other(void **state)
+{
+    (void)state;
+    enum { COUNT = JOB_DOCUMENTS_MAX + 3 };
+    for (int stops = 0; stops < 2; stops++) {
+        char text[200];
+        struct script script;
+        struct connection connections[COUNT];
+        struct jobs *jobs = table(1, 1, COUNT);
+        unsigned good = 0;
+        script_init(&script);
+        for (unsigned i = 0; i < COUNT; i++) {
+            start(jobs, JOB_PUSH, &script, DOCUMENT, i, &connections[i]);
+            job_end(connections[i].job);
+        }
+        wait_for(&script, &script.ran, COUNT);
+        wait_for(&script, &script.received, JOB_DOCUMENTS_MAX);
+        if (stops) {
+            jobs_close(jobs);
+            jobs_cancel(jobs);
+        } else {
+            open_gate(&script);
+        }
+        for (unsigned i = 0; i < COUNT; i++)
+            good += finish(&connections[i], text) == 200;
+        close_table(jobs);
+        assert_in_range(good, JOB_DOCUMENTS_MAX, COUNT);
+        assert_int_equal(good, script.received);
+        assert_true(stops || good == COUNT);
+    }
 }
 
 static void cancelled_jobs_are_all_answered(void **state)
@@ -1136,6 +1183,7 @@ int main(void)
         cmocka_unit_test(who_leaves_the_queue_is_not_served),
         cmocka_unit_test(a_complete_request_is_served_without_its_client),
         cmocka_unit_test(nothing_begins_after_the_end),
+        cmocka_unit_test(large_documents_wait_for_each_other),
         cmocka_unit_test(cancelled_jobs_are_all_answered),
         cmocka_unit_test(a_lost_client_ends_the_body),
         cmocka_unit_test(an_interrupted_body_ends_at_once),
