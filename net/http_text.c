@@ -10,16 +10,36 @@
 /* So much of a secret at the end of what is there is one that was cut. */
 #define CUT_BYTES_MIN 8
 
-static void add(struct http_secrets *secrets, const char *text, size_t size)
+static void make_room(struct http_secrets *secrets)
 {
-    if (size >= HTTP_SECRET_BYTES_MIN)
-        secrets->items[secrets->count++] = xstrndup(text, size);
+    if (secrets->count < HTTP_SECRETS_MAX)
+        return;
+    secret_free(&secrets->items[HTTP_SECRETS_KEPT]);
+    secrets->count--;
+    memmove(&secrets->items[HTTP_SECRETS_KEPT], &secrets->items[HTTP_SECRETS_KEPT + 1],
+            (secrets->count - HTTP_SECRETS_KEPT) * sizeof secrets->items[0]);
 }
 
-void http_secrets_take(struct http_secrets *secrets, const char *authorization, const char *other)
+static void add(struct http_secrets *secrets, const char *text, size_t size)
+{
+    if (size < HTTP_SECRET_BYTES_MIN)
+        return;
+    for (size_t i = 0; i < secrets->count; i++)
+        if (strncmp(secrets->items[i], text, size) == 0 && secrets->items[i][size] == '\0')
+            return;
+    make_room(secrets);
+    secrets->items[secrets->count++] = xstrndup(text, size);
+}
+
+void http_secrets_add_all(struct http_secrets *secrets, const struct http_secrets *more)
+{
+    for (size_t i = 0; i < more->count; i++)
+        add(secrets, more->items[i], strlen(more->items[i]));
+}
+
+void http_secrets_add(struct http_secrets *secrets, const char *authorization, const char *other)
 {
     static const char basic[] = "Basic ";
-    http_secrets_deinit(secrets);
     if (other)
         add(secrets, other, strlen(other));
     if (authorization == NULL)
@@ -90,10 +110,15 @@ void http_text(const struct http_secrets *secrets, const char *from, size_t size
     take(secrets, HTTP_SECRET_BYTES_MIN, from, size, to, capacity);
 }
 
+void http_text_strike(const struct http_secrets *secrets, char *text, size_t capacity)
+{
+    size_t size = strlen(text);
+    autofree char *plain = xstrdup(text);
+    take(secrets, HTTP_SECRET_AMONG_WORDS_BYTES_MIN, plain, size, text, capacity);
+}
+
 void http_text_clean(const struct http_secrets *secrets, struct error *err)
 {
-    char text[ERROR_TEXT_MAX];
-    memcpy(text, err->text, sizeof text);
-    take(secrets, HTTP_SECRET_AMONG_WORDS_BYTES_MIN, text, strlen(text), err->text,
-         sizeof err->text);
+    if (secrets->count > 0)
+        http_text_strike(secrets, err->text, sizeof err->text);
 }

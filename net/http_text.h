@@ -2,9 +2,10 @@
  * What a server says, for people: the one way from an answer into an error, and so into the log,
  * the answers of the gateway and the terminal.
  *
- * Servers repeat what they were sent, some the whole request. The secrets of a request travel with
- * its response, and are struck out of each text that is taken from it: the credentials of
- * Authorization as they were sent, the password within Basic, and what else the request named.
+ * Servers repeat what they were sent, some the whole request, and some in the URLs that they lead
+ * to. The secrets of a request, and of those that led to it, travel with its response, and are
+ * struck out of each text that is taken from it or has its URL: the credentials of Authorization as
+ * they were sent, the password within Basic, and what else the request named.
  */
 #ifndef SLIPWAY_NET_HTTP_TEXT_H
 #define SLIPWAY_NET_HTTP_TEXT_H
@@ -15,16 +16,17 @@
 #define HTTP_SECRET_BYTES_MIN 4
 /* The same for texts that have words of ours beside those of the server. */
 #define HTTP_SECRET_AMONG_WORDS_BYTES_MIN 8
-#define HTTP_SECRETS_MAX 3
+#define HTTP_SECRETS_MAX 8
+#define HTTP_SECRETS_KEPT 4 /* the first ones; of the others the oldest make room */
 
 struct http_secrets {
     char *items[HTTP_SECRETS_MAX]; /* owned */
     size_t count;
 };
 
-/* In place of what was there: those of the field value `authorization`, and `other`; both may be
- * NULL. Copied. */
-void http_secrets_take(struct http_secrets *secrets, const char *authorization, const char *other);
+/* Those of the field value `authorization`, and `other`; both may be NULL. Copied. */
+void http_secrets_add(struct http_secrets *secrets, const char *authorization, const char *other);
+void http_secrets_add_all(struct http_secrets *secrets, const struct http_secrets *more);
 /* Wipes them. */
 void http_secrets_deinit(struct http_secrets *secrets);
 
@@ -33,7 +35,10 @@ void http_secrets_deinit(struct http_secrets *secrets);
 void http_text(const struct http_secrets *secrets, const char *from, size_t size, char *to,
                size_t capacity);
 
-/* The same for an error's text that has words of the server in it. */
+/* The same for a text that has words of the server among ours, or one of its URLs; it is cut to
+ * fit.
+ */
+void http_text_strike(const struct http_secrets *secrets, char *text, size_t capacity);
 void http_text_clean(const struct http_secrets *secrets, struct error *err);
 
 #endif

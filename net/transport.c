@@ -516,7 +516,7 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     char shown[URL_SHOWN_MAX];
     int64_t start_ms = clock_ms();
     response_reset(response, request->answer_limit_bytes);
-    http_secrets_take(&response->secrets, request->authorization, request->secret);
+    http_secrets_add(&response->secrets, request->authorization, request->secret);
     if (find_way(connection, request, &exchange.proxy, err) != ERR_OK)
         return err->code;
     struct curl_slist *headers = headers_of(request);
@@ -538,9 +538,14 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     curl_easy_setopt(connection->easy, CURLOPT_ERRORBUFFER, NULL);
     headers_free(headers);
     secret_free(&exchange.proxy);
-    if (result == ERR_OK)
-        log_debug("%s %s: %d in %lld ms", request->method, url_shown(request->url, shown),
-                  response->status, (long long)(clock_ms() - start_ms));
+    if (result != ERR_OK)
+        http_text_clean(&response->secrets, err);
+    if (result != ERR_OK || !log_enabled(LOG_DEBUG))
+        return result;
+    url_shown(request->url, shown);
+    http_text_strike(&response->secrets, shown, sizeof shown);
+    log_debug("%s %s: %d in %lld ms", request->method, shown, response->status,
+              (long long)(clock_ms() - start_ms));
     return result;
 }
 

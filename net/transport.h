@@ -132,7 +132,7 @@ struct http_response {
     struct buf body;
     bool body_cut;               /* there was more than answer_limit_bytes */
     bool peer_private;           /* the server has a private address; false through a proxy */
-    struct http_secrets secrets; /* of the request: not to be told to anybody */
+    struct http_secrets secrets; /* of all its requests: not to be told to anybody */
 };
 
 #define autoresponse __attribute__((cleanup(http_response_deinit)))
@@ -143,7 +143,8 @@ struct http_response {
 void http_response_deinit(struct http_response *response);
 
 /*
- * Do it. Any status is ERR_OK; what was in `response` before is replaced, also on failure. Errors:
+ * Do it. Any status is ERR_OK; what was in `response` before is replaced, also on failure, but for
+ * its secrets, which gather: an answer may have led here with those of another request. Errors:
  * ERR_HOST_UNKNOWN, ERR_CONNECT, ERR_TIMEOUT, ERR_NO_ANSWER, ERR_CERTIFICATE, ERR_TLS,
  * ERR_CONNECTION_LOST, ERR_ADDRESS_REFUSED, ERR_NOT_A_REGISTRY (no HTTP), ERR_SETTINGS (the CA
  * file), ERR_IO (the body's file, or no descriptor is left), ERR_CANCELLED. Messages name method

@@ -31,6 +31,8 @@ class Echo(BaseHTTPRequestHandler):
         sent = self.headers.get("Authorization", "")
         if self.path.startswith("/token"):
             self._answer(200, json.dumps({"token": TOKEN}))
+        elif self.path.startswith("/away/"):
+            self._answer(403, "no", ("Content-Type", "text/plain"))
         elif not sent:
             realm = f'realm="http://{self.headers["Host"]}/token",service="s"'
             self._answer(401, "{}", ("WWW-Authenticate", f"{self.scheme} {realm}"))
@@ -48,6 +50,19 @@ class Echo(BaseHTTPRequestHandler):
             self._answer(403, f"<title>{words}</title>", ("Content-Type", "text/html"))
         elif "/moved/" in self.path:
             self._answer(307, "", ("Location", f"ftp://127.0.0.1/{sent.split()[1]}/x"))
+        elif "/away/" in self.path:
+            host = self.headers["Host"].replace("127.0.0.1", "localhost")
+            self._answer(307, "", ("Location", f"http://{host}/away/{sent.split()[1]}/x"))
+        elif "/session/" in self.path and self.command == "POST":
+            self._answer(202, "", ("Location", f"{self.path.split('?')[0]}{sent.split()[1]}"))
+        elif "/session/" in self.path:
+            self._answer(403, "no", ("Content-Type", "text/plain"))
+        elif "/reason/" in self.path:
+            self.wfile.write(f"HTTP/1.1 {sent.split()[1]} {words}\r\n\r\n".encode())
+            self.close_connection = True
+        elif "/realm/" in self.path:
+            realm = f'Bearer realm="ftp://127.0.0.1/{sent.split()[1]}/x"'
+            self._answer(401, "{}", ("WWW-Authenticate", realm))
         elif "/cut/" in self.path:
             self._answer(403, "x" * 300 + words * 40, ("Content-Type", "text/plain"))
         else:
@@ -93,11 +108,12 @@ def test_what_they_were_sent_is_not_told(
         }
         with Gateway(tmp_path / "gateway", config) as gateway:
             told = ""
-            for repository in ("json/app", "plain/app", "html/app", "cut/app", "moved/app"):
-                reply = gateway.post(archive, f"{host}/{repository}:1")
+            kinds = ("json", "plain", "html", "cut", "moved", "away", "session", "reason", "realm")
+            for kind in kinds:
+                reply = gateway.post(archive, f"{host}/{kind}/app:1")
                 assert reply.status == 502
                 message = reply.json()["results"][0]["error"]["message"]
-                assert "***" in message, message
+                assert "***" in message or kind == "reason", message
                 told += message
             assert "hidden" in told and "end" in told
             log = gateway.log()

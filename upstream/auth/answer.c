@@ -167,6 +167,7 @@ enum errc answer_fail(const char *method, const struct url *url,
         snprintf(said, sizeof said, ": %s", answer.code[0] ? answer.code : answer.message);
     fail(err, code_of(response->status, answer.code), 0, "%s %s: status %d%s%s", method,
          url_shown(url->text, shown), response->status, said, hint(response->status));
+    http_text_clean(&response->secrets, err);
     err->status = response->status;
     return err->code;
 }

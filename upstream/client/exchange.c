@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "net/retry_after.h"
 #include "upstream/auth/answer.h"
+#include "upstream/auth/token_fetch.h"
 #include "upstream/client/retry.h"
 
 #include <string.h>
@@ -12,6 +13,35 @@
 /* A request with a body must not be the one that finds its token expired. */
 #define TOKEN_LEFT_BODY_MS 30000
 #define TOKEN_LEFT_MS 5000
+
+static void note_credentials(struct repository *repository)
+{
+    const struct registry_credentials *credentials = repository->credentials;
+    char *basic = credentials->password
+                      ? basic_authorization(credentials->username, credentials->password)
+                      : NULL;
+    http_secrets_add(&repository->secrets, basic, credentials->identity_token);
+    http_secrets_add(&repository->secrets, NULL, credentials->registry_token);
+    secret_free(basic);
+}
+
+/* `value` may be NULL. */
+static void note_secrets(struct repository *repository, const char *value,
+                         struct http_response *response)
+{
+    pthread_mutex_lock(&repository->lock);
+    http_secrets_add(&repository->secrets, value, NULL);
+    http_secrets_add_all(&response->secrets, &repository->secrets);
+    pthread_mutex_unlock(&repository->lock);
+}
+
+static enum errc clean(struct repository *repository, struct error *err)
+{
+    pthread_mutex_lock(&repository->lock);
+    http_text_clean(&repository->secrets, err);
+    pthread_mutex_unlock(&repository->lock);
+    return err->code;
+}
 
 void repository_init(struct repository *repository, struct endpoint *endpoint, const char *path,
                      const struct registry_credentials *credentials)
@@ -23,11 +53,13 @@ void repository_init(struct repository *repository, struct endpoint *endpoint, c
         .scope = xasprintf("repository:%s:pull,push", path),
     };
     pthread_mutex_init(&repository->lock, NULL);
+    note_credentials(repository);
 }
 
 void repository_deinit(struct repository *repository)
 {
     pthread_mutex_destroy(&repository->lock);
+    http_secrets_deinit(&repository->secrets);
     free(repository->scope);
 }
 
@@ -115,6 +147,7 @@ static enum errc send_once(struct registry_client *client, const struct url *url
 {
     struct endpoint *endpoint = client->repository->endpoint;
     bool elsewhere = strcmp(url->host, endpoint->base.host) != 0;
+    note_secrets(client->repository, value, response);
     request->url = url->text;
     request->authorization = value;
     request->cancel = client->cancel;
@@ -176,8 +209,9 @@ static bool is_redirect(const struct http_request *request, int status)
     return reads && (status == 301 || status == 302 || status == 303);
 }
 
-enum errc exchange(struct registry_client *client, struct url *url, struct http_request *request,
-                   struct http_response *response, struct error *err)
+static enum errc send_and_follow(struct registry_client *client, struct url *url,
+                                 struct http_request *request, struct http_response *response,
+                                 struct error *err)
 {
     struct endpoint *endpoint = client->repository->endpoint;
     for (int hop = 0; hop <= REDIRECTS_MAX; hop++) {
@@ -190,15 +224,20 @@ enum errc exchange(struct registry_client *client, struct url *url, struct http_
         if (!is_redirect(request, response->status) || location == NULL)
             return ERR_OK;
         struct url next = {0};
-        if (url_follow(url, location, endpoint_is_private(endpoint), &next, err) != ERR_OK) {
-            http_text_clean(&response->secrets, err);
+        if (url_follow(url, location, endpoint_is_private(endpoint), &next, err) != ERR_OK)
             return err->code;
-        }
         url_move(&next, url);
     }
     char shown[URL_SHOWN_MAX];
     return fail(err, ERR_REGISTRY_ANSWER, 0, "%s %s: more than %d redirects", request->method,
                 url_shown(url->text, shown), REDIRECTS_MAX);
+}
+
+enum errc exchange(struct registry_client *client, struct url *url, struct http_request *request,
+                   struct http_response *response, struct error *err)
+{
+    enum errc code = send_and_follow(client, url, request, response, err);
+    return code == ERR_OK ? ERR_OK : clean(client->repository, err);
 }
 
 enum errc exchange_refused(const struct registry_client *client, const char *method,
@@ -221,5 +260,5 @@ enum errc exchange_authorize(struct registry_client *client, struct error *err)
     char *value = NULL;
     enum errc code = auth_value(repository->endpoint->auth, &asked, &value, err);
     secret_free(value);
-    return code;
+    return code == ERR_OK ? ERR_OK : clean(repository, err);
 }

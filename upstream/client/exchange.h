@@ -16,6 +16,7 @@ struct repository {
     const char *path;                               /* borrowed, as the credentials */
     const struct registry_credentials *credentials; /* wiped by who made the repository */
     pthread_mutex_t lock;                           /* guards what follows */
+    struct http_secrets secrets; /* the credentials, and what was sent of them so far */
     char *scope; /* the scope set tokens are asked for; grows when the registry wants more */
 };
 
@@ -45,9 +46,10 @@ enum errc registry_client_url(const struct registry_client *client, const char *
 
 /*
  * Send `request` (its url, authorization, stop and public_only are filled in here) to `url`, which
- * is the URL that answered afterwards: Location is relative to it. Any final status is ERR_OK,
- * also 401 when a token does not help. Errors: the transport's, those of getting a token,
- * ERR_ADDRESS_REFUSED for a redirect, ERR_REGISTRY_ANSWER after too many of them.
+ * is the URL that answered afterwards: Location is relative to it. Neither an error's text nor one
+ * that is taken from the response has a secret that was ever sent to this repository. Any final
+ * status is ERR_OK, also 401 when a token does not help. Errors: the transport's, those of getting
+ * a token, ERR_ADDRESS_REFUSED for a redirect, ERR_REGISTRY_ANSWER after too many of them.
  */
 enum errc exchange(struct registry_client *client, struct url *url, struct http_request *request,
                    struct http_response *response, struct error *err);

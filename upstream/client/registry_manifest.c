@@ -29,9 +29,10 @@ static enum errc read_digest_header(const struct url *url, const struct http_res
     char shown[URL_SHOWN_MAX];
     if (digest_parse(text, out, err) == ERR_OK)
         return ERR_OK;
-    http_text_clean(&response->secrets, err);
     err->code = ERR_REGISTRY_ANSWER;
-    return error_wrap(err, "%s: Docker-Content-Digest", url_shown(url->text, shown));
+    error_wrap(err, "%s: Docker-Content-Digest", url_shown(url->text, shown));
+    http_text_clean(&response->secrets, err);
+    return err->code;
 }
 
 static bool refuses_kind(const struct http_response *response)
@@ -110,9 +111,12 @@ static enum errc get(struct registry_client *client, struct url *url,
     if (response->status != 200 && response->status != 404)
         return exchange_refused(client, "GET", url, response, err);
     char shown[URL_SHOWN_MAX];
-    if (response->body_cut)
-        return fail(err, ERR_REGISTRY_ANSWER, 0, "GET %s: more than %zu bytes are no manifest",
-                    url_shown(url->text, shown), MANIFEST_LIMIT_BYTES);
+    if (response->body_cut) {
+        fail(err, ERR_REGISTRY_ANSWER, 0, "GET %s: more than %zu bytes are no manifest",
+             url_shown(url->text, shown), MANIFEST_LIMIT_BYTES);
+        http_text_clean(&response->secrets, err);
+        return err->code;
+    }
     *found = response->status == 200;
     return ERR_OK;
 }

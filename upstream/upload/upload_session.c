@@ -69,6 +69,7 @@ enum errc upload_session_begin(struct registry_client *client, const struct url 
     if (location == NULL) {
         fail(err, ERR_REGISTRY_ANSWER, 0, "POST %s: status %d without a Location",
              url_shown(url->text, shown), response->status);
+        http_text_clean(&response->secrets, err);
         err->status = response->status;
         return err->code;
     }

@@ -68,8 +68,10 @@ static enum errc check_named_digest(const char *method, const struct url *url,
         return ERR_OK;
     char shown[URL_SHOWN_MAX];
     char ours[DIGEST_TEXT_MAX];
-    return fail(err, ERR_PUSHED_DIGEST, 0, "%s %s: the registry stored %.136s, sent was %s", method,
-                url_shown(url->text, shown), named, digest_text(digest, ours));
+    fail(err, ERR_PUSHED_DIGEST, 0, "%s %s: the registry stored %.136s, sent was %s", method,
+         url_shown(url->text, shown), named, digest_text(digest, ours));
+    http_text_clean(&response->secrets, err);
+    return err->code;
 }
 
 static enum errc open_session(struct upload *upload, struct error *err)
@@ -155,9 +157,10 @@ static enum errc post(struct upload *upload, struct error *err)
         return err->code;
     char shown[URL_SHOWN_MAX];
     upload->stuck = true;
-    return fail(err, ERR_REGISTRY_UNSUPPORTED, 0,
-                "POST %s: the registry does not take a blob in one POST",
-                url_shown(url.text, shown));
+    fail(err, ERR_REGISTRY_UNSUPPORTED, 0, "POST %s: the registry does not take a blob in one POST",
+         url_shown(url.text, shown));
+    http_text_clean(&response.secrets, err);
+    return err->code;
 }
 
 enum errc upload_by(struct upload *upload, enum upload_way way, uint64_t chunk_bytes,

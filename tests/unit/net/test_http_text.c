@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -19,7 +20,7 @@ static void expect(const char *authorization, const char *other, const char *fro
 {
     struct http_secrets secrets = {.count = 0};
     char text[200];
-    http_secrets_take(&secrets, authorization, other);
+    http_secrets_add(&secrets, authorization, other);
     http_text(&secrets, from, strlen(from), text, sizeof text);
     assert_string_equal(text, wanted);
     http_secrets_deinit(&secrets);
@@ -57,7 +58,7 @@ static void it_is_one_line_that_fits(void **state)
     (void)state;
     expect(NULL, NULL, " \r\n a\t\x1b b \n", "a b");
     struct http_secrets secrets = {.count = 0};
-    http_secrets_take(&secrets, "Bearer secret", NULL);
+    http_secrets_add(&secrets, "Bearer secret", NULL);
     for (size_t capacity = 1; capacity < 24; capacity++) {
         char text[25];
         memset(text, 'x', sizeof text);
@@ -74,11 +75,36 @@ static void among_our_words_short_ones_stay(void **state)
     (void)state;
     struct http_secrets secrets = {.count = 0};
     struct error err = ERROR_INIT;
-    http_secrets_take(&secrets, "Bearer long-secret", "https");
+    http_secrets_add(&secrets, "Bearer long-secret", "https");
     fail(&err, ERR_CONNECT, 0, "https://r/long-secret is refused");
     http_text_clean(&secrets, &err);
     assert_string_equal(err.text, "https://r/*** is refused");
     http_secrets_deinit(&secrets);
+}
+
+static void they_gather(void **state)
+{
+    (void)state;
+    struct http_secrets first = {.count = 0};
+    struct http_secrets all = {.count = 0};
+    char token[32];
+    char text[64] = "token-00-number";
+    http_secrets_add(&first, "Bearer token-00-number", "password");
+    http_secrets_add(&first, "Bearer token-00-number", "password");
+    assert_int_equal(first.count, 2);
+    http_secrets_add_all(&all, &first);
+    for (int i = 1; i < 40; i++) {
+        snprintf(token, sizeof token, "Bearer token-%02d-number", i);
+        http_secrets_add(&all, token, NULL);
+        assert_in_range(all.count, 3, HTTP_SECRETS_MAX);
+    }
+    http_text_strike(&all, text, sizeof text);
+    assert_string_equal(text, "***");
+    strcpy(text, "password token-39-number token-20-number");
+    http_text_strike(&all, text, sizeof text);
+    assert_string_equal(text, "*** *** token-20-number");
+    http_secrets_deinit(&all);
+    http_secrets_deinit(&first);
 }
 
 int main(void)
@@ -88,6 +114,7 @@ int main(void)
         cmocka_unit_test(one_that_was_cut_is_struck_out),
         cmocka_unit_test(it_is_one_line_that_fits),
         cmocka_unit_test(among_our_words_short_ones_stay),
+        cmocka_unit_test(they_gather),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
