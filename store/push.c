@@ -84,3 +84,11 @@ size_t push_stored_targets(const struct push *push)
         count += push->targets[i].stored;
     return count;
 }
+
+bool push_is_waiting(const struct push *push)
+{
+    for (size_t i = 0; i < push->target_count; i++)
+        if (push->targets[i].stored && push->targets[i].state == PUSH_WAITING)
+            return true;
+    return false;
+}

@@ -78,5 +78,7 @@ const struct push_target *push_failure(const struct push *push);
 
 /* How many targets are to be pushed after the answer. */
 size_t push_stored_targets(const struct push *push);
+/* One of them has not ended. */
+bool push_is_waiting(const struct push *push);
 
 #endif

@@ -33,6 +33,11 @@ enum errc pushes_put(struct store *store, const struct push *push, struct error 
 /* Durable. One that is not there is success. */
 enum errc pushes_remove(struct store *store, const char *id, struct error *err);
 
+/* Bring many records up to date: those without a target that waits are removed, the others
+ * replaced. Durable, in changes of a bounded size; on failure a part of it may have happened. */
+enum errc pushes_update(struct store *store, struct push *const *pushes, size_t count,
+                        struct error *err);
+
 /* All records, oldest first; owned array, each to be deinited. */
 enum errc pushes_list(struct store *store, struct push **out, size_t *count, struct error *err);
 

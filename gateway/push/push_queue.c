@@ -59,6 +59,7 @@ struct queue_entry {
     struct push_queue *queue;
     struct tag *tag;
     TAILQ_ENTRY(queue_entry) link; /* of the tag, by id */
+    TAILQ_ENTRY(queue_entry) turn; /* of its listed or direct ones, by id */
     TAILQ_ENTRY(queue_entry) next; /* of the chain */
     enum entry_state state;
     struct push *push;
@@ -75,7 +76,10 @@ struct queue_entry {
 /* What goes to one tag, or one digest, of one repository. */
 struct tag {
     struct entry_list entries;
-    bool each_counts; /* what goes to a digest or a list of referrers is not superseded */
+    struct entry_list listed;   /* of them, those after the answer that are ENTRY_LISTED */
+    struct entry_list direct;   /* of them, those that a client waits for */
+    struct queue_entry *active; /* the one that waits in the executor or runs */
+    bool each_counts;           /* what goes to a digest or a list of referrers is not superseded */
     char key[];
 };
 
@@ -145,6 +149,8 @@ static struct tag *tag_of(struct push_queue *queue, const struct reference *targ
     memcpy(tag->key, text, size);
     tag->each_counts = target->tag[0] == '\0' || referrer_list_tag_fits(target->tag);
     TAILQ_INIT(&tag->entries);
+    TAILQ_INIT(&tag->listed);
+    TAILQ_INIT(&tag->direct);
     struct tag **held = tsearch(tag, &queue->tags, compare_tags);
     if (held == NULL)
         abort(); /* out of memory, as in base/mem.h */
@@ -186,6 +192,38 @@ static void add_to_tag(struct queue_entry *entry)
         TAILQ_INSERT_HEAD(&entry->tag->entries, entry, link);
 }
 
+/* Most are younger than all others; one that was taken back is older. */
+static void add_turn(struct entry_list *list, struct queue_entry *entry)
+{
+    struct queue_entry *at = TAILQ_FIRST(list);
+    if (at && is_older(entry, at)) {
+        TAILQ_INSERT_HEAD(list, entry, turn);
+        return;
+    }
+    at = TAILQ_LAST(list, entry_list);
+    while (at && is_older(entry, at))
+        at = TAILQ_PREV(at, entry_list, turn);
+    if (at)
+        TAILQ_INSERT_AFTER(list, at, entry, turn);
+    else
+        TAILQ_INSERT_HEAD(list, entry, turn);
+}
+
+/* So that nobody has to walk through all entries of a tag, of which a digest has any number. */
+static void set_state(struct queue_entry *entry, enum entry_state state)
+{
+    struct tag *tag = entry->tag;
+    if (entry->pending && entry->state == ENTRY_LISTED)
+        TAILQ_REMOVE(&tag->listed, entry, turn);
+    if (tag->active == entry && state != ENTRY_RUNS)
+        tag->active = NULL;
+    entry->state = state;
+    if (entry->pending && state == ENTRY_LISTED)
+        add_turn(&tag->listed, entry);
+    if (state == ENTRY_WAITS && tag->active == NULL)
+        tag->active = entry;
+}
+
 static void begin_next(struct push_queue *queue, struct tag *tag);
 
 /* Without entries it is freed. */
@@ -204,6 +242,9 @@ static void leave_tag(struct queue_entry *entry)
 {
     struct push_queue *queue = entry->queue;
     struct tag *tag = entry->tag;
+    set_state(entry, ENTRY_ENDS);
+    if (entry->chain)
+        TAILQ_REMOVE(&tag->direct, entry, turn);
     TAILQ_REMOVE(&tag->entries, entry, link);
     free(entry);
     update_tag(queue, tag);
@@ -263,7 +304,7 @@ static void submit(struct queue_entry *entry)
 {
     struct push_queue *queue = entry->queue;
     const struct reference *target = &entry->push->targets[entry->target].reference;
-    entry->state = ENTRY_WAITS;
+    set_state(entry, ENTRY_WAITS);
     entry->work.run = on_work;
     entry->work.key = entry->pending ? entry->repository : NULL;
     under_way_locked(queue, 1);
@@ -311,7 +352,7 @@ static bool take_back(struct queue_entry *entry)
 {
     if (entry->state != ENTRY_WAITS || !work_cancel(entry->queue->direct, &entry->work))
         return false;
-    entry->state = ENTRY_LISTED;
+    set_state(entry, ENTRY_LISTED);
     under_way_locked(entry->queue, -1);
     return true;
 }
@@ -319,7 +360,7 @@ static bool take_back(struct queue_entry *entry)
 static void end_superseded(struct queue_entry *entry)
 {
     struct push_queue *queue = entry->queue;
-    entry->state = ENTRY_ENDS;
+    set_state(entry, ENTRY_ENDS);
     pthread_mutex_unlock(&queue->lock);
     push_log_superseded(entry->push->id, &entry->own);
     pthread_mutex_lock(&queue->lock);
@@ -355,33 +396,11 @@ static void supersede_older(struct tag *tag, const struct queue_entry *by)
         end_superseded(entry);
 }
 
-static bool is_busy(const struct tag *tag)
-{
-    const struct queue_entry *entry;
-    TAILQ_FOREACH(entry, &tag->entries, link)
-    {
-        if (entry->state == ENTRY_RUNS || entry->state == ENTRY_WAITS)
-            return true;
-    }
-    return false;
-}
-
-static const struct queue_entry *first_direct(const struct tag *tag)
-{
-    const struct queue_entry *entry;
-    TAILQ_FOREACH(entry, &tag->entries, link)
-    {
-        if (entry->chain)
-            return entry;
-    }
-    return NULL;
-}
-
 /* What was cancelled only comes to its end, and nothing has to wait for that. With the lock. */
 static void begin_cancelled(struct tag *tag)
 {
     struct queue_entry *entry;
-    TAILQ_FOREACH(entry, &tag->entries, link)
+    TAILQ_FOREACH(entry, &tag->direct, turn)
     {
         if (entry->state == ENTRY_LISTED && entry->due &&
             cancel_requested(&entry->chain->direct->cancel))
@@ -393,20 +412,22 @@ static void begin_cancelled(struct tag *tag)
  * without any, what is pushed after the answer. With the lock. */
 static void begin_next(struct push_queue *queue, struct tag *tag)
 {
-    struct queue_entry *entry;
     begin_cancelled(tag);
-    const struct queue_entry *direct = first_direct(tag);
-    if (is_busy(tag))
+    struct queue_entry *entry = TAILQ_FIRST(&tag->direct);
+    if (tag->active)
         return;
-    TAILQ_FOREACH(entry, &tag->entries, link)
-    {
-        if (entry->state != ENTRY_LISTED || (direct && entry != direct))
-            continue;
-        if (direct ? !entry->due : entry->superseded || queue->closed || queue->restarts)
-            continue;
-        submit(entry);
+    if (entry) {
+        if (entry->state == ENTRY_LISTED && entry->due)
+            submit(entry);
         return;
     }
+    if (queue->closed || queue->restarts)
+        return;
+    entry = TAILQ_FIRST(&tag->listed);
+    while (entry && entry->superseded)
+        entry = TAILQ_NEXT(entry, turn);
+    if (entry)
+        submit(entry);
 }
 
 static bool has_younger_pending(const struct queue_entry *entry)
@@ -440,7 +461,7 @@ static void on_work(struct work *work)
     autoscope struct log_scope outer = log_scope_begin("push", entry->push->id);
     work_hold(work);
     pthread_mutex_lock(&queue->lock);
-    entry->state = ENTRY_RUNS;
+    set_state(entry, ENTRY_RUNS);
     pthread_mutex_unlock(&queue->lock);
     if (entry->chain)
         push_start(&options, entry->push, entry->target);
@@ -483,7 +504,7 @@ static void finish_pending(struct queue_entry *entry)
     else if (has_younger_pending(entry))
         end_superseded(entry);
     else {
-        entry->state = ENTRY_PARKED;
+        set_state(entry, ENTRY_PARKED);
         begin_next(entry->queue, entry->tag);
     }
 }
@@ -628,7 +649,7 @@ static void add_pending(struct push_queue *queue, struct pending *pending, size_
 {
     struct queue_entry *entry = pending_entry(queue, pending, index);
     supersede_older(entry->tag, entry);
-    entry->state = ENTRY_LISTED;
+    set_state(entry, ENTRY_LISTED);
     if (has_younger_pending(entry))
         end_superseded(entry);
     else
@@ -653,16 +674,14 @@ void push_queue_start(struct push_queue *queue, const struct push *push)
  * begun goes behind it. With the lock. */
 static void add_direct(struct push_queue *queue, struct chain *chain, size_t index)
 {
-    struct queue_entry *at;
     struct queue_entry *entry = entry_new(queue, chain->direct->push, index);
+    struct queue_entry *active = entry->tag->active;
     entry->chain = chain;
-    entry->state = ENTRY_LISTED;
+    set_state(entry, ENTRY_LISTED);
+    add_turn(&entry->tag->direct, entry);
     TAILQ_INSERT_TAIL(&chain->entries, entry, next);
-    TAILQ_FOREACH(at, &entry->tag->entries, link)
-    {
-        if (at->pending || is_older(entry, at))
-            take_back(at);
-    }
+    if (active && (active->pending || is_older(entry, active)))
+        take_back(active);
 }
 
 static bool same_repository(const struct push *push, size_t a, size_t b)
@@ -707,6 +726,69 @@ void push_queue_run(struct push_queue *queue, const struct push_options *options
     leave_direct(queue, direct);
 }
 
+/* ---- what the last process left ---- */
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* True when the text was there before. */
+static bool add_text(void **texts, const char *text)
+{
+    char *copy = xstrdup(text);
+    char **held = tsearch(copy, texts, compare_texts);
+    if (held == NULL)
+        abort(); /* out of memory, as in base/mem.h */
+    bool there = *held != copy;
+    if (there)
+        free(copy);
+    return there;
+}
+
+static bool is_open_for_tag(const struct push_target *target)
+{
+    return target->stored && target->state == PUSH_WAITING && target->reference.tag[0] != '\0';
+}
+
+/* True when a target of the push is superseded by what is in `younger`, which gets its own. */
+static bool supersede_by(struct push *push, void **younger)
+{
+    char text[REFERENCE_TEXT_MAX];
+    bool changed = false;
+    for (size_t i = 0; i < push->target_count; i++) {
+        struct push_target *target = &push->targets[i];
+        if (!is_open_for_tag(target) ||
+            tfind(reference_text(&target->reference, text), younger, compare_texts) == NULL)
+            continue;
+        push_log_superseded(push->id, target);
+        target->state = PUSH_SUPERSEDED;
+        changed = true;
+    }
+    for (size_t i = 0; i < push->target_count; i++)
+        if (is_open_for_tag(&push->targets[i]))
+            add_text(younger, reference_text(&push->targets[i].reference, text));
+    return changed;
+}
+
+/* Of many records of one tag all but one go, and go together: a wait for the disk for each of them
+ * would keep a start for minutes. */
+static void supersede_all(struct push_queue *queue, struct push *pushes, size_t count)
+{
+    autofree struct push **changed = xcalloc(count, sizeof(struct push *));
+    struct error err = ERROR_INIT;
+    size_t changed_count = 0;
+    void *younger = NULL;
+    for (size_t i = count; i > 0; i--)
+        if (supersede_by(&pushes[i - 1], &younger) || !push_is_waiting(&pushes[i - 1]))
+            changed[changed_count++] = &pushes[i - 1];
+    tdestroy(younger, free);
+    if (pushes_update(queue->engine->store, changed, changed_count, &err) != ERR_OK)
+        log_error("records of superseded pushes are out of date, so they are superseded again at "
+                  "the next start: %s",
+                  err.text);
+}
+
 /* Oldest first, but for those that have been superseded by then. */
 static void begin_all(struct push_queue *queue, const struct push *pushes, size_t count)
 {
@@ -726,9 +808,11 @@ enum errc push_queue_restart(struct push_queue *queue, struct error *err)
         return err->code;
     if (count > 0)
         push_log_resumed(count);
+    supersede_all(queue, pushes, count);
     queue->restarts = true;
     for (size_t i = 0; i < count; i++)
-        push_queue_start(queue, &pushes[i]);
+        if (push_is_waiting(&pushes[i]))
+            push_queue_start(queue, &pushes[i]);
     begin_all(queue, pushes, count);
     for (size_t i = 0; i < count; i++)
         push_deinit(&pushes[i]);
@@ -741,15 +825,11 @@ enum errc push_queue_restart(struct push_queue *queue, struct error *err)
 static void take_back_waiting(const void *node, VISIT when, int depth)
 {
     (void)depth;
-    struct queue_entry *entry;
     if (when != postorder && when != leaf)
         return;
     struct tag *tag = *(struct tag *const *)node;
-    TAILQ_FOREACH(entry, &tag->entries, link)
-    {
-        if (entry->pending)
-            take_back(entry);
-    }
+    if (tag->active && tag->active->pending)
+        take_back(tag->active);
 }
 
 void push_queue_close(struct push_queue *queue)

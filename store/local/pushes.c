@@ -11,6 +11,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* Records in one change of pushes_update(). */
+#define UPDATE_BATCH 256
+
 _Static_assert(PUSH_VALUE_MAX <= CHANGE_VALUE_MAX, "a push fits a change");
 
 /* What follows the number in an id: chance, so that ids cannot be guessed. */
@@ -67,6 +70,33 @@ enum errc pushes_remove(struct store *store, const char *id, struct error *err)
     change.durable = true;
     change_delete(&change, KV_PUSHES, record_key_slice(&key));
     return writer_submit(store->writer, &change, err);
+}
+
+static void add_record(struct change *change, const struct push *push)
+{
+    struct record_key key = push_key(push->id);
+    autofree uint8_t *value = NULL;
+    if (!push_is_waiting(push)) {
+        change_delete(change, KV_PUSHES, record_key_slice(&key));
+        return;
+    }
+    size_t size = push_value(push, &value);
+    change_put(change, KV_PUSHES, record_key_slice(&key), (struct kv_slice){value, size});
+}
+
+enum errc pushes_update(struct store *store, struct push *const *pushes, size_t count,
+                        struct error *err)
+{
+    for (size_t i = 0; i < count;) {
+        autochange struct change change;
+        change_init(&change);
+        change.durable = true;
+        for (size_t end = i + UPDATE_BATCH; i < end && i < count; i++)
+            add_record(&change, pushes[i]);
+        if (writer_submit(store->writer, &change, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
 }
 
 struct push_list {

@@ -97,8 +97,9 @@ static void encode_targets(struct encoder *out, const struct push *push)
 size_t push_value(const struct push *push, uint8_t **value)
 {
     assert(push->target_count <= TARGETS_MAX && push->referrer_count <= REFERRERS_MAX);
-    uint8_t *bytes = xmalloc(PUSH_VALUE_MAX);
-    struct encoder out = {bytes, bytes + PUSH_VALUE_MAX};
+    size_t most = PUSH_VALUE_OF(push->target_count, push->referrer_count);
+    uint8_t *bytes = xmalloc(most);
+    struct encoder out = {bytes, bytes + most};
     encode_number(&out, RECORD_VERSION, 1);
     encode_number(&out, push->created_s, 8);
     encode_manifest(&out, &push->manifest);

@@ -12,10 +12,11 @@
 #define PUSH_TARGET_SIZE_MAX                                                                       \
     (3 + 1 + REFERENCE_NAME_MAX + 1 + REFERENCE_TAG_MAX + 1 + DIGEST_BYTES_MAX)
 /* A push of the most targets and referrers, each of the longest texts. */
-#define PUSH_VALUE_MAX                                                                             \
-    ((size_t)(1 + 8 + PUSH_MANIFEST_SIZE_MAX + 2 + TARGETS_MAX * PUSH_TARGET_SIZE_MAX + 2 +        \
-              REFERRERS_MAX * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX) + 1 +               \
-              REPOSITORY_NAME_MAX))
+#define PUSH_VALUE_OF(TARGETS, REFERRERS)                                                          \
+    (1 + 8 + PUSH_MANIFEST_SIZE_MAX + 2 + (size_t)(TARGETS)*PUSH_TARGET_SIZE_MAX + 2 +             \
+     (size_t)(REFERRERS) * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX) + 1 +                  \
+     REPOSITORY_NAME_MAX)
+#define PUSH_VALUE_MAX PUSH_VALUE_OF(TARGETS_MAX, REFERRERS_MAX)
 
 /* An id is a number (store/local/kv/change.h) and a suffix that is random. */
 #define PUSH_SUFFIX_SIZE 12

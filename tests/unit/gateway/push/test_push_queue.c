@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "store/local/internal.h"
 #include "tests/support/queue_test.h"
 
 #include <setjmp.h>
@@ -1042,6 +1043,29 @@ static void submits_cancels_and_an_end(void **state)
 
 #define QUEUE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* What many records of one tag cost at a start: changes of the store, not one for each of them. */
+static void records_of_one_tag_are_superseded_together(void **state)
+{
+    enum { MANY = 40 };
+    struct bench *bench = *state;
+    struct writer *writer = bench->test->push->store->writer;
+    size_t waiting = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        struct push push = accepted(bench, i % IMAGES, "team/app:one team/app:two");
+        push_deinit(&push);
+    }
+    struct push last = accepted(bench, 0, "team/app:two");
+    push_deinit(&last);
+    queue_test_close(bench->test);
+    uint64_t before = writer_counts(writer).changes;
+    queue_test_open(bench->test);
+    queue_test_idle(bench->test);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    assert_int_equal(puts_of(bench, "team/app", "two"), 1);
+    assert_int_equal(queue_test_records(bench->test, &waiting), 0);
+    assert_true(writer_counts(writer).changes - before < MANY / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1071,6 +1095,7 @@ int main(void)
         QUEUE_TEST(tags_of_one_repository_go_one_after_another),
         QUEUE_TEST(each_target_ends_by_itself),
         QUEUE_TEST(two_of_one_tag_go_in_their_order),
+        QUEUE_TEST(records_of_one_tag_are_superseded_together),
         QUEUE_TEST(the_order_is_not_that_of_their_coming),
         QUEUE_TEST(tags_in_any_order_do_not_lock_each_other),
         QUEUE_TEST(an_older_push_that_ends_later_drops_nothing),
