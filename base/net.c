@@ -322,7 +322,7 @@ bool net_network_parse(const char *text, struct net_network *out)
         size_t count = strlen(digits);
         if (count == 0 || count > 3 || digits[strspn(digits, "0123456789")] != '\0')
             return false;
-        got.bits = first + (unsigned)atoi(digits);
+        got.bits = first + (unsigned)strtoul(digits, NULL, 10);
         if (got.bits > 128)
             return false;
     }

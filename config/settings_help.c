@@ -57,6 +57,10 @@ static void describe_limits(struct buf *out, const struct setting_row *row)
     case SETTING_HOSTS:
         buf_format(out, "list of %" PRIu64 " to %" PRIu64 " hosts", row->least, row->most);
         return;
+    case SETTING_NETWORKS:
+        buf_format(out, "list of %" PRIu64 " to %" PRIu64 " addresses and networks", row->least,
+                   row->most);
+        return;
     }
 }
 

@@ -111,6 +111,11 @@ static const char *const acknowledgements[] = {
       "whether speed or small layers matter more")                                                 \
     X("clients.anonymous", SETTING_BOOL, settings, clients.anonymous, 0, 0, "false", NULL,         \
       "let anybody who reaches an address beyond loopback use the gateway")                        \
+    X("clients.trusted_proxies", SETTING_NETWORKS, settings, clients.trusted_proxies, 1,           \
+      SETTINGS_PROXIES_MAX, NULL, NULL,                                                            \
+      "proxies whose X-Forwarded-For says who their clients are")                                  \
+    X("ops.listen", SETTING_ADDRESS, settings, ops.listen, 0, 0, NULL, NULL,                       \
+      "IP address and port where health is answered, too, on connections of its own")              \
     X("log.level", SETTING_CHOICE, settings, log.level, 0, 0, "info", levels,                      \
       "the least important events that are logged")                                                \
     X("log.format", SETTING_CHOICE, settings, log.format, 0, 0, "text", formats,                   \

@@ -12,6 +12,7 @@
 
 #define SETTINGS_REGISTRIES_MAX 1024
 #define SETTINGS_MIRRORS_MAX 1024
+#define SETTINGS_PROXIES_MAX 64
 
 enum setting_upload { UPLOAD_AUTO, UPLOAD_PUT, UPLOAD_PATCH, UPLOAD_CHUNKED, UPLOAD_POST };
 enum setting_schema1 { SCHEMA1_FALLBACK, SCHEMA1_NEVER };
@@ -96,7 +97,11 @@ struct settings {
     size_t mirror_count;
     struct {
         bool anonymous; /* listening beyond loopback without client authentication is wanted */
+        struct setting_list trusted_proxies; /* each for net_network_parse() */
     } clients;
+    struct {
+        char *listen; /* as the other; NULL: nowhere */
+    } ops;
     struct {
         enum log_level level;
         enum log_format format;

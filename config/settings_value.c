@@ -193,20 +193,41 @@ static enum errc take_host(const char *text, char **out, struct error *err)
     return ERR_OK;
 }
 
+static enum errc take_network(const char *text, char **out, struct error *err)
+{
+    struct net_network parsed;
+    if (!net_network_parse(text, &parsed))
+        return fail(err, ERR_SETTINGS, 0,
+                    "must be an IP address or a network, like \"10.0.0.0/8\" or \"2001:db8::/32\"");
+    *out = xstrdup(text);
+    return ERR_OK;
+}
+
+struct list_form {
+    const char *name;
+    enum errc (*take)(const char *text, char **out, struct error *err);
+};
+
+static const struct list_form list_forms[] = {
+    [SETTING_URLS] = {"URLs", take_url},
+    [SETTING_HOSTS] = {"hosts", take_host},
+    [SETTING_NETWORKS] = {"addresses and networks", take_network},
+};
+
 static enum errc set_list(const struct setting_row *row, struct setting_list *member,
                           const json_t *value, struct error *err)
 {
-    bool urls = row->type == SETTING_URLS;
+    const struct list_form *form = &list_forms[row->type];
     size_t count = json_array_size(value);
     if (!json_is_array(value) || count < row->least || count > row->most)
         return fail(err, ERR_SETTINGS, 0, "must be a list of %" PRIu64 " to %" PRIu64 " %s",
-                    row->least, row->most, urls ? "URLs" : "hosts");
+                    row->least, row->most, form->name);
     struct setting_list parsed = {.items = xcalloc(count, sizeof *parsed.items)};
     for (; parsed.count < count; parsed.count++) {
         const char *text;
         char **out = &parsed.items[parsed.count];
         if (take_text(json_array_get(value, parsed.count), 1, URL_LIMIT, &text, err) != ERR_OK ||
-            (urls ? take_url(text, out, err) : take_host(text, out, err)) != ERR_OK) {
+            form->take(text, out, err) != ERR_OK) {
             error_wrap(err, "entry %zu", parsed.count + 1);
             clear_list(&parsed);
             return err->code;
@@ -293,6 +314,7 @@ enum errc setting_set(const struct setting_row *row, void *base, const json_t *v
         return set_choice(row, member, value, err);
     case SETTING_URLS:
     case SETTING_HOSTS:
+    case SETTING_NETWORKS:
         return set_list(row, member, value, err);
     case SETTING_SECRET:
     case SETTING_SECRET_FILE:
@@ -378,6 +400,7 @@ json_t *setting_get(const struct setting_row *row, const void *base)
         return json_string(row->choices[*(const unsigned *)member]);
     case SETTING_URLS:
     case SETTING_HOSTS:
+    case SETTING_NETWORKS:
         return get_list(member);
     case SETTING_SECRET:
         return *(char *const *)member ? json_string(REDACTED) : NULL;
@@ -404,6 +427,7 @@ void setting_clear(const struct setting_row *rows, size_t count, void *base)
             break;
         case SETTING_URLS:
         case SETTING_HOSTS:
+        case SETTING_NETWORKS:
             clear_list(member);
             break;
         case SETTING_BOOL:

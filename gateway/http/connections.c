@@ -324,6 +324,14 @@ struct exchange **connection_exchange(struct connection *connection)
     return &connection->exchange;
 }
 
+bool connection_ended(struct connection *connection)
+{
+    pthread_mutex_lock(&connection->table->lock);
+    bool ended = connection->state == STATE_ENDING;
+    pthread_mutex_unlock(&connection->table->lock);
+    return ended;
+}
+
 static bool change(struct connection *connection, enum state state)
 {
     pthread_mutex_lock(&connection->table->lock);

@@ -27,7 +27,7 @@
 
 #include "base/net.h"
 
-#define LINGER_MS 2000
+#define LINGER_MS 1000
 
 struct connections;
 struct connection;
@@ -72,6 +72,9 @@ const struct net_address *connection_address(const struct connection *connection
 
 /* Its exchange, the daemon's. */
 struct exchange **connection_exchange(struct connection *connection);
+
+/* It was ended from here, not by its client. */
+bool connection_ended(struct connection *connection);
 
 /* The headers are there, and what comes from now on is for a job. False: it ends, they are too
  * late.

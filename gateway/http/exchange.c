@@ -116,7 +116,8 @@ static void tell_end(struct exchange *exchange)
               LOG_FIELDS(log_text("method", exchange->method), log_text("path", exchange->target),
                          log_number("bytes", body_bytes(exchange)),
                          log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
-              "the client went away");
+              connection_ended(exchange->at) ? "the request was too slow, or made room for others"
+                                             : "the client went away");
 }
 
 /* When the gateway stops, a client gets what it asked for, and then no more. */

@@ -45,7 +45,7 @@
  * place. While the gateway stops it ends in any case, and after STOPPING_PACE_MS. */
 #define CLIENT_PACE_MS 30000
 #define CLIENT_PACE_BYTES ((size_t)64 << 10)
-#define STOPPING_PACE_MS 5000
+#define STOPPING_PACE_MS 3000
 
 /* Places are shared by client address. Where one address holds more than half of a class and
  * another one has got no place for SHARE_WAIT_MS, the slowest body of the first ends if it brought

@@ -73,16 +73,17 @@ static const struct row {
     const char *takes; /* the media type of a body below /v1/ */
     bool documents;    /* no archive: whatever a form could make is refused */
     bool anyone;       /* by whatever name the gateway is asked */
+    bool ops;          /* also at ops.listen */
 } rows[] = {
-    {"/v2",          NULL,        front_route, NULL,                       false, false},
-    {"/v2/*",        NULL,        front_route, NULL,                       false, false},
-    {"/v1/images",   "POST, PUT", images_post, "application/x-tar",        false, false},
-    {"/v1/layers",   "POST, PUT", layers_post, "application/octet-stream", false, false},
-    {"/v1/layers/*", "GET, HEAD", layers_get,  NULL,                       false, false},
-    {"/v1/pushes",   "POST",      pushes_post, "application/json",         true,  false},
-    {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true},
-    {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true},
-    {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false},
+    {"/v2",          NULL,        front_route, NULL,                       false, false, false},
+    {"/v2/*",        NULL,        front_route, NULL,                       false, false, false},
+    {"/v1/images",   "POST, PUT", images_post, "application/x-tar",        false, false, false},
+    {"/v1/layers",   "POST, PUT", layers_post, "application/octet-stream", false, false, false},
+    {"/v1/layers/*", "GET, HEAD", layers_get,  NULL,                       false, false, false},
+    {"/v1/pushes",   "POST",      pushes_post, "application/json",         true,  false, false},
+    {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},
+    {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true,  true},
+    {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false, false},
 };
 /* clang-format on */
 
@@ -122,13 +123,13 @@ static enum errc admit(const struct gateway *gateway, const struct row *row,
     return row->takes ? guard_body(request, row->documents, row->takes, err) : ERR_OK;
 }
 
-struct job *route(void *self, const struct request *request, struct reply *reply)
+static struct job *find(struct gateway *gateway, bool ops, const struct request *request,
+                        struct reply *reply)
 {
-    struct gateway *gateway = self;
     autobuf struct buf allowed = BUF_INIT(200);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct row *row = &rows[i];
-        if (!matches(row, request->path))
+        if (!matches(row, request->path) || (ops && !row->ops))
             continue;
         struct error err = ERROR_INIT;
         if (allows(row, request->method)) {
@@ -147,4 +148,14 @@ struct job *route(void *self, const struct request *request, struct reply *reply
     fail(&err, ERR_NOT_FOUND, 0, "there is nothing at %.200s", request->path);
     reply_error(reply, &err);
     return NULL;
+}
+
+struct job *route(void *gateway, const struct request *request, struct reply *reply)
+{
+    return find(gateway, false, request, reply);
+}
+
+struct job *route_ops(void *gateway, const struct request *request, struct reply *reply)
+{
+    return find(gateway, true, request, reply);
 }

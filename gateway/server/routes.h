@@ -9,4 +9,7 @@
 /* answer() of a request_handler whose `self` is a struct gateway. */
 struct job *route(void *gateway, const struct request *request, struct reply *reply);
 
+/* The same of ops.listen: what tells how the gateway is, and nothing else. */
+struct job *route_ops(void *gateway, const struct request *request, struct reply *reply);
+
 #endif

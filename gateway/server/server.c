@@ -17,14 +17,19 @@
 #define PEM_LIMIT_BYTES ((size_t)1 << 20)
 #define HTTP_THREADS 2
 #define CONNECTIONS_MAX 1024
+#define OPS_THREADS 1
+#define OPS_CONNECTIONS_MAX 64
 
 struct server {
     struct gateway gateway;
     struct janitor *janitor;
     struct store_watch *watch;
     struct request_handler handler;
+    struct request_handler ops_handler;
+    struct net_network proxies[SETTINGS_PROXIES_MAX];
     struct daemon *daemon;
-    char *certificate; /* PEM texts; NULL without TLS */
+    struct daemon *ops; /* NULL without ops.listen */
+    char *certificate;  /* PEM texts; NULL without TLS */
     char *key;
 };
 
@@ -45,41 +50,83 @@ static size_t close_idle(void)
     return transport_close_idle(0);
 }
 
-static enum errc start_daemon(struct server *server, struct error *err)
+static struct client_proxies read_proxies(struct server *server, const struct setting_list *list)
 {
-    server->handler =
-        (struct request_handler){.answer = route,
-                                 .self = &server->gateway,
-                                 .jobs = server->gateway.jobs,
-                                 .reads = file_reads_new(server->gateway.engine->executor),
-                                 .make_room = close_idle};
-    const struct daemon_options options = {.handler = &server->handler,
+    for (size_t i = 0; i < list->count; i++)
+        net_network_parse(list->items[i], &server->proxies[i]); /* as when it was read */
+    return (struct client_proxies){server->proxies, list->count};
+}
+
+static enum errc start_daemon(const struct server *server, const struct request_handler *handler,
+                              unsigned threads, unsigned connections, struct daemon **out,
+                              struct error *err)
+{
+    const struct daemon_options options = {.handler = handler,
                                            .certificate = server->certificate,
                                            .key = server->key,
-                                           .threads = HTTP_THREADS,
-                                           .connections = CONNECTIONS_MAX,
+                                           .threads = threads,
+                                           .connections = connections,
                                            .head_ms = HEAD_MS,
                                            .idle_ms = IDLE_MS,
                                            .drain_ms = DRAIN_MS};
-    return daemon_start(&options, &server->daemon, err);
+    return daemon_start(&options, out, err);
 }
 
-static enum errc start_listening(struct server *server, const struct settings *settings,
+static enum errc start_listening(struct daemon *daemon, const char *listen, unsigned *port,
                                  struct error *err)
 {
-    const char *listen = settings->listen;
     struct sockaddr_storage address = {0};
     socklen_t address_size = 0;
-    unsigned port = 0;
     if (settings_address(listen, &address, &address_size, err) != ERR_OK)
         return err->code;
-    if (daemon_listen(server->daemon, &address, address_size, &port, err) != ERR_OK)
+    if (daemon_listen(daemon, &address, address_size, port, err) != ERR_OK)
         return error_wrap(err, "cannot listen on %s", listen);
-    int host_size = (int)(strrchr(listen, ':') - listen);
+    return ERR_OK;
+}
+
+/* How long the host of an address is. */
+static int host_size(const char *listen)
+{
+    return (int)(strrchr(listen, ':') - listen);
+}
+
+/* Its connections and threads are its own, so that no client of the other can take them. */
+static enum errc open_ops(struct server *server, const struct settings *settings, struct error *err)
+{
+    const char *listen = settings->ops.listen;
+    unsigned port = 0;
+    if (listen == NULL)
+        return ERR_OK;
+    server->ops_handler = (struct request_handler){.answer = route_ops, .self = &server->gateway};
+    if (start_daemon(server, &server->ops_handler, OPS_THREADS, OPS_CONNECTIONS_MAX, &server->ops,
+                     err) != ERR_OK ||
+        start_listening(server->ops, listen, &port, err) != ERR_OK)
+        return error_wrap(err, "ops.listen");
+    log_event(LOG_INFO, "ops.listening", LOG_FIELDS(log_number("port", port)),
+              "health is answered on %.*s:%u", host_size(listen), listen, port);
+    return ERR_OK;
+}
+
+static enum errc open_daemon(struct server *server, const struct settings *settings,
+                             struct error *err)
+{
+    const char *listen = settings->listen;
+    unsigned port = 0;
+    server->handler = (struct request_handler){
+        .answer = route,
+        .self = &server->gateway,
+        .jobs = server->gateway.jobs,
+        .reads = file_reads_new(server->gateway.engine->executor),
+        .make_room = close_idle,
+        .proxies = read_proxies(server, &settings->clients.trusted_proxies)};
+    if (start_daemon(server, &server->handler, HTTP_THREADS, CONNECTIONS_MAX, &server->daemon,
+                     err) != ERR_OK ||
+        start_listening(server->daemon, listen, &port, err) != ERR_OK)
+        return err->code;
     log_event(LOG_INFO, "gateway.listening",
               LOG_FIELDS(log_text("version", SLIPWAY_VERSION), log_number("port", port),
                          log_text("data", settings->data)),
-              "listening on %.*s:%u", host_size, listen, port);
+              "listening on %.*s:%u", host_size(listen), listen, port);
     return ERR_OK;
 }
 
@@ -121,8 +168,8 @@ enum errc server_start(struct engine *engine, void (*broken)(void), struct serve
     const struct settings *settings = engine->settings;
     struct server *server = xcalloc(1, sizeof *server);
     if (open_gateway(server, engine, broken, err) != ERR_OK ||
-        read_tls(server, settings, err) != ERR_OK || start_daemon(server, err) != ERR_OK ||
-        start_listening(server, settings, err) != ERR_OK) {
+        read_tls(server, settings, err) != ERR_OK || open_ops(server, settings, err) != ERR_OK ||
+        open_daemon(server, settings, err) != ERR_OK) {
         server_stop(server);
         return err->code;
     }
@@ -162,6 +209,7 @@ void server_stop(struct server *server)
     if (server->handler.reads)
         file_reads_close(server->handler.reads);
     daemon_stop(server->daemon);
+    daemon_stop(server->ops);
     file_reads_free(server->handler.reads);
     close_gateway(server);
     free(server->certificate);

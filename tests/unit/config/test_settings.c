@@ -31,7 +31,8 @@ static void every_key_is_read(void **state)
         "\"tls\":{\"certificate\":\"/c\",\"key\":\"/k\"},"
         "\"limits\":{\"archive\":\"1GB\",\"uploads\":1,\"pushes_per_registry\":2,\"transfers\":4,"
         "\"pushes\":3},"
-        "\"compression\":{\"codec\":\"zstd\",\"effort\":\"best\"},\"clients\":{\"anonymous\":true},"
+        "\"compression\":{\"codec\":\"zstd\",\"effort\":\"best\"},\"clients\":{\"anonymous\":true,"
+        "\"trusted_proxies\":[\"10.0.0.0/8\",\"2001:db8::7\"]},\"ops\":{\"listen\":\"0.0.0.0:9\"},"
         "\"registries\":{\"R.Example.com:5000\":{\"endpoints\":[\"https://a/x//\",\"http://b\"],"
         "\"username\":\"u\",\"password\":\"p\",\"ca\":\"/ca\",\"plain_http\":true,"
         "\"upload\":\"chunked\",\"chunk\":1048576,\"retry_wait\":\"1500ms\",\"schema1\":\"never\"}}"
@@ -49,6 +50,10 @@ static void every_key_is_read(void **state)
     assert_int_equal(settings->compression.codec, SETTING_CODEC_ZSTD);
     assert_int_equal(settings->compression.effort, SETTING_EFFORT_BEST);
     assert_true(settings->clients.anonymous);
+    assert_int_equal(settings->clients.trusted_proxies.count, 2);
+    assert_string_equal(settings->clients.trusted_proxies.items[0], "10.0.0.0/8");
+    assert_string_equal(settings->clients.trusted_proxies.items[1], "2001:db8::7");
+    assert_string_equal(settings->ops.listen, "0.0.0.0:9");
     assert_int_equal(settings->log.level, LOG_DEBUG);
     assert_int_equal(settings->log.format, LOG_JSON);
     assert_int_equal(settings->registry_count, 1);
@@ -131,6 +136,8 @@ static void wrong_types_are_refused(void **state)
         {"{\"limits\":{\"archive\":%s}}", "limits.archive", "ns"},
         {"{\"limits\":{\"uploads\":%s}}", "limits.uploads", "n"},
         {"{\"clients\":{\"anonymous\":%s}}", "clients.anonymous", "b"},
+        {"{\"clients\":{\"trusted_proxies\":[%s]}}", "clients.trusted_proxies", "-"},
+        {"{\"ops\":{\"listen\":%s}}", "ops.listen", "s"},
         {"{\"log\":{\"level\":%s}}", "log.level", "s"},
         {"{\"registries\":{\"r\":{\"endpoints\":%s}}}", "registries.r.endpoints", "l"},
         {"{\"registries\":{\"r\":{\"endpoints\":[%s]}}}", "registries.r.endpoints", "s"},
@@ -340,6 +347,20 @@ static void overrides_are_checked_alike(void **state)
     settings_free(settings);
 }
 
+static void proxies_are_addresses_and_networks(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"10.0.0.0/33", "proxy.example.com", "10.0.0.1:80", "[::1]",
+                                      ""};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        autofree char *text =
+            xasprintf("{\"clients\":{\"trusted_proxies\":[\"::1\",\"%s\"]}}", bad[i]);
+        expect_refusal(text, "clients.trusted_proxies", "entry 2");
+    }
+    expect_refusal("{\"clients\":{\"trusted_proxies\":[]}}", "clients.trusted_proxies",
+                   "must be a list of 1 to 64 addresses and networks");
+}
+
 static void listening_beyond_loopback_needs_words(void **state)
 {
     (void)state;
@@ -458,6 +479,7 @@ int main(void)
         cmocka_unit_test(unreadable_files_are_refused),
         cmocka_unit_test(file_size_is_limited),
         cmocka_unit_test(overrides_are_checked_alike),
+        cmocka_unit_test(proxies_are_addresses_and_networks),
         cmocka_unit_test(listening_beyond_loopback_needs_words),
         cmocka_unit_test(tls_keys_come_together),
         cmocka_unit_test(named_files_must_be_there),
