@@ -184,13 +184,14 @@ void connections_sweep(struct connections *table, int64_t now_ms, bool stopping)
 
 static const struct place_holder *heaviest_locked(const struct connections *table)
 {
+    const struct place_holder *heaviest = NULL;
     const struct place_holder *holder;
     TAILQ_FOREACH(holder, &table->places.holders, link)
     {
-        if (holder->held > table->options.max / 2)
-            return holder;
+        if (heaviest == NULL || holder->held > heaviest->held)
+            heaviest = holder;
     }
-    return NULL;
+    return heaviest;
 }
 
 /* Which of two goes first; states are in that order. What is answered and began last has least to
@@ -216,16 +217,19 @@ static struct connection *first_locked(const struct connections *table,
     return first;
 }
 
+/* There is an address, since there is no room. */
 static struct connection *victim_locked(const struct connections *table,
                                         const struct net_address *newcomer)
 {
-    const struct place_holder *heavy = heaviest_locked(table);
+    const struct place_holder *heaviest = heaviest_locked(table);
+    bool lighter = places_of(&table->places, newcomer) + 1 < heaviest->held;
+    enum state most = lighter ? STATE_ANSWER : STATE_DRAIN;
     struct connection *victim = NULL;
-    if (heavy)
-        victim =
-            first_locked(table, &heavy->address,
-                         net_address_equal(&heavy->address, newcomer) ? STATE_DRAIN : STATE_ANSWER);
-    return victim ? victim : first_locked(table, NULL, STATE_DRAIN);
+    if (heaviest->held > table->options.max / 2)
+        victim = first_locked(table, &heaviest->address, most);
+    if (victim == NULL)
+        victim = first_locked(table, NULL, STATE_DRAIN);
+    return victim ? victim : first_locked(table, &heaviest->address, most);
 }
 
 static void remember_locked(struct connections *table, int socket, int64_t since_ms)

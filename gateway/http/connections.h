@@ -12,8 +12,9 @@
  *
  * There are at most `max`. One more is let in, and another one ends for it: where one address has
  * more than half of them, one of its, else any; at first one whose headers are not there, then one
- * without a request, the oldest first; of others, one that is being answered. Requests with a job
- * are left alone. Whoever finds nothing to end is refused.
+ * without a request, the oldest first; then one that is being answered, of the address that has
+ * most, if that has more than who comes. Requests with a job are left alone. Whoever finds nothing
+ * to end is refused.
  *
  * Who ends a connection shuts its socket down; libmicrohttpd sees that and closes it. It can also
  * be sent an answer first (only in plain HTTP, and only while libmicrohttpd sends nothing, that is

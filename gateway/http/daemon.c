@@ -161,7 +161,7 @@ static char *make_answer(enum errc code, const char *text)
     struct reply reply = REPLY_INIT(0);
     fail(&err, code, 0, "%s", text);
     reply_error(&reply, &err);
-    char *answer = reply_text(&reply);
+    char *answer = reply_text(&reply, "");
     reply_deinit(&reply);
     return answer;
 }

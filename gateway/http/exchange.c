@@ -138,11 +138,13 @@ static enum MHD_Result answer(struct exchange *exchange, struct reply *reply)
 
 static struct peer peer_of(const struct exchange *exchange, const struct request *request)
 {
-    return (struct peer){.connection = suspendable_connection(exchange->connection),
-                         .address = client_address(connection_address(exchange->at),
-                                                   &exchange->handler->proxies, request),
-                         .table = connection_table(exchange->at),
-                         .id = connection_id(exchange->at)};
+    struct peer peer = {.connection = suspendable_connection(exchange->connection),
+                        .address = client_address(connection_address(exchange->at),
+                                                  &exchange->handler->proxies, request),
+                        .table = connection_table(exchange->at),
+                        .id = connection_id(exchange->at)};
+    memcpy(peer.request_id, exchange->id, sizeof peer.request_id);
+    return peer;
 }
 
 enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,

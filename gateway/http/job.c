@@ -172,6 +172,13 @@ static void note_wait(struct job *job, bool begins, size_t bytes)
     pthread_mutex_unlock(&job->lock);
 }
 
+void job_mark_ended(struct job *job, bool ended)
+{
+    pthread_mutex_lock(&job->lock);
+    job->ended = ended;
+    pthread_mutex_unlock(&job->lock);
+}
+
 static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struct error *err)
 {
     struct job *job = self;
@@ -185,6 +192,8 @@ static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struc
     note_wait(job, true, 0);
     enum errc rc = ring_pull(job->ring, data, size, CLIENT_IDLE_MS, err);
     note_wait(job, false, rc == ERR_OK ? *size : 0);
+    if (rc == ERR_CLIENT_STALLED)
+        job_mark_ended(job, true);
     return rc;
 }
 
@@ -221,7 +230,7 @@ void job_answer(struct job *job, struct reply *reply)
     assert(!job->answered);
     bool resume = job->waiting && !job->gone;
     if (job->ended && !job->gone)
-        early = reply_text(reply);
+        early = reply_text(reply, job->peer.request_id);
     if (job->gone)
         unread = *reply;
     else
@@ -261,12 +270,7 @@ bool job_receives(struct job *job, int64_t now_ms, int64_t window_ms, struct job
 
 void job_end_early(struct job *job, const struct error *why)
 {
-    pthread_mutex_lock(&job->lock);
-    job->ended = true;
-    pthread_mutex_unlock(&job->lock);
-    if (job_interrupt(job, why))
-        return;
-    pthread_mutex_lock(&job->lock);
-    job->ended = false;
-    pthread_mutex_unlock(&job->lock);
+    job_mark_ended(job, true);
+    if (!job_interrupt(job, why))
+        job_mark_ended(job, false);
 }

@@ -30,17 +30,9 @@ static bool fits(const struct wanted *wanted, struct job *job, struct job_pace *
            (wanted->below_bytes == SIZE_MAX || job_pace_below(pace, wanted->below_bytes));
 }
 
-static bool is_listed(const struct endings *endings, const struct job *job)
-{
-    for (size_t i = 0; i < endings->count; i++)
-        if (endings->items[i].job == job)
-            return true;
-    return false;
-}
-
 /* Of those that brought as little the newest, which has least to lose: it is first in the list. */
 static struct job *slowest_locked(struct jobs *jobs, enum job_class class,
-                                  const struct wanted *wanted, const struct endings *endings)
+                                  const struct wanted *wanted)
 {
     struct job *found = NULL;
     struct job *job;
@@ -49,7 +41,7 @@ static struct job *slowest_locked(struct jobs *jobs, enum job_class class,
     {
         struct job_pace pace;
         bool holds = wanted->documents ? job->document : job->work.class == class && job->placed;
-        if (!holds || is_listed(endings, job) || !fits(wanted, job, &pace))
+        if (!holds || !fits(wanted, job, &pace))
             continue;
         size_t bytes = pace.judged ? pace.last_bytes : SIZE_MAX;
         if (found == NULL || bytes < least) {
@@ -63,6 +55,7 @@ static struct job *slowest_locked(struct jobs *jobs, enum job_class class,
 static void list(struct endings *endings, struct job *job, const struct error *why)
 {
     job_ref(job);
+    job_mark_ended(job, true);
     endings->items[endings->count++] = (struct ending){.job = job, .why = *why};
 }
 
@@ -95,8 +88,7 @@ static void end_slow_locked(struct jobs *jobs, enum job_class class, int64_t now
     struct error why = ERROR_INIT;
     struct job *job;
     say_slow(jobs->closed, &why);
-    while ((jobs->closed || places-- > 0) &&
-           (job = slowest_locked(jobs, class, &wanted, endings)) != NULL)
+    while ((jobs->closed || places-- > 0) && (job = slowest_locked(jobs, class, &wanted)) != NULL)
         list(endings, job, &why);
 }
 
@@ -111,7 +103,7 @@ static void end_slow_documents_locked(struct jobs *jobs, int64_t now_ms, struct 
     struct error why = ERROR_INIT;
     struct job *job;
     say_slow(jobs->closed, &why);
-    while (places-- > 0 && (job = slowest_locked(jobs, JOB_CLASSES, &wanted, endings)) != NULL)
+    while (places-- > 0 && (job = slowest_locked(jobs, JOB_CLASSES, &wanted)) != NULL)
         list(endings, job, &why);
 }
 
@@ -139,7 +131,7 @@ static void end_share_locked(struct jobs *jobs, enum job_class class, int64_t no
                                   .window_ms = window_ms(jobs),
                                   .below_bytes = any ? SIZE_MAX : SHARE_PACE_BYTES,
                                   .address = &from->address};
-    struct job *job = slowest_locked(jobs, class, &wanted, endings);
+    struct job *job = slowest_locked(jobs, class, &wanted);
     if (job == NULL)
         return;
     struct error why = ERROR_INIT;

@@ -90,6 +90,9 @@ void job_lose_connection(struct job *job);
 /* How its body comes in, judged now; false when no more of it is waited for. */
 bool job_receives(struct job *job, int64_t now_ms, int64_t window_ms, struct job_pace *pace);
 
+/* It is about to be ended early: no more of its body is waited for. */
+void job_mark_ended(struct job *job, bool ended);
+
 /* Its body ends with this error, and its connection with the answer to that, whatever the client
  * still sends. */
 void job_end_early(struct job *job, const struct error *why);

@@ -12,12 +12,16 @@
 
 struct connections;
 
+#define REQUEST_ID_HEADER "X-Request-Id"
+#define REQUEST_ID_MAX 129
+
 struct peer {
     struct suspendable connection;
     struct net_address address;
     struct connections
         *table;  /* where it can be ended by (gateway/http/connections.h); NULL: not */
     uint64_t id; /* of the connection in it */
+    char request_id[REQUEST_ID_MAX]; /* that the answer has */
 };
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/http/error_body.h"
 #include "gateway/http/file_reads.h"
+#include "gateway/http/peer.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -102,11 +103,13 @@ void reply_deinit(struct reply *reply)
 
 /* ---- to the wire ---- */
 
-char *reply_text(const struct reply *reply)
+char *reply_text(const struct reply *reply, const char *id)
 {
     autobuf struct buf out = BUF_INIT(REPLY_TEXT_MAX);
     buf_format(&out, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: %zu\r\n",
                reply->status, MHD_get_reason_phrase_for((unsigned)reply->status), reply->text_size);
+    if (*id)
+        buf_format(&out, REQUEST_ID_HEADER ": %s\r\n", id);
     for (size_t i = 0; i < reply->header_count; i++)
         buf_format(&out, "%s\r\n", reply->headers[i]);
     buf_format(&out, "\r\n%.*s", (int)reply->text_size, reply->text ? reply->text : "");

@@ -59,8 +59,9 @@ void reply_refuse(struct reply *reply, int status, char *body, const struct erro
 
 void reply_deinit(struct reply *reply);
 
-/* A reply whose body is text, as the bytes of an answer after which the connection ends; owned. */
-char *reply_text(const struct reply *reply);
+/* A reply whose body is text, as the bytes of an answer after which the connection ends; owned.
+ * `id` is the request's; "": none. */
+char *reply_text(const struct reply *reply, const char *id);
 
 /* HTTP thread. Ends the reply. A part of a file is read by `reads` (gateway/http/file_reads.h);
  * NULL: by this thread. */

@@ -26,8 +26,6 @@ struct request {
 
 /* The id that its answer and the log have: X-Request-Id of the client if that is 1 to 128 printable
  * ASCII characters without spaces, quotes and backslashes, else one made here. */
-#define REQUEST_ID_HEADER "X-Request-Id"
-#define REQUEST_ID_MAX 129
 void request_id_choose(const struct request *request, char out[REQUEST_ID_MAX]);
 
 /* The first header of this name, NULL when there is none. Borrowed as the request is. */

@@ -102,7 +102,7 @@ static enum errc open_ops(struct server *server, const struct settings *settings
                      err) != ERR_OK ||
         start_listening(server->ops, listen, &port, err) != ERR_OK)
         return error_wrap(err, "ops.listen");
-    log_event(LOG_INFO, "ops.listening", LOG_FIELDS(log_number("port", port)),
+    log_event(LOG_INFO, "health.listening", LOG_FIELDS(log_number("port", port)),
               "health is answered on %.*s:%u", host_size(listen), listen, port);
     return ERR_OK;
 }

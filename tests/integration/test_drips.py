@@ -84,7 +84,7 @@ def test_ops_has_connections_of_its_own(tmp_path: Path) -> None:
 
 def test_a_slow_body_does_not_hold_up_the_end(tmp_path: Path) -> None:
     with Gateway(tmp_path / "gateway") as gateway, RawConnection(gateway.port) as connection:
-        connection.send_head("POST", "/v1/layers", {"Transfer-Encoding": "chunked"})
+        connection.send_head("POST", "/v1/layers", {"Transfer-Encoding": "chunked", "X-Request-Id": "slow-1"})
         connection.send_chunk(b"x")
         assert gateway.request("/healthz").status == 200
         gateway.process.signal(signal.SIGTERM)
@@ -95,4 +95,5 @@ def test_a_slow_body_does_not_hold_up_the_end(tmp_path: Path) -> None:
                 answer = connection.socket.recv(65536)
                 break
         assert answer.startswith(b"HTTP/1.1 503 ") and b'"code":"STOPPING"' in answer
+        assert b"\r\nX-Request-Id: slow-1\r\n" in answer
         assert gateway.process.wait(20) == 0

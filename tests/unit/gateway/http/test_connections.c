@@ -242,6 +242,28 @@ static void requests_of_one_address_keep_nobody_out(void **state)
     connections_free(connections);
 }
 
+/* Of answers those of the address with most end, also when that has no more than half. */
+static void an_answer_ends_for_who_has_fewer(void **state)
+{
+    (void)state;
+    enum { MAX = 4 };
+    struct connections *connections = table(MAX, LATE);
+    struct visit all[MAX];
+    struct visit other;
+    for (uint8_t i = 0; i < MAX; i++) {
+        assert_true(visit(connections, i < 2 ? 1 : i, clock_ms(), &all[i]));
+        assert_true(connection_begins(all[i].connection));
+        connection_answers(all[i].connection);
+    }
+    assert_false(visit(connections, 3, clock_ms(), &other));
+    assert_true(visit(connections, 9, clock_ms(), &other));
+    assert_true(ended(&all[0], "") != ended(&all[1], ""));
+    for (int i = 0; i < MAX; i++)
+        leave(&all[i]);
+    leave(&other);
+    connections_free(connections);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +272,7 @@ int main(void)
         cmocka_unit_test(a_body_that_nobody_reads_has_a_pace),
         cmocka_unit_test(an_answer_does_not_wait_for_the_body),
         cmocka_unit_test(the_address_with_most_makes_room),
+        cmocka_unit_test(an_answer_ends_for_who_has_fewer),
         cmocka_unit_test(requests_of_one_address_keep_nobody_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
