@@ -53,28 +53,21 @@ static char *path_below(const char *variable, const char *rest)
     return folder != NULL && folder[0] ? xasprintf("%s/%s", folder, rest) : NULL;
 }
 
-/* The first file that is there, and its path; both NULL when there is none. Owned. */
-static enum errc open_file(char **path, json_t **root, struct error *err)
+/* Where logins are, in the order in which they are looked at; each owned, NULL when it has no
+ * place. */
+#define FILES 4
+
+static void list_files(char *files[FILES])
 {
-    char *docker = path_below("DOCKER_CONFIG", "config.json");
-    if (docker == NULL)
-        docker = path_below("HOME", ".docker/config.json");
-    autofree char *first = docker;
-    autofree char *second = path_below("XDG_RUNTIME_DIR", "containers/auth.json");
-    autojson json_t *found = NULL;
-    char **used = &first;
-    if (first != NULL && read_file(first, &found, err) != ERR_OK)
-        return err->code;
-    if (found == NULL) {
-        used = &second;
-        if (second != NULL && read_file(second, &found, err) != ERR_OK)
-            return err->code;
-    }
-    if (found != NULL) {
-        *path = mem_take(used);
-        *root = mem_take(&found);
-    }
-    return ERR_OK;
+    const char *named = getenv("REGISTRY_AUTH_FILE");
+    files[0] = named && named[0] ? xstrdup(named) : NULL;
+    files[1] = path_below("XDG_RUNTIME_DIR", "containers/auth.json");
+    files[2] = path_below("XDG_CONFIG_HOME", "containers/auth.json");
+    if (files[2] == NULL)
+        files[2] = path_below("HOME", ".config/containers/auth.json");
+    files[3] = path_below("DOCKER_CONFIG", "config.json");
+    if (files[3] == NULL)
+        files[3] = path_below("HOME", ".docker/config.json");
 }
 
 static bool is_hub(const char *host, size_t size)
@@ -93,8 +86,13 @@ static bool same_host(const char *key, size_t size, const char *host)
     return strlen(host) == size && strncasecmp(key, host, size) == 0;
 }
 
-/* How well a key speaks of host/path: 0 not at all, then a legacy URL, the host, and the host with
- * ever more of the path. */
+static bool is_version(const char *path, size_t size)
+{
+    return size == 2 && path[0] == 'v' && (path[1] == '1' || path[1] == '2');
+}
+
+/* How well a key speaks of host/path: 0 not at all, then a legacy URL (also without its scheme),
+ * the host, and the host with ever more of the path. */
 static size_t match_key(const char *key, const char *host, const char *path)
 {
     bool url = false;
@@ -114,7 +112,9 @@ static size_t match_key(const char *key, const char *host, const char *path)
     if (size == 0)
         return 2;
     bool below = strncmp(path, prefix, size) == 0 && (path[size] == '/' || path[size] == '\0');
-    return below ? 2 + size : 0;
+    if (below)
+        return 2 + size;
+    return is_version(prefix, size) ? 1 : 0;
 }
 
 /* The member of `object` whose key fits best, and the key; borrowed. NULL when none does. */
@@ -239,23 +239,37 @@ static bool is_empty(const struct stored_credentials *found)
     return !found->username && !found->password && !found->identity_token && !found->registry_token;
 }
 
+/* What one file says; nothing where it is not there. */
+static enum errc find_in(const char *file, const char *host, const char *path,
+                         struct stored_credentials *out, struct error *err)
+{
+    autojson json_t *root = NULL;
+    const char *helper = "";
+    if (read_file(file, &root, err) != ERR_OK)
+        return err->code;
+    if (root == NULL)
+        return ERR_OK;
+    if (helper_name(root, file, host, path, &helper, err) != ERR_OK)
+        return err->code;
+    const char *server = is_hub(host, strlen(host)) ? HUB_KEY : host;
+    if (helper[0] != '\0' && credentials_helper_get(helper, server, out, err) != ERR_OK)
+        return error_wrap(err, "%s", file);
+    return is_empty(out) ? find_entry(root, file, host, path, out, err) : ERR_OK;
+}
+
 enum errc credentials_find(const char *host, const char *path, struct stored_credentials *out,
                            struct error *err)
 {
-    autofree char *file = NULL;
-    autojson json_t *root = NULL;
+    char *files[FILES];
     struct stored_credentials found = {0};
-    const char *helper = "";
-    if (open_file(&file, &root, err) != ERR_OK)
-        return err->code;
-    if (root != NULL && helper_name(root, file, host, path, &helper, err) != ERR_OK)
-        return err->code;
-    const char *server = is_hub(host, strlen(host)) ? HUB_KEY : host;
-    if (helper[0] != '\0' && credentials_helper_get(helper, server, &found, err) != ERR_OK)
-        return error_wrap(err, "%s", file);
-    if (root != NULL && is_empty(&found) &&
-        find_entry(root, file, host, path, &found, err) != ERR_OK)
-        return err->code;
-    *out = found;
-    return ERR_OK;
+    enum errc code = ERR_OK;
+    list_files(files);
+    for (size_t i = 0; i < FILES && code == ERR_OK && is_empty(&found); i++)
+        if (files[i])
+            code = find_in(files[i], host, path, &found, err);
+    for (size_t i = 0; i < FILES; i++)
+        free(files[i]);
+    if (code == ERR_OK)
+        *out = found;
+    return code;
 }

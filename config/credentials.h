@@ -1,18 +1,20 @@
 /*
- * Credentials for registries, from Docker's config.json as every other tool reads it: `auths`
- * (auth = base64 user:password, username/password, identitytoken, registrytoken), `credHelpers` for
- * a host, `credsStore` for all. Helpers are programs docker-credential-NAME that speak JSON on
- * stdin and stdout.
+ * Credentials for registries, from the files of docker and podman as every other tool reads them:
+ * `auths` (auth = base64 user:password, username/password, identitytoken, registrytoken),
+ * `credHelpers` for a host, `credsStore` for all. Helpers are programs docker-credential-NAME that
+ * speak JSON on stdin and stdout.
  *
- * The file is $DOCKER_CONFIG/config.json, or $HOME/.docker/config.json where DOCKER_CONFIG is not
- * set; if it is not there, ${XDG_RUNTIME_DIR}/containers/auth.json, where podman and skopeo log in.
- * A missing file is no credentials; an unreadable or malformed one, or one over 1 MiB, is
- * ERR_CREDENTIALS.
+ * The files, of which the first that knows the host counts: $REGISTRY_AUTH_FILE;
+ * $XDG_RUNTIME_DIR/containers/auth.json, where podman and skopeo log in;
+ * $XDG_CONFIG_HOME/containers/auth.json ($HOME/.config); $DOCKER_CONFIG/config.json
+ * ($HOME/.docker). A missing file is no credentials; an unreadable or malformed one, or one over
+ * 1 MiB, is ERR_CREDENTIALS.
  *
- * Keys of `auths` and `credHelpers` may be "host", "host:port", "https://host/v1/" (legacy) and the
- * Docker Hub's "https://index.docker.io/v1/" which stands for docker.io; as podman writes them,
- * also "host/path", the longest matching path first. Where a helper is named for the host it is
- * asked; `auths` speaks only if the helper holds nothing. A helper named "" is none.
+ * Keys of `auths` and `credHelpers` may be "host", "host:port", "https://host/v1/" (legacy), the
+ * same without a scheme or with v2, and the Docker Hub's "https://index.docker.io/v1/" which stands
+ * for docker.io; as podman writes them, also "host/path", the longest matching path first. Where a
+ * helper is named for the host it is asked; `auths` speaks only if the helper holds nothing. A
+ * helper named "" is none.
  *
  * Any thread; nothing is cached, so that a login made while the gateway runs is seen. A helper is
  * given 30 seconds, then it is killed; its name may hold only letters, digits, ".", "_" and "-",

@@ -142,8 +142,8 @@ static const char *const acknowledgements[] = {
       "size of one request when blobs are sent in pieces")                                         \
     X("retry_wait", SETTING_DURATION, registry_setting, retry_wait_ms, 10, 10 * MINUTE, "5s", NULL, \
       "wait after a first failed attempt; it grows by as much with each further one")              \
-    X("schema1", SETTING_CHOICE, registry_setting, schema1, 0, 0, "fallback", schema1,             \
-      "whether a registry that refuses newer manifests gets one of schema 1")
+    X("schema1", SETTING_CHOICE, registry_setting, schema1, 0, 0, "never", schema1,             \
+      "whether a registry that refuses newer manifests twice gets one of schema 1")
 
 #define MIRROR_TABLE(X)                                                                            \
     X("match", SETTING_TEXT, mirror_setting, match, 1, SETTING_PATTERN_MAX, NULL, NULL,            \

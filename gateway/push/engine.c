@@ -82,7 +82,7 @@ static enum errc open_upstream(const struct settings *settings, struct engine *e
                                       .chunk_bytes = setting->chunk_bytes,
                                       .plain_http = setting->plain_http,
                                       .retry_wait_ms = setting->retry_wait_ms,
-                                      .schema1_never = setting->schema1 == SCHEMA1_NEVER};
+                                      .schema1_fallback = setting->schema1 == SCHEMA1_FALLBACK};
     }
     const struct upstream_options options = {
         .store = engine->store,

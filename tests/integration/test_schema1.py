@@ -54,6 +54,19 @@ def refusing(
         yield running
 
 
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, refusing: Nginx
+) -> Iterator[Gateway]:
+    with Gateway(tmp_path_factory.mktemp("gateway"), falling_back(refusing.host)) as running:
+        yield running
+
+
+def falling_back(host: str) -> dict[str, Any]:
+    """Schema1 is offered only where the configuration says so."""
+    return {"registries": {host: {"schema1": "fallback", "retry_wait": "10ms"}}}
+
+
 def decode(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
@@ -198,7 +211,7 @@ def test_the_same_image_keeps_its_digest_and_its_signer(
     """From push to push, and from data folder to data folder; the key stays in its folder."""
     seen = []
     for name in ("one", "two"):
-        with Gateway(tmp_path / name) as running:
+        with Gateway(tmp_path / name, falling_back(refusing.host)) as running:
             digests = {
                 the_result(running.post(archive, f"{refusing.host}/m/same:1"))["digest"]
                 for _ in range(2)
@@ -209,7 +222,7 @@ def test_the_same_image_keeps_its_digest_and_its_signer(
         assert key.stat().st_mode & 0o777 == 0o600
         assert key.read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
         before = key.read_bytes()
-        with Gateway(tmp_path / name) as running:
+        with Gateway(tmp_path / name, falling_back(refusing.host)) as running:
             the_result(running.post(archive, f"{refusing.host}/m/same:1"))
         assert key.read_bytes() == before
     assert seen[0] == seen[1]
@@ -226,7 +239,7 @@ def test_the_same_image_keeps_its_digest_and_its_signer(
     ),
 )
 def test_refusals_of_the_kind_fall_back(
-    gateway: Gateway, old_registry: Registry, tmp_path: Path, archive: Path, status: int, code: str
+    old_registry: Registry, tmp_path: Path, archive: Path, status: int, code: str
 ) -> None:
     name = f"m/kind-{status}-{code.lower().replace('_', '-')}"
     with Nginx(
@@ -234,8 +247,9 @@ def test_refusals_of_the_kind_fall_back(
         old_registry.host,
         refused=[SCHEMA2],
         refusal=(status, oci_error(code)),
-    ) as proxy:
-        assert the_result(gateway.post(archive, f"{proxy.host}/{name}:1"))["media_type"] == SCHEMA1
+    ) as proxy, Gateway(tmp_path / "gateway", falling_back(proxy.host)) as running:
+        assert the_result(running.post(archive, f"{proxy.host}/{name}:1"))["media_type"] == SCHEMA1
+    assert "signed schema1" in running.log()
 
 
 @pytest.mark.parametrize(
@@ -266,7 +280,8 @@ def test_other_refusals_do_not(
 def test_never_means_never(
     refusing: Nginx, old_registry: Registry, tmp_path: Path, archive: Path
 ) -> None:
-    config = {"registries": {refusing.host: {"schema1": "never"}}}
+    """It is the default."""
+    config = {"registries": {refusing.host: {"retry_wait": "10ms"}}}
     with Gateway(tmp_path / "gateway", config) as running:
         error = failed(
             running.post(archive, f"{refusing.host}/m/never:1"), "MANIFEST_REFUSED", "registry"
@@ -287,7 +302,7 @@ def test_oci_manifests_never_fall_back(
 
 
 def test_when_schema1_is_refused_too_the_first_refusal_is_told(
-    gateway: Gateway, tmp_path: Path, archive: Path
+    tmp_path: Path, archive: Path
 ) -> None:
     """docker-registry without the compatibility switch takes no schema1."""
     with Registry(tmp_path / "new") as registry, Nginx(
@@ -295,9 +310,9 @@ def test_when_schema1_is_refused_too_the_first_refusal_is_told(
         registry.host,
         refused=[SCHEMA2],
         refusal=(415, oci_error("ANY", "the first refusal")),
-    ) as proxy:
+    ) as proxy, Gateway(tmp_path / "gateway", falling_back(proxy.host)) as running:
         error = failed(
-            gateway.post(archive, f"{proxy.host}/m/both:1"), "REGISTRY_UNSUPPORTED", "registry"
+            running.post(archive, f"{proxy.host}/m/both:1"), "REGISTRY_UNSUPPORTED", "registry"
         )
         assert "the first refusal" in error["message"]
         assert error["status"] == 415

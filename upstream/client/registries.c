@@ -20,7 +20,7 @@ struct host_settings {
     size_t endpoint_count;
     char *ca_file;
     bool plain_http;
-    bool schema1_never;
+    bool schema1_fallback;
     enum upload_way upload;
     uint64_t chunk_bytes;
     int64_t retry_wait_ms;
@@ -51,7 +51,7 @@ static void settings_copy(const struct registry_options *from, struct host_setti
         .endpoint_count = from->endpoint_count,
         .ca_file = from->ca_file ? xstrdup(from->ca_file) : NULL,
         .plain_http = from->plain_http,
-        .schema1_never = from->schema1_never,
+        .schema1_fallback = from->schema1_fallback,
         .upload = from->upload,
         .chunk_bytes = from->chunk_bytes,
         .retry_wait_ms = from->retry_wait_ms,
@@ -223,7 +223,7 @@ static enum errc host_new(struct registries *registries, const char *name,
     host->registries = registries;
     host->configured = settings != NULL;
     host->transfer_limit = registries->transfers;
-    host->schema1_never = settings && settings->schema1_never;
+    host->schema1_fallback = settings && settings->schema1_fallback;
     upload_ladder_init(&host->uploads, host->name, registries->store,
                        settings ? settings->upload : UPLOAD_WAY_AUTO,
                        settings ? settings->chunk_bytes : 0);

@@ -21,7 +21,7 @@ struct registry_options {
     size_t endpoint_count;
     const char *ca_file;    /* PEM; NULL = the system's */
     bool plain_http;        /* http allowed; loopback hosts are allowed it anyway */
-    bool schema1_never;     /* who refuses schema2 manifests is not offered schema1 */
+    bool schema1_fallback;  /* who refuses schema2 manifests as a kind, twice, is offered schema1 */
     enum upload_way upload; /* UPLOAD_WAY_AUTO: the way that works is found and remembered */
     uint64_t chunk_bytes;   /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
     int64_t retry_wait_ms;  /* the base of the waits between attempts; 0 = RETRY_WAIT_MS */

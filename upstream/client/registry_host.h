@@ -43,7 +43,7 @@ struct registry_host {
     struct work_queue *early;     /* blobs that leave before their manifest */
     struct back_off back_off;
     unsigned transfer_limit;
-    bool schema1_never;
+    bool schema1_fallback;
     struct upload_ladder uploads; /* how it takes blobs */
     int64_t retry_wait_ms;        /* the base wait before another attempt */
     atomic_bool spoke_tls;

@@ -19,6 +19,8 @@
 /* An image's indexes, a referrer of it, and that one's indexes. */
 #define FRAMES_MAX (2 * (INDEX_DEPTH_MAX + 2))
 
+#define KIND_REFUSALS 2 /* so often a manifest is refused as a kind before that is believed */
+
 /* The steps of one manifest, in this order; which of them there are depends on what it is. */
 enum phase {
     PHASE_READ,
@@ -47,6 +49,7 @@ struct frame {
     struct manifest_answer answer;
     size_t next;  /* member or referrer */
     json_t *gone; /* owned; of a client's list of referrers: members that are not pushed */
+    unsigned kind_refusals;
     struct layer_set *blobs;          /* owned; NULL: not begun */
     struct schema1_document *schema1; /* owned; NULL: it goes as what it is */
     struct error refusal;             /* of what it is, when schema1 is tried */
@@ -209,6 +212,12 @@ static enum tree_state attempt(struct manifest_tree *tree, struct frame *frame, 
     return TREE_DONE;
 }
 
+static bool could_fall_back(const struct manifest_tree *tree, const struct frame *frame)
+{
+    return frame->top && frame->tag && frame->schema1 == NULL &&
+           schema1_push_applies(tree->push, &frame->manifest);
+}
+
 /* What was assumed of the registry's blobs, or what it said of them, was wrong: that is not worth a
  * wait, but another round. */
 static bool was_believed(const struct manifest_tree *tree, const struct manifest_answer *answer,
@@ -221,6 +230,16 @@ static bool was_believed(const struct manifest_tree *tree, const struct manifest
            (err->code == ERR_BLOB_NOT_THERE && atomic_load(&tree->push->assumed));
 }
 
+/* A registry that says once that it takes no such manifests may be in a bad moment (a replica that
+ * lags); it is asked again where that would be the last word, or lead to schema1. */
+static bool kind_is_in_doubt(const struct manifest_tree *tree, struct frame *frame,
+                             const struct error *err)
+{
+    if (!frame->answer.kind_refused || ++frame->kind_refusals >= KIND_REFUSALS)
+        return false;
+    return err->status == 400 || could_fall_back(tree, frame);
+}
+
 static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const char *tag,
                           bool *helps, struct error *err)
 {
@@ -228,7 +247,8 @@ static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const
     registry_client_open(&client, tree->push->repository, &tree->push->cancel);
     enum errc code = manifest_put(tree->push, &client, tag, &frame->outgoing, &frame->answer, err);
     *helps = code != ERR_OK && !was_believed(tree, &frame->answer, err) &&
-             manifest_put_may_help(&frame->outgoing, &frame->answer, err);
+             (kind_is_in_doubt(tree, frame, err) ||
+              manifest_put_may_help(&frame->outgoing, &frame->answer, err));
     return code;
 }
 
@@ -311,8 +331,8 @@ static bool is_gone(const struct frame *frame, const struct descriptor *member)
 
 static bool may_fall_back(const struct manifest_tree *tree, const struct frame *frame)
 {
-    return frame->answer.kind_refused && frame->top && frame->tag && frame->schema1 == NULL &&
-           schema1_push_applies(tree->push, &frame->manifest);
+    return frame->answer.kind_refused && frame->kind_refusals >= KIND_REFUSALS &&
+           could_fall_back(tree, frame);
 }
 
 /* False: `err` is the first refusal, the one that says what is wrong with the image. */
@@ -322,7 +342,9 @@ static bool fall_back(struct manifest_tree *tree, struct frame *frame, struct er
     struct error why = ERROR_INIT;
     struct schema1_document *document = xcalloc(1, sizeof *document);
     autoclient struct registry_client client = {0};
-    log_info("%s: %s; trying a schema1 manifest", push->target, err->text);
+    log_warn("%s: the registry takes no schema2 manifests, so the image goes as a signed schema1 "
+             "manifest with another digest, which current runtimes do not pull: %s",
+             push->target, err->text);
     registry_client_open(&client, push->repository, &push->cancel);
     if (schema1_push_prepare(push, &client, &frame->manifest, frame->tag, document, &why) !=
         ERR_OK) {

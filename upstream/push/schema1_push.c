@@ -14,7 +14,7 @@
 
 bool schema1_push_applies(const struct target_push *push, const struct manifest *image)
 {
-    if (push->repository->endpoint->host->schema1_never ||
+    if (!push->repository->endpoint->host->schema1_fallback ||
         strcmp(image->media_type, MEDIA_DOCKER_MANIFEST) != 0)
         return false;
     for (size_t i = 0; i < image->layer_count; i++)

@@ -63,7 +63,9 @@ static int make_folder(void **state)
     setenv("PATH", path, 1);
     autofree char *docker = xasprintf("%s/.docker", folder);
     autofree char *podman = xasprintf("%s/containers", folder);
-    return mkdir(docker, 0700) | mkdir(podman, 0700);
+    autofree char *config = xasprintf("%s/.config", folder);
+    autofree char *home = xasprintf("%s/.config/containers", folder);
+    return mkdir(docker, 0700) | mkdir(podman, 0700) | mkdir(config, 0700) | mkdir(home, 0700);
 }
 
 static int remove_folder(void **state)
@@ -81,8 +83,11 @@ static int fresh(void **state)
     set_folder("DOCKER_CONFIG", "");
     set_folder("HOME", "");
     set_folder("XDG_RUNTIME_DIR", "");
-    const char *const names[] = {"config.json", ".docker/config.json", "containers/auth.json"};
-    for (size_t i = 0; i < 3; i++) {
+    unsetenv("REGISTRY_AUTH_FILE");
+    unsetenv("XDG_CONFIG_HOME");
+    const char *const names[] = {"config.json", ".docker/config.json", "containers/auth.json",
+                                 ".config/containers/auth.json"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         autofree char *path = xasprintf("%s/%s", folder, names[i]);
         unlink(path);
     }
@@ -140,19 +145,30 @@ static void files_are_tried_in_their_order(void **state)
 {
     (void)state;
 #define LOGIN(user) "{\"auths\":{\"r.example.com\":{\"username\":\"" user "\",\"password\":\"p\"}}}"
-    write_file("containers/auth.json", LOGIN("podman"), 0600);
-    expect("r.example.com", "app", "podman", "p");
     write_file(".docker/config.json", LOGIN("home"), 0600);
     /* DOCKER_CONFIG is set, so the home's file does not count. */
-    expect("r.example.com", "app", "podman", "p");
+    expect("r.example.com", "app", NULL, NULL);
     unsetenv("DOCKER_CONFIG");
     expect("r.example.com", "app", "home", "p");
     set_folder("DOCKER_CONFIG", "");
     write_config(LOGIN("docker"));
     expect("r.example.com", "app", "docker", "p");
-    /* The first file that is there decides, also when it knows nothing. */
-    write_config("{}");
-    expect("r.example.com", "app", NULL, NULL);
+    write_file(".config/containers/auth.json", LOGIN("podman at home"), 0600);
+    expect("r.example.com", "app", "podman at home", "p");
+    write_file("containers/auth.json", LOGIN("podman"), 0600);
+    expect("r.example.com", "app", "podman", "p");
+    write_file("own.json", LOGIN("own"), 0600);
+    set_folder("REGISTRY_AUTH_FILE", "/own.json");
+    expect("r.example.com", "app", "own", "p");
+    /* What knows nothing of the host leaves it to the next, what is broken does not. */
+    write_file("own.json", "{\"auths\":{\"other\":{\"username\":\"u\",\"password\":\"p\"}}}", 0600);
+    expect("r.example.com", "app", "podman", "p");
+    write_file("containers/auth.json", "{\"auths\":{}}", 0600);
+    write_file(".config/containers/auth.json", "{\"currentContext\":\"default\"}", 0600);
+    expect("r.example.com", "app", "docker", "p");
+    write_file("own.json", "{", 0600);
+    expect_error("r.example.com", "own.json is not valid JSON");
+    unsetenv("REGISTRY_AUTH_FILE");
 }
 
 static void auth_is_decoded(void **state)
@@ -195,6 +211,8 @@ static void keys_have_many_forms(void **state)
     (void)state;
     write_config("{\"auths\":{"
                  "\"https://old.example.com/v1/\":{\"username\":\"old\",\"password\":\"p\"},"
+                 "\"bare.example.com/v1/\":{\"username\":\"v1\",\"password\":\"p\"},"
+                 "\"bare.example.com:5000/v2\":{\"username\":\"v2\",\"password\":\"p\"},"
                  "\"http://both.example.com:5000\":{\"username\":\"url\",\"password\":\"p\"},"
                  "\"both.example.com:5000\":{\"username\":\"host\",\"password\":\"p\"},"
                  "\"r.example.com\":{\"username\":\"all\",\"password\":\"p\"},"
@@ -202,6 +220,8 @@ static void keys_have_many_forms(void **state)
                  "\"r.example.com/team/app/\":{\"username\":\"app\",\"password\":\"p\"},"
                  "\"https://index.docker.io/v1/\":{\"username\":\"hub\",\"password\":\"p\"}}}");
     expect("old.example.com", "app", "old", "p");
+    expect("bare.example.com", "app", "v1", "p");
+    expect("bare.example.com:5000", "team/app", "v2", "p");
     expect("both.example.com:5000", "app", "host", "p");
     expect("both.example.com", "app", NULL, NULL);
     expect("r.example.com", "x", "all", "p");

@@ -35,7 +35,8 @@ static void every_key_is_read(void **state)
         "\"trusted_proxies\":[\"10.0.0.0/8\",\"2001:db8::7\"]},\"ops\":{\"listen\":\"0.0.0.0:9\"},"
         "\"registries\":{\"R.Example.com:5000\":{\"endpoints\":[\"https://a/x//\",\"http://b\"],"
         "\"username\":\"u\",\"password\":\"p\",\"ca\":\"/ca\",\"plain_http\":true,"
-        "\"upload\":\"chunked\",\"chunk\":1048576,\"retry_wait\":\"1500ms\",\"schema1\":\"never\"}}"
+        "\"upload\":\"chunked\",\"chunk\":1048576,\"retry_wait\":\"1500ms\",\"schema1\":"
+        "\"fallback\"}}"
         ","
         "\"log\":{\"level\":\"debug\",\"format\":\"json\"}}");
     assert_string_equal(settings->listen, "[::1]:0");
@@ -70,7 +71,7 @@ static void every_key_is_read(void **state)
     assert_int_equal(entry->upload, UPLOAD_CHUNKED);
     assert_int_equal(entry->chunk_bytes, 1048576);
     assert_int_equal(entry->retry_wait_ms, 1500);
-    assert_int_equal(entry->schema1, SCHEMA1_NEVER);
+    assert_int_equal(entry->schema1, SCHEMA1_FALLBACK);
     assert_null(settings_registry(settings, "r.example.com"));
     settings_free(settings);
 }
@@ -449,17 +450,19 @@ static void printing_hides_secrets(void **state)
     autofree char *text = json_compact(value);
     settings_free(settings);
     assert_string_equal(
-        text, "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
-              "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128,"
-              "\"pushes\":64,\"push_time\":\"24h\","
-              "\"upload_session\":\"1h\",\"upload_sessions\":8192,"
-              "\"upload_sessions_per_repository\":2048,\"upload_sessions_per_client\":512},"
-              "\"compression\":{\"codec\":\"gzip\",\"effort\":\"fast\"},"
-              "\"clients\":{\"anonymous\":false},\"log\":{\"level\":\"info\",\"format\":\"text\"},"
-              "\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],\"username\":\"u\","
-              "\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":\"auto\","
-              "\"chunk\":\"1000000B\",\"retry_wait\":\"5s\",\"schema1\":\"fallback\"}},"
-              "\"mirrors\":[]}");
+        text,
+        "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
+        "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128," text,
+        "\"pushes\":64,\"push_time\":\"24h\",\"upload_session\":\"1h\","
+        "\"upload_sessions\":8192,\"upload_sessions_per_repository\":2048,"
+        "\"upload_sessions_per_client\":512},"
+        "\"compression\":{\"codec\":\"gzip\",\"effort\":\"fast\"},"
+        "\"clients\":{\"anonymous\":false},\"log\":{\"level\":\"info\",\"format\":\"text\"},"
+        "\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],\"username\":\"u\","
+        "\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":\"auto\","
+        "\"chunk\":\"1000000B\",\"retry_wait\":\"5s\","
+        "\"schema1\":\"never\"}},"
+        "\"mirrors\":[]}");
 }
 
 int main(void)

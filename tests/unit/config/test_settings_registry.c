@@ -14,7 +14,7 @@ static void a_registry_entry_has_defaults(void **state)
     assert_int_equal(entry->upload, UPLOAD_AUTO);
     assert_int_equal(entry->chunk_bytes, 95 * 1024 * 1024);
     assert_int_equal(entry->retry_wait_ms, 5000);
-    assert_int_equal(entry->schema1, SCHEMA1_FALLBACK);
+    assert_int_equal(entry->schema1, SCHEMA1_NEVER);
     assert_non_null(settings_registry(settings, "[::1]:5"));
     settings_free(settings);
 }

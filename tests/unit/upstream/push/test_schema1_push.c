@@ -57,8 +57,8 @@ static void put_schema2(struct fallback *fallback, const struct made_image *imag
     assert_false(needs_empty);
 }
 
-/* The registry takes no schema2: its first answer to the tag is 415. */
-static void setup(struct fallback *fallback)
+/* The registry takes no schema2: its first two answers to the tag are 415. */
+static void setup_with(struct fallback *fallback, struct fake_rule refusal)
 {
     *fallback = (struct fallback){.canonical = BUF_INIT(1 << 16)};
     fallback->test = push_test_new(NULL);
@@ -66,7 +66,12 @@ static void setup(struct fallback *fallback)
     struct made_image image = push_test_image(fallback->test, "a", 1000);
     struct descriptor layer;
     put_schema2(fallback, &image, &layer);
-    fake_registry_rule(fallback->fake, (struct fake_rule){"PUT", TAG, 1, .status = 415});
+    fake_registry_rule(fallback->fake, refusal);
+}
+
+static void setup(struct fallback *fallback)
+{
+    setup_with(fallback, (struct fake_rule){"PUT", TAG, 2, .status = 415});
 }
 
 static void teardown(struct fallback *fallback)
@@ -120,7 +125,7 @@ static void test_a_registry_that_names_the_digest(void **state)
     fake_registry_rule(fallback.fake,
                        (struct fake_rule){"PUT", TAG, 1, .effect = true, .headers = headers});
     expect_schema1(&fallback);
-    assert_int_equal(http_double_count(fake_registry_http(fallback.fake), "PUT " TAG), 2);
+    assert_int_equal(http_double_count(fake_registry_http(fallback.fake), "PUT " TAG), 3);
     teardown(&fallback);
 }
 
@@ -157,10 +162,32 @@ static void test_a_registry_that_serves_something_else(void **state)
     teardown(&fallback);
 }
 
+/* A single refusal is no reason: the image keeps its digest. */
+static void test_a_registry_that_refuses_once(void **state)
+{
+    (void)state;
+    static const struct fake_rule refusals[] = {
+        {"PUT", TAG, 1, .status = 415},
+        {"PUT", TAG, 1, .status = 405},
+        {"PUT", TAG, 1, .status = 400, .body = "{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}"},
+        {"PUT", TAG, 1, .status = 400, .body = "{\"errors\":[{\"code\":\"UNSUPPORTED\"}]}"},
+    };
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        struct fallback fallback;
+        setup_with(&fallback, refusals[i]);
+        expect(&fallback, ERR_OK);
+        assert_string_equal(fallback.test->result.media_type, MEDIA_DOCKER_MANIFEST);
+        assert_true(digest_equal(&fallback.test->result.digest, &fallback.manifest.digest));
+        assert_int_equal(fallback.test->result.attempts, 2);
+        teardown(&fallback);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_registry_that_names_the_digest),
+        cmocka_unit_test(test_a_registry_that_refuses_once),
         cmocka_unit_test(test_a_registry_that_names_none),
         cmocka_unit_test(test_a_registry_that_serves_something_else),
     };
