@@ -452,7 +452,7 @@ static void printing_hides_secrets(void **state)
     assert_string_equal(
         text,
         "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
-        "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128," text,
+        "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128,"
         "\"pushes\":64,\"push_time\":\"24h\",\"upload_session\":\"1h\","
         "\"upload_sessions\":8192,\"upload_sessions_per_repository\":2048,"
         "\"upload_sessions_per_client\":512},"

@@ -30,6 +30,9 @@ struct fixture {
     pthread_cond_t changed;
     unsigned suspends;
     unsigned resumes;
+    bool gated; /* readers stay with the connection that they resume */
+    unsigned at_gate;
+    unsigned most_at_gate;
     char cold[1024];
     size_t cold_size;
 };
@@ -47,7 +50,12 @@ static void resume(void *arg)
     struct fixture *fixture = arg;
     pthread_mutex_lock(&fixture->lock);
     fixture->resumes++;
+    if (++fixture->at_gate > fixture->most_at_gate)
+        fixture->most_at_gate = fixture->at_gate;
     pthread_cond_broadcast(&fixture->changed);
+    while (fixture->gated)
+        pthread_cond_wait(&fixture->changed, &fixture->lock);
+    fixture->at_gate--;
     pthread_mutex_unlock(&fixture->lock);
 }
 
@@ -62,7 +70,7 @@ static void wait_resumed(struct fixture *fixture)
 static void start(struct fixture *fixture)
 {
     struct error err = ERROR_INIT;
-    const struct executor_options options = {.threads_max = 2};
+    const struct executor_options options = {.threads_max = 2 * FILE_READS_MAX};
     *fixture =
         (struct fixture){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     assert_int_equal(executor_new(&options, &fixture->executor, &err), ERR_OK);
@@ -161,6 +169,37 @@ static void what_is_not_is_read_while_the_connection_waits(void **state)
     stop(&fixture);
 }
 
+/* Each reader fills a block of its own; nobody who sends has anything to do with the disk. */
+static void so_many_are_read_at_once(void **state)
+{
+    (void)state;
+    enum { BODIES = 2 * FILE_READS_MAX };
+    struct fixture fixture;
+    struct body_source bodies[BODIES];
+    char out[1024];
+    start(&fixture);
+    fixture.gated = true;
+    for (size_t i = 0; i < BODIES; i++) {
+        bodies[i] = body_of(&fixture, cold_file(), 0, fixture.cold_size);
+        assert_int_equal(bodies[i].read(bodies[i].self, out, sizeof out), 0);
+    }
+    pthread_mutex_lock(&fixture.lock);
+    while (fixture.at_gate < FILE_READS_MAX)
+        pthread_cond_wait(&fixture.changed, &fixture.lock);
+    assert_int_equal(fixture.resumes, FILE_READS_MAX);
+    fixture.gated = false;
+    pthread_cond_broadcast(&fixture.changed);
+    pthread_mutex_unlock(&fixture.lock);
+    wait_resumed(&fixture);
+    for (size_t i = 0; i < BODIES; i++) {
+        assert_int_equal(bodies[i].read(bodies[i].self, out, sizeof out), fixture.cold_size);
+        assert_memory_equal(out, fixture.cold, fixture.cold_size);
+        bodies[i].release(bodies[i].self);
+    }
+    stop(&fixture);
+    assert_int_equal(fixture.most_at_gate, FILE_READS_MAX);
+}
+
 static void a_file_that_lost_bytes_breaks_off(void **state)
 {
     (void)state;
@@ -224,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_in_memory_is_read_at_once),
         cmocka_unit_test(what_is_not_is_read_while_the_connection_waits),
+        cmocka_unit_test(so_many_are_read_at_once),
         cmocka_unit_test(a_file_that_lost_bytes_breaks_off),
         cmocka_unit_test(once_closed_no_connection_is_suspended),
         cmocka_unit_test(a_client_gets_it_with_its_length),
