@@ -2,16 +2,21 @@
  * Makes a disk fail, for a program that is run with LD_PRELOAD of this library and DISK_FAULT, the
  * path of a control file. What is in that file counts from the next call on:
  *
- *     CALLS ERRNO SKIP PREFIX
- *     fsync,fdatasync 5 2 /data/blobs
+ *     CALLS ERRNO SKIP TIMES PATTERN
+ *     fsync,fdatasync 5 2 1 /data/blobs
  *
- * The calls of these names on files whose path begins with PREFIX fail with the number ERRNO, after
- * the first SKIP of them since the file was changed. An empty or missing file: nothing fails.
- * Names: fsync, fdatasync, msync (of any path), write (also pwrite, pwrite64, writev, pwritev).
+ * The calls of these names on files whose path begins with PATTERN, or matches it as fnmatch()
+ * does, fail with the number ERRNO: TIMES of them (0: all), after the first SKIP since the file was
+ * changed. An empty or missing file: nothing fails. With the first that fails, a file is made
+ * beside the control file, with ".fired" behind its name.
+ *
+ * Names: fsync, fdatasync, msync (of any path), write (also pwrite, pwrite64, writev, pwritev),
+ * rename (also renameat, renameat2; the new path), link (linkat), ftruncate, mmap (of a file).
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,6 +27,7 @@
 #include <unistd.h>
 
 #define CONTROL_MAX 1024
+#define PATH_SIZE 4096
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
 static char last[CONTROL_MAX];
@@ -48,41 +54,63 @@ static bool is_named(const char *calls, const char *call)
     return false;
 }
 
-static bool is_below(int fd, const char *prefix)
+/* Of the descriptor, or of a name below its folder. Empty when there is none. */
+static void find_path(int fd, const char *below, char path[PATH_SIZE])
 {
     char name[64];
-    char path[4096];
-    if (fd < 0)
-        return true;
+    path[0] = '\0';
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    ssize_t size = readlink(name, path, sizeof path - 1);
-    if (size < 0)
-        return false;
-    path[size] = '\0';
-    return strncmp(path, prefix, strlen(prefix)) == 0;
+    ssize_t size = below && below[0] == '/' ? 0 : readlink(name, path, PATH_SIZE - 1);
+    if (size >= 0 && below)
+        snprintf(path + size, PATH_SIZE - (size_t)size, "%s%s", size > 0 ? "/" : "", below);
+    else if (size >= 0)
+        path[size] = '\0';
 }
 
-/* 0, or the errno with which the call has to fail. */
-static int fault_of(const char *call, int fd)
+static bool matches(int fd, const char *below, const char *pattern)
+{
+    char path[PATH_SIZE];
+    if (fd < 0 && below == NULL)
+        return true;
+    find_path(fd, below, path);
+    return strncmp(path, pattern, strlen(pattern)) == 0 || fnmatch(pattern, path, 0) == 0;
+}
+
+static void tell_fired(void)
+{
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%s.fired", getenv("DISK_FAULT"));
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* 0, or the errno with which the call has to fail. `below` is NULL but for a name in a folder. */
+static int fault_of(const char *call, int fd, const char *below)
 {
     char text[CONTROL_MAX];
     char calls[128];
-    char prefix[512];
+    char pattern[512];
     int error = 0;
     unsigned long skip = 0;
+    unsigned long times = 0;
     int kept = errno;
-    bool fails = read_control(text) &&
-                 sscanf(text, "%127s %d %lu %511s", calls, &error, &skip, prefix) == 4 &&
-                 is_named(calls, call) && is_below(fd, prefix);
+    bool fails =
+        read_control(text) &&
+        sscanf(text, "%127s %d %lu %lu %511s", calls, &error, &skip, &times, pattern) == 5 &&
+        is_named(calls, call) && matches(fd, below, pattern);
     if (fails) {
         pthread_mutex_lock(&lock);
         if (strcmp(last, text) != 0) {
             memcpy(last, text, sizeof last);
             seen = 0;
         }
-        fails = seen++ >= skip;
+        fails = seen >= skip && (times == 0 || seen - skip < times);
+        seen++;
         pthread_mutex_unlock(&lock);
     }
+    if (fails)
+        tell_fired();
     errno = kept;
     return fails ? error : 0;
 }
@@ -92,12 +120,13 @@ static int fault_of(const char *call, int fd)
     RESULT (*next)(__VA_ARGS__) = NULL;                                                            \
     *(void **)&next = dlsym(RTLD_NEXT, NAME)
 
-#define FAIL_IF_TOLD(CALL, FD)                                                                     \
-    int error = fault_of(CALL, FD);                                                                \
+#define FAIL_IF_TOLD_AS(RESULT, CALL, FD, BELOW)                                                   \
+    int error = fault_of(CALL, FD, BELOW);                                                         \
     if (error != 0) {                                                                              \
         errno = error;                                                                             \
-        return -1;                                                                                 \
+        return RESULT;                                                                             \
     }
+#define FAIL_IF_TOLD(CALL, FD) FAIL_IF_TOLD_AS(-1, CALL, FD, NULL)
 
 int fsync(int fd)
 {
@@ -160,4 +189,65 @@ ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset)
     FAIL_IF_TOLD("write", fd);
     NEXT(ssize_t, "pwritev", int, const struct iovec *, int, off_t);
     return next(fd, parts, count, offset);
+}
+
+int ftruncate(int fd, off_t size)
+{
+    FAIL_IF_TOLD("ftruncate", fd);
+    NEXT(int, "ftruncate", int, off_t);
+    return next(fd, size);
+}
+
+int ftruncate64(int fd, off64_t size)
+{
+    FAIL_IF_TOLD("ftruncate", fd);
+    NEXT(int, "ftruncate64", int, off64_t);
+    return next(fd, size);
+}
+
+int rename(const char *from, const char *to)
+{
+    FAIL_IF_TOLD_AS(-1, "rename", AT_FDCWD, to);
+    NEXT(int, "rename", const char *, const char *);
+    return next(from, to);
+}
+
+int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    FAIL_IF_TOLD_AS(-1, "rename", to_fd, to);
+    NEXT(int, "renameat", int, const char *, int, const char *);
+    return next(from_fd, from, to_fd, to);
+}
+
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    FAIL_IF_TOLD_AS(-1, "rename", to_fd, to);
+    NEXT(int, "renameat2", int, const char *, int, const char *, unsigned);
+    return next(from_fd, from, to_fd, to, flags);
+}
+
+int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
+{
+    FAIL_IF_TOLD_AS(-1, "link", to_fd, to);
+    NEXT(int, "linkat", int, const char *, int, const char *, int);
+    return next(from_fd, from, to_fd, to, flags);
+}
+
+/* Memory without a file is not asked about: there is more of it before this library is set up. */
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (fd >= 0) {
+        FAIL_IF_TOLD_AS(MAP_FAILED, "mmap", fd, NULL);
+    }
+    NEXT(void *, "mmap", void *, size_t, int, int, int, off_t);
+    return next(at, size, protection, flags, fd, offset);
+}
+
+void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t offset)
+{
+    if (fd >= 0) {
+        FAIL_IF_TOLD_AS(MAP_FAILED, "mmap", fd, NULL);
+    }
+    NEXT(void *, "mmap64", void *, size_t, int, int, int, off64_t);
+    return next(at, size, protection, flags, fd, offset);
 }

@@ -15,6 +15,7 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._control = folder / "disk_fault"
+        self._fired = folder / "disk_fault.fired"
         library = slipway_binary().parent / "tests/libdisk_fault.so"
         assert library.is_file(), f"no {library}: build it"
         # The sanitizers' own libraries do not mind another one before them.
@@ -25,11 +26,17 @@ class Disk:
             "ASAN_OPTIONS": ":".join(filter(None, (sanitizer, "verify_asan_link_order=0"))),
         }
 
-    def fail(self, calls: str, error: int, below: Path, skip: int = 0) -> None:
-        """From now on, after the first `skip`: these calls on files below this path."""
+    def fail(self, calls: str, error: int, below: Path, skip: int = 0, times: int = 0) -> None:
+        """From now on, after the first `skip`: these calls on files below this path, or which it
+        matches; `times` of them, 0: all."""
+        self._fired.unlink(missing_ok=True)
         draft = self._control.with_suffix(".new")
-        draft.write_text(f"{calls} {error} {skip} {below}")
+        draft.write_text(f"{calls} {error} {skip} {times} {below}")
         draft.rename(self._control)
+
+    def fired(self) -> bool:
+        """Has a call failed since fail()?"""
+        return self._fired.exists()
 
     def mend(self) -> None:
         self._control.unlink(missing_ok=True)
