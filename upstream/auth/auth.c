@@ -90,6 +90,8 @@ static enum errc bearer_value(struct auth *auth, const struct auth_request *requ
         .service = challenge->service,
         .scope = request->scope,
         .credentials = request->credentials,
+        .busy = request->busy,
+        .self = request->self,
     };
     autofree char *key = token_key(request);
     const struct token_fetch how = {.run = run_fetch, .self = &fetch};

@@ -39,6 +39,8 @@ struct auth_request {
     const struct registry_credentials *credentials;
     const char *scope;
     int64_t least_ms; /* for how long the token must still be good */
+    void (*busy)(void *self, const struct http_response *response); /* as in token_request */
+    void *self;
 };
 
 /* The value of Authorization, owned: secret_free; NULL when nothing is to be sent. Errors: those of

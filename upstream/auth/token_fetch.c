@@ -13,6 +13,7 @@
 #define LIFETIME_UNSAID_S 60
 #define LIFETIME_MAX_S (24 * 3600)
 #define CLIENT_ID "slipway"
+#define REDIRECTS_MAX 5
 
 char *basic_authorization(const char *username, const char *password)
 {
@@ -75,6 +76,40 @@ static void http_base(const struct token_request *request, const struct url *url
     };
 }
 
+static bool is_redirect(int status)
+{
+    return (status >= 301 && status <= 303) || status == 307 || status == 308;
+}
+
+/* `url` is where it went in the end. A POST stays one, but for 303, which asks for a GET. */
+static enum errc send(const struct token_request *request, struct url *url,
+                      struct http_request *http, struct http_response *response, struct error *err)
+{
+    char here[URL_SHOWN_MAX];
+    char there[URL_SHOWN_MAX];
+    for (int hop = 0; hop <= REDIRECTS_MAX; hop++) {
+        autourl struct url next = {0};
+        http->url = url->text;
+        if (transport_exchange(request->connection, http, response, err) != ERR_OK)
+            return err->code;
+        const char *location = http_header(response, "Location");
+        if (!is_redirect(response->status) || location == NULL ||
+            (response->status == 303 && http->body))
+            return ERR_OK;
+        if (url_follow(url, location, request->endpoint_private, &next, err) != ERR_OK) {
+            http_text_clean(&response->secrets, err);
+            return err->code;
+        }
+        if (!url_same_origin(url, &next))
+            return fail(err, ERR_ADDRESS_REFUSED, 0,
+                        "%s leads to another server, %s, which is not sent the credentials",
+                        url_shown(url->text, here), url_shown(next.text, there));
+        url_move(&next, url);
+    }
+    return fail(err, ERR_REGISTRY_ANSWER, 0, "%s: more than %d redirects",
+                url_shown(url->text, here), REDIRECTS_MAX);
+}
+
 static void add_query(struct url *url, const char *key, const char *value)
 {
     char *longer = url_with_query(url, key, value);
@@ -108,7 +143,7 @@ static enum errc by_get(const struct token_request *request, const struct url *r
     struct http_request http;
     http_base(request, &url, &http);
     http.authorization = basic;
-    enum errc code = transport_exchange(request->connection, &http, response, err);
+    enum errc code = send(request, &url, &http, response, err);
     secret_free(basic);
     return code;
 }
@@ -139,14 +174,16 @@ static enum errc by_post(const struct token_request *request, const struct url *
     http.content_type = "application/x-www-form-urlencoded";
     http.body = &body;
     http.secret = request->credentials->identity_token;
-    enum errc code = transport_exchange(request->connection, &http, response, err);
+    autourl struct url url = *realm;
+    url.text = xstrdup(realm->text);
+    enum errc code = send(request, &url, &http, response, err);
     secret_free(buf_take(&form));
     return code;
 }
 
 static bool post_not_known(int status)
 {
-    return status == 400 || status == 401 || status == 404 || status == 405;
+    return status == 303 || status == 400 || status == 401 || status == 404 || status == 405;
 }
 
 enum errc token_fetch(const struct token_request *request, struct token *out, struct error *err)
@@ -170,6 +207,8 @@ enum errc token_fetch(const struct token_request *request, struct token *out, st
 
     if (response.status == 200)
         return read_token(&realm, &response, out, err);
+    if (request->busy && (response.status == 429 || response.status == 503))
+        request->busy(request->self, &response);
     answer_fail(method, &realm, &response, err);
     error_wrap(err, "token server of %s", request->host);
     if (err->code == ERR_UNAUTHORIZED || err->code == ERR_DENIED)

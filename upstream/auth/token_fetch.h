@@ -6,6 +6,9 @@
  * 401, 404, 405) are asked by GET. Else GET, with Basic for a user and password, without for an
  * anonymous token. The answer's token is `token` or `access_token`; `expires_in` missing is 60 s;
  * less than that, which no server should say, is believed: a body must not be what finds out.
+ *
+ * Redirects (301, 302, 303, 307, 308) are followed within the origin of the token server, where the
+ * credentials may go along.
  */
 #ifndef SLIPWAY_UPSTREAM_AUTH_TOKEN_FETCH_H
 #define SLIPWAY_UPSTREAM_AUTH_TOKEN_FETCH_H
@@ -27,6 +30,8 @@ struct token_request {
     const char *service; /* "" when the challenge had none */
     const char *scope;   /* space separated */
     const struct registry_credentials *credentials;
+    void (*busy)(void *self, const struct http_response *response); /* 429 or 503; NULL: nobody */
+    void *self;                                                     /* wants to know */
 };
 
 /* ERR_UNAUTHORIZED names registry, user and where credentials are set; ERR_DENIED,

@@ -1,6 +1,7 @@
 #include "upstream/client/exchange.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "net/retry_after.h"
 #include "upstream/auth/answer.h"
@@ -13,6 +14,12 @@
 /* A request with a body must not be the one that finds its token expired. */
 #define TOKEN_LEFT_BODY_MS 30000
 #define TOKEN_LEFT_MS 5000
+
+/* Those before stay: somebody may be using them. */
+struct renewed_credentials {
+    struct renewed_credentials *next;
+    struct registry_credentials value;
+};
 
 static void note_credentials(struct repository *repository)
 {
@@ -58,6 +65,11 @@ void repository_init(struct repository *repository, struct endpoint *endpoint, c
 
 void repository_deinit(struct repository *repository)
 {
+    for (struct renewed_credentials *at = repository->renewed, *next; at; at = next) {
+        next = at->next;
+        registry_credentials_clear(&at->value);
+        free(at);
+    }
     pthread_mutex_destroy(&repository->lock);
     http_secrets_deinit(&repository->secrets);
     free(repository->scope);
@@ -123,6 +135,47 @@ enum errc registry_client_url(const struct registry_client *client, const char *
     return url_parse(text, url, err);
 }
 
+static bool same_credentials(const struct registry_credentials *a,
+                             const struct registry_credentials *b)
+{
+    struct digest one = registry_credentials_digest(a);
+    struct digest other = registry_credentials_digest(b);
+    return digest_equal(&one, &other);
+}
+
+/* `refused` are: true when there are others by now. */
+static bool repository_renew(struct repository *repository,
+                             const struct registry_credentials *refused)
+{
+    const struct registry_host *host = repository->endpoint->host;
+    struct renewed_credentials *fresh = xcalloc(1, sizeof *fresh);
+    struct error err = ERROR_INIT;
+    if (registries_credentials(host->registries, host->name, repository->path, &fresh->value,
+                               &err) != ERR_OK)
+        log_info("%s/%s: no other credentials: %s", host->name, repository->path, err.text);
+    bool others =
+        !registry_credentials_empty(&fresh->value) && !same_credentials(&fresh->value, refused);
+    if (!others) {
+        registry_credentials_clear(&fresh->value);
+        free(fresh);
+        return false;
+    }
+    pthread_mutex_lock(&repository->lock);
+    fresh->next = repository->renewed;
+    repository->renewed = fresh;
+    repository->credentials = &fresh->value;
+    note_credentials(repository);
+    pthread_mutex_unlock(&repository->lock);
+    return true;
+}
+
+/* The registry, or its token server, asks for patience. */
+static void on_busy(void *self, const struct http_response *response)
+{
+    struct endpoint *endpoint = self;
+    back_off_refused(&endpoint->host->back_off, retry_after_ms(response, clock_wall_s()));
+}
+
 static struct auth_request auth_request_of(const struct registry_client *client, const char *scope,
                                            bool has_body)
 {
@@ -137,7 +190,42 @@ static struct auth_request auth_request_of(const struct registry_client *client,
         .credentials = repository->credentials,
         .scope = scope,
         .least_ms = has_body ? TOKEN_LEFT_BODY_MS : TOKEN_LEFT_MS,
+        .busy = on_busy,
+        .self = endpoint,
     };
+}
+
+/* The value for Authorization; `asked` is how it was asked for. */
+static enum errc authorize(const struct registry_client *client, const char *scope, bool has_body,
+                           struct auth_request *asked, char **value, struct error *err)
+{
+    struct repository *repository = client->repository;
+    *asked = auth_request_of(client, scope, has_body);
+    if (auth_value(repository->endpoint->auth, asked, value, err) != ERR_UNAUTHORIZED ||
+        !repository_renew(repository, asked->credentials))
+        return err->code;
+    error_clear(err);
+    *asked = auth_request_of(client, scope, has_body);
+    return auth_value(repository->endpoint->auth, asked, value, err);
+}
+
+/* A registry, or what stands before it, that does not know its own name: a Location without the
+ * port by which it was reached, for one. To come back later does not help. */
+static enum errc explain_led(const struct endpoint *endpoint, const struct url *url,
+                             struct error *err)
+{
+    char base[URL_SHOWN_MAX];
+    bool led =
+        strcmp(url->host, endpoint->base.host) == 0 && !url_same_origin(url, &endpoint->base);
+    if (!led || (err->code != ERR_CONNECT && err->code != ERR_TLS))
+        return err->code;
+    err->code = ERR_ADDRESS_REFUSED;
+    return error_wrap(
+        err,
+        "the registry at %s leads to another port of its host (Location), where it does "
+        "not answer; a proxy before it has to pass on Host with the port, and the scheme "
+        "(X-Forwarded-Proto)",
+        url_shown(endpoint->base.text, base));
 }
 
 /* One request to one URL; credentials go along only where `authorize` says so. */
@@ -157,7 +245,7 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     if (!elsewhere && (code == ERR_OK || code == ERR_CERTIFICATE))
         endpoint_spoke_tls(endpoint);
     if (code == ERR_OK && (response->status == 429 || response->status == 503))
-        back_off_refused(&endpoint->host->back_off, retry_after_ms(response, clock_wall_s()));
+        on_busy(endpoint, response);
     if (!elsewhere && code == ERR_OK && response->peer_private)
         atomic_store(&endpoint->private_seen, true);
     return code;
@@ -171,6 +259,8 @@ static bool can_do_better(struct registry_client *client, const struct auth_requ
     struct auth *auth = repository->endpoint->auth;
     autofree struct challenge *challenge = xcalloc(1, sizeof *challenge);
     bool learned = auth_learn(auth, response, challenge);
+    if (learned)
+        endpoint_answered(repository->endpoint);
     if (value == NULL)
         return learned;
     /* What is wanted for one request is not asked for in all others. */
@@ -178,19 +268,18 @@ static bool can_do_better(struct registry_client *client, const struct auth_requ
         return false;
     if (learned && client->more_scope == NULL && repository_widen(repository, challenge->scope))
         return true;
-    return auth_refused(auth, asked, value);
+    return auth_refused(auth, asked, value) || repository_renew(repository, asked->credentials);
 }
 
 static enum errc send_authorized(struct registry_client *client, const struct url *url,
                                  struct http_request *request, struct http_response *response,
                                  struct error *err)
 {
-    struct repository *repository = client->repository;
     for (int attempt = 0;; attempt++) {
         autofree char *scope = client_scope(client);
-        struct auth_request asked = auth_request_of(client, scope, request->body != NULL);
+        struct auth_request asked;
         char *value = NULL;
-        if (auth_value(repository->endpoint->auth, &asked, &value, err) != ERR_OK)
+        if (authorize(client, scope, request->body != NULL, &asked, &value, err) != ERR_OK)
             return err->code;
         enum errc code = send_once(client, url, value, request, response, err);
         bool again = code == ERR_OK && response->status == 401 && attempt == 0 &&
@@ -219,7 +308,7 @@ static enum errc send_and_follow(struct registry_client *client, struct url *url
                              ? send_authorized(client, url, request, response, err)
                              : send_once(client, url, NULL, request, response, err);
         if (code != ERR_OK)
-            return code;
+            return explain_led(endpoint, url, err);
         const char *location = http_header(response, "Location");
         if (!is_redirect(request, response->status) || location == NULL)
             return ERR_OK;
@@ -254,11 +343,10 @@ enum errc exchange_refused(const struct registry_client *client, const char *met
 
 enum errc exchange_authorize(struct registry_client *client, struct error *err)
 {
-    struct repository *repository = client->repository;
     autofree char *scope = client_scope(client);
-    struct auth_request asked = auth_request_of(client, scope, false);
+    struct auth_request asked;
     char *value = NULL;
-    enum errc code = auth_value(repository->endpoint->auth, &asked, &value, err);
+    enum errc code = authorize(client, scope, false, &asked, &value, err);
     secret_free(value);
-    return code == ERR_OK ? ERR_OK : clean(repository, err);
+    return code == ERR_OK ? ERR_OK : clean(client->repository, err);
 }

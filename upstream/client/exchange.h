@@ -1,6 +1,8 @@
 /*
  * One authorised exchange with a registry: a request is sent with what proves who we are, a 401 is
- * answered with a new token once, redirects are followed under the rules of net/url.h.
+ * answered with a new token once. Credentials that are refused are asked for anew (a helper may
+ * give secrets that live for minutes), and what is other than before is used from then on.
+ * Redirects are followed under the rules of net/url.h.
  *
  * `struct repository` is a repository at one endpoint as seen with some credentials: made once by a
  * push and shared by its threads. `struct registry_client` is one thread's way to it, with a
@@ -13,10 +15,11 @@
 
 struct repository {
     struct endpoint *endpoint;
-    const char *path;                               /* borrowed, as the credentials */
-    const struct registry_credentials *credentials; /* wiped by who made the repository */
-    pthread_mutex_t lock;                           /* guards what follows */
-    struct http_secrets secrets; /* the credentials, and what was sent of them so far */
+    const char *path; /* borrowed, as the first credentials, which are wiped by who made this */
+    const struct registry_credentials *_Atomic credentials;
+    pthread_mutex_t lock;                /* guards what follows */
+    struct renewed_credentials *renewed; /* owned; the youngest first: in use */
+    struct http_secrets secrets;         /* the credentials, and what was sent of them so far */
     char *scope; /* the scope set tokens are asked for; grows when the registry wants more */
 };
 

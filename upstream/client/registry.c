@@ -37,6 +37,30 @@ static enum errc not_a_registry(const struct url *url, const struct http_respons
     return err->code;
 }
 
+/* The first request was led elsewhere, where no credentials go: nothing works there by this name.
+ */
+static enum errc has_moved(const struct endpoint *endpoint, const struct url *url,
+                           const struct http_response *response, struct error *err)
+{
+    char base[URL_SHOWN_MAX];
+    char there[URL_SHOWN_MAX];
+    const char *name = endpoint->host->name;
+    url_shown(endpoint->base.text, base);
+    url_shown(url->text, there);
+    if (!endpoint->base.tls && url->tls && strcmp(endpoint->base.host, url->host) == 0)
+        fail(err, ERR_NOT_A_REGISTRY, 0,
+             "the registry at %s leads from http to %s (status %d there); let registries.\"%s\""
+             ".endpoints begin with https",
+             base, there, response->status, name);
+    else
+        fail(err, ERR_NOT_A_REGISTRY, 0,
+             "the registry at %s has moved: it leads to %s (status %d there), where no credentials "
+             "were sent; push to that host, or set registries.\"%s\".endpoints to it",
+             base, there, response->status, name);
+    err->status = response->status;
+    return err->code;
+}
+
 /* distribution-spec "Determining Support" asks for no more than a 200; a page for people is what
  * tells a web server apart. */
 static bool looks_like_registry(const struct http_response *response)
@@ -54,6 +78,9 @@ static enum errc judge_ping(struct registry_client *client, const struct url *ur
     bool challenged = status == 401 && auth_scheme(client->repository->endpoint->auth) != AUTH_NONE;
     if (status == 429 || status >= 500)
         return answer_fail("GET", url, response, err);
+    bool led = !url_same_origin(url, &client->repository->endpoint->base);
+    if (led && status != 200)
+        return has_moved(client->repository->endpoint, url, response, err);
     if (!challenged && !looks_like_registry(response))
         return status == 403 ? exchange_refused(client, "GET", url, response, err)
                              : not_a_registry(url, response, err);

@@ -18,6 +18,9 @@ enum run_state { RUN_PLACED, RUN_SLEEPS, RUN_QUEUED, RUN_TIMED, RUN_STEPS, RUN_S
 
 enum run_phase { RUN_BEGIN, RUN_ENDPOINT, RUN_GREET, RUN_BRING };
 
+/* How much an error is worth telling. */
+enum worth { WORTH_NOBODY, WORTH_SOMEBODY, WORTH_REGISTRY, WORTH_IMAGE };
+
 /* What a step leads to. */
 enum next { NEXT_STEP, NEXT_WAIT, NEXT_LATER, NEXT_IN_TURN, NEXT_END };
 
@@ -41,7 +44,7 @@ struct push_run {
     size_t order_count;
     size_t endpoint;    /* in the order */
     struct error error; /* worth telling: the last one of the worth that is in `worth` */
-    int worth;
+    enum worth worth;
     bool unreached; /* `error` is that of a first request */
     bool done;
     struct retry retry;  /* of the first request at one endpoint */
@@ -123,6 +126,13 @@ static bool is_transport_error(enum errc code)
     return error_party(code) == PARTY_NETWORK;
 }
 
+/* Nobody is there, or what stands before it says so (RFC 9110 sections 15.6.3 to 15.6.5). */
+static bool is_away(const struct error *err)
+{
+    return is_transport_error(err->code) ||
+           (err->code == ERR_REGISTRY_FAULT && err->status >= 502 && err->status <= 504);
+}
+
 static bool next_endpoint_may_help(const struct error *err)
 {
     switch (err->code) {
@@ -132,17 +142,25 @@ static bool next_endpoint_may_help(const struct error *err)
     case ERR_NOT_A_REGISTRY:
         return true;
     default:
-        return is_transport_error(err->code);
+        return is_away(err);
     }
 }
 
 /* The last error that says something about the image; else the last one from where a registry is
- * known to be; else the last one. */
+ * known to be; else from where somebody is; else the last one. */
+static enum worth worth_of(const struct push_run *run, const struct error *now)
+{
+    if (!is_away(now) && now->code != ERR_NOT_A_REGISTRY)
+        return WORTH_IMAGE;
+    if (atomic_load(&run->repository.endpoint->answered))
+        return WORTH_REGISTRY;
+    bool somebody = now->code == ERR_CONNECTION_LOST || now->status > 0;
+    return somebody ? WORTH_SOMEBODY : WORTH_NOBODY;
+}
+
 static void keep_worth_telling(struct push_run *run, const struct error *now, bool greeting)
 {
-    int worth = 2;
-    if (is_transport_error(now->code) || now->code == ERR_NOT_A_REGISTRY)
-        worth = atomic_load(&run->repository.endpoint->answered) ? 1 : 0;
+    enum worth worth = worth_of(run, now);
     if (worth >= run->worth) {
         run->error = *now;
         run->worth = worth;
@@ -291,16 +309,19 @@ static enum next connect_to(struct push_run *run, struct endpoint *endpoint)
     return NEXT_STEP;
 }
 
-/* A registry that has answered before and is away now is waited for. */
+/* A registry that has answered before and is away now is waited for; so is one of which a
+ * connection was accepted, but not more: it may be starting, or be drained by what stands before
+ * it. */
 static enum next all_were_tried(struct push_run *run)
 {
-    bool away = run->worth == 1 && run->unreached && run->job.push &&
-                is_transport_error(run->error.code) && error_retriable(run->error.code);
+    bool there = run->worth == WORTH_REGISTRY || run->worth == WORTH_SOMEBODY;
+    bool away = there && run->unreached && run->job.push && is_away(&run->error) &&
+                error_retriable(run->error.code);
     run->rounds.made++;
     if (!retry_follows(&run->rounds, run->target, &run->host->back_off, away, &run->error))
         return NEXT_END;
     run->turn.until_ms = run->retry.until_ms = run->rounds.until_ms;
-    run->worth = 0;
+    run->worth = WORTH_NOBODY;
     run->endpoint = 0;
     run->order_count = registry_host_order(run->host, run->order);
     return NEXT_LATER;
@@ -392,7 +413,7 @@ static enum next greet(struct push_run *run)
         run->phase = RUN_BRING;
         return NEXT_STEP;
     }
-    if (is_transport_error(code))
+    if (is_away(&err))
         return endpoint_failed(run, &err);
     bool later = run->job.push && (code == ERR_TOO_MANY_REQUESTS || code == ERR_REGISTRY_FAULT);
     if (retry_follows(&run->retry, run->target, &run->host->back_off, later, &err)) {

@@ -5,10 +5,11 @@
  * At each endpoint: is there a registry (registry_ping)? A registry that says "later" is waited
  * for. Where nobody answers the next endpoint is tried: after an error that says nothing about the
  * image (unauthorized, manifest or name unknown, an answer that is not a registry's, a transport
- * error). A plain-http endpoint is left out once the host has spoken TLS
+ * error, or 502, 503 or 504). A plain-http endpoint is left out once the host has spoken TLS
  * (upstream/client/registry_host.h). When all have been tried and none could be reached, but one of
- * them has answered before, the registry is away: it is waited for, and all are tried again. Where
- * no registry has ever answered, one run at a time asks; the others share the failure.
+ * them has answered before, or accepted a connection, the registry is away: it is waited for, and
+ * all are tried again. Where no registry has ever answered, one run at a time asks; the others
+ * share the failure.
  *
  * A run is a work in its host's queue of pushes or early uploads, held from its beginning to its
  * end, and takes its steps in the host's queue of requests.
