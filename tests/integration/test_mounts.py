@@ -107,6 +107,24 @@ def test_second_repository_mounts_every_layer(
     assert own_registry.open_uploads() == []
 
 
+def test_two_repositories_in_one_push(
+    own_gateway: Gateway, own_registry: Registry, larger_archive: Path
+) -> None:
+    """Each layer is sent once, and mounted into the other repository, whichever has it first."""
+    names = ("a/x", "b/y")
+    results = pushed(
+        own_gateway.post(larger_archive, [f"{own_registry.host}/{name}:1" for name in names]),
+        2,
+    )
+    ends = [result["layers"] for result in results]
+    assert [sum(end[how] for end in ends) for how in ("uploaded", "mounted")] == [3, 3]
+    sizes = [result["bytes_uploaded"] for result in results]
+    layers = own_registry.manifest("a/x", "1").json()["layers"]
+    distinct = {layer["digest"]: int(layer["size"]) for layer in layers}
+    assert sum(sizes) == sum(distinct.values()) + 2 * config_size(own_registry, "a/x")
+    assert own_registry.open_uploads() == []
+
+
 def test_same_push_again_asks_and_moves_nothing(
     own_gateway: Gateway, own_registry: Registry, larger_archive: Path
 ) -> None:

@@ -35,7 +35,11 @@ struct transfer {
     struct layer_outcome outcome;
 
     /* under the table's lock */
-    struct wait_list waits; /* longest first */
+    struct wait_list waits;  /* longest first */
+    struct transfer *leader; /* whose end is waited for */
+    bool leads;
+    TAILQ_HEAD(followers, transfer) followers; /* of a leader */
+    TAILQ_ENTRY(transfer) follow;
     bool listed;
     bool telling; /* the waits are being told something: none may leave, nor be ended */
     struct progress_event last; /* that was told; without a status: nothing yet */
@@ -47,7 +51,8 @@ struct transfers {
     struct work_queue *ends;
     pthread_mutex_t lock;
     pthread_cond_t told;
-    void *tree; /* tsearch tree of the transfers that are listed */
+    void *tree;    /* tsearch tree of the transfers that are listed */
+    void *leaders; /* the same of those that lead: one for each blob at an endpoint */
 };
 
 struct transfers *transfers_new(struct work_queue *ends)
@@ -68,20 +73,30 @@ void transfers_free(struct transfers *transfers)
     free(transfers);
 }
 
+/* Of one blob to one endpoint, by the same credentials. */
+static int compare_blobs(const struct transfer *a, const struct transfer *b)
+{
+    const struct endpoint *one = a->repository.endpoint;
+    const struct endpoint *other = b->repository.endpoint;
+    if (one != other)
+        return (uintptr_t)one < (uintptr_t)other ? -1 : 1;
+    int order = digest_compare(&a->blob.digest, &b->blob.digest);
+    return order ? order : digest_compare(&a->credentials_digest, &b->credentials_digest);
+}
+
+static int compare_leaders(const void *left, const void *right)
+{
+    return compare_blobs(left, right);
+}
+
 /* Are these two one transfer? What the blob is to those that want it there does not matter. */
 static int compare(const void *left, const void *right)
 {
     const struct transfer *a = left;
     const struct transfer *b = right;
-    const struct endpoint *one = a->repository.endpoint;
-    const struct endpoint *other = b->repository.endpoint;
-    if (one != other)
-        return (uintptr_t)one < (uintptr_t)other ? -1 : 1;
     if (a->layer.send != b->layer.send)
         return a->layer.send ? 1 : -1;
-    int order = digest_compare(&a->blob.digest, &b->blob.digest);
-    if (order == 0)
-        order = digest_compare(&a->credentials_digest, &b->credentials_digest);
+    int order = compare_blobs(a, b);
     return order ? order : strcmp(a->path, b->path);
 }
 
@@ -155,6 +170,7 @@ static struct transfer *transfer_new(struct transfers *table, const struct trans
     transfer->progress = (struct progress){.emit = tell_all, .self = transfer};
     transfer->references = 1;
     TAILQ_INIT(&transfer->waits);
+    TAILQ_INIT(&transfer->followers);
     cancel_init(&transfer->cancel);
     repository_init(&transfer->repository, repository->endpoint, transfer->path,
                     &transfer->credentials);
@@ -199,12 +215,62 @@ static struct work_queue *queue_of(const struct transfer *transfer)
     return transfer->repository.endpoint->host->transfers;
 }
 
+/* --- one repository after another --- */
+
+/*
+ * A layer that goes into several repositories of one registry is sent into the first of them and
+ * mounted into the others from there. So of the transfers of one blob to one endpoint the first
+ * leads and the others follow: they begin when it has ended. One that has trouble leads no longer:
+ * the next one does, without waiting for it.
+ */
+
+/* With the lock. True when it has to wait for another one. */
+static bool follow(struct transfer *transfer)
+{
+    if (transfer->layer.id[0] == '\0' || transfer->layer.send)
+        return false;
+    struct transfer **leader = tsearch(transfer, &transfer->table->leaders, compare_leaders);
+    if (leader == NULL)
+        abort(); /* out of memory, as in base/mem.h */
+    transfer->leads = *leader == transfer;
+    if (transfer->leads)
+        return false;
+    transfer->leader = *leader;
+    TAILQ_INSERT_TAIL(&transfer->leader->followers, transfer, follow);
+    return true;
+}
+
+/* With the lock. False when it followed nobody. */
+static bool follow_no_more(struct transfer *transfer)
+{
+    if (transfer->leader == NULL)
+        return false;
+    TAILQ_REMOVE(&transfer->leader->followers, transfer, follow);
+    transfer->leader = NULL;
+    return true;
+}
+
+/* With the lock: those behind it go on, all of them when the blob is there to be mounted. */
+static void lead_no_more(struct transfer *transfer, bool there)
+{
+    struct transfer *next;
+    if (!transfer->leads)
+        return;
+    tdelete(transfer, &transfer->table->leaders, compare_leaders);
+    transfer->leads = false;
+    while ((next = TAILQ_FIRST(&transfer->followers))) {
+        follow_no_more(next);
+        if (there || !follow(next))
+            work_submit(queue_of(next), &next->work);
+    }
+}
+
 /* Its cancel was requested: it does not wait any longer. */
 static void hurry(void *self)
 {
     struct transfer *transfer = self;
     pthread_mutex_lock(&transfer->table->lock);
-    bool waits = work_cancel(queue_of(transfer), &transfer->work);
+    bool waits = follow_no_more(transfer) || work_cancel(queue_of(transfer), &transfer->work);
     if (waits)
         work_submit(transfer->table->ends, &transfer->work);
     pthread_mutex_unlock(&transfer->table->lock);
@@ -238,6 +304,7 @@ static void end(struct transfer *transfer, const struct error *err)
     pthread_mutex_lock(&table->lock);
     await_told(transfer);
     unlist(transfer);
+    lead_no_more(transfer, err->code == ERR_OK);
     TAILQ_FOREACH(wait, &transfer->waits, link)
     {
         wait->transfer = NULL;
@@ -317,6 +384,9 @@ static void run(struct work *work)
     if (transfer->retry.until_ms > 0 && counts_down(transfer))
         return;
     if (try_once(transfer, &err) != ERR_OK && tries_again(transfer, &err)) {
+        pthread_mutex_lock(&transfer->table->lock);
+        lead_no_more(transfer, false);
+        pthread_mutex_unlock(&transfer->table->lock);
         if (counts_down(transfer) || wait_until(transfer, clock_ms()))
             return;
         cancel_check(&transfer->cancel, &err);
@@ -355,7 +425,11 @@ void transfers_join(struct transfers *table, struct transfer_wait *wait, transfe
     }
     if (waits)
         target_push_tell_layer(&transfer->push, transfer->layer.id, "Waiting");
-    work_submit(queue, &transfer->work);
+    pthread_mutex_lock(&table->lock);
+    bool follows = !cancel_requested(&transfer->cancel) && follow(transfer);
+    if (!follows)
+        work_submit(queue, &transfer->work);
+    pthread_mutex_unlock(&table->lock);
 }
 
 /* With the lock, which is given up while something is told. */

@@ -9,6 +9,10 @@
  * that its attempts share, which it ends (upload_give_up()) before anything is told about its end:
  * whatever that is, no session stays open.
  *
+ * Of transfers of one layer into several repositories of an endpoint, one goes first: the others
+ * begin when it has ended, and then find a repository to mount from. A first one that has trouble
+ * is not waited for.
+ *
  * A push waits for a transfer with a struct transfer_wait, which hears of its progress under the
  * push's own target and id, at once of what was told last, and once of its end. A push that is no
  * longer interested leaves. The last one to leave cancels the transfer and hears of its end when

@@ -189,16 +189,14 @@ static void what_is_not_the_same(void **state)
     (void)state;
     box_reset(true);
     struct pusher *pushers[] = {
-        pusher_new("a", "one", "x"),
-        pusher_new("b", "path", "x"),
-        pusher_new("a", "blob", "y"),
-        pusher_new("a", "user", "x"),
+        pusher_new("a", "one", "x"), pusher_new("a", "blob", "y"), pusher_new("a", "user", "x"),
+        pusher_new("b", "path", "x"), /* goes when the first one has gone */
     };
     enum { COUNT = sizeof pushers / sizeof pushers[0] };
-    pushers[3]->credentials.username = xstrdup("somebody");
+    pushers[2]->credentials.username = xstrdup("somebody");
     for (int i = 0; i < COUNT; i++)
         join(pushers[i]);
-    box_wait_calls(COUNT);
+    box_wait_calls(COUNT - 1);
     box_release();
     for (int i = 0; i < COUNT; i++) {
         expect_end(pushers[i], ERR_OK);
@@ -589,12 +587,63 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* One layer into several repositories: there is nothing to mount from before the first one has it.
+ */
+static void one_repository_goes_first(void **state)
+{
+    (void)state;
+    box_reset(true);
+    struct pusher *pushers[] = {pusher_new("a", "one", "x"), pusher_new("b", "two", "x"),
+                                pusher_new("c", "three", "x"), pusher_new("d", "four", "x")};
+    for (int i = 0; i < 4; i++)
+        join(pushers[i]);
+    box_wait_calls(1);
+    leave(pushers[2]);
+    expect_end(pushers[2], ERR_CANCELLED);
+    cancel_wait(&pushers[0]->cancel, 20);
+    assert_int_equal(box_calls(), 1);
+    box_release();
+    for (int i = 0; i < 4; i++) {
+        if (i != 2)
+            expect_end(pushers[i], ERR_OK);
+        pusher_free(pushers[i]);
+    }
+    assert_int_equal(box.calls, 3);
+}
+
+/* Who follows is not kept waiting by the trouble of the first one, which may be its repository's.
+ */
+static void nobody_waits_for_trouble(void **state)
+{
+    (void)state;
+    box_reset(false);
+    box.fail_first = 1;
+    host->back_off.base_ms = 60000;
+    struct pusher *first = pusher_new("a", "one", "x");
+    struct pusher *second = pusher_new("b", "two", "x");
+    struct pusher *third = pusher_new("c", "three", "x");
+    join(first);
+    join(second);
+    join(third);
+    expect_end(second, ERR_OK);
+    expect_end(third, ERR_OK);
+    assert_false(cancel_requested(&first->ended));
+    leave(first);
+    expect_end(first, ERR_CANCELLED);
+    host->back_off.base_ms = 10;
+    pusher_free(first);
+    pusher_free(second);
+    pusher_free(third);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_share_one),
         cmocka_unit_test(the_first_one_hears_how),
         cmocka_unit_test(what_is_not_the_same),
+        cmocka_unit_test(one_repository_goes_first),
+        cmocka_unit_test(nobody_waits_for_trouble),
         cmocka_unit_test(a_config_shares_its_transfer),
         cmocka_unit_test(no_more_at_a_time_than_the_queue_allows),
         cmocka_unit_test(waiting_costs_no_thread),
