@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "image/manifest.h"
 #include "upstream/auth/answer.h"
+#include "upstream/client/manifest_refusal.h"
 
 #include <string.h>
 #include <strings.h>
@@ -61,9 +62,19 @@ static void read_named(const struct http_response *response, struct manifest_ans
     }
 }
 
-enum errc registry_manifest_put(struct registry_client *client, const char *reference,
-                                const struct manifest_bytes *manifest,
-                                struct manifest_answer *answer, struct error *err)
+static bool names_tag(const struct http_response *response, const char *tag)
+{
+    const char *value = NULL;
+    while (tag && (value = http_header_next(response, "OCI-Tag", value)))
+        if (strcmp(value, tag) == 0)
+            return true;
+    return false;
+}
+
+/* `tag` NULL: none goes along. */
+static enum errc put(struct registry_client *client, const char *reference, const char *tag,
+                     const struct manifest_bytes *manifest, struct manifest_answer *answer,
+                     struct error *err)
 {
     autourl struct url url = {0};
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
@@ -81,12 +92,34 @@ enum errc registry_manifest_put(struct registry_client *client, const char *refe
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
     if (response.status < 200 || response.status > 204) {
+        const struct refused_manifest refused = {reference, manifest->data, manifest->size};
+        const char *final = manifest_refusal_is_final(&refused, &response);
         answer->kind_refused = refuses_kind(&response);
         read_named(&response, answer);
-        return exchange_refused(client, "PUT", &url, &response, err);
+        exchange_refused(client, "PUT", &url, &response, err);
+        if (final == NULL)
+            return err->code;
+        err->code = ERR_MANIFEST_REFUSED;
+        return error_wrap(err, "%s", final);
     }
+    answer->tag_noted = names_tag(&response, tag);
     answer->subject_noted = http_header(&response, "OCI-Subject") != NULL;
     return read_digest_header(&url, &response, &answer->stored, err);
+}
+
+enum errc registry_manifest_put(struct registry_client *client, const char *reference,
+                                const struct manifest_bytes *manifest,
+                                struct manifest_answer *answer, struct error *err)
+{
+    return put(client, reference, NULL, manifest, answer, err);
+}
+
+enum errc registry_manifest_put_tagged(struct registry_client *client, const char *digest,
+                                       const char *tag, const struct manifest_bytes *manifest,
+                                       struct manifest_answer *answer, struct error *err)
+{
+    autofree char *reference = xasprintf("%s?tag=%s", digest, tag);
+    return put(client, reference, tag, manifest, answer, err);
 }
 
 static enum errc manifest_request(struct registry_client *client, const char *method,

@@ -23,6 +23,7 @@ struct manifest_answer {
     struct digest stored; /* of Docker-Content-Digest; DIGEST_NONE when the registry named none */
     struct digest named[MANIFEST_NAMED_MAX]; /* on failure: in what the registry says, mostly the */
     size_t named_count;                      /* blobs that it misses */
+    bool tag_noted;     /* OCI-Tag names the tag that went along */
     bool subject_noted; /* OCI-Subject was there: the registry lists referrers itself */
     bool kind_refused;  /* on failure: it takes no manifests of this kind (400 MANIFEST_INVALID,
                            405, 415, UNSUPPORTED), so another kind may be tried */
@@ -34,6 +35,12 @@ struct manifest_answer {
 enum errc registry_manifest_put(struct registry_client *client, const char *reference,
                                 const struct manifest_bytes *manifest,
                                 struct manifest_answer *answer, struct error *err);
+
+/* end-7b (distribution-spec after 1.1.1), PUT under a digest with a tag. Registries that do not
+ * know it take the manifest and make no tag: answer->tag_noted says. */
+enum errc registry_manifest_put_tagged(struct registry_client *client, const char *digest,
+                                       const char *tag, const struct manifest_bytes *manifest,
+                                       struct manifest_answer *answer, struct error *err);
 
 /* end-3, the digest of what is under a tag or digest: HEAD, and GET where that does not name it (or
  * is refused). *digest DIGEST_NONE when there is nothing. */

@@ -278,7 +278,7 @@ static enum errc note_referrer(struct manifest_tree *tree, struct frame *frame, 
     registry_client_open(&client, tree->push->repository, &tree->push->cancel);
     enum errc code = referrers_note(tree->push, &client, tree->image->repository,
                                     &frame->manifest.subject.digest, &referrer, err);
-    *helps = error_retriable(err->code);
+    *helps = code != ERR_REGISTRY_REFUSED && error_retriable(code);
     return code;
 }
 
@@ -309,7 +309,7 @@ static enum errc put_list(struct manifest_tree *tree, struct frame *frame, bool 
                                         &frame->outgoing.digest, &size, err);
     if (code == ERR_OK)
         frame->outgoing.canonical_size = (size_t)size;
-    *helps = error_retriable(err->code);
+    *helps = code != ERR_REGISTRY_REFUSED && error_retriable(code);
     return code;
 }
 
