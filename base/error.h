@@ -73,6 +73,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     /* what a registry client asked for: distribution-spec, "Error Codes" */                       \
     X(ERR_NAME_INVALID,          "NAME_INVALID",           400, false, PARTY_CLIENT)               \
     X(ERR_TAG_INVALID,           "TAG_INVALID",            400, false, PARTY_CLIENT)               \
+    X(ERR_TAGS_TOO_MANY,         "TAG_INVALID",            414, false, PARTY_CLIENT)               \
     X(ERR_SIZE_INVALID,          "SIZE_INVALID",           400, false, PARTY_CLIENT)               \
     X(ERR_MANIFEST_BLOB_UNKNOWN, "MANIFEST_BLOB_UNKNOWN",  404, false, PARTY_CLIENT)               \
     X(ERR_UPLOAD_INVALID,        "BLOB_UPLOAD_INVALID",    400, false, PARTY_CLIENT)               \
@@ -117,6 +118,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     /* what the gateway itself does not have, where a registry may lack it, too */                 \
     X(ERR_REPOSITORY_NOT_HELD,   "NAME_UNKNOWN",           404, false, PARTY_CLIENT)               \
     X(ERR_MANIFEST_NOT_HELD,     "MANIFEST_UNKNOWN",       404, false, PARTY_CLIENT)               \
+    X(ERR_BLOB_NOT_HELD,         "BLOB_UNKNOWN",           404, false, PARTY_CLIENT)               \
     X(ERR_FORBIDDEN,             "DENIED",                 403, false, PARTY_CLIENT)               \
     /* the way there */                                                                            \
     X(ERR_HOST_UNKNOWN,          "HOST_UNKNOWN",           502, true,  PARTY_NETWORK)              \

@@ -27,7 +27,7 @@ static enum errc find_form(struct gateway *gateway, const struct digest *diff_id
         return err->code;
     const struct layer_form *form = form_choose(&preference, forms, count);
     if (form == NULL)
-        return fail(err, ERR_BLOB_UNKNOWN, 0, "no layer with the diffID %s is held",
+        return fail(err, ERR_BLOB_NOT_HELD, 0, "no layer with the diffID %s is held",
                     digest_text(diff_id, text));
     *out = *form;
     return ERR_OK;

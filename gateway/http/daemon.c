@@ -166,6 +166,12 @@ static char *make_answer(enum errc code, const char *text)
     return answer;
 }
 
+/* In text, as a browser or curl shows it: who gets here has no other client at hand. */
+static const char plain_answer[] =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    "Content-Length: 72\r\nConnection: close\r\n\r\n"
+    "400: plain HTTP was sent to this port, which speaks HTTPS; use https://\n";
+
 static void open_connections(struct daemon *daemon)
 {
     const struct daemon_options *options = &daemon->options;
@@ -244,6 +250,8 @@ enum errc daemon_listen(struct daemon *daemon, const struct sockaddr_storage *ad
                                              .waiting_max = daemon->options.connections,
                                              .timeout_ms = daemon->options.head_ms,
                                              .tls_answer = daemon->tls_answer,
+                                             .plain_answer =
+                                                 daemon->tls_answer ? NULL : plain_answer,
                                              .connected = on_socket,
                                              .self = daemon,
                                              .make_room = daemon->handler->make_room};

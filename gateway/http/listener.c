@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -109,10 +110,11 @@ static void drain(struct listener *listener, struct visitor *visitor)
         turn_away(listener, visitor);
 }
 
-static void refuse_tls(struct listener *listener, struct visitor *visitor)
+static void refuse(struct listener *listener, struct visitor *visitor, const char *text)
 {
-    const char *text = listener->options.tls_answer;
-    log_debug("http: a client speaks TLS to the plain port");
+    log_debug("http: a client speaks %s", listener->options.tls_answer
+                                              ? "TLS to the plain port"
+                                              : "plain HTTP to the TLS port");
     ssize_t sent = send(visitor->socket, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)sent; /* Who does not get it sees the end of the connection. */
     shutdown(visitor->socket, SHUT_WR);
@@ -132,7 +134,9 @@ static void on_visitor(struct listener *listener, struct visitor *visitor)
     if (got <= 0)
         turn_away(listener, visitor);
     else if (first == TLS_HANDSHAKE && listener->options.tls_answer)
-        refuse_tls(listener, visitor);
+        refuse(listener, visitor, listener->options.tls_answer);
+    else if ((first < 0x80 && isalpha(first)) && listener->options.plain_answer)
+        refuse(listener, visitor, listener->options.plain_answer);
     else
         hand_over(listener, visitor);
 }

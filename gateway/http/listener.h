@@ -7,7 +7,8 @@
  * server would wait for the rest of a line until its timeout, and the client for an answer. On a
  * plain port, a connection that begins as a TLS handshake record does (RFC 8446, 5.1) is answered
  * in plain HTTP and ended, so that its client goes on with HTTP; containerd does so only where it
- * sees an HTTP answer. The byte is only looked at (MSG_PEEK).
+ * sees an HTTP answer. On a TLS port the same is done the other way round, for what begins with a
+ * letter as an HTTP method does. The byte is only looked at (MSG_PEEK).
  *
  * Limits: at most `waiting_max` connections wait for their first byte; one more, and the oldest is
  * closed. Each waits `timeout_ms` at most. When there is no descriptor for a connection,
@@ -30,6 +31,8 @@ struct listener_options {
     const struct sockaddr_storage *address; /* IPv4 or IPv6 */
     socklen_t address_size;
     const char *tls_answer; /* to a client that speaks TLS; borrowed; NULL where TLS is spoken */
+    const char
+        *plain_answer; /* to one that speaks plain HTTP; the same, NULL where that is spoken */
     size_t waiting_max;
     int64_t timeout_ms;
     /* A connection that was accepted at `since_ms`; `socket` is taken. On the listener's thread,

@@ -23,7 +23,7 @@ static enum errc take_out(const struct delete_job *self, struct error *err)
         if (repository_remove_blob(self->store, self->repository, &self->digest, &found, err) ==
                 ERR_OK &&
             !found)
-            fail(err, ERR_BLOB_UNKNOWN, 0, "%s has no such blob", self->repository);
+            fail(err, ERR_BLOB_NOT_HELD, 0, "%s has no such blob", self->repository);
         return err->code;
     }
     if ((self->tag[0] ? repository_remove_tag(self->store, self->repository, self->tag, &found, err)

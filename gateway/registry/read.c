@@ -134,7 +134,7 @@ enum errc front_find_blob(const struct front_request *front, struct error *err)
                             err) != ERR_OK)
         return err->code;
     if (!held)
-        return fail(err, ERR_BLOB_UNKNOWN, 0, "%s has no blob %s", path->repository,
+        return fail(err, ERR_BLOB_NOT_HELD, 0, "%s has no blob %s", path->repository,
                     digest_text(&path->digest, text));
     return ERR_OK;
 }

@@ -90,7 +90,7 @@ void front_location(struct reply *reply, const char *repository, const char *kin
 enum errc front_query_digest(const struct query *query, const char *name, struct digest *out,
                              struct error *err);
 
-/* The blob that the path names is in the repository: else ERR_BLOB_UNKNOWN. */
+/* The blob that the path names is in the repository: else ERR_BLOB_NOT_HELD. */
 enum errc front_find_blob(const struct front_request *front, struct error *err);
 
 /* The manifest that the path names: ERR_MANIFEST_NOT_HELD, ERR_REPOSITORY_NOT_HELD. */

@@ -9,10 +9,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from support.certificates import Authority
 from support.gateway import Gateway, files_below
 from support.http_server import LoopbackServer
 from support.raw_http import RawConnection
@@ -290,3 +292,19 @@ def test_sessions_are_bounded_for_each_address(tmp_path: Path) -> None:
         reply = gateway.request("/v2/a/b/blobs/uploads/", method="POST")
         assert "upload_sessions_per_repository is 2" in reply.error["message"]
         begin_upload(gateway, "a/c")
+
+
+def test_plain_http_on_the_tls_port_is_answered(tmp_path: Path) -> None:
+    """In text that says what to do, whoever asks, and however much is sent along."""
+    server = Authority(tmp_path / "authority").server("gateway")
+    tls = {"certificate": str(server.certificate), "key": str(server.key)}
+    with Gateway(tmp_path / "gateway", {"tls": tls}) as gateway:
+        for body in (b"", bytes(40_000)):
+            with RawConnection(gateway.port, 20) as connection:
+                connection.send_head("PUT", "/v2/", {"Content-Length": str(len(body))})
+                with suppress(ConnectionError):
+                    connection.send(body)
+                status, headers = connection.read_head()
+                assert status == 400 and headers["content-type"].startswith("text/plain")
+                text = connection.read_body(headers)
+                assert b"speaks HTTPS" in text and text.endswith(b"\n")

@@ -171,6 +171,9 @@ def test_error_codes_form(front: Front, repository: str) -> None:
         for error in value["errors"]:
             assert re.fullmatch(r"[A-Z_]+", error["code"]) and error["code"] in CODES
             assert isinstance(error["message"], str) and error["message"].isprintable()
+            detail = error.get("detail")
+            party = detail.get("party", "client") if isinstance(detail, dict) else "client"
+            assert party == "client", "what is asked for in vain is nobody else's fault"
         assert reply.headers["content-type"].startswith("application/json")
 
 

@@ -188,3 +188,13 @@ void answer_explain_credentials(const char *host, const struct registry_credenti
     else
         error_wrap(err, "registry %s refused the token it was sent; %s", host, where);
 }
+
+void answer_mention_credentials(const char *host, struct error *err)
+{
+    const struct error said = *err;
+    fail(err, said.code, 0,
+         "%.700s (no credentials are known for %s; if it is about them, run \"docker login %s\" or "
+         "set username and password_file for it in the configuration)",
+         said.text, host, host);
+    err->status = said.status;
+}

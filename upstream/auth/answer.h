@@ -32,4 +32,8 @@ enum errc answer_fail(const char *method, const struct url *url,
 void answer_explain_credentials(const char *host, const struct registry_credentials *credentials,
                                 struct error *err);
 
+/* The same behind the reason, for a refusal that may be about something else: a 403 that asks for
+ * no credentials, where none are known. */
+void answer_mention_credentials(const char *host, struct error *err);
+
 #endif

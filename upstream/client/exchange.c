@@ -336,7 +336,11 @@ enum errc exchange_refused(const struct registry_client *client, const char *met
     const struct repository *repository = client->repository;
     answer_fail(method, url, response, err);
     bool anonymous = registry_credentials_empty(repository->credentials);
-    if (err->code == ERR_UNAUTHORIZED || (err->code == ERR_DENIED && anonymous))
+    bool denied = err->code == ERR_DENIED && anonymous;
+    bool challenged = http_header(response, "WWW-Authenticate") != NULL;
+    if (denied && !challenged)
+        answer_mention_credentials(repository->endpoint->host->name, err);
+    else if (err->code == ERR_UNAUTHORIZED || denied)
         answer_explain_credentials(repository->endpoint->host->name, repository->credentials, err);
     return err->code;
 }

@@ -59,8 +59,8 @@ static void loopback(struct sockaddr_storage *address)
     v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 }
 
-static void start(struct server *server, const char *tls_answer, size_t waiting_max,
-                  int64_t timeout_ms)
+static void start_answering(struct server *server, const char *tls_answer, const char *plain_answer,
+                            size_t waiting_max, int64_t timeout_ms)
 {
     struct error err = ERROR_INIT;
     *server = (struct server){.lock = PTHREAD_MUTEX_INITIALIZER, .make_room = server->make_room};
@@ -68,6 +68,7 @@ static void start(struct server *server, const char *tls_answer, size_t waiting_
     const struct listener_options options = {.address = &server->address,
                                              .address_size = sizeof(struct sockaddr_in),
                                              .tls_answer = tls_answer,
+                                             .plain_answer = plain_answer,
                                              .waiting_max = waiting_max,
                                              .timeout_ms = timeout_ms,
                                              .connected = connected,
@@ -76,6 +77,12 @@ static void start(struct server *server, const char *tls_answer, size_t waiting_
     assert_int_equal(listener_open(&options, &server->listener, &err), ERR_OK);
     ((struct sockaddr_in *)&server->address)->sin_port = htons(listener_port(server->listener));
     assert_int_not_equal(listener_port(server->listener), 0);
+}
+
+static void start(struct server *server, const char *tls_answer, size_t waiting_max,
+                  int64_t timeout_ms)
+{
+    start_answering(server, tls_answer, NULL, waiting_max, timeout_ms);
 }
 
 static int visit(const struct server *server)
@@ -137,6 +144,23 @@ static void where_tls_is_spoken_it_is_handed_over(void **state)
     expect(&server, "G", 1, "G");
     listener_close(server.listener);
     assert_int_equal(server.connections, 2);
+}
+
+static void plain_http_is_answered_where_tls_is_spoken(void **state)
+{
+    (void)state;
+    struct server server = {.make_room = NULL};
+    char long_request[20000] = "PUT / HTTP/1.1\r\n";
+    start_answering(&server, NULL, ANSWER, 10, WAIT_MS);
+    expect(&server, "G", 1, ANSWER);
+    expect(&server, "get / HTTP/1.1\r\n\r\n", 18, ANSWER);
+    expect(&server, long_request, sizeof long_request, ANSWER);
+    assert_int_equal(server.connections, 0);
+    expect(&server, "\x16", 1, "\x16");
+    expect(&server, "\n", 1, "\n");
+    expect(&server, "\xe9", 1, "\xe9");
+    listener_close(server.listener);
+    assert_int_equal(server.connections, 3);
 }
 
 static void one_that_waits_too_long_is_closed(void **state)
@@ -350,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tls_is_answered_at_its_first_byte),
         cmocka_unit_test(where_tls_is_spoken_it_is_handed_over),
+        cmocka_unit_test(plain_http_is_answered_where_tls_is_spoken),
         cmocka_unit_test(one_that_waits_too_long_is_closed),
         cmocka_unit_test(the_oldest_gives_way_when_too_many_wait),
         cmocka_unit_test(closing_ends_those_that_wait),

@@ -156,6 +156,15 @@ static void test_advice(void **state)
     expect_advice(&none, "none are known");
     expect_advice(&basic, "user \"ci\"");
     expect_advice(&token, "refused the token");
+    /* Where it may be about something else, the reason comes first. */
+    struct error err = ERROR_INIT;
+    (fail)(&err, ERR_DENIED, 0, "PUT x: status 403: DENIED: no pushes on Mondays");
+    err.status = 403;
+    answer_mention_credentials("r.example.com", &err);
+    assert_int_equal(err.code, ERR_DENIED);
+    assert_int_equal(err.status, 403);
+    assert_int_equal(strncmp(err.text, "PUT x: status 403: DENIED: no pushes on Mondays (", 49), 0);
+    assert_non_null(strstr(err.text, "docker login r.example.com"));
 }
 
 int main(void)
