@@ -12,6 +12,12 @@
 /* Of one push, whether a request or a mirror names them; each once. */
 #define TARGETS_MAX 64
 
+/* That one PUT of a manifest gives it; the specification wants 10 at least. */
+#define TAGS_MAX 20
+
+/* Where such a PUT goes: each of its tags to each target. */
+#define PUSH_TARGETS_MAX (TARGETS_MAX * TAGS_MAX)
+
 /* What goes with one image because it refers to it, or to what does; also what a list of referrers
  * has at a time. */
 #define REFERRERS_MAX 1000

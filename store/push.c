@@ -35,8 +35,8 @@ static bool same_target(const struct reference *a, const struct reference *b)
            digest_equal(&a->digest, &b->digest);
 }
 
-enum errc push_add_target(struct push *push, const struct reference *reference, bool optional,
-                          bool stored, struct error *err)
+enum errc push_add_target_of(struct push *push, const struct reference *reference, bool optional,
+                             bool stored, size_t most, struct error *err)
 {
     for (size_t i = 0; i < push->target_count; i++) {
         struct push_target *have = &push->targets[i];
@@ -46,8 +46,8 @@ enum errc push_add_target(struct push *push, const struct reference *reference, 
         have->stored = have->stored && stored;
         return ERR_OK;
     }
-    if (push->target_count == TARGETS_MAX)
-        return fail(err, ERR_BAD_REQUEST, 0, "more than %d targets", TARGETS_MAX);
+    if (push->target_count == most)
+        return fail(err, ERR_BAD_REQUEST, 0, "more than %zu targets", most);
     push->targets = xrealloc(push->targets, push->target_count + 1, sizeof *push->targets);
     push->targets[push->target_count++] = (struct push_target){.reference = *reference,
                                                                .optional = optional,
@@ -55,6 +55,12 @@ enum errc push_add_target(struct push *push, const struct reference *reference, 
                                                                .state = PUSH_WAITING,
                                                                .attempts = 1};
     return ERR_OK;
+}
+
+enum errc push_add_target(struct push *push, const struct reference *reference, bool optional,
+                          bool stored, struct error *err)
+{
+    return push_add_target_of(push, reference, optional, stored, TARGETS_MAX, err);
 }
 
 enum errc push_add_referrer(struct push *push, const struct descriptor *manifest, const char *tag,

@@ -66,7 +66,11 @@ void push_deinit(struct push *push);
 void push_copy(const struct push *from, struct push *to);
 
 /* Add a target that waits. One with the same reference is not added again: it becomes required, or
- * waited for, where this one is. ERR_BAD_REQUEST over TARGETS_MAX. */
+ * waited for, where this one is. ERR_BAD_REQUEST over `most`, which is TARGETS_MAX or, where each
+ * target gets several tags, PUSH_TARGETS_MAX. */
+enum errc push_add_target_of(struct push *push, const struct reference *reference, bool optional,
+                             bool stored, size_t most, struct error *err);
+/* One of at most TARGETS_MAX. */
 enum errc push_add_target(struct push *push, const struct reference *reference, bool optional,
                           bool stored, struct error *err);
 /* ERR_UNSUPPORTED over REFERRERS_MAX. `tag` is "" or a tag. */

@@ -14,7 +14,7 @@
 #include <microhttpd.h>
 #include <stdint.h>
 
-#define REPLY_HEADERS_MAX 20
+#define REPLY_HEADERS_MAX 32
 
 struct file_reads;
 

@@ -5,22 +5,37 @@
 #include <stdio.h>
 #include <string.h>
 
+/* `tag` NULL: under its digest. */
 static enum errc add_targets(const struct mirror_route *route, const char *tag, struct push *push,
                              struct error *err)
 {
     for (size_t i = 0; i < route->count; i++) {
         struct reference target = route->targets[i].repository;
-        snprintf(target.tag, sizeof target.tag, "%s", tag);
-        if (tag[0] == '\0')
+        if (tag)
+            snprintf(target.tag, sizeof target.tag, "%s", tag);
+        else
             target.digest = push->manifest.digest;
-        if (push_add_target(push, &target, route->targets[i].optional,
-                            route->acknowledge == ACKNOWLEDGE_STORED, err) != ERR_OK)
+        if (push_add_target_of(push, &target, route->targets[i].optional,
+                               route->acknowledge == ACKNOWLEDGE_STORED, PUSH_TARGETS_MAX,
+                               err) != ERR_OK)
             return err->code;
     }
     return ERR_OK;
 }
 
-enum errc delivery_plan(const struct settings *settings, const char *repository, const char *tag,
+static enum errc add_tags(const struct mirror_route *route, const char *const *tags, size_t count,
+                          struct push *push, struct error *err)
+{
+    if (count == 0)
+        return add_targets(route, NULL, push, err);
+    for (size_t i = 0; i < count; i++)
+        if (add_targets(route, tags[i], push, err) != ERR_OK)
+            return err->code;
+    return ERR_OK;
+}
+
+enum errc delivery_plan(const struct settings *settings, const char *repository,
+                        const char *const *tags, size_t tag_count,
                         const struct descriptor *manifest, struct push *out, struct error *err)
 {
     struct mirror_route route;
@@ -28,7 +43,7 @@ enum errc delivery_plan(const struct settings *settings, const char *repository,
     snprintf(push.repository, sizeof push.repository, "%s", repository);
     if (mirrors_route(settings, repository, &route, err) != ERR_OK)
         return err->code;
-    if (add_targets(&route, tag, &push, err) != ERR_OK) {
+    if (add_tags(&route, tags, tag_count, &push, err) != ERR_OK) {
         push_deinit(&push);
         return err->code;
     }

@@ -8,10 +8,12 @@
 #include "gateway/push/mirrors.h"
 #include "store/push.h"
 
-/* The push of `manifest` under `tag` ("": under its digest) to each target of the repository,
- * stored where its mirror acknowledges what is stored; without targets it goes nowhere. Not
- * accepted yet. On success *out is owned: push_deinit(). Errors: those of mirrors_route(). */
-enum errc delivery_plan(const struct settings *settings, const char *repository, const char *tag,
+/* The push of `manifest` under these tags (without any: under its digest; at most TAGS_MAX) to each
+ * target of the repository, stored where its mirror acknowledges what is stored; without targets it
+ * goes nowhere. Not accepted yet. On success *out is owned: push_deinit(). Errors: those of
+ * mirrors_route(). */
+enum errc delivery_plan(const struct settings *settings, const char *repository,
+                        const char *const *tags, size_t tag_count,
                         const struct descriptor *manifest, struct push *out, struct error *err);
 
 /* ERR_OK when no target that is required has failed; else an error that names the first one, its

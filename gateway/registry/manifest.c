@@ -9,6 +9,7 @@
 #include "gateway/registry/layers.h"
 #include "gateway/registry/listed.h"
 #include "gateway/registry/pushable.h"
+#include "image/referrer_list.h"
 #include "store/blob.h"
 
 #include <inttypes.h>
@@ -19,9 +20,11 @@
 struct manifest_job {
     struct gateway *gateway;
     char repository[REPOSITORY_NAME_MAX + 1];
-    char tag[REFERENCE_TAG_MAX + 1]; /* "": put under its digest */
-    struct digest digest;            /* DIGEST_NONE until the bytes are there, by tag */
-    char *content_type;              /* owned; NULL when there is none */
+    const char *tags[TAGS_MAX]; /* each owned, and there once; none: put under its digest alone */
+    size_t tag_count;
+    bool by_digest;
+    struct digest digest; /* DIGEST_NONE until the bytes are there, by tag */
+    char *content_type;   /* owned; NULL when there is none */
 
     struct buf body; /* gone when it is in the store */
     uint64_t size;   /* its */
@@ -40,6 +43,8 @@ static struct store *store_of(const struct manifest_job *self)
 static void drop(void *arg)
 {
     struct manifest_job *self = arg;
+    for (size_t i = 0; i < self->tag_count; i++)
+        free((char *)(uintptr_t)self->tags[i]);
     free(self->content_type);
     free(self->referrer);
     buf_deinit(&self->body);
@@ -76,10 +81,9 @@ static enum errc find_digest(struct manifest_job *self, struct error *err)
 {
     char wanted[DIGEST_TEXT_MAX], came[DIGEST_TEXT_MAX];
     const struct digest expected = self->digest;
-    bool by_tag = expected.algorithm == DIGEST_NONE;
-    self->digest = digest_of(by_tag ? DIGEST_SHA256 : expected.algorithm, buf_cstr(&self->body),
-                             self->body.size);
-    if (by_tag || digest_equal(&self->digest, &expected))
+    self->digest = digest_of(self->by_digest ? expected.algorithm : DIGEST_SHA256,
+                             buf_cstr(&self->body), self->body.size);
+    if (!self->by_digest || digest_equal(&self->digest, &expected))
         return ERR_OK;
     return fail(err, ERR_DIGEST_INVALID, 0, "the manifest that came has the digest %s, not %s",
                 digest_text(&self->digest, came), digest_text(&expected, wanted));
@@ -158,14 +162,23 @@ static enum errc look_at(struct manifest_job *self, struct error *err)
     return err->code;
 }
 
+/* One that is the list of several subjects is none. */
+static enum errc look_for_lists(struct job *job, struct manifest_job *self, struct error *err)
+{
+    const struct manifest *manifest = &self->document.manifest;
+    for (size_t i = 0; i < self->tag_count; i++)
+        if (referrer_list_is(self->tags[i], manifest))
+            return listed_referrers_read(store_of(self), job_cancelled(job), self->repository,
+                                         self->tags[i], manifest, &self->listed, err);
+    return ERR_OK;
+}
+
 static enum errc take_manifest(struct job *job, struct manifest_job *self, struct error *err)
 {
     if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK)
         return err->code;
     self->size = self->body.size;
-    if (look_at(self, err) != ERR_OK ||
-        listed_referrers_read(store_of(self), job_cancelled(job), self->repository, self->tag,
-                              &self->document.manifest, &self->listed, err) != ERR_OK)
+    if (look_at(self, err) != ERR_OK || look_for_lists(job, self, err) != ERR_OK)
         return err->code;
     return check_references(self, err);
 }
@@ -184,23 +197,27 @@ static enum errc put_blob(const struct manifest_job *self, struct batch *batch, 
     return blob_writer_commit(writer, &self->digest, err);
 }
 
-static void put_name(const struct manifest_job *self, struct batch *batch)
+static void put_names(const struct manifest_job *self, struct batch *batch)
 {
     const struct manifest *manifest = &self->document.manifest;
     struct manifest_entry entry = {
         .repository = self->repository,
-        .tag = self->tag[0] ? self->tag : NULL,
         .manifest = {.digest = self->digest, .size = self->size},
         .subject = manifest->has_subject ? &manifest->subject.digest : NULL,
         .descriptor = self->referrer,
     };
     memcpy(entry.manifest.media_type, manifest->media_type, MEDIA_TYPE_MAX);
-    batch_put_manifest(batch, &entry);
+    if (self->tag_count == 0)
+        batch_put_manifest(batch, &entry);
+    for (size_t i = 0; i < self->tag_count; i++) {
+        entry.tag = self->tags[i];
+        batch_put_manifest(batch, &entry);
+    }
     listed_referrers_put(&self->listed, self->repository, batch);
     front_put_layers(store_of(self), manifest, batch);
 }
 
-/* With its name, and its push if that is made after the answer. */
+/* With its names, and its push if that is made after the answer. */
 static enum errc commit_whole(struct manifest_job *self, struct push *push, struct error *err)
 {
     struct batch *batch = NULL;
@@ -210,7 +227,7 @@ static enum errc commit_whole(struct manifest_job *self, struct push *push, stru
         batch_abort(batch);
         return err->code;
     }
-    put_name(self, batch);
+    put_names(self, batch);
     if (push)
         batch_put_push(batch, push);
     return batch_commit(batch, err);
@@ -230,7 +247,7 @@ static enum errc commit_bytes(struct manifest_job *self, struct error *err)
     return err->code;
 }
 
-static enum errc commit_name(const struct manifest_job *self, struct error *err)
+static enum errc commit_names(const struct manifest_job *self, struct error *err)
 {
     struct batch *batch = NULL;
     if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
@@ -239,7 +256,7 @@ static enum errc commit_name(const struct manifest_job *self, struct error *err)
         batch_abort(batch);
         return err->code;
     }
-    put_name(self, batch);
+    put_names(self, batch);
     return batch_commit(batch, err);
 }
 
@@ -253,16 +270,26 @@ static void answer(struct job *job, const struct manifest_job *self)
     front_digest_header(&reply, "Docker-Content-Digest", &self->digest);
     if (manifest->has_subject)
         front_digest_header(&reply, "OCI-Subject", &manifest->subject.digest);
+    for (size_t i = 0; self->by_digest && i < self->tag_count; i++)
+        reply_header(&reply, "OCI-Tag", "%s", self->tags[i]);
     front_answer(job, &reply);
+}
+
+static void tell_one(const struct manifest_job *self, const char *tag)
+{
+    char text[DIGEST_TEXT_MAX];
+    log_event(LOG_INFO, "manifest.put",
+              LOG_FIELDS(log_text("repository", self->repository), log_text("tag", tag),
+                         log_text("digest", digest_text(&self->digest, text))),
+              "manifest put");
 }
 
 static void tell(const struct manifest_job *self)
 {
-    char text[DIGEST_TEXT_MAX];
-    log_event(LOG_INFO, "manifest.put",
-              LOG_FIELDS(log_text("repository", self->repository), log_text("tag", self->tag),
-                         log_text("digest", digest_text(&self->digest, text))),
-              "manifest put");
+    if (self->tag_count == 0)
+        tell_one(self, "");
+    for (size_t i = 0; i < self->tag_count; i++)
+        tell_one(self, self->tags[i]);
 }
 
 static void conclude(struct job *job, const struct manifest_job *self, const struct error *err)
@@ -277,14 +304,14 @@ static void conclude(struct job *job, const struct manifest_job *self, const str
 
 /* ---- to its targets ---- */
 
-/* The targets have it: now it gets its name. */
+/* The targets have it: now it gets its names. */
 static void on_pushed(void *arg)
 {
     struct manifest_job *self = arg;
     struct job *job = self->job;
     struct error err = ERROR_INIT;
     if (delivery_judge(&self->push, &err) == ERR_OK)
-        commit_name(self, &err);
+        commit_names(self, &err);
     conclude(job, self, &err);
     job_over(job);
 }
@@ -306,8 +333,8 @@ static enum errc plan(struct job *job, struct manifest_job *self, struct error *
 {
     struct descriptor descriptor = {.digest = self->digest, .size = self->size};
     memcpy(descriptor.media_type, self->document.manifest.media_type, MEDIA_TYPE_MAX);
-    if (delivery_plan(self->gateway->engine->settings, self->repository, self->tag, &descriptor,
-                      &self->push, err) != ERR_OK)
+    if (delivery_plan(self->gateway->engine->settings, self->repository, self->tags,
+                      self->tag_count, &descriptor, &self->push, err) != ERR_OK)
         return err->code;
     if (self->push.target_count == 0)
         return ERR_OK;
@@ -351,21 +378,67 @@ static enum errc check_length(const struct request *request, struct error *err)
     return known && length > MANIFEST_LIMIT_BYTES ? too_large(err) : ERR_OK;
 }
 
-struct job *front_put_manifest(struct front_request *front, struct reply *reply)
+static void add_tag(struct manifest_job *self, const char *tag)
+{
+    for (size_t i = 0; i < self->tag_count; i++)
+        if (strcmp(self->tags[i], tag) == 0)
+            return;
+    self->tags[self->tag_count++] = xstrdup(tag);
+}
+
+/* distribution-spec after 1.1.1, "Pushing Manifests": PUT manifests/DIGEST?tag=T1&tag=T2 */
+static enum errc take_tag(struct manifest_job *self, const char *tag, struct error *err)
+{
+    struct reference reference = {.tag = ""};
+    struct error why = ERROR_INIT;
+    if (!self->by_digest)
+        return fail(err, ERR_BAD_REQUEST, 0,
+                    "the parameter \"tag\" goes with a manifest that is put under its digest");
+    if (reference_set_tag(&reference, tag, &why) != ERR_OK)
+        return fail(err, ERR_TAG_INVALID, 0, "%s", why.text);
+    if (self->tag_count == TAGS_MAX)
+        return fail(err, ERR_TAGS_TOO_MANY, 0,
+                    "more than %d tags of one manifest; put it again "
+                    "with the others",
+                    TAGS_MAX);
+    add_tag(self, tag);
+    return ERR_OK;
+}
+
+static enum errc take_tags(struct manifest_job *self, const struct front_request *front,
+                           struct error *err)
+{
+    if (!self->by_digest)
+        add_tag(self, front->path.tag);
+    for (size_t i = 0; i < front->query.count; i++) {
+        const struct query_parameter *item = &front->query.items[i];
+        if (strcmp(item->name, "tag") == 0 && take_tag(self, item->value, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
+}
+
+static struct manifest_job *job_new(const struct front_request *front)
 {
     const char *content_type = request_header(front->request, "Content-Type");
-    struct error err = ERROR_INIT;
-    if (check_length(front->request, &err) != ERR_OK) {
-        front_refuse(reply, &err);
-        return NULL;
-    }
     struct manifest_job *self = xcalloc(1, sizeof *self);
     *self = (struct manifest_job){.gateway = front->gateway,
                                   .digest = front->path.digest,
+                                  .by_digest = front->path.tag[0] == '\0',
                                   .body = BUF_INIT(MANIFEST_LIMIT_BYTES)};
     memcpy(self->repository, front->path.repository, sizeof self->repository);
-    memcpy(self->tag, front->path.tag, sizeof self->tag);
     if (content_type)
         self->content_type = xstrndup(content_type, CONTENT_TYPE_MAX);
-    return front_start(front, JOB_PUSH, run, drop, self, reply);
+    return self;
+}
+
+struct job *front_put_manifest(struct front_request *front, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    struct manifest_job *self = job_new(front);
+    if (check_length(front->request, &err) == ERR_OK && take_tags(self, front, &err) == ERR_OK)
+        return front_start(front, JOB_PUSH, run, drop, self, reply);
+    drop(self);
+    front_refuse(reply, &err);
+    return NULL;
 }

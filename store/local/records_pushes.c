@@ -96,7 +96,7 @@ static void encode_targets(struct encoder *out, const struct push *push)
 
 size_t push_value(const struct push *push, uint8_t **value)
 {
-    assert(push->target_count <= TARGETS_MAX && push->referrer_count <= REFERRERS_MAX);
+    assert(push->target_count <= PUSH_TARGETS_MAX && push->referrer_count <= REFERRERS_MAX);
     size_t most = PUSH_VALUE_OF(push->target_count, push->referrer_count);
     uint8_t *bytes = xmalloc(most);
     struct encoder out = {bytes, bytes + most};
@@ -126,7 +126,7 @@ static size_t decode_count(struct decoder *in, size_t most)
 
 static void decode_targets(struct decoder *in, struct push *out)
 {
-    out->target_count = decode_count(in, TARGETS_MAX);
+    out->target_count = decode_count(in, PUSH_TARGETS_MAX);
     out->targets = xcalloc(out->target_count, sizeof *out->targets);
     for (size_t i = 0; i < out->target_count; i++)
         decode_target(in, &out->targets[i]);

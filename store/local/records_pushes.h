@@ -16,7 +16,7 @@
     (1 + 8 + PUSH_MANIFEST_SIZE_MAX + 2 + (size_t)(TARGETS)*PUSH_TARGET_SIZE_MAX + 2 +             \
      (size_t)(REFERRERS) * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX) + 1 +                  \
      REPOSITORY_NAME_MAX)
-#define PUSH_VALUE_MAX PUSH_VALUE_OF(TARGETS_MAX, REFERRERS_MAX)
+#define PUSH_VALUE_MAX PUSH_VALUE_OF(PUSH_TARGETS_MAX, REFERRERS_MAX)
 
 /* An id is a number (store/local/kv/change.h) and a suffix that is random. */
 #define PUSH_SUFFIX_SIZE 12

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.curl import curl
+from support.curl import Reply, curl
 from support.front import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
@@ -301,6 +302,52 @@ def test_pushing_manifests_of_sha512(front: Front, repository: str) -> None:
     index = to_json(index_of({**descriptor(OCI_MANIFEST, image), "digest": sha512(image)}))
     front.must_put(repository, "1.0", index, OCI_INDEX)
     assert front.manifest(repository, sha512(image)).body == image
+
+
+TAGS_MAX = 20
+
+
+def tags_of(reply: Reply) -> list[str]:
+    """Of all OCI-Tag headers."""
+    return sorted(filter(None, reply.headers.get("oci-tag", "").split(", ")))
+
+
+@pytest.mark.parametrize("algorithm", (sha256, sha512))
+def test_pushing_manifests_with_tags(
+    front: Front, repository: str, algorithm: Callable[[bytes], str]
+) -> None:
+    """MUST (after 1.1.1): the tags of the query name the digest, and OCI-Tag names each once."""
+    data = front.image(repository)
+    digest = algorithm(data)
+    front.must_put(repository, "old", front.image(repository))
+    for tags in (["one"], ["one", "two", "one", "old"], [f"t{n}" for n in range(TAGS_MAX)]):
+        query = "&".join(f"tag={tag}" for tag in tags)
+        reply = front.must_put(repository, f"{digest}?{query}", data)
+        assert reply.headers["docker-content-digest"] == digest
+        assert tags_of(reply) == sorted(set(tags))
+        for tag in tags:
+            named = front.manifest(repository, tag)
+            assert named.headers["docker-content-digest"] == digest and named.body == data
+    assert tags_of(front.must_put(repository, digest, data)) == []
+
+
+def test_pushing_manifests_with_tags_is_all_or_nothing(front: Front, repository: str) -> None:
+    """MUST: none of them is there when one cannot be, or when the manifest is refused."""
+    data = front.image(repository)
+    many = "&".join(f"tag=t{n}" for n in range(TAGS_MAX + 1))
+    missing = front.artifact_of(data, config=descriptor(OCI_CONFIG, b"never pushed"))
+    for reference, body, status, code in (
+        (f"{sha256(data)}?tag=good&tag=.bad", data, 400, "TAG_INVALID"),
+        (f"{sha256(data)}?tag=good&tag=", data, 400, "TAG_INVALID"),
+        (f"{sha256(data)}?tag=good&tag=a%2Fb", data, 400, "TAG_INVALID"),
+        (f"{sha256(data)}?{many}", data, 414, "TAG_INVALID"),
+        (f"{NOWHERE}?tag=good", data, 400, "DIGEST_INVALID"),
+        (f"{sha256(missing)}?tag=good", missing, 404, "MANIFEST_BLOB_UNKNOWN"),
+        ("good?tag=other", data, 400, "UNSUPPORTED"),
+    ):
+        reply = front.put(repository, reference, body)
+        assert (reply.status, reply.error["code"]) == (status, code), reference
+        assert front.manifest(repository, "good").status == 404, reference
 
 
 def test_pushing_manifests_artifact(front: Front, repository: str) -> None:

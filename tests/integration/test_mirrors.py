@@ -24,6 +24,7 @@ from support.front import (
     Front,
     descriptor,
     index_of,
+    sha512,
     to_json,
 )
 from support.gateway import Gateway, pushed
@@ -582,6 +583,58 @@ def test_front_patterns(registry: Registry, tmp_path: Path, seed: str) -> None:
         assert answer.status == 201, answer
     assert digest_at(registry, "front/one/b/c", "1") == digest
     assert digest_at(registry, "two", "1") == digest
+
+
+@pytest.mark.parametrize("acknowledge", ("pushed", "stored"))
+def test_front_tags_of_a_digest(
+    registry: Registry, tmp_path: Path, seed: str, acknowledge: str
+) -> None:
+    """All tags at each target; at a second gateway a sha512 digest, too, which docker-registry does
+    not know: it says so once."""
+    with Gateway(tmp_path / "second") as second:
+        to = (f"{registry.host}/tags/{seed}", f"127.0.0.1:{second.port}/tags")
+        config = configuration(
+            mirror("both/*", *to, acknowledge=acknowledge),
+            mirror("second/*", to[1], acknowledge=acknowledge),
+            mirror("first/*", to[0]),
+        )
+        with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front, Front(
+            second.port
+        ) as there:
+            image = front.image("both/app")
+            front.must_put("both/app", f"{sha256(image)}?tag=a&tag=b", image)
+            for tag in ("a", "b"):
+                wait_for_digest(registry, f"tags/{seed}", tag, sha256(image))
+                wait_until(lambda t=tag: there.manifest("tags", t).body == image, tag, WAIT)
+            image = front.image("second/app")
+            front.must_put("second/app", f"{sha512(image)}?tag=c&tag=d", image)
+            for tag in ("c", "d"):
+                wait_until(lambda t=tag: there.manifest("tags", t).status == 200, tag, WAIT)
+                named = there.manifest("tags", tag)
+                assert named.headers["docker-content-digest"] == sha512(image)
+            image = front.image("first/app")
+            reply = front.put("first/app", f"{sha512(image)}?tag=e", image)
+            assert (reply.status, reply.error["code"]) == (403, "DENIED"), reply
+            assert "sha512" in reply.error["message"], reply.error
+            assert "attempts" not in reply.error["message"], reply.error
+            assert front.manifest("first/app", "e").status == 404
+
+
+def test_front_layers_that_are_not_distributed(
+    registry: Registry, tmp_path: Path, seed: str
+) -> None:
+    """docker-registry wants their URLs to be allowed: no further attempt helps."""
+    config = configuration(mirror("**", f"{registry.host}/kept-back/{seed}"))
+    with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+        value = json.loads(front.image("team/app"))
+        kept_back = OCI_LAYER.replace("layer", "layer.nondistributable")
+        urls = ["https://example.com/layer"]
+        value["layers"].append(descriptor(kept_back, seed.encode(), urls=urls))
+        reply = front.put("team/app", "1", to_json(value))
+        assert (reply.status, reply.error["code"]) == (424, "DENIED"), reply
+        assert "is not to be distributed" in reply.error["message"], reply.error
+        assert "attempts" not in reply.error["message"], reply.error
+    assert len(registry.requests("PUT", f"/kept-back/{seed}/manifests/")) == 1
 
 
 def test_front_name_that_leads_to_no_repository(

@@ -51,13 +51,15 @@ class RawConnection:
         return self._input.read(size)
 
     def read_head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers of the next answer, which may be a 100."""
+        """Status and headers of the next answer, which may be a 100. Values of one name are joined
+        by commas (RFC 9110, 5.3)."""
         line = self._input.readline()
         assert line.startswith(b"HTTP/1.1 "), line
-        headers = {}
+        headers: dict[str, str] = {}
         while (header := self._input.readline().strip()) != b"":
             name, _, value = header.partition(b":")
-            headers[name.decode().lower()] = value.decode().strip()
+            key, text = name.decode().lower(), value.decode().strip()
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
         return int(line.split()[1]), headers
 
     def read_chunk(self) -> bytes:

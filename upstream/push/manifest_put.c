@@ -77,6 +77,24 @@ static enum errc check_stored(const struct target_push *push,
                 digest_text(stored, theirs), digest_text(&manifest->digest, ours));
 }
 
+/* Under a tag a registry names what it gets by sha256; what has another digest goes under that, and
+ * the tag along. Where it makes no tag of that, it gets the tag as well. */
+static enum errc put(struct registry_client *client, const char *tag,
+                     const struct outgoing_manifest *manifest, struct manifest_answer *answer,
+                     struct error *err)
+{
+    char digest[DIGEST_TEXT_MAX];
+    digest_text(&manifest->digest, digest);
+    if (tag == NULL)
+        return registry_manifest_put(client, digest, &manifest->bytes, answer, err);
+    if (manifest->digest.algorithm != DIGEST_SHA256 &&
+        (registry_manifest_put_tagged(client, digest, tag, &manifest->bytes, answer, err) !=
+             ERR_OK ||
+         answer->tag_noted))
+        return err->code;
+    return registry_manifest_put(client, tag, &manifest->bytes, answer, err);
+}
+
 enum errc manifest_put(struct target_push *push, struct registry_client *client, const char *tag,
                        const struct outgoing_manifest *manifest, struct manifest_answer *answer,
                        struct error *err)
@@ -84,7 +102,7 @@ enum errc manifest_put(struct target_push *push, struct registry_client *client,
     *answer = (struct manifest_answer){0};
     char digest_as_text[DIGEST_TEXT_MAX];
     const char *reference = tag ? tag : digest_text(&manifest->digest, digest_as_text);
-    if (registry_manifest_put(client, reference, &manifest->bytes, answer, err) != ERR_OK) {
+    if (put(client, tag, manifest, answer, err) != ERR_OK) {
         if (!stands_there_anyway(client, reference, manifest, err))
             return error_wrap(err, "manifest");
         log_info("%s: the manifest is there although its push ended with: %s", push->target,

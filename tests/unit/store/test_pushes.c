@@ -393,7 +393,7 @@ static void the_most_targets_and_referrers_fit(void **state)
     struct store *store = open_store(*state);
     struct digest manifest = digest_of(DIGEST_SHA512, "m", 1);
     for (size_t less = 0; less <= 1; less++) {
-        size_t targets = TARGETS_MAX - less;
+        size_t targets = PUSH_TARGETS_MAX - less;
         size_t referrers = REFERRERS_MAX - less;
         struct push pushes[] = {longest(targets, 0, &manifest), longest(0, referrers, &manifest),
                                 longest(targets, referrers, &manifest)};
@@ -435,7 +435,7 @@ static void the_longest_value_is_what_is_said(void **state)
 {
     (void)state;
     struct digest manifest = digest_of(DIGEST_SHA512, "m", 1);
-    struct push push = longest(TARGETS_MAX, REFERRERS_MAX, &manifest);
+    struct push push = longest(PUSH_TARGETS_MAX, REFERRERS_MAX, &manifest);
     autofree uint8_t *value = NULL;
     assert_int_equal(push_value(&push, &value), PUSH_VALUE_MAX);
     push_deinit(&push);
@@ -516,7 +516,7 @@ static void expect_too_many(size_t targets, size_t referrers)
 static void records_of_too_many_are_refused(void **state)
 {
     (void)state;
-    expect_too_many(TARGETS_MAX, 0);
+    expect_too_many(PUSH_TARGETS_MAX, 0);
     expect_too_many(0, REFERRERS_MAX);
 }
 

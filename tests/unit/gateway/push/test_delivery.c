@@ -44,7 +44,8 @@ static struct push planned(struct bench *bench, const char *repository, const ch
 {
     struct error err = ERROR_INIT;
     struct push push;
-    if (delivery_plan(&bench->settings, repository, tag, &bench->manifest, &push, &err) != ERR_OK)
+    if (delivery_plan(&bench->settings, repository, &tag, tag[0] ? 1 : 0, &bench->manifest, &push,
+                      &err) != ERR_OK)
         fail_msg("%s", err.text);
     return push;
 }
@@ -120,8 +121,10 @@ static void a_name_that_leads_to_no_repository_is_refused(void **state)
     bench_init(&bench, "r.example.com");
     free(bench.targets[1].target);
     bench.targets[1].target = xstrdup("r.example.com/*/*");
-    assert_int_equal(delivery_plan(&bench.settings, "team/app", "1", &bench.manifest, &push, &err),
-                     ERR_REFERENCE_INVALID);
+    const char *tag = "1";
+    assert_int_equal(
+        delivery_plan(&bench.settings, "team/app", &tag, 1, &bench.manifest, &push, &err),
+        ERR_REFERENCE_INVALID);
     assert_string_equal(push.id, "untouched");
     bench_deinit(&bench);
 }
