@@ -218,14 +218,32 @@ static bool names_host(const char *repository)
     return repository[size] == '/' && net_names_host(repository, size);
 }
 
+static const struct mirror_setting *find(const struct settings *settings, const char *repository)
+{
+    for (size_t i = 0; i < settings->mirror_count; i++)
+        if (mirror_matches(settings->mirrors[i].match, repository))
+            return &settings->mirrors[i];
+    return NULL;
+}
+
+/* podman and buildah call "localhost/team/app" what was built as "team/app". */
+static const char *without_localhost(const char *repository)
+{
+    size_t size = strlen("localhost/");
+    return strncmp(repository, "localhost/", size) == 0 ? repository + size : repository;
+}
+
 enum errc mirrors_route(const struct settings *settings, const char *repository,
                         struct mirror_route *out, struct error *err)
 {
     out->acknowledge = ACKNOWLEDGE_PUSHED;
     out->count = 0;
-    for (size_t i = 0; i < settings->mirror_count; i++)
-        if (mirror_matches(settings->mirrors[i].match, repository))
-            return route_by(&settings->mirrors[i], repository, out, err);
+    const char *name = without_localhost(repository);
+    const struct mirror_setting *mirror = find(settings, name);
+    if (mirror == NULL)
+        mirror = find(settings, name = repository);
+    if (mirror)
+        return route_by(mirror, name, out, err);
     if (settings->mirror_count > 0 || !names_host(repository))
         return ERR_OK;
     struct reference upstream;

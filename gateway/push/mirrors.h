@@ -8,6 +8,8 @@
  * left to right. A match costs at most the product of both lengths.
  *
  * The first mirror whose pattern matches the whole name counts; those after it are not looked at.
+ * "localhost/team/app", as podman names what it built, is matched as "team/app", and as it is where
+ * nothing matches that.
  * With no mirror configured at all, a name whose first component looks like a host (`localhost`, or
  * has a "." or ":") names its upstream. A name that leads nowhere is held here and goes nowhere.
  *

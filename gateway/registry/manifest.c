@@ -262,6 +262,12 @@ static enum errc commit_names(const struct manifest_job *self, struct error *err
 
 /* ---- the request ---- */
 
+/* There are mirrors, and none of them is meant: that may be a name with a typing error. */
+static bool goes_nowhere(const struct manifest_job *self)
+{
+    return self->push.target_count == 0 && self->gateway->engine->settings->mirror_count > 0;
+}
+
 static void answer(struct job *job, const struct manifest_job *self)
 {
     const struct manifest *manifest = &self->document.manifest;
@@ -272,6 +278,9 @@ static void answer(struct job *job, const struct manifest_job *self)
         front_digest_header(&reply, "OCI-Subject", &manifest->subject.digest);
     for (size_t i = 0; self->by_digest && i < self->tag_count; i++)
         reply_header(&reply, "OCI-Tag", "%s", self->tags[i]);
+    if (goes_nowhere(self)) /* distribution-spec, "Warnings" */
+        reply_header(&reply, "Warning", "299 - \"no mirror matches %s: it is kept in the gateway\"",
+                     self->repository);
     front_answer(job, &reply);
 }
 
@@ -286,6 +295,9 @@ static void tell_one(const struct manifest_job *self, const char *tag)
 
 static void tell(const struct manifest_job *self)
 {
+    if (goes_nowhere(self))
+        log_event(LOG_INFO, "mirror.none", LOG_FIELDS(log_text("repository", self->repository)),
+                  "no mirror matches the repository: what is put stays here");
     if (self->tag_count == 0)
         tell_one(self, "");
     for (size_t i = 0; i < self->tag_count; i++)

@@ -576,6 +576,20 @@ def test_front_without_a_target_keeps_it(registry: Registry, gateway: Gateway, s
     assert sha256(client.ask("GET", "/v2/front/kept/manifests/1").body) == digest
 
 
+def test_front_name_that_no_mirror_matches(registry: Registry, tmp_path: Path, seed: str) -> None:
+    """A typing error would otherwise look like a push."""
+    config = configuration(mirror("team/*", f"{registry.host}/typed/{seed}/*"))
+    with Gateway(tmp_path / "gateway", config) as gateway:
+        _, answer = FrontClient(gateway, "taem/app").push(seed)
+        assert answer.status == 201, answer
+        assert re.fullmatch(r'299 - "no mirror matches taem/app: .*"', answer.headers["Warning"])
+        wait_until(lambda: "no mirror matches the repository" in gateway.log(), "it", WAIT)
+        # podman's own name for team/app
+        digest, answer = FrontClient(gateway, "localhost/team/app").push(seed)
+        assert answer.status == 201 and "Warning" not in answer.headers, answer
+        assert digest_at(registry, f"typed/{seed}/app", "1") == digest
+
+
 def test_front_patterns(registry: Registry, tmp_path: Path, seed: str) -> None:
     config = configuration(mirror("a/**", f"{registry.host}/front/one/**", f"{registry.host}/two"))
     with Gateway(tmp_path / "gateway", config) as gateway:

@@ -198,6 +198,32 @@ static void the_first_match_counts(void **state)
     expect_target(&route.targets[0], "t.x/app", true);
 }
 
+static void localhost_is_no_part_of_the_name(void **state)
+{
+    (void)state;
+    static struct mirror_setting list[] = {
+        {.match = "localhost/own/*", .targets = other_targets, .target_count = 1},
+        {.match = "team/*", .targets = other_targets, .target_count = 1},
+    };
+    static const struct {
+        const char *name, *wanted;
+    } cases[] = {
+        {"localhost/team/app", "t.x/app"},      {"team/app", "t.x/app"},
+        {"localhost/own/app", "t.x/app"},       {"localhost/other/app", NULL},
+        {"localhost/localhost/team/app", NULL}, {"localhosts/team/app", NULL},
+        {"localhost:5000/team/app", NULL},      {"localhost", NULL},
+    };
+    const struct settings settings = {.mirrors = list, .mirror_count = 2};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct error err = ERROR_INIT;
+        struct mirror_route route;
+        assert_int_equal(mirrors_route(&settings, cases[i].name, &route, &err), ERR_OK);
+        assert_int_equal(route.count, cases[i].wanted ? 1 : 0);
+        if (cases[i].wanted)
+            expect_target(&route.targets[0], cases[i].wanted, true);
+    }
+}
+
 static void a_name_may_lead_nowhere(void **state)
 {
     (void)state;
@@ -278,6 +304,7 @@ int main(void)
         cmocka_unit_test(lengths_are_limited),
         cmocka_unit_test(hostile_patterns_are_cheap),
         cmocka_unit_test(the_first_match_counts),
+        cmocka_unit_test(localhost_is_no_part_of_the_name),
         cmocka_unit_test(a_name_may_lead_nowhere),
         cmocka_unit_test(a_host_names_its_upstream),
         cmocka_unit_test(names_are_as_clients_write_them),
