@@ -21,6 +21,7 @@ void credentials_clear(struct stored_credentials *credentials)
     secret_free(&credentials->password);
     secret_free(&credentials->identity_token);
     secret_free(&credentials->registry_token);
+    secret_free(&credentials->origin);
 }
 
 /* Parse one file; *root stays NULL when there is none. */
@@ -254,7 +255,13 @@ static enum errc find_in(const char *file, const char *host, const char *path,
     const char *server = is_hub(host, strlen(host)) ? HUB_KEY : host;
     if (helper[0] != '\0' && credentials_helper_get(helper, server, out, err) != ERR_OK)
         return error_wrap(err, "%s", file);
-    return is_empty(out) ? find_entry(root, file, host, path, out, err) : ERR_OK;
+    bool helped = !is_empty(out);
+    if (!helped && find_entry(root, file, host, path, out, err) != ERR_OK)
+        return err->code;
+    if (!is_empty(out))
+        out->origin = helped ? xasprintf("docker-credential-%s, which %s names", helper, file)
+                             : xstrdup(file);
+    return ERR_OK;
 }
 
 enum errc credentials_find(const char *host, const char *path, struct stored_credentials *out,

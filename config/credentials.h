@@ -32,6 +32,7 @@ struct stored_credentials {
     char *password;
     char *identity_token; /* OAuth2 refresh token */
     char *registry_token; /* a bearer token to send as it is */
+    char *origin;         /* the file or program that they are from, for messages */
 };
 
 /* What the file says for `host` (as in references, "docker.io" for the Hub) and repository `path`

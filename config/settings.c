@@ -41,10 +41,10 @@ static enum errc check_registry(const struct registry_setting *entry, const char
                                 const struct setting_origin *origin, struct error *err)
 {
     char key[SETTING_PATH_MAX];
-    if (entry->username != NULL && entry->password == NULL)
+    if (entry->username != NULL && entry->password.text == NULL)
         return setting_refuse(origin, setting_path(key, path, "username"),
                               "needs a password, password_file or password_env beside it", err);
-    if (entry->password != NULL && entry->username == NULL)
+    if (entry->password.text != NULL && entry->username == NULL)
         return setting_refuse(origin, setting_path(key, path, "password"),
                               "needs a username beside it", err);
     if (entry->username != NULL && strchr(entry->username, ':') != NULL)

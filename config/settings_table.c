@@ -95,6 +95,8 @@ static const char *const acknowledgements[] = {
       "pushes that run at the same time")                                                          \
     X("limits.push_time", SETTING_DURATION, settings, limits.push_ms, SECOND, 30 * DAY, "24h",     \
       NULL, "how long a push may take that a client waits for")                                    \
+    X("limits.push_copies", SETTING_SIZE, settings, limits.push_copies_bytes, 1, 1024 * TIB,       \
+      "20GiB", NULL, "blobs that slipway push, by itself, leaves in its data folder")              \
     X("limits.upload_session", SETTING_DURATION, settings, limits.upload_idle_ms, SECOND,          \
       30 * DAY, "1h", NULL, "how long an unfinished blob waits for its client")                    \
     X("limits.upload_sessions", SETTING_COUNT, settings, limits.upload_sessions, 1, 1000000,       \

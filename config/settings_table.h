@@ -25,9 +25,9 @@ enum setting_type {
     SETTING_URLS,        /* struct setting_list: `least` to `most` base URLs */
     SETTING_HOSTS,       /* struct setting_list: `least` to `most` hosts without ports */
     SETTING_NETWORKS,    /* struct setting_list: `least` to `most` of net_network_parse() */
-    SETTING_SECRET,      /* char *: the value itself */
-    SETTING_SECRET_FILE, /* char *: read from the file that the value names */
-    SETTING_SECRET_ENV,  /* char *: read from the environment variable that the value names */
+    SETTING_SECRET,      /* struct setting_secret: the value itself */
+    SETTING_SECRET_FILE, /* the same, read from the file that the value names */
+    SETTING_SECRET_ENV,  /* the same, read from the environment variable that the value names */
 };
 
 struct setting_row {

@@ -30,16 +30,21 @@ struct setting_list {
     size_t count;
 };
 
+struct setting_secret {
+    char *text; /* NULL when there is none */
+    char *from; /* its key and where it was read: "password_file, /etc/slipway/ci.password" */
+};
+
 /* One entry of "registries", keyed by the host as it stands in references ("r.example.com:5000"):
  * lower case, "index.docker.io" as "docker.io". A user name comes with a password and the other way
  * round. */
 struct registry_setting {
     char *host;
-    struct setting_list endpoints; /* base URLs in the order they are tried, no slash at the end;
-                                      none = derived from the host */
-    char *username;                /* NULL when the configuration names none */
-    char *password; /* already read from password_file or password_env; NULL when none */
-    char *ca;       /* path of a PEM file; NULL = the system's */
+    struct setting_list endpoints;  /* base URLs in the order they are tried, no slash at the end;
+                                       none = derived from the host */
+    char *username;                 /* NULL when the configuration names none */
+    struct setting_secret password; /* already read from password_file or password_env */
+    char *ca;                       /* path of a PEM file; NULL = the system's */
     bool plain_http;
     enum setting_upload upload;
     uint64_t chunk_bytes;
@@ -80,8 +85,9 @@ struct settings {
         unsigned pushes_per_registry;
         unsigned transfers;
         unsigned pushes;
-        int64_t push_ms;        /* how long a push may take that a client waits for */
-        int64_t upload_idle_ms; /* how long an upload session waits for its client */
+        int64_t push_ms;            /* how long a push may take that a client waits for */
+        uint64_t push_copies_bytes; /* what `slipway push` leaves in its data folder */
+        int64_t upload_idle_ms;     /* how long an upload session waits for its client */
         unsigned upload_sessions;
         unsigned upload_sessions_per_repository;
         unsigned upload_sessions_per_client;

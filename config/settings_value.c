@@ -273,21 +273,27 @@ static enum errc read_secret_env(const struct setting_row *row, const char *name
     return ERR_OK;
 }
 
-static enum errc set_secret(const struct setting_row *row, char **member, const json_t *value,
-                            const struct setting_origin *origin, struct error *err)
+static enum errc set_secret(const struct setting_row *row, struct setting_secret *member,
+                            const json_t *value, const struct setting_origin *origin,
+                            struct error *err)
 {
     const char *text;
-    if (*member != NULL)
+    if (member->text != NULL)
         return fail(err, ERR_SETTINGS, 0,
                     "at most one of password, password_file and password_env can be given");
-    if (row->type == SETTING_SECRET)
-        return set_text(row, member, value, err);
+    if (row->type == SETTING_SECRET) {
+        if (set_text(row, &member->text, value, err) == ERR_OK)
+            replace(&member->from, xasprintf("%s, %s", row->path, origin->name));
+        return err->code;
+    }
     if (take_text(value, 1, PATH_LIMIT, &text, err) != ERR_OK)
         return err->code;
-    if (row->type == SETTING_SECRET_ENV)
-        return read_secret_env(row, text, member, err);
-    autofree char *path = resolve(text, origin);
-    return settings_password_file(path, member, err);
+    bool env = row->type == SETTING_SECRET_ENV;
+    autofree char *path = env ? xstrdup(text) : resolve(text, origin);
+    if ((env ? read_secret_env(row, path, &member->text, err)
+             : settings_password_file(path, &member->text, err)) == ERR_OK)
+        replace(&member->from, xasprintf("%s, %s%s", row->path, env ? "the variable " : "", path));
+    return err->code;
 }
 
 enum errc setting_set(const struct setting_row *row, void *base, const json_t *value,
@@ -403,12 +409,18 @@ json_t *setting_get(const struct setting_row *row, const void *base)
     case SETTING_NETWORKS:
         return get_list(member);
     case SETTING_SECRET:
-        return *(char *const *)member ? json_string(REDACTED) : NULL;
+        return ((const struct setting_secret *)member)->text ? json_string(REDACTED) : NULL;
     case SETTING_SECRET_FILE:
     case SETTING_SECRET_ENV:
         return NULL;
     }
     return NULL;
+}
+
+static void clear_secret(struct setting_secret *secret)
+{
+    secret_free(&secret->text);
+    replace(&secret->from, NULL);
 }
 
 void setting_clear(const struct setting_row *rows, size_t count, void *base)
@@ -420,10 +432,12 @@ void setting_clear(const struct setting_row *rows, size_t count, void *base)
         case SETTING_ADDRESS:
         case SETTING_FOLDER:
         case SETTING_FILE:
+            replace(member, NULL);
+            break;
         case SETTING_SECRET:
         case SETTING_SECRET_FILE:
         case SETTING_SECRET_ENV:
-            secret_free(member);
+            clear_secret(member);
             break;
         case SETTING_URLS:
         case SETTING_HOSTS:

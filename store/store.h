@@ -14,11 +14,19 @@
 
 #include "base/error.h"
 
+#include <stdint.h>
+
 struct store;
 
 /* Orderly end: what is volatile is made durable, which may take as long as the disk needs for all
  * of it, unless the store was opened to leave it volatile (a command that pushes and ends). No call
  * may be running, no batch open. NULL is a no-op. */
 void store_close(struct store *store);
+
+/* Drop blobs, those that were not used for the longest time first, until at most `keep_bytes` are
+ * held: for a store that is nothing but a memory of what was pushed. What is in a repository
+ * (store/repositories.h) stays, and while a push is promised (store/pushes.h) everything does. No
+ * other call may be running, no batch open. ERR_STORE, ERR_IO. */
+enum errc store_trim(struct store *store, uint64_t keep_bytes, struct error *err);
 
 #endif

@@ -234,8 +234,12 @@ static enum errc push_embedded(const struct settings *settings, const struct sho
 {
     struct engine *engine = NULL;
     enum errc rc = engine_open(settings, true, &engine, err);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK) {
+        struct error untrimmed = ERROR_INIT;
         rc = push_with(engine, shown, text, err);
+        if (store_trim(engine->store, settings->limits.push_copies_bytes, &untrimmed) != ERR_OK)
+            log_warn("old copies in the data folder %s stay: %s", settings->data, untrimmed.text);
+    }
     engine_close(engine);
     return rc;
 }

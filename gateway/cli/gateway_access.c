@@ -104,8 +104,8 @@ static void find_stored(struct search *search, const char *host)
 {
     struct stored_credentials stored = {0};
     if (search->entry && search->entry->username) {
-        set_login(search, xstrdup(search->entry->username), xstrdup(search->entry->password),
-                  xasprintf("registries.\"%s\" of the configuration", host));
+        set_login(search, xstrdup(search->entry->username), xstrdup(search->entry->password.text),
+                  xasprintf("registries.\"%s\".%s", host, search->entry->password.from));
         return;
     }
     bool clear = !search->url.tls && !net_host_is_loopback(search->url.host);
@@ -114,7 +114,7 @@ static void find_stored(struct search *search, const char *host)
     if (credentials_find(host, "", &stored, &search->unknown) == ERR_OK && stored.username &&
         stored.password)
         set_login(search, mem_take(&stored.username), mem_take(&stored.password),
-                  xstrdup("Docker's config.json"));
+                  mem_take(&stored.origin));
     credentials_clear(&stored);
 }
 

@@ -57,12 +57,15 @@ static enum errc describe(const struct push_target *first, size_t more, struct e
     char target[REFERENCE_TEXT_MAX];
     char status[32] = "";
     char others[48] = "";
+    /* A registry client shows this to a person who has a login of their own. */
+    bool login = first->error.code == ERR_UNAUTHORIZED || first->error.code == ERR_DENIED;
     if (first->error.status > 0)
         snprintf(status, sizeof status, "status %d: ", first->error.status);
     if (more > 0)
         snprintf(others, sizeof others, "; %zu more target%s failed", more, more == 1 ? "" : "s");
-    fail(err, first->error.code, 0, "%s: %s%.600s%s", reference_text(&first->reference, target),
-         status, first->error.text, others);
+    fail(err, first->error.code, 0, "%s: %s%s%.600s%s", reference_text(&first->reference, target),
+         status, login ? "the gateway's login there, not yours, is refused: " : "",
+         first->error.text, others);
     err->status = first->error.status;
     return err->code;
 }

@@ -16,6 +16,21 @@ static char *copy_or_null(const char *text)
     return text ? xstrdup(text) : NULL;
 }
 
+/* No login changes what the configuration says. */
+static char *configured_origin(const struct registry_setting *setting)
+{
+    return xasprintf("the password is that of registries.\"%s\".%s, as it was when slipway started",
+                     setting->host, setting->password.from);
+}
+
+static char *stored_origin(const struct stored_credentials *stored, const char *host)
+{
+    if (stored->origin == NULL)
+        return NULL;
+    return xasprintf("it is from %s: run \"docker login %s\" as the user who runs slipway",
+                     stored->origin, host);
+}
+
 /* The configuration's credentials for a registry come before Docker's. */
 static enum errc find_credentials(void *self, const char *host, const char *path,
                                   struct registry_credentials *out, struct error *err)
@@ -23,7 +38,8 @@ static enum errc find_credentials(void *self, const char *host, const char *path
     const struct registry_setting *setting = settings_registry(self, host);
     if (setting && setting->username) {
         *out = (struct registry_credentials){.username = xstrdup(setting->username),
-                                             .password = copy_or_null(setting->password)};
+                                             .password = xstrdup(setting->password.text),
+                                             .origin = configured_origin(setting)};
         return ERR_OK;
     }
     struct stored_credentials stored = {0};
@@ -32,7 +48,8 @@ static enum errc find_credentials(void *self, const char *host, const char *path
     *out = (struct registry_credentials){.username = copy_or_null(stored.username),
                                          .password = copy_or_null(stored.password),
                                          .identity_token = copy_or_null(stored.identity_token),
-                                         .registry_token = copy_or_null(stored.registry_token)};
+                                         .registry_token = copy_or_null(stored.registry_token),
+                                         .origin = stored_origin(&stored, host)};
     credentials_clear(&stored);
     return ERR_OK;
 }

@@ -97,6 +97,18 @@ def test_digest_file(registry: Registry, archive: Path, tmp_path: Path) -> None:
     assert path.read_text().strip() == result_lines(done.stdout)[0]["digest"]
 
 
+def test_copies_are_bounded(registry: Registry, archive: Path, tmp_path: Path) -> None:
+    """Without a gateway each push leaves its image in the data folder, up to a limit."""
+    data = tmp_path / "data"
+    for keep, left in (("20GiB", True), ("1B", False), ("1B", False)):
+        config = write_config(tmp_path, {"limits": {"push_copies": keep}})
+        target = f"{registry.host}/c/copies:1"
+        words = ["push", archive, target, "--data", data, "--config", config]
+        done = slipway(tmp_path, *words)
+        assert done.returncode == PUSHED, done.stderr
+        assert bool(blobs(data)) == left
+
+
 @pytest.mark.parametrize("why", ("no registry", "no archive", "no configuration"))
 def test_no_digest_file_after_a_failure(archive: Path, tmp_path: Path, why: str) -> None:
     """A digest that nobody serves must never be signed, neither one of an earlier push."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -15,6 +16,7 @@ from support.curl import Reply
 from support.gateway import Gateway, failed, pushed
 from support.http_server import LoopbackServer
 from support.ports import refusing_port
+from support.processes import run
 from support.registry import Registry
 from support.token_server import TokenServer, token_server
 
@@ -256,6 +258,58 @@ def test_unauthorized(
     error = failed(reply, "UNAUTHORIZED", "registry")
     assert error["status"] == 401
     assert registry.host in error["message"]
+
+
+@pytest.mark.parametrize(
+    "source", ("password", "password_file", "password_env", "docker", "helper")
+)
+def test_advice_is_about_the_password_at_fault(
+    guarded: Registry, archive: Path, tmp_path: Path, source: str
+) -> None:
+    """What `docker login` does not mend is not advised by it; a client hears whose login it is."""
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    env = login_file(tmp_path / "docker", {})
+    entry: dict[str, str] = {"username": USER}
+    says = f'registries."{guarded.host}".'
+    if source == "password":
+        entry["password"] = WRONG
+        place = str(folder / "config.json")
+    elif source == "password_file":
+        entry["password_file"] = "secret"
+        (folder / "secret").write_text(WRONG)
+        place = str(folder / "secret")
+    elif source == "password_env":
+        entry["password_env"] = place = "THE_PASSWORD"
+        env[place] = WRONG
+    else:
+        entry, says = {}, f"docker login {guarded.host}"
+        place = str(tmp_path / "docker/config.json")
+        login: dict[str, Any] = {"auths": {guarded.host: {"auth": basic(USER, WRONG)}}}
+        if source == "helper":
+            place = "docker-credential-wrong"
+            login = {"credsStore": "wrong"}
+            answer = json.dumps({"Username": USER, "Secret": WRONG})
+            helper = tmp_path / "docker" / place
+            helper.write_text(f"#!/bin/sh\necho '{answer}'\n")
+            helper.chmod(0o755)
+            env["PATH"] = f"{helper.parent}:{os.environ['PATH']}"
+        (tmp_path / "docker/config.json").write_text(json.dumps(login))
+    config = {
+        "registries": {guarded.host: entry} if entry else {},
+        "mirrors": [{"match": "**", "to": [f"{guarded.host}/**"]}],
+    }
+    with Gateway(folder, config, env=env) as gateway:
+        argv = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false"]
+        argv.append(f"docker-archive:{archive}")
+        client = run([*argv, f"docker://127.0.0.1:{gateway.port}/advice/{source}:1"])
+    assert client.returncode != 0
+    assert "the gateway's login there, not yours" in client.stderr, client.stderr
+    for quoted in (client.stderr, gateway.log()):
+        text = quoted.replace('\\"', '"')
+        assert says in text and place in text and USER in text, text
+        assert ("docker login" in text) == ("docker login" in says), text
+        assert_no_secret(text)
 
 
 def test_unknown_host(archive: Path, tmp_path: Path) -> None:

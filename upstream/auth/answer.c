@@ -175,18 +175,21 @@ enum errc answer_fail(const char *method, const struct url *url,
 void answer_explain_credentials(const char *host, const struct registry_credentials *credentials,
                                 struct error *err)
 {
-    char where[300];
-    snprintf(where, sizeof where,
-             "set registries.\"%s\".username and password_file in the configuration, or run "
-             "\"docker login %s\"",
-             host, host);
-    if (registry_credentials_empty(credentials))
-        error_wrap(err, "registry %s wants credentials and none are known for it; %s", host, where);
-    else if (credentials->username)
-        error_wrap(err, "registry %s refused the credentials of user \"%.100s\"; %s", host,
-                   credentials->username, where);
+    if (registry_credentials_empty(credentials)) {
+        error_wrap(
+            err,
+            "registry %s wants credentials and none are known for it: set "
+            "registries.\"%s\".username and password_file in slipway's configuration, or run "
+            "\"docker login %s\" as the user who runs slipway",
+            host, host, host);
+        return;
+    }
+    const char *origin = credentials->origin ? credentials->origin : "the configuration has them";
+    if (credentials->username)
+        error_wrap(err, "registry %s refused slipway's own user \"%.100s\" or the password: %s",
+                   host, credentials->username, origin);
     else
-        error_wrap(err, "registry %s refused the token it was sent; %s", host, where);
+        error_wrap(err, "registry %s refused slipway's own token: %s", host, origin);
 }
 
 void answer_mention_credentials(const char *host, struct error *err)

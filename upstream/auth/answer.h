@@ -28,7 +28,8 @@ void answer_read(const struct http_response *response, struct answer *out);
 enum errc answer_fail(const char *method, const struct url *url,
                       const struct http_response *response, struct error *err);
 
-/* Add to `err` which user was refused at `host` and where credentials are set. Never a secret. */
+/* Add to `err` which user was refused at `host`, that it is slipway's and no client's, and what
+ * mends it. Never a secret. */
 void answer_explain_credentials(const char *host, const struct registry_credentials *credentials,
                                 struct error *err);
 

@@ -18,6 +18,7 @@ void registry_credentials_clear(struct registry_credentials *credentials)
     secret_free(credentials->password);
     secret_free(credentials->identity_token);
     secret_free(credentials->registry_token);
+    secret_free(credentials->origin);
     *credentials = (struct registry_credentials){0};
 }
 
@@ -33,6 +34,7 @@ struct registry_credentials registry_credentials_copy(const struct registry_cred
         .password = copy_or_null(from->password),
         .identity_token = copy_or_null(from->identity_token),
         .registry_token = copy_or_null(from->registry_token),
+        .origin = copy_or_null(from->origin),
     };
 }
 

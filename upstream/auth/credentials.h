@@ -12,6 +12,7 @@ struct registry_credentials {
     char *password;
     char *identity_token; /* OAuth2 refresh token */
     char *registry_token; /* sent as Bearer, as it is */
+    char *origin; /* where they are from and what mends them, for messages; no part of them */
 };
 
 void registry_credentials_clear(struct registry_credentials *credentials);
@@ -19,12 +20,12 @@ void registry_credentials_clear(struct registry_credentials *credentials);
 /* A copy, owned: registry_credentials_clear. */
 struct registry_credentials registry_credentials_copy(const struct registry_credentials *from);
 
-/* No member is set: the push is anonymous. */
+/* No member but perhaps `origin` is set: the push is anonymous. */
 bool registry_credentials_empty(const struct registry_credentials *credentials);
 
-/* SHA-256 over the members as one canonical JSON object (names in byte order, absent ones left out,
- * no blanks): names these credentials without holding them. The HMACs of stored associations depend
- * on it: another form would make them all strangers. */
+/* SHA-256 over the members but `origin` as one canonical JSON object (names in byte order, absent
+ * ones left out, no blanks): names these credentials without holding them. The HMACs of stored
+ * associations depend on it: another form would make them all strangers. */
 struct digest registry_credentials_digest(const struct registry_credentials *credentials);
 
 /* Wipe and free a secret string; NULL is fine. */

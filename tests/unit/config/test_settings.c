@@ -65,7 +65,7 @@ static void every_key_is_read(void **state)
     assert_string_equal(entry->endpoints.items[0], "https://a/x");
     assert_string_equal(entry->endpoints.items[1], "http://b");
     assert_string_equal(entry->username, "u");
-    assert_string_equal(entry->password, "p");
+    assert_string_equal(entry->password.text, "p");
     assert_string_equal(entry->ca, "/ca");
     assert_true(entry->plain_http);
     assert_int_equal(entry->upload, UPLOAD_CHUNKED);
@@ -270,7 +270,7 @@ static void paths_start_at_the_file(void **state)
     assert_string_equal(settings->data, data);
     assert_string_equal(settings->tls.key, "/k");
     assert_string_equal(settings->registries[0].ca, ca);
-    assert_string_equal(settings->registries[0].password, "hunter2");
+    assert_string_equal(settings->registries[0].password.text, "hunter2");
     assert_int_equal(settings_override(settings, "data", "there", "--data", &err), ERR_OK);
     autofree char *here = getcwd(NULL, 0);
     autofree char *there = xasprintf("%s/there", here);
@@ -453,15 +453,14 @@ static void printing_hides_secrets(void **state)
         text,
         "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
         "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128,"
-        "\"pushes\":64,\"push_time\":\"24h\",\"upload_session\":\"1h\","
+        "\"pushes\":64,\"push_time\":\"24h\",\"push_copies\":\"20GiB\",\"upload_session\":\"1h\","
         "\"upload_sessions\":8192,\"upload_sessions_per_repository\":2048,"
         "\"upload_sessions_per_client\":512},"
         "\"compression\":{\"codec\":\"gzip\",\"effort\":\"fast\"},"
         "\"clients\":{\"anonymous\":false},\"log\":{\"level\":\"info\",\"format\":\"text\"},"
         "\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],\"username\":\"u\","
         "\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":\"auto\","
-        "\"chunk\":\"1000000B\",\"retry_wait\":\"5s\","
-        "\"schema1\":\"never\"}},"
+        "\"chunk\":\"1000000B\",\"retry_wait\":\"5s\",\"schema1\":\"never\"}},"
         "\"mirrors\":[]}");
 }
 

@@ -8,7 +8,7 @@ static void a_registry_entry_has_defaults(void **state)
     assert_non_null(entry);
     assert_int_equal(entry->endpoints.count, 0);
     assert_null(entry->username);
-    assert_null(entry->password);
+    assert_null(entry->password.text);
     assert_null(entry->ca);
     assert_false(entry->plain_http);
     assert_int_equal(entry->upload, UPLOAD_AUTO);
@@ -132,7 +132,7 @@ static char *with_password(const char *key, const char *value)
 static void expect_password(const char *text, const char *password)
 {
     struct settings *settings = parsed(text);
-    assert_string_equal(settings->registries[0].password, password);
+    assert_string_equal(settings->registries[0].password.text, password);
     settings_free(settings);
 }
 

@@ -133,7 +133,8 @@ static void test_registry_is_recognised(void **state)
     assert_string_equal(answer.message, "hi");
 }
 
-static void expect_advice(const struct registry_credentials *credentials, const char *who)
+static void expect_advice(const struct registry_credentials *credentials, const char *who,
+                          bool login)
 {
     struct error err = ERROR_INIT;
     (fail)(&err, ERR_UNAUTHORIZED, 0, "GET x: status 401");
@@ -142,20 +143,23 @@ static void expect_advice(const struct registry_credentials *credentials, const 
     assert_int_equal(err.code, ERR_UNAUTHORIZED);
     assert_int_equal(err.status, 401);
     assert_non_null(strstr(err.text, who));
-    assert_non_null(strstr(err.text, "docker login r.example.com"));
+    assert_int_equal(strstr(err.text, "docker login r.example.com") != NULL, login);
+    assert_non_null(strstr(err.text, "slipway"));
     assert_null(strstr(err.text, "s3cret"));
 }
 
 static void test_advice(void **state)
 {
     (void)state;
-    char user[] = "ci", secret[] = "s3cret";
+    char user[] = "ci", secret[] = "s3cret", file[] = "password_file, /etc/slipway/ci.password";
     const struct registry_credentials none = {0};
-    const struct registry_credentials basic = {.username = user, .password = secret};
+    const struct registry_credentials basic = {
+        .username = user, .password = secret, .origin = file};
     const struct registry_credentials token = {.registry_token = secret};
-    expect_advice(&none, "none are known");
-    expect_advice(&basic, "user \"ci\"");
-    expect_advice(&token, "refused the token");
+    expect_advice(&none, "none are known", true);
+    expect_advice(&basic, "user \"ci\"", false);
+    expect_advice(&basic, file, false);
+    expect_advice(&token, "own token", false);
     /* Where it may be about something else, the reason comes first. */
     struct error err = ERROR_INIT;
     (fail)(&err, ERR_DENIED, 0, "PUT x: status 403: DENIED: no pushes on Mondays");
