@@ -96,9 +96,9 @@ static int compare_slots(const void *a, const void *b)
 }
 
 /* The slot of the key; NULL: none of its lines waits. The lock is held. */
-static struct slot *find_slot(struct event_stream *stream, char *key)
+static struct slot *find_slot(struct event_stream *stream, const char *key)
 {
-    const struct slot wanted = {.key = key};
+    const struct slot wanted = {.key = (char *)(uintptr_t)key};
     struct slot **found = key ? tfind(&wanted, &stream->slots, compare_slots) : NULL;
     return found ? *found : NULL;
 }
@@ -138,7 +138,7 @@ static bool take_place(struct event_stream *stream, struct slot *slot, struct li
 }
 
 /* True when `line` was taken, false when it is the caller's to free. The lock is held. */
-static bool enqueue(struct event_stream *stream, struct line *line, char *key)
+static bool enqueue(struct event_stream *stream, struct line *line, const char *key)
 {
     size_t cost = line->size + LINE_COST_BYTES;
     bool full = line->kind != LINE_KEPT && stream->waiting_bytes + cost > EVENT_STREAM_BYTES;
@@ -155,7 +155,7 @@ static bool enqueue(struct event_stream *stream, struct line *line, char *key)
 }
 
 /* `text` is taken; `key` NULL: not a layer's. */
-static void add(struct event_stream *stream, enum line_kind kind, char *text, char *key)
+static void add(struct event_stream *stream, enum line_kind kind, char *text, const char *key)
 {
     struct line *line = xcalloc(1, sizeof *line);
     line->kind = kind;
