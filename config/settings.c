@@ -47,6 +47,9 @@ static enum errc check_registry(const struct registry_setting *entry, const char
     if (entry->password.text != NULL && entry->username == NULL)
         return setting_refuse(origin, setting_path(key, path, "password"),
                               "needs a username beside it", err);
+    if ((entry->client_certificate == NULL) != (entry->client_key == NULL))
+        return setting_refuse(origin, path,
+                              "client_certificate and client_key need each other beside them", err);
     if (entry->username != NULL && strchr(entry->username, ':') != NULL)
         return setting_refuse(origin, setting_path(key, path, "username"), "must not hold a colon",
                               err);

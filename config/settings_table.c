@@ -136,6 +136,10 @@ static const char *const acknowledgements[] = {
       "environment variable from which the password is read at start")                             \
     X("ca", SETTING_FILE, registry_setting, ca, 0, 0, NULL, NULL,                                  \
       "PEM file with the authorities that sign the registry's certificate")                        \
+    X("client_certificate", SETTING_FILE, registry_setting, client_certificate, 0, 0, NULL, NULL,  \
+      "PEM file with the certificate that is shown to the registry")                               \
+    X("client_key", SETTING_FILE, registry_setting, client_key, 0, 0, NULL, NULL,                  \
+      "PEM file with the private key of client_certificate")                                       \
     X("plain_http", SETTING_BOOL, registry_setting, plain_http, 0, 0, "false", NULL,               \
       "allow HTTP without TLS to this registry")                                                   \
     X("upload", SETTING_CHOICE, registry_setting, upload, 0, 0, "auto", uploads,                   \

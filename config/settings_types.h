@@ -45,6 +45,8 @@ struct registry_setting {
     char *username;                 /* NULL when the configuration names none */
     struct setting_secret password; /* already read from password_file or password_env */
     char *ca;                       /* path of a PEM file; NULL = the system's */
+    char *client_certificate;       /* path of a PEM file, as client_key; both or none */
+    char *client_key;
     bool plain_http;
     enum setting_upload upload;
     uint64_t chunk_bytes;

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/ssl.h>
 #include <string.h>
 #include <strings.h>
 
@@ -242,8 +243,13 @@ static void set_limits(CURL *easy, const struct transport *transport,
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
 }
 
-static void set_network(CURL *easy, const struct transport *transport, const char *proxy)
+static void set_network(CURL *easy, const struct transport *transport,
+                        const struct http_request *request, const char *proxy)
 {
+    if (request->identify && transport->client_certificate) {
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, transport->client_certificate);
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, transport->client_key);
+    }
     /* Both said, so that libcurl does not read the environment in its own way. */
     curl_easy_setopt(easy, CURLOPT_PROXY, proxy ? proxy : "");
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
@@ -257,6 +263,21 @@ static void set_network(CURL *easy, const struct transport *transport, const cha
     curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S);
     if (transport->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, transport->ca_file);
+}
+
+static int on_certificate_wanted(SSL *ssl, void *arg)
+{
+    (void)ssl;
+    struct connection *connection = arg;
+    connection->certificate_wanted = true;
+    return 1;
+}
+
+static CURLcode on_tls(CURL *easy, void *tls, void *arg)
+{
+    (void)easy;
+    SSL_CTX_set_cert_cb(tls, on_certificate_wanted, arg);
+    return CURLE_OK;
 }
 
 static void set_callbacks(CURL *easy, struct exchange *exchange)
@@ -427,8 +448,11 @@ static void prepare(struct connection *connection, struct exchange *exchange,
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, detail);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, connection->transport->user_agent);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-    set_network(easy, connection->transport, exchange->proxy);
+    set_network(easy, connection->transport, request, exchange->proxy);
     set_limits(easy, connection->transport, request);
+    connection->certificate_wanted = false;
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, connection);
     set_callbacks(easy, exchange);
     set_method(easy, exchange);
 }

@@ -51,6 +51,8 @@ struct transport_options {
     const char *peer;
     const char *ca_setting;
     const char *plain_advice;
+    const char *client_certificate; /* PEM, as client_key: for requests that identify; copied */
+    const char *client_key;
     unsigned idle_limit;
     long connect_timeout_ms; /* 0 = 30 s */
     struct transport_times times;
@@ -111,6 +113,7 @@ struct http_request {
     size_t answer_limit_bytes; /* of the answer's body; what is over it is dropped */
     enum http_deadline deadline;
     long timeout_ms;  /* for the whole exchange, in place of answer_ms; 0: the deadline's */
+    bool identify;    /* show the client certificate, if one is asked for */
     bool public_only; /* to no private address, also through a proxy: ERR_ADDRESS_REFUSED */
     struct cancel *cancel;
     long stop_grace_ms; /* once sent, wait so long for its answer all the same: for a request that

@@ -86,6 +86,46 @@ static enum errc authorities_fail(const struct failure *failure, struct error *e
                 failure->why);
 }
 
+/* Alerts about certificates (RFC 8446 section 6.2) come from a server that judged ours: its own is
+ * judged here. */
+static bool is_about_ours(const char *why)
+{
+    static const char *const alerts[] = {"alert certificate required", "alert bad certificate",
+                                         "alert unknown ca",           "alert certificate expired",
+                                         "alert certificate unknown",  "alert certificate revoked"};
+    for (size_t i = 0; i < sizeof alerts / sizeof alerts[0]; i++)
+        if (strstr(why, alerts[i]))
+            return true;
+    return false;
+}
+
+/* In TLS 1.3 the alert comes when the request is being sent already, and may get lost with the
+ * connection. */
+static bool wanted_ours(const struct failure *failure, CURLcode code)
+{
+    curl_off_t answered_us = 0;
+    curl_easy_getinfo(failure->connection->easy, CURLINFO_STARTTRANSFER_TIME_T, &answered_us);
+    bool lost = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING ||
+                code == CURLE_SSL_CONNECT_ERROR;
+    return failure->connection->certificate_wanted && lost && answered_us == 0 &&
+           failure->connection->transport->client_certificate == NULL;
+}
+
+static enum errc client_certificate_fail(const struct failure *failure, struct error *err)
+{
+    const struct transport *transport = failure->connection->transport;
+    if (transport->client_certificate)
+        return fail(err, ERR_CERTIFICATE, 0,
+                    "%s: the server refuses the client certificate %s, or there was none for this "
+                    "host: %s",
+                    failure->what, transport->client_certificate, failure->why);
+    return fail(err, ERR_CERTIFICATE, 0,
+                "%s: the server wants a client certificate; set registries.\"%s\""
+                ".client_certificate and client_key, or put NAME.cert and NAME.key into "
+                "/etc/docker/certs.d/%s: %s",
+                failure->what, transport->host, transport->host, failure->why);
+}
+
 static enum errc tls_fail(const struct failure *failure, struct error *err)
 {
     /* OpenSSL reports a connection that ends within the handshake as a failed call, not as TLS. */
@@ -162,7 +202,13 @@ enum errc transport_fail(const struct connection *connection, const struct http_
         tunnel = 407;
     if (proxy && tunnel >= 300)
         return tunnel_fail(failure, tunnel, err);
+    if (is_about_ours(failure->why) || wanted_ours(failure, code))
+        return client_certificate_fail(failure, err);
     switch (code) {
+    case CURLE_SSL_CERTPROBLEM:
+        return fail(err, ERR_SETTINGS, 0,
+                    "%s: the client certificate %s or its key cannot be used: %s", failure->what,
+                    connection->transport->client_certificate, failure->why);
     case CURLE_COULDNT_RESOLVE_PROXY:
         return fail(err, ERR_HOST_UNKNOWN, 0, "%s: the name of the proxy %s cannot be resolved: %s",
                     failure->what, failure->proxy, failure->why);

@@ -65,6 +65,10 @@ struct transport *transport_new(const struct transport_options *options)
     transport->plain_advice = options->plain_advice
                                   ? xstrdup(options->plain_advice)
                                   : xasprintf("set registries.\"%s\".plain_http", options->host);
+    if (options->client_certificate && options->client_key) {
+        transport->client_certificate = xstrdup(options->client_certificate);
+        transport->client_key = xstrdup(options->client_key);
+    }
     transport->idle_limit = options->idle_limit;
     transport->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
@@ -152,6 +156,8 @@ void transport_free(struct transport *transport)
     free(transport->peer);
     free(transport->ca_setting);
     free(transport->plain_advice);
+    free(transport->client_certificate);
+    free(transport->client_key);
     free(transport);
 }
 

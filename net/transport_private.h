@@ -16,7 +16,8 @@
 struct connection {
     struct transport *transport;
     CURL *easy;
-    CURLM *multi; /* holds the warm TCP connections */
+    CURLM *multi;            /* holds the warm TCP connections */
+    bool certificate_wanted; /* the server asked for one in the handshake of the exchange at hand */
     /* while it is idle, under the pool's lock */
     TAILQ_ENTRY(connection) link;
     int64_t idle_since_ms;
@@ -30,6 +31,8 @@ struct transport {
     char *peer;
     char *ca_setting;
     char *plain_advice;
+    char *client_certificate; /* NULL: none, as the key */
+    char *client_key;
     unsigned idle_limit;
     long connect_timeout_ms;
     struct transport_times times; /* none is 0 */

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "config/certificates.h"
 #include "config/credentials.h"
 #include "store/store_local.h"
 
@@ -54,6 +55,15 @@ static enum errc find_credentials(void *self, const char *host, const char *path
     return ERR_OK;
 }
 
+static void find_certificates(const char *host, struct registry_certificates *out)
+{
+    struct stored_certificates stored = certificates_find(host);
+    *out = (struct registry_certificates){.ca_file = copy_or_null(stored.ca),
+                                          .client_certificate = copy_or_null(stored.certificate),
+                                          .client_key = copy_or_null(stored.key)};
+    certificates_clear(&stored);
+}
+
 static enum upload_way upload_way_of(enum setting_upload setting)
 {
     switch (setting) {
@@ -95,6 +105,8 @@ static enum errc open_upstream(const struct settings *settings, struct engine *e
                                       .endpoints = (const char *const *)setting->endpoints.items,
                                       .endpoint_count = setting->endpoints.count,
                                       .ca_file = setting->ca,
+                                      .client_certificate = setting->client_certificate,
+                                      .client_key = setting->client_key,
                                       .upload = upload_way_of(setting->upload),
                                       .chunk_bytes = setting->chunk_bytes,
                                       .plain_http = setting->plain_http,
@@ -110,6 +122,7 @@ static enum errc open_upstream(const struct settings *settings, struct engine *e
             .registry_count = settings->registry_count,
             .transfers_per_registry = settings->limits.pushes_per_registry,
             .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
+            .certificates = find_certificates,
             .user_agent = engine->agent}};
     return upstream_new(&options, &engine->upstream, err);
 }

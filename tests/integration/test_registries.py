@@ -237,6 +237,33 @@ def test_certificate_refused(
         assert registry.requests("POST") == []
 
 
+def test_client_certificate(authority: Authority, archive: Path, tmp_path: Path) -> None:
+    """The registry lets in who shows one: configured, or found where docker and podman look."""
+    client = authority.server("client")
+    with Registry(
+        tmp_path / "r", tls=authority.server(), ca=authority.path, clients=authority.path
+    ) as registry:
+        entry = {"ca": str(authority.path), "retry_wait": "10ms"}
+        config = {"registries": {registry.host: entry}}
+        reply = push_with(tmp_path / "without", archive, f"{registry.host}/s/none:1", config)
+        error = failed(reply, "CERTIFICATE_REFUSED", "network")
+        assert "wants a client certificate" in error["message"]
+        assert f'registries."{registry.host}".client_certificate' in error["message"]
+
+        shown = {"client_certificate": str(client.certificate), "client_key": str(client.key)}
+        config = {"registries": {registry.host: {**entry, **shown}}}
+        pushed(push_with(tmp_path / "configured", archive, f"{registry.host}/s/app:1", config))
+
+        folder = tmp_path / ".config/containers/certs.d" / registry.host
+        folder.mkdir(parents=True)
+        for name, path in (
+            ("ca.crt", authority.path), ("ci.cert", client.certificate), ("ci.key", client.key)
+        ):
+            (folder / name).write_bytes(path.read_bytes())
+        home = {"HOME": str(tmp_path)}
+        pushed(push_with(tmp_path / "found", archive, f"{registry.host}/s/found:1", env=home))
+
+
 # Refusals.
 
 

@@ -63,6 +63,7 @@ class Registry:
         auth: Mapping[str, Any] | None = None,
         tls: ServerCertificate | None = None,
         ca: Path | None = None,
+        clients: Path | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +71,7 @@ class Registry:
         self._more = dict(more or {})
         self._users = dict(users or {})
         self._ca = ca
+        self._clients = clients  # the authority of those that are let in
         self._scheme = "https" if tls else "http"
         if users:
             path = htpasswd_file(folder, users)
@@ -95,6 +97,8 @@ class Registry:
         config.update(self._more)
         if tls:
             config["http"]["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
+        if self._clients:
+            config["http"]["tls"]["clientcas"] = [str(self._clients)]
         path = folder / "registry.yml"
         path.write_text(yaml.safe_dump(config))
         return path

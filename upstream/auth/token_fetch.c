@@ -65,12 +65,13 @@ static enum errc read_token(const struct url *url, const struct http_response *r
 static void http_base(const struct token_request *request, const struct url *url,
                       struct http_request *http)
 {
+    bool elsewhere = strcmp(url->host, request->endpoint->host) != 0;
     *http = (struct http_request){
         .method = "GET",
         .url = url->text,
         .answer_limit_bytes = TOKEN_ANSWER_LIMIT_BYTES,
-        .public_only =
-            !request->endpoint_private && strcmp(url->host, request->endpoint->host) != 0,
+        .identify = !elsewhere,
+        .public_only = !request->endpoint_private && elsewhere,
         .cancel = request->cancel,
         .deadline = HTTP_ANSWER,
     };

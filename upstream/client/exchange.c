@@ -239,6 +239,7 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     request->url = url->text;
     request->authorization = value;
     request->cancel = client->cancel;
+    request->identify = !elsewhere;
     request->public_only = elsewhere && !endpoint_is_private(endpoint);
     enum errc code = transport_exchange(client->connection, request, response, err);
     request->authorization = NULL;

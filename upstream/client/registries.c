@@ -18,7 +18,7 @@ struct host_settings {
     char *host;
     char **endpoints;
     size_t endpoint_count;
-    char *ca_file;
+    struct registry_certificates certificates;
     bool plain_http;
     bool schema1_fallback;
     enum upload_way upload;
@@ -32,6 +32,7 @@ struct registries {
     size_t settings_count;
     unsigned transfers;
     struct credentials_source credentials;
+    void (*certificates)(const char *host, struct registry_certificates *out);
     char *user_agent;
     struct store *store;
     struct executor *executor;
@@ -43,13 +44,27 @@ struct registries {
 
 /* --- settings --- */
 
+static char *copy_or_null(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
+static void certificates_deinit(struct registry_certificates *certificates)
+{
+    free(certificates->ca_file);
+    free(certificates->client_certificate);
+    free(certificates->client_key);
+}
+
 static void settings_copy(const struct registry_options *from, struct host_settings *to)
 {
     *to = (struct host_settings){
         .host = xstrdup(from->host),
         .endpoints = xcalloc(from->endpoint_count, sizeof(char *)),
         .endpoint_count = from->endpoint_count,
-        .ca_file = from->ca_file ? xstrdup(from->ca_file) : NULL,
+        .certificates = {.ca_file = copy_or_null(from->ca_file),
+                         .client_certificate = copy_or_null(from->client_certificate),
+                         .client_key = copy_or_null(from->client_key)},
         .plain_http = from->plain_http,
         .schema1_fallback = from->schema1_fallback,
         .upload = from->upload,
@@ -66,7 +81,7 @@ static void settings_deinit(struct host_settings *settings)
     for (size_t i = 0; i < settings->endpoint_count; i++)
         free(settings->endpoints[i]);
     free(settings->endpoints);
-    free(settings->ca_file);
+    certificates_deinit(&settings->certificates);
     free(settings->host);
 }
 
@@ -112,6 +127,7 @@ enum errc registries_new(const struct registries_options *options, struct regist
     registries->transfers =
         options->transfers_per_registry ? options->transfers_per_registry : TRANSFERS_DEFAULT;
     registries->credentials = options->credentials;
+    registries->certificates = options->certificates;
     registries->store = options->store;
     registries->executor = options->executor;
     registries->group = options->group;
@@ -214,6 +230,30 @@ static void make_queues(const struct registries *registries, struct registry_hos
     host->early = work_queue_new(executor, NULL, registries->transfers);
 }
 
+/* What is configured goes before what is found. */
+static struct transport *make_transport(const struct registries *registries,
+                                        const struct host_settings *settings, const char *name)
+{
+    static const struct registry_certificates none;
+    const struct registry_certificates *set = settings ? &settings->certificates : &none;
+    struct registry_certificates found = {0};
+    if (registries->certificates)
+        registries->certificates(name, &found);
+    const struct registry_certificates *client = set->client_certificate ? set : &found;
+    const struct transport_options options = {
+        .host = name,
+        .user_agent = registries->user_agent,
+        .ca_file = set->ca_file ? set->ca_file : found.ca_file,
+        .client_certificate = client->client_certificate,
+        .client_key = client->client_key,
+        .idle_limit = registries->transfers + 1, /* the layers' and the manifest's */
+        .times = settings ? settings->times : (struct transport_times){.stall_s = 0},
+    };
+    struct transport *transport = transport_new(&options);
+    certificates_deinit(&found);
+    return transport;
+}
+
 static enum errc host_new(struct registries *registries, const char *name,
                           struct registry_host **out, struct error *err)
 {
@@ -233,14 +273,7 @@ static enum errc host_new(struct registries *registries, const char *name,
         make_queues(registries, host);
     back_off_init(&host->back_off, host->transfers, host->requests, registries->transfers,
                   host->retry_wait_ms);
-    const struct transport_options transport = {
-        .host = name,
-        .user_agent = registries->user_agent,
-        .ca_file = settings ? settings->ca_file : NULL,
-        .idle_limit = registries->transfers + 1, /* the layers' and the manifest's */
-        .times = settings ? settings->times : (struct transport_times){.stall_s = 0},
-    };
-    host->transport = transport_new(&transport);
+    host->transport = make_transport(registries, settings, name);
     size_t configured = settings ? settings->endpoint_count : 0;
     enum errc code = ERR_OK;
     for (size_t i = 0; i < configured && code == ERR_OK; i++)

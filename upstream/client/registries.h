@@ -19,7 +19,9 @@ struct registry_options {
     const char *host;
     const char *const *endpoints; /* base URLs; NULL = https://HOST (http too where plain) */
     size_t endpoint_count;
-    const char *ca_file;    /* PEM; NULL = the system's */
+    const char *ca_file; /* PEM; NULL = what the certificates' source says, or the system's */
+    const char *client_certificate; /* PEM, as client_key; NULL = the source's, or none */
+    const char *client_key;
     bool plain_http;        /* http allowed; loopback hosts are allowed it anyway */
     bool schema1_fallback;  /* who refuses schema2 manifests as a kind, twice, is offered schema1 */
     enum upload_way upload; /* UPLOAD_WAY_AUTO: the way that works is found and remembered */
@@ -28,11 +30,20 @@ struct registry_options {
     struct transport_times times;
 };
 
+/* Paths that are owned, NULL where there is none. */
+struct registry_certificates {
+    char *ca_file;
+    char *client_certificate;
+    char *client_key;
+};
+
 struct registries_options {
     const struct registry_options *registries; /* hosts not listed get the defaults */
     size_t registry_count;
     unsigned transfers_per_registry; /* uploads at a time over all pushes; 0 = 5 */
     struct credentials_source credentials;
+    /* Certificates of a host beside its options; asked when the host is first used. May be NULL. */
+    void (*certificates)(const char *host, struct registry_certificates *out);
     const char *user_agent;
     struct store *store;       /* keeps what is learned about hosts; NULL: nobody does. Borrowed. */
     struct executor *executor; /* of the queues of each host; NULL: none are made. Borrowed. */
