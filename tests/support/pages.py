@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ PAGES = (
     SOURCE_FOLDER / "CONTRIBUTING.md",
     *sorted(SOURCE_FOLDER.glob("docs/*.md")),
 )
-FENCE = re.compile(r"^```(\S+)(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^( *)```(\S+)(?: ([^\n]+))?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Block:
 def blocks(page: Path, language: str) -> Iterator[Block]:
     text = page.read_text()
     for match in FENCE.finditer(text):
-        if match[1] == language:
+        if match[2] == language:
             line = text.count("\n", 0, match.start()) + 1
-            yield Block(page, line, match[1], match[2] or "", match[3])
+            yield Block(page, line, language, match[3] or "", textwrap.dedent(match[4]))
 
 
 def one_block(page: Path, language: str) -> Block:
