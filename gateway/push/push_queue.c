@@ -73,8 +73,12 @@ struct queue_entry {
     bool superseded;
 };
 
-/* What goes to one tag, or one digest, of one repository. */
+/* What goes to one tag, or one digest, of one repository. A tag is kept for a while without
+ * entries, for the sake of an older push that was accepted and comes late. */
 struct tag {
+    TAILQ_ENTRY(tag) link; /* of those that are kept */
+    bool is_kept;
+    char delivered[PUSH_ID_MAX]; /* the youngest push that has ended well; "": none */
     struct entry_list entries;
     struct entry_list listed;   /* of them, those after the answer that are ENTRY_LISTED */
     struct entry_list direct;   /* of them, those that a client waits for */
@@ -89,6 +93,11 @@ struct queue_host {
     char name[];
 };
 
+/* Between its acceptance and its coming a push is for moments only. */
+#define KEPT_TAGS_MAX 1024
+
+TAILQ_HEAD(tag_list, tag);
+
 struct push_queue {
     struct engine *engine;
     struct cancel cancel;
@@ -96,6 +105,8 @@ struct push_queue {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t ended;
     void *tags; /* tsearch tree */
+    struct tag_list kept;
+    size_t kept_count;
     struct queue_host *hosts;
     size_t under_way; /* entries in the executor, and records being written */
     bool closed;
@@ -109,6 +120,7 @@ struct push_queue *push_queue_new(struct engine *engine)
     struct push_queue *queue = xcalloc(1, sizeof *queue);
     queue->engine = engine;
     queue->direct = work_queue_new(engine->executor, NULL, UINT_MAX);
+    TAILQ_INIT(&queue->kept);
     cancel_init(&queue->cancel);
     pthread_mutex_init(&queue->lock, NULL);
     clock_cond_init(&queue->ended);
@@ -156,7 +168,13 @@ static struct tag *tag_of(struct push_queue *queue, const struct reference *targ
         abort(); /* out of memory, as in base/mem.h */
     if (*held != tag)
         free(tag);
-    return *held;
+    tag = *held;
+    if (tag->is_kept) {
+        TAILQ_REMOVE(&queue->kept, tag, link);
+        queue->kept_count--;
+        tag->is_kept = false;
+    }
+    return tag;
 }
 
 static struct work_queue *works_of(struct push_queue *queue, const char *name)
@@ -226,15 +244,47 @@ static void set_state(struct queue_entry *entry, enum entry_state state)
 
 static void begin_next(struct push_queue *queue, struct tag *tag);
 
-/* Without entries it is freed. */
-static void update_tag(struct push_queue *queue, struct tag *tag)
+static void forget_tag(struct push_queue *queue, struct tag *tag)
 {
-    if (!TAILQ_EMPTY(&tag->entries)) {
-        begin_next(queue, tag);
-        return;
-    }
     tdelete(tag, &queue->tags, compare_tags);
     free(tag);
+}
+
+static void keep_tag(struct push_queue *queue, struct tag *tag)
+{
+    struct tag *oldest = TAILQ_FIRST(&queue->kept);
+    if (queue->kept_count == KEPT_TAGS_MAX) {
+        TAILQ_REMOVE(&queue->kept, oldest, link);
+        queue->kept_count--;
+        forget_tag(queue, oldest);
+    }
+    TAILQ_INSERT_TAIL(&queue->kept, tag, link);
+    queue->kept_count++;
+    tag->is_kept = true;
+}
+
+/* Without entries it is kept or freed. */
+static void update_tag(struct push_queue *queue, struct tag *tag)
+{
+    if (!TAILQ_EMPTY(&tag->entries))
+        begin_next(queue, tag);
+    else if (tag->delivered[0] && !tag->each_counts)
+        keep_tag(queue, tag);
+    else
+        forget_tag(queue, tag);
+}
+
+static void note_delivered(const struct queue_entry *entry)
+{
+    struct tag *tag = entry->tag;
+    if (strcmp(tag->delivered, entry->push->id) < 0)
+        memcpy(tag->delivered, entry->push->id, sizeof tag->delivered);
+}
+
+/* A younger push of its tag has ended already. */
+static bool comes_late(const struct queue_entry *entry)
+{
+    return !entry->tag->each_counts && strcmp(entry->push->id, entry->tag->delivered) < 0;
 }
 
 /* The entry has ended, and is freed. */
@@ -499,6 +549,8 @@ static void tell_pending(const struct queue_entry *entry)
 static void finish_pending(struct queue_entry *entry)
 {
     bool pushed = entry->own.state == PUSH_PUSHED;
+    if (pushed)
+        note_delivered(entry);
     if (pushed || !may_pass(entry->own.error.code))
         end_pending(entry, pushed ? PUSH_PUSHED : PUSH_FAILED);
     else if (has_younger_pending(entry))
@@ -596,8 +648,10 @@ static bool finish_direct(struct queue_entry *entry)
 {
     struct push_queue *queue = entry->queue;
     struct chain *chain = entry->chain;
-    if (entry->push->targets[entry->target].state == PUSH_PUSHED)
+    if (entry->push->targets[entry->target].state == PUSH_PUSHED) {
+        note_delivered(entry);
         supersede_older(entry->tag, entry);
+    }
     TAILQ_REMOVE(&chain->entries, entry, next);
     leave_tag(entry);
     return go_on(queue, chain);
@@ -650,7 +704,7 @@ static void add_pending(struct push_queue *queue, struct pending *pending, size_
     struct queue_entry *entry = pending_entry(queue, pending, index);
     supersede_older(entry->tag, entry);
     set_state(entry, ENTRY_LISTED);
-    if (has_younger_pending(entry))
+    if (has_younger_pending(entry) || comes_late(entry))
         end_superseded(entry);
     else
         begin_next(queue, entry->tag);

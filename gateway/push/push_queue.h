@@ -5,8 +5,9 @@
  * Order. The order of pushes is that of their acceptance, by id, whichever way they came. Of one
  * tag of one repository one push runs at a time:
  * - A push that is accepted supersedes what waits to be pushed to the same tag after the answer and
- * is older; what runs already ends first. Lists of referrers (image/referrer_list.h) are an
- * exception: each brings what another need not have.
+ * is older; what runs already ends first. One after the answer that comes when a younger one has
+ * been pushed is superseded, too: the last 1024 tags are remembered for that. Lists of referrers
+ * (image/referrer_list.h) are an exception: each brings what another need not have.
  * - A push that a client waits for does not wait for those: they are put off until it has ended,
  * and superseded by its success. Its failure lets them go on.
  * Pushes after the answer to one repository go one after another, oldest first; those to different

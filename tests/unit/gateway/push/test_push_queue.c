@@ -478,6 +478,31 @@ static void an_older_push_that_comes_late_is_superseded(void **state)
     assert_true(is_at_registry(bench, "one", 1));
 }
 
+/* Also when the younger has ended by then, in whichever way it came. */
+static void an_older_push_that_comes_after_the_end_is_superseded(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push direct;
+    struct push oldest = accepted(bench, 0, "team/app:one team/app");
+    struct push older = accepted(bench, 2, "team/app:one");
+    struct push younger = accepted(bench, 1, "team/app:one");
+    start(bench, &younger);
+    QUEUE_TEST_UNTIL(records(bench) == 2);
+    start(bench, &older);
+    QUEUE_TEST_UNTIL(records(bench) == 1);
+    assert_true(is_at_registry(bench, "one", 1));
+    await(bench, &direct, 3, "team/app:one");
+    run(bench, &direct);
+    expect_end(&direct, ERR_OK);
+    start(bench, &oldest); /* its digest goes as ever */
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
+    assert_true(is_at_registry(bench, "one", 3));
+    store(bench, 4, "team/app:one");
+    expect_done(bench);
+    assert_true(is_at_registry(bench, "one", 4));
+}
+
 static void what_is_parked_gives_way_to_a_younger(void **state)
 {
     struct bench *bench = *state;
@@ -1086,6 +1111,7 @@ int main(void)
         QUEUE_TEST(a_younger_push_supersedes_what_waits),
         QUEUE_TEST(fifty_pushes_of_a_tag_become_two),
         QUEUE_TEST(an_older_push_that_comes_late_is_superseded),
+        QUEUE_TEST(an_older_push_that_comes_after_the_end_is_superseded),
         QUEUE_TEST(what_is_parked_gives_way_to_a_younger),
         QUEUE_TEST(what_cannot_go_on_gives_way_to_a_younger),
         QUEUE_TEST(digests_do_not_supersede_each_other),
