@@ -13,11 +13,16 @@ struct copy {
 
 /* What may go, and how much is there in all. */
 struct copies {
-    const struct kv_txn *txn;
     struct copy *items; /* owned */
     size_t count;
     size_t capacity;
     uint64_t bytes;
+};
+
+/* One reading of the tables into them. */
+struct listing {
+    const struct kv_txn *txn;
+    struct copies *copies;
 };
 
 static enum errc is_any(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
@@ -33,15 +38,16 @@ static enum errc is_any(void *self, struct kv_slice key, struct kv_slice value, 
 static enum errc add_copy(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
                           struct error *err)
 {
-    (void)enough;
-    struct copies *copies = self;
+    const struct listing *listing = self;
+    struct copies *copies = listing->copies;
     struct copy copy;
     bool held = false;
     if (blob_key_decode(key, &copy.digest, err) != ERR_OK ||
         blob_decode(value, &copy.record, err) != ERR_OK ||
-        kv_each(copies->txn, KV_HOLDERS, key, is_any, &held, err) != ERR_OK)
+        kv_each(listing->txn, KV_HOLDERS, key, is_any, &held, err) != ERR_OK)
         return err->code;
     copies->bytes += copy.record.size;
+    *enough = false;
     if (held)
         return ERR_OK;
     copies->items =
@@ -55,11 +61,11 @@ static enum errc list_copies(struct store *store, struct copies *copies, bool *p
 {
     const struct kv_slice all = {NULL, 0};
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    copies->txn = &txn;
+    struct listing listing = {.txn = &txn, .copies = copies};
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
         kv_each(&txn, KV_PUSHES, all, is_any, promised, err) != ERR_OK)
         return err->code;
-    return kv_each(&txn, KV_BLOBS, all, add_copy, copies, err);
+    return kv_each(&txn, KV_BLOBS, all, add_copy, &listing, err);
 }
 
 /* Of equal age the largest first, so that what is left is as many as can be. */

@@ -100,7 +100,7 @@ def test_digest_file(registry: Registry, archive: Path, tmp_path: Path) -> None:
 def test_copies_are_bounded(registry: Registry, archive: Path, tmp_path: Path) -> None:
     """Without a gateway each push leaves its image in the data folder, up to a limit."""
     data = tmp_path / "data"
-    for keep, left in (("20GiB", True), ("1B", False), ("1B", False)):
+    for keep, left in (("20GiB", True), ("1B", False)):
         config = write_config(tmp_path, {"limits": {"push_copies": keep}})
         target = f"{registry.host}/c/copies:1"
         words = ["push", archive, target, "--data", data, "--config", config]
@@ -363,32 +363,27 @@ def test_config_prints_absolute_paths(tmp_path: Path) -> None:
         assert value["registries"]["r.example.com"]["ca"] == str(tmp_path / "below/ca.pem")
 
 
-@pytest.mark.parametrize("wrong", ("other", "swapped", "encrypted", "empty", None))
-def test_config_finds_a_key_that_is_not_the_certificates(
-    tmp_path: Path, wrong: str | None
-) -> None:
+def test_config_finds_a_key_that_is_not_the_certificates(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     made = authority.server()
-    certificate, key = made.certificate, made.key
-    if wrong == "other":
-        key = authority.server("other").key
-    elif wrong == "swapped":
-        certificate, key = key, certificate
-    elif wrong == "encrypted":
-        key = tmp_path / "locked.key"
-        must_run(["openssl", "rsa", "-aes128", "-passout", "pass:x", "-in", made.key, "-out", key])
-    elif wrong == "empty":
-        key = tmp_path / "empty.key"
-        key.write_text("")
-    tls = {"certificate": str(certificate), "key": str(key)}
-    path = write_config(tmp_path, {"tls": tls})
-    done = slipway(tmp_path, "config", "--config", path, seconds=20)
-    assert done.returncode == (USAGE if wrong else 0), done.stderr
-    if wrong:
-        assert ("tls.certificate" if wrong == "swapped" else "tls.key") in done.stderr
-        assert str(key if wrong != "swapped" else certificate) in done.stderr
-        words = ("serve", "--config", path, "--listen", "127.0.0.1:0", "--data", tmp_path / "d")
-        assert slipway(tmp_path, *words, seconds=20).returncode == USAGE
+    locked, empty = tmp_path / "locked.key", tmp_path / "empty.key"
+    must_run(["openssl", "rsa", "-aes128", "-passout", "pass:x", "-in", made.key, "-out", locked])
+    empty.write_text("")
+    serve = ("--listen", "127.0.0.1:0", "--data", tmp_path / "d")
+    for certificate, key, wrong in (
+        (made.certificate, authority.server("other").key, "tls.key"),
+        (made.key, made.certificate, "tls.certificate"),
+        (made.certificate, locked, "tls.key"),
+        (made.certificate, empty, "tls.key"),
+        (made.certificate, made.key, ""),
+    ):
+        tls = {"certificate": str(certificate), "key": str(key)}
+        path = write_config(tmp_path, {"tls": tls})
+        done = slipway(tmp_path, "config", "--config", path, seconds=20)
+        assert done.returncode == (USAGE if wrong else 0), done.stderr
+        assert done.stderr.startswith(f"slipway: {wrong}: /" if wrong else ""), done.stderr
+        if wrong:
+            assert slipway(tmp_path, "serve", "--config", path, *serve).returncode == USAGE
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_the_log_hides_it_too(own_gateway: Gateway, archive: Path) -> None:
 REFUSALS = {
     "nobody": ([], {}, ("no user and password are known", "--user", "SLIPWAY_USER")),
     "wrong": (["--user", f"{USER}:wr0ng"], {}, ('the user "ci"', "--user")),
-    "docker": ([], {"docker": "wr0ng"}, ("Docker's config.json",)),
+    "docker": ([], {"docker": "wr0ng"}, (".docker/config.json",)),
     "variable": ([], {"SLIPWAY_USER": "who:wr0ng"}, ('the user "who"', "SLIPWAY_USER")),
 }
 
@@ -235,26 +235,27 @@ def test_advice_names_what_there_is(
         assert slipway(tmp_path, "config", "--config", path).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "site, says",
-    (
-        ("client_max_body_size 1k; location / {{ proxy_pass {up}; }}", "client_max_body_size 0"),
-        ("return 301 https://gw.example.com$request_uri;", "https://gw.example.com/v1/images"),
-        ("location / {{ proxy_pass http://127.0.0.1:1; }}", "proxy_read_timeout"),
-        ("location / {{ return 200 hello; }}", "no slipway gateway"),
-    ),
-)
-def test_what_else_answers(
-    gateway: Gateway, archive: Path, tmp_path: Path, site: str, says: str
-) -> None:
-    inner = site.format(up=gateway.url)
+ANSWERS = {
+    "small": ("client_max_body_size 1k; proxy_pass {up};", "client_max_body_size 0"),
+    "moved": ("return 301 https://gw.example.com$request_uri;", "https://gw.example.com/moved/v1"),
+    "down": ("proxy_pass http://127.0.0.1:1;", "proxy_read_timeout"),
+    "page": ("return 200 hello;", "status 200, hello"),
+}
+
+
+def test_what_else_answers(gateway: Gateway, archive: Path, tmp_path: Path) -> None:
+    places = "".join(
+        f"location /{name}/ {{ {answer.format(up=gateway.url)} }}"
+        for name, (answer, _) in ANSWERS.items()
+    )
     with Nginx(
-        tmp_path / "nginx", "", site=lambda port: f"server {{ listen 127.0.0.1:{port}; {inner} }}"
+        tmp_path / "nginx", "", site=lambda port: f"server {{ listen 127.0.0.1:{port}; {places} }}"
     ) as nginx:
-        url = f"http://{nginx.host}"
-        done = slipway(tmp_path, "push", archive, "r.example.com/x:1", "--gateway", url)
-    assert done.returncode == UNREACHABLE
-    assert says in done.stderr and url in done.stderr, done.stderr
+        for name, (_, says) in ANSWERS.items():
+            url = f"http://{nginx.host}/{name}"
+            done = slipway(tmp_path, "push", archive, "r.example.com/x:1", "--gateway", url)
+            assert done.returncode == UNREACHABLE
+            assert says in done.stderr and url in done.stderr, done.stderr
 
 
 def test_access_without_a_gateway_is_wrong_usage(archive: Path, tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from support.gateway import SOURCE_FOLDER, slipway_binary
 from support.processes import Process, must_run, plain_environment
 
@@ -38,8 +36,8 @@ def programs_without(folder: Path, missing: set[str]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("there", ({"skopeo", "docker"}, {"podman", "buildah"}))
-def test_quickstart(tmp_path: Path, there: set[str]) -> None:
+def test_quickstart(tmp_path: Path) -> None:
+    there = {"skopeo", "docker"}
     root = copy_of_the_project(tmp_path / "project")
     path = programs_without(tmp_path / "bin", CLIENTS - there)
     env = plain_environment(tmp_path, {"PATH": str(path), "TMPDIR": str(tmp_path)})

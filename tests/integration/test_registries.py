@@ -287,56 +287,59 @@ def test_unauthorized(
     assert registry.host in error["message"]
 
 
-@pytest.mark.parametrize(
-    "source", ("password", "password_file", "password_env", "docker", "helper")
-)
 def test_advice_is_about_the_password_at_fault(
-    guarded: Registry, archive: Path, tmp_path: Path, source: str
+    guarded: Registry, archive: Path, tmp_path: Path
 ) -> None:
     """What `docker login` does not mend is not advised by it; a client hears whose login it is."""
-    folder = tmp_path / "gateway"
+    folder, docker = tmp_path / "gateway", tmp_path / "docker"
     folder.mkdir()
-    env = login_file(tmp_path / "docker", {})
-    entry: dict[str, str] = {"username": USER}
-    says = f'registries."{guarded.host}".'
-    if source == "password":
-        entry["password"] = WRONG
-        place = str(folder / "config.json")
-    elif source == "password_file":
-        entry["password_file"] = "secret"
-        (folder / "secret").write_text(WRONG)
-        place = str(folder / "secret")
-    elif source == "password_env":
-        entry["password_env"] = place = "THE_PASSWORD"
-        env[place] = WRONG
-    else:
-        entry, says = {}, f"docker login {guarded.host}"
-        place = str(tmp_path / "docker/config.json")
-        login: dict[str, Any] = {"auths": {guarded.host: {"auth": basic(USER, WRONG)}}}
-        if source == "helper":
-            place = "docker-credential-wrong"
-            login = {"credsStore": "wrong"}
-            answer = json.dumps({"Username": USER, "Secret": WRONG})
-            helper = tmp_path / "docker" / place
-            helper.write_text(f"#!/bin/sh\necho '{answer}'\n")
-            helper.chmod(0o755)
-            env["PATH"] = f"{helper.parent}:{os.environ['PATH']}"
-        (tmp_path / "docker/config.json").write_text(json.dumps(login))
+    (folder / "secret").write_text(WRONG)
+    helper = "docker-credential-wrong"
+    hosts = {name: f"{name}.example.com" for name in ("text", "file", "variable", "login", "helper")}
+    env = login_file(
+        docker,
+        {
+            "auths": {hosts["login"]: {"auth": basic(USER, WRONG)}},
+            "credHelpers": {hosts["helper"]: "wrong"},
+        },
+    )
+    answer = json.dumps({"Username": USER, "Secret": WRONG})
+    (docker / helper).write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (docker / helper).chmod(0o755)
+    env |= {"THE_PASSWORD": WRONG, "PATH": f"{docker}:{os.environ['PATH']}"}
+    named: dict[str, dict[str, str]] = {
+        "text": {"username": USER, "password": WRONG},
+        "file": {"username": USER, "password_file": "secret"},
+        "variable": {"username": USER, "password_env": "THE_PASSWORD"},
+    }
+    url = f"http://{guarded.host}"
     config = {
-        "registries": {guarded.host: entry} if entry else {},
-        "mirrors": [{"match": "**", "to": [f"{guarded.host}/**"]}],
+        "registries": {
+            host: {"endpoints": [url], **named.get(name, {})} for name, host in hosts.items()
+        },
+        "mirrors": [{"match": f"{name}/**", "to": [f"{host}/**"]} for name, host in hosts.items()],
+    }
+    says = {
+        "text": (f'registries."{hosts["text"]}".password', str(folder / "config.json")),
+        "file": (f'registries."{hosts["file"]}".password_file', str(folder / "secret")),
+        "variable": (f'registries."{hosts["variable"]}".password_env', "THE_PASSWORD"),
+        "login": (f'"docker login {hosts["login"]}"', str(docker / "config.json")),
+        "helper": (f'"docker login {hosts["helper"]}"', helper),
     }
     with Gateway(folder, config, env=env) as gateway:
+        for name, parts in says.items():
+            reply = gateway.post(archive, f"{hosts[name]}/x:1", seconds=REFUSAL_SECONDS)
+            text = failed(reply, "UNAUTHORIZED", "registry")["message"]
+            assert all(part in text for part in (*parts, USER)), text
+            assert ("docker login" in text) == ("docker login" in parts[0]), text
+            assert_no_secret(text)
         argv = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false"]
-        argv.append(f"docker-archive:{archive}")
-        client = run([*argv, f"docker://127.0.0.1:{gateway.port}/advice/{source}:1"])
-    assert client.returncode != 0
-    assert "the gateway's login there, not yours" in client.stderr, client.stderr
-    for quoted in (client.stderr, gateway.log()):
-        text = quoted.replace('\\"', '"')
-        assert says in text and place in text and USER in text, text
-        assert ("docker login" in text) == ("docker login" in says), text
-        assert_no_secret(text)
+        argv += [f"docker-archive:{archive}", f"docker://127.0.0.1:{gateway.port}/file/x:1"]
+        client = run(argv)
+        assert client.returncode != 0
+        assert "the gateway's login there, not yours" in client.stderr, client.stderr
+        assert str(folder / "secret") in client.stderr
+    assert_no_secret(client.stderr + gateway.log())
 
 
 def test_unknown_host(archive: Path, tmp_path: Path) -> None:
