@@ -108,7 +108,18 @@ size_t job_put(struct job *job, const void *data, size_t size)
 
 void job_end(struct job *job)
 {
+    pthread_mutex_lock(&job->lock);
+    job->complete = true;
+    pthread_mutex_unlock(&job->lock);
     ring_end(job->ring);
+}
+
+bool job_lacks(struct job *job, size_t bytes)
+{
+    pthread_mutex_lock(&job->lock);
+    bool complete = job->complete;
+    pthread_mutex_unlock(&job->lock);
+    return !complete && job_body_bytes(job) < bytes;
 }
 
 bool job_reply(struct job *job, struct reply *out)

@@ -5,6 +5,7 @@
 /* What one look at a class ends: found under the table's lock, ended without it. */
 struct ending {
     struct job *job; /* a reference */
+    bool waits;      /* it never runs */
     struct error why;
 };
 
@@ -139,6 +140,22 @@ static void end_share_locked(struct jobs *jobs, enum job_class class, int64_t no
     list(endings, job, &why);
 }
 
+/* When it stops: of those that wait, whose bodies would only hold up the rest. */
+static void end_waiting_locked(struct jobs *jobs, int64_t now_ms, struct endings *endings)
+{
+    struct error why = ERROR_INIT;
+    struct job *job;
+    say_slow(true, &why);
+    TAILQ_FOREACH(job, &jobs->all, link)
+    {
+        if (!job->queued || now_ms - job->queued_ms < STOPPING_PACE_MS ||
+            !job_lacks(job, CLIENT_PACE_BYTES))
+            continue;
+        list(endings, job, &why);
+        endings->items[endings->count - 1].waits = job_take_back_locked(job);
+    }
+}
+
 /* Also while nobody wants their places: who comes then does not wait for a whole window. */
 static void judge_all_locked(struct jobs *jobs, int64_t now_ms)
 {
@@ -161,10 +178,15 @@ void jobs_sweep(struct jobs *jobs, int64_t now_ms)
         end_share_locked(jobs, class, now_ms, &endings);
     }
     end_slow_documents_locked(jobs, now_ms, &endings);
+    if (jobs->closed)
+        end_waiting_locked(jobs, now_ms, &endings);
     pthread_mutex_unlock(&jobs->lock);
     for (size_t i = 0; i < endings.count; i++) {
-        job_end_early(endings.items[i].job, &endings.items[i].why);
-        job_unref(endings.items[i].job);
+        struct ending *ending = &endings.items[i];
+        job_end_early(ending->job, &ending->why);
+        if (ending->waits)
+            job_refuse(ending->job, &ending->why);
+        job_unref(ending->job);
     }
     free(endings.items);
 }

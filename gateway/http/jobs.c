@@ -106,6 +106,7 @@ static void queue_locked(struct job *job)
     places_wait(&class_of(job)->places, &job->peer.address, clock_ms());
     TAILQ_INSERT_TAIL(&class_of(job)->turns, job, turn);
     job->queued = true;
+    job->queued_ms = clock_ms();
 }
 
 static void unqueue_locked(struct job *job)
@@ -146,8 +147,7 @@ static void give_back_locked(struct job *job)
     }
 }
 
-/* True: it has not begun, and will not. */
-static bool take_back_locked(struct job *job)
+bool job_take_back_locked(struct job *job)
 {
     if (!job->queued)
         return work_cancel(class_of(job)->queue, &job->item);
@@ -258,8 +258,7 @@ void job_over(struct job *job)
     finish(job);
 }
 
-/* A job that never runs. */
-static void refuse(struct job *job, const struct error *why)
+void job_refuse(struct job *job, const struct error *why)
 {
     job_answer_error(job, why);
     finish(job);
@@ -279,7 +278,7 @@ static void list_all(struct jobs *jobs, struct job_list *waiting, struct job_lis
     running->jobs = xcalloc(jobs->unended, sizeof(struct job *));
     TAILQ_FOREACH(job, &jobs->all, link)
     {
-        bool waits = take_back_locked(job);
+        bool waits = job_take_back_locked(job);
         struct job_list *list = waits ? waiting : running;
         list->jobs[list->count++] = job;
         if (!waits)
@@ -301,7 +300,7 @@ void jobs_cancel(struct jobs *jobs)
         job_unref(running.jobs[i]);
     }
     for (size_t i = 0; i < waiting.count; i++)
-        refuse(waiting.jobs[i], &why);
+        job_refuse(waiting.jobs[i], &why);
     free(running.jobs);
     free(waiting.jobs);
 }
@@ -377,7 +376,7 @@ static void refuse_crowding(struct job *job)
         return;
     say_crowded(&why);
     job_end_early(job, &why);
-    refuse(job, &why);
+    job_refuse(job, &why);
 }
 
 enum errc job_start(struct jobs *jobs, const struct job_work *work, struct peer peer,
@@ -404,12 +403,12 @@ static void forget_if_queued(struct job *job)
 {
     struct error why = ERROR_INIT;
     pthread_mutex_lock(&job->jobs->lock);
-    bool waits = take_back_locked(job);
+    bool waits = job_take_back_locked(job);
     pthread_mutex_unlock(&job->jobs->lock);
     if (!waits)
         return;
     fail(&why, ERR_CLIENT_GONE, 0, "the client went away");
-    refuse(job, &why);
+    job_refuse(job, &why);
 }
 
 void job_drop(struct job *job, bool complete)

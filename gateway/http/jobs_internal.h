@@ -38,6 +38,7 @@ struct job {
     TAILQ_ENTRY(job) link; /* the table's, under its lock, as what follows */
     TAILQ_ENTRY(job) turn; /* among those that wait */
     bool queued;           /* it is among them */
+    int64_t queued_ms;     /* since when */
     bool placed;           /* it has a place */
     bool document;         /* it has one of JOB_DOCUMENTS_MAX */
 
@@ -46,9 +47,10 @@ struct job {
     pthread_mutex_t lock;
     unsigned references;
     bool answered;
-    bool waiting; /* the connection is suspended until it is answered */
-    bool gone;    /* the connection is over */
-    bool ended;   /* by job_end_early() */
+    bool waiting;  /* the connection is suspended until it is answered */
+    bool gone;     /* the connection is over */
+    bool complete; /* all of its body came */
+    bool ended;    /* by job_end_early() */
     struct job_pace pace;
     struct reply reply;
     struct error interrupted;
@@ -92,6 +94,14 @@ bool job_receives(struct job *job, int64_t now_ms, int64_t window_ms, struct job
 
 /* It is about to be ended early: no more of its body is waited for. */
 void job_mark_ended(struct job *job, bool ended);
+
+/* Under the table's lock. True: it has not begun, and is to be refused. */
+bool job_take_back_locked(struct job *job);
+/* A job that never runs. */
+void job_refuse(struct job *job, const struct error *why);
+
+/* The client has not brought all of its body, nor so much of it. */
+bool job_lacks(struct job *job, size_t bytes);
 
 /* Its body ends with this error, and its connection with the answer to that, whatever the client
  * still sends. */

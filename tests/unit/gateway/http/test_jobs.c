@@ -1039,14 +1039,23 @@ static void slow_bodies_end_when_it_stops(void **state)
     (void)state;
     struct script script;
     struct connection slow;
+    struct connection waits[3];
     struct jobs *jobs = table(1, 1, 1);
     script_init(&script);
     begin_from(jobs, JOB_BLOB, &script, 1, &slow);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(try_start_from(jobs, JOB_BLOB, &script, 1, &waits[i]), ERR_OK);
+    send_bytes(&waits[1], 0, CLIENT_PACE_BYTES);
+    job_end(waits[2].job);
     jobs_close(jobs);
     jobs_sweep(jobs, clock_ms() + STOPPING_PACE_MS - 1000);
     wait_receiving(&slow);
     jobs_sweep(jobs, clock_ms() + STOPPING_PACE_MS);
     expect_end(&slow, 503, "STOPPING");
+    expect_end(&waits[0], 503, "STOPPING");
+    job_end(waits[1].job);
+    expect_end(&waits[1], 200, "65536");
+    expect_end(&waits[2], 200, "0");
     close_table(jobs);
 }
 
