@@ -201,9 +201,9 @@ static enum errc authorize(const struct registry_client *client, const char *sco
 {
     struct repository *repository = client->repository;
     *asked = auth_request_of(client, scope, has_body);
-    if (auth_value(repository->endpoint->auth, asked, value, err) != ERR_UNAUTHORIZED ||
-        !repository_renew(repository, asked->credentials))
-        return err->code;
+    enum errc code = auth_value(repository->endpoint->auth, asked, value, err);
+    if (code != ERR_UNAUTHORIZED || !repository_renew(repository, asked->credentials))
+        return code;
     error_clear(err);
     *asked = auth_request_of(client, scope, has_body);
     return auth_value(repository->endpoint->auth, asked, value, err);

@@ -453,6 +453,7 @@ void transfers_leave(struct transfers *table, struct transfer_wait *wait)
     bool leaves = transfer && !ends;
     if (ends) {
         unlist(transfer);
+        lead_no_more(transfer, false);
         transfer->references++;
     } else if (leaves) {
         TAILQ_REMOVE(&transfer->waits, wait, link);

@@ -175,7 +175,7 @@ static void test_no_other_kind_under_a_digest(void **state)
                                  .body = "{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}"});
     struct push_request request = by_digest(&image.manifest, fake_registry_host(fake));
     expect(test, push(test, fake, &request), ERR_MANIFEST_REFUSED);
-    assert_int_equal(http_double_count(fake_registry_http(fake), "PUT " MANIFESTS), 1);
+    assert_int_equal(http_double_count(fake_registry_http(fake), "PUT " MANIFESTS), 2);
     fake_registry_stop(fake);
     push_test_free(test);
 }
