@@ -521,6 +521,14 @@ def test_entries_that_others_wrote_at_the_mirror_stay_and_are_repaired(clients: 
         annotations = {"n": "ours", "added": "there"}
         assert found[sha256(ours)] == {**entry_of(ours), "annotations": annotations}
         assert found[sha256(more)] == entry_of(more)
+        # An entry whose manifest was deleted there, for which docker-registry refuses the list.
+        path = f"/v2/{clients.name}/manifests/{sha256(foreign)}"
+        assert there.ask("DELETE", path).status == 202
+        last = clients.artifact("last")
+        lost = clients.artifact("lost", refers=False)
+        clients.put(entry_of(ours), entry_of(lost))
+        kept = {sha256(one) for one in (ours, more, last, lost)}
+        assert set(by_digest(clients.there())) == kept
         # Something else under the tag is replaced by a client's list.
         there.must_put(clients.name, clients.tag, clients.subject)
         clients.put(entry_of(ours))

@@ -140,6 +140,44 @@ static enum errc put_bytes(struct target_push *push, struct registry_client *cli
     return ERR_OK;
 }
 
+/* Registries refuse a list that names what they do not have, as after a deletion there. True when
+ * such entries were found; they are gone from then on. `own`: what this push brought. */
+static bool forget_lost(struct registry_client *client, const json_t *list, const json_t *own,
+                        json_t *known)
+{
+    size_t i;
+    json_t *entry;
+    bool any = false;
+    json_array_foreach(json_object_get(list, "manifests"), i, entry)
+    {
+        const char *digest = json_text(entry, "digest");
+        struct digest there = {0};
+        struct error ignored = ERROR_INIT;
+        if (digest == NULL || json_object_get(own, digest) ||
+            registry_manifest_digest(client, digest, &there, &ignored) != ERR_OK ||
+            there.algorithm != DIGEST_NONE)
+            continue;
+        json_object_set_new(known, digest, json_null());
+        any = true;
+    }
+    return any;
+}
+
+/* *text is what the list says, and then what was written; owned. */
+static enum errc write_list(struct target_push *push, struct registry_client *client,
+                            const char *tag, json_t *list, const json_t *own, struct facts *facts,
+                            char **text, struct error *err)
+{
+    if (put_bytes(push, client, tag, *text, strlen(*text), err) != ERR_BLOB_NOT_THERE ||
+        !forget_lost(client, list, own, facts->known))
+        return err->code;
+    error_clear(err);
+    referrer_list_update(list, facts->wanted, facts->known);
+    free(*text);
+    *text = json_compact(list);
+    return put_bytes(push, client, tag, *text, strlen(*text), err);
+}
+
 /* --- a manifest that refers to another one --- */
 
 static enum errc note(struct target_push *push, struct registry_client *client, const char *tag,
@@ -154,7 +192,7 @@ static enum errc note(struct target_push *push, struct registry_client *client, 
     if (!referrer_list_update(list, facts->wanted, facts->known))
         return ERR_OK;
     autofree char *text = json_compact(list);
-    return put_bytes(push, client, tag, text, strlen(text), err);
+    return write_list(push, client, tag, list, facts->wanted, facts, &text, err);
 }
 
 static enum errc want(const struct descriptor *descriptor, const void *data, size_t size,
@@ -262,17 +300,16 @@ static enum errc put_list(struct target_push *push, struct registry_client *clie
                           struct digest *digest, uint64_t *size, struct error *err)
 {
     bool complete = false;
+    autojson json_t *own = json_copy(facts->wanted);
     if (complete_there(client, list, facts, &complete, digest, size, err) != ERR_OK || complete)
         return err->code;
     autojson json_t *merged = json_deep_copy(root);
     bool changed = referrer_list_update(merged, facts->wanted, facts->known);
-    autofree char *text = changed ? json_compact(merged) : NULL;
-    const char *data = text ? text : list->data;
-    size_t bytes = text ? strlen(text) : list->size;
-    if (put_bytes(push, client, list->tag, data, bytes, err) != ERR_OK)
+    autofree char *text = changed ? json_compact(merged) : xstrndup(list->data, list->size);
+    if (write_list(push, client, list->tag, merged, own, facts, &text, err) != ERR_OK)
         return err->code;
-    *digest = digest_of(DIGEST_SHA256, data, bytes);
-    *size = bytes;
+    *digest = digest_of(DIGEST_SHA256, text, strlen(text));
+    *size = strlen(text);
     return ERR_OK;
 }
 

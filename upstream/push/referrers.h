@@ -7,7 +7,8 @@
  * replaced: a manifest that is pushed joins it, and so do the entries of a list that a client put
  * itself. What the registry front's repository knows of the subject's referrers repairs entries
  * that have a wrong artifactType, or none; those of manifests that were taken out of that
- * repository are dropped. A list that has all of it already is left alone, whatever its digest.
+ * repository are dropped, and so are those that the registry lost when it refuses the list for
+ * them. A list that has all of it already is left alone, whatever its digest.
  */
 #ifndef SLIPWAY_UPSTREAM_PUSH_REFERRERS_H
 #define SLIPWAY_UPSTREAM_PUSH_REFERRERS_H
