@@ -2,7 +2,7 @@
  * Reading JSON that a stranger sent: a byte limit before parsing, no duplicate keys, and error
  * texts that name the document, line and column. Jansson bounds the nesting (2048 levels). A parsed
  * value takes up to a hundred times the bytes of its text ("[{},{},"), so the number of values is
- * limited too: JSON_VALUES_MAX of them need about 25 MiB at worst.
+ * limited too: JSON_VALUES_MAX of them need about 35 MiB at worst.
  *
  * Many documents at once would take that many times, so those that are larger than most are parsed
  * in turn, over all of the process (json_turn_take): whoever parses what a stranger sent takes a
@@ -25,7 +25,7 @@ static inline void json_decref_at(json_t **at)
     json_decref(*at);
 }
 
-#define JSON_VALUES_MAX 100000
+#define JSON_VALUES_MAX 140000 /* 4 MiB of layers with a title each */
 
 void json_start(void);
 

@@ -1,9 +1,11 @@
 #include "image/archive.h"
 
 #include "base/mem.h"
+#include "image/archive_guess.h"
 #include "image/tar_reader.h"
 #include "image/unpack.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct archive_reader {
@@ -13,6 +15,7 @@ struct archive_reader {
     struct unpack *unpack;
     struct tar_reader tar;
     struct tar_entry entry;
+    struct archive_guess guess;
     char name[ARCHIVE_NAME_MAX + 1];
     char target[ARCHIVE_NAME_MAX + 1];
 };
@@ -179,6 +182,7 @@ static enum errc take_entry(struct archive_reader *reader, struct archive_entry_
     *wanted = entry->kind != TAR_KIND_FOLDER;
     if (take_name(reader, err) != ERR_OK)
         return err->code;
+    archive_guess_see(&reader->guess, reader->name);
     if (refused)
         return fail(err, ERR_ENTRY_UNSUPPORTED, 0, "entry \"%.200s\" is %s", reader->name, refused);
     if (!*wanted)
@@ -192,6 +196,16 @@ static enum errc take_entry(struct archive_reader *reader, struct archive_entry_
     }
     out->target = reader->target;
     return take_target(reader, entry->target, entry->kind == TAR_KIND_SYMLINK, err);
+}
+
+/* Of a root file system, devices and absolute links are not what is wrong. */
+static enum errc no_image(const struct archive_reader *reader, struct error *err)
+{
+    const struct error why = *err;
+    archive_guess_fail(&reader->guess, err);
+    size_t size = strlen(err->text);
+    snprintf(err->text + size, sizeof err->text - size, " (%s)", why.text);
+    return err->code;
 }
 
 static enum errc next_entry(struct archive_reader *reader, bool *end, struct error *err)
@@ -213,7 +227,7 @@ enum errc archive_reader_next(struct archive_reader *reader, struct archive_entr
         if (*end)
             return ERR_OK;
         if (take_entry(reader, out, &wanted, err) != ERR_OK)
-            return err->code;
+            return archive_guess_file_system(&reader->guess) ? no_image(reader, err) : err->code;
     }
     return ERR_OK;
 }

@@ -35,8 +35,10 @@ enum errc archive_reader_open(struct source source, uint64_t limit_bytes,
                               struct archive_reader **out, struct error *err);
 void archive_reader_close(struct archive_reader *reader);
 
-/* The next file or link; *end true when there is none. Errors: ERR_ARCHIVE_TRUNCATED,
- * ERR_ARCHIVE_CORRUPT, ERR_ARCHIVE_TOO_LARGE, the refusals above, or the source's own error. */
+/* The next file or link; *end true when there is none. Errors: ERR_NOT_AN_IMAGE in place of a
+ * refusal where the entries so far are those of a root file system (image/archive_guess.h),
+ * ERR_ARCHIVE_TRUNCATED, ERR_ARCHIVE_CORRUPT, ERR_ARCHIVE_TOO_LARGE, the refusals above, or the
+ * source's own error. */
 enum errc archive_reader_next(struct archive_reader *reader, struct archive_entry_info *out,
                               bool *end, struct error *err);
 

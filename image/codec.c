@@ -43,6 +43,15 @@ enum content content_of(const uint8_t *data, size_t size)
     return CONTENT_OTHER;
 }
 
+const char *content_compression(const uint8_t *data, size_t size)
+{
+    static const uint8_t xz[] = {0xfd, '7', 'z', 'X', 'Z', 0};
+    if (size >= sizeof xz && memcmp(data, xz, sizeof xz) == 0)
+        return "xz";
+    return size >= 4 && memcmp(data, "BZh", 3) == 0 && data[3] >= '1' && data[3] <= '9' ? "bzip2"
+                                                                                        : NULL;
+}
+
 size_t gzip_block_bound(size_t size)
 {
     /* Incompressible data goes out as stored blocks, 5 bytes per 65,535 (RFC 1951, 3.2.4). Both

@@ -26,6 +26,10 @@ enum content { CONTENT_OTHER, CONTENT_TAR, CONTENT_GZIP, CONTENT_ZSTD, CONTENT_E
  * tar is told by its header checksum, or by being nothing but zero blocks (the empty layer). */
 enum content content_of(const uint8_t *data, size_t size);
 
+/* A compression that no layer of an image has: "xz" or "bzip2" by the first bytes of CONTENT_OTHER;
+ * NULL for anything else. */
+const char *content_compression(const uint8_t *data, size_t size);
+
 #define CODEC_BLOCK_BYTES ((size_t)1 << 20)
 #define GZIP_HEADER_BYTES 10
 #define GZIP_TRAILER_BYTES 8

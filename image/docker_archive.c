@@ -26,7 +26,7 @@ static enum errc take_layers(const json_t *layers, size_t nth, struct docker_ima
         return wrong(nth, "\"Layers\" is no array", err);
     size_t count = json_array_size(layers);
     if (count > IMAGE_LAYERS_MAX)
-        return wrong(nth, "more than 1000 layers", err);
+        return wrong(nth, "more layers than a manifest can have", err);
     out->layers = xcalloc(count, sizeof *out->layers);
     for (; out->layer_count < count; out->layer_count++) {
         const char *name = json_string_value(json_array_get(layers, out->layer_count));
@@ -85,6 +85,10 @@ enum errc docker_archive_parse(const void *data, size_t size, struct docker_arch
     autojson json_t *root = NULL;
     if (json_parse(data, size, DOCKER_ARCHIVE_LIMIT_BYTES, "manifest.json", &root, err) != ERR_OK)
         return err->code;
+    if (json_object_get(root, "schemaVersion"))
+        return fail(err, ERR_NOT_AN_IMAGE, 0,
+                    "manifest.json is a manifest itself, as in the folders that skopeo calls dir: "
+                    "make an archive with skopeo copy dir:FOLDER oci-archive:FILE");
     if (!json_is_array(root))
         return fail(err, ERR_MANIFEST_INVALID, 0, "manifest.json is no array of images");
     size_t count = json_array_size(root);

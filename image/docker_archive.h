@@ -26,7 +26,8 @@ struct docker_archive {
 };
 
 /* ERR_JSON_INVALID, ERR_JSON_TOO_LARGE; ERR_MANIFEST_INVALID when a member is missing or of the
- * wrong type; ERR_NOT_AN_IMAGE when the array is empty. Docker's words for "no name" are none: "",
+ * wrong type; ERR_NOT_AN_IMAGE when the array is empty, or it is a manifest. Docker's words for "no
+ * name" are none: "",
  * "<none>:<none>". */
 enum errc docker_archive_parse(const void *data, size_t size, struct docker_archive *out,
                                struct error *err);

@@ -10,7 +10,7 @@
 #include "image/descriptor.h"
 
 #define IMAGE_CONFIG_LIMIT_BYTES ((size_t)8 << 20)
-#define IMAGE_LAYERS_MAX 1000
+#define IMAGE_LAYERS_MAX 30000 /* more do not fit a manifest of 4 MiB */
 
 struct image_config {
     struct platform platform;

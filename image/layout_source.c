@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "image/archive_guess.h"
 #include "image/catalog.h"
 
 #include <archive.h>
@@ -10,8 +11,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define PIECE ((size_t)256 * 1024)
 #define OUT_LIMIT_BYTES (PIECE + ((size_t)64 * 1024))
@@ -44,18 +50,107 @@ static la_ssize_t collect(struct archive *archive, void *self, const void *data,
     return layout->out.overflowed ? -1 : (la_ssize_t)size;
 }
 
+/* ---- links ---- */
+
+static int open_beneath(int folder, const char *name)
+{
+    const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                                 .resolve = RESOLVE_BENEATH};
+    return (int)syscall(SYS_openat2, folder, name, &how, sizeof how);
+}
+
+/* For kernels before 5.6, and containers that do not let openat2() through. */
+static int open_compared(int folder, const char *name)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
+    autofree char *path = xasprintf("%s/%s", link, name);
+    autofree char *root = realpath(link, NULL);
+    autofree char *real = realpath(path, NULL);
+    if (root == NULL || real == NULL)
+        return -1;
+    size_t size = strlen(root);
+    if (strncmp(real, root, size) != 0 || (real[size] != '/' && size > 1)) {
+        errno = EXDEV;
+        return -1;
+    }
+    return open(real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+}
+
+/* The name says which bytes these have to be, or what they are. */
+static bool may_be_outside(const char *name)
+{
+    struct digest digest;
+    struct error no_digest = ERROR_INIT;
+    char algorithm[16];
+    int at = 0;
+    return strchr(name, '/') == NULL ||
+           (sscanf(name, "blobs/%15[a-z0-9]/%n", algorithm, &at) == 1 && at > 0 &&
+            digest_parse_parts(algorithm, name + at, &digest, &no_digest) == ERR_OK);
+}
+
+static int open_file(int folder, const char *name)
+{
+    if (may_be_outside(name))
+        return openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open_beneath(folder, name);
+    return fd < 0 && (errno == ENOSYS || errno == EPERM) ? open_compared(folder, name) : fd;
+}
+
+static enum errc cannot_open(const struct layout_source *layout, const char *name, int why,
+                             struct error *err)
+{
+    char target[PATH_MAX] = "";
+    if (readlinkat(layout->folder, name, target, sizeof target - 1) < 0)
+        return fail(err, ERR_IO, why, "open %s of the layout", name);
+    return fail(err, ERR_LINK_INVALID, 0, "%s of the layout is a link to %.300s, which %s", name,
+                target,
+                why == EXDEV    ? "is outside of the folder: copy the file into the layout"
+                : why == ENOENT ? "is not there: make the layout whole"
+                : why == 0      ? "is no file"
+                                : strerror(why));
+}
+
+/* ---- what there is ---- */
+
+static enum errc no_layout(const struct layout_source *layout, struct error *err)
+{
+    struct archive_guess guess = {.tables = false};
+    int fd = openat(layout->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    for (const struct dirent *entry; folder && (entry = readdir(folder)) != NULL;)
+        archive_guess_see(&guess, entry->d_name);
+    if (folder)
+        closedir(folder);
+    if (faccessat(layout->folder, "manifest.json", F_OK, 0) == 0)
+        return fail(err, ERR_NOT_AN_IMAGE, 0,
+                    "the folder is no OCI layout: it has a manifest.json but no index.json; what "
+                    "skopeo calls dir: becomes an archive with skopeo copy dir:FOLDER "
+                    "oci-archive:FILE");
+    if (archive_guess_file_system(&guess))
+        return fail(err, ERR_NOT_AN_IMAGE, 0,
+                    "the folder is a file system, not an OCI layout: it has no index.json");
+    return fail(err, ERR_NOT_AN_IMAGE, 0, "the folder is no OCI layout: it has no index.json");
+}
+
 static enum errc add_file(struct layout_source *layout, const char *name, bool required,
                           struct error *err)
 {
     struct stat info;
     if (fstatat(layout->folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
-        if (errno == ENOENT && !required)
-            return ERR_OK;
-        return fail(err, errno == ENOENT ? ERR_NOT_AN_IMAGE : ERR_IO, errno,
-                    "the folder is no OCI layout: %s", name);
+        if (errno != ENOENT)
+            return fail(err, ERR_IO, errno, "look at %s of the layout", name);
+        return required ? no_layout(layout, err) : ERR_OK;
     }
-    if (!S_ISREG(info.st_mode))
+    if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
         return ERR_OK;
+    int fd = open_file(layout->folder, name);
+    int why = fd < 0 ? errno : 0;
+    bool file = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    if (fd >= 0)
+        close(fd);
+    if (!file)
+        return cannot_open(layout, name, why, err);
     if (layout->count == CATALOG_ENTRIES_MAX)
         return fail(err, ERR_ARCHIVE_TOO_LARGE, 0, "the layout has more than %d files",
                     CATALOG_ENTRIES_MAX);
@@ -69,7 +164,7 @@ static enum errc add_file(struct layout_source *layout, const char *name, bool r
 static enum errc add_folder(struct layout_source *layout, const char *name, int depth,
                             struct error *err)
 {
-    int fd = openat(layout->folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(layout->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
     if (folder == NULL) {
         int why = errno;
@@ -138,9 +233,9 @@ static enum errc tar_failed(struct layout_source *layout, struct error *err)
 static enum errc begin_file(struct layout_source *layout, struct error *err)
 {
     const struct layout_file *file = &layout->files[layout->current];
-    layout->fd = openat(layout->folder, file->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    layout->fd = open_file(layout->folder, file->name);
     if (layout->fd < 0)
-        return fail(err, ERR_IO, errno, "open %s of the layout", file->name);
+        return cannot_open(layout, file->name, errno, err);
     layout->left = file->size;
     struct archive_entry *entry = archive_entry_new();
     archive_entry_set_pathname(entry, file->name);

@@ -14,7 +14,9 @@
 #include "image/descriptor.h"
 
 #define MANIFEST_LIMIT_BYTES ((size_t)4 << 20) /* distribution-spec, "Pushing Manifests" */
-#define MANIFEST_CHILDREN_MAX 1000
+#define MANIFEST_CHILDREN_MAX                                                                      \
+    10000 /* members of an index; layers are bounded by the bytes alone                            \
+           */
 
 /* MANIFEST_OPAQUE only comes from manifest_parse_any(). */
 enum manifest_kind { MANIFEST_IMAGE, MANIFEST_INDEX, MANIFEST_OPAQUE };

@@ -198,8 +198,9 @@ static enum errc run_bzip2(struct unpack *unpack, size_t *made, struct error *er
 
 static enum errc window_too_large(const char *what, struct error *err)
 {
-    return fail(err, ERR_ARCHIVE_TOO_LARGE, 0, "%s is over %llu bytes", what,
-                (unsigned long long)UNPACK_WINDOW_MAX);
+    return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
+                "%s is over %llu bytes; compress it again with less, with zstd at most --long=%d",
+                what, (unsigned long long)UNPACK_WINDOW_MAX, UNPACK_WINDOW_LOG_MAX);
 }
 
 static enum errc run_zstd(struct unpack *unpack, size_t *made, struct error *err)

@@ -1,5 +1,6 @@
 #include "gateway/ingest/assemble.h"
 
+#include "base/file.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "gateway/ingest/recode.h"
@@ -56,6 +57,26 @@ static enum errc recode(struct assembly *assembly, struct layer_result *content,
     assembly->results[assembly->result_count++] = *content;
     item->number = assembly->result_count;
     return ERR_OK;
+}
+
+/* No runtime takes these, whatever their media type says. */
+static enum errc check_compression(struct assembly *assembly, const struct catalog_entry *entry,
+                                   struct error *err)
+{
+    autoblob struct blob blob = BLOB_INIT;
+    uint8_t head[8] = {0};
+    size_t got = 0;
+    if (entry->content.content != CONTENT_OTHER)
+        return ERR_OK;
+    if (batch_open_blob(assembly->batch, &entry->content.digest, &blob, err) != ERR_OK ||
+        file_read_at(blob.fd, head, sizeof head, 0, &got, err) != ERR_OK)
+        return err->code;
+    const char *form = content_compression(head, got);
+    return form ? fail(err, ERR_ENTRY_UNSUPPORTED, 0,
+                       "layer \"%.200s\" is compressed with %s, which no runtime takes: make the "
+                       "image again with layers in gzip or zstd, or plain",
+                       entry->name, form)
+                : ERR_OK;
 }
 
 /* A layer entry as it will be pushed. `diff_id` is what the config says of it, NULL when nobody
@@ -119,6 +140,8 @@ static enum errc docker_layer(struct assembly *assembly, const char *name,
     if (entry == NULL)
         return fail(err, ERR_LAYER_MISSING, 0, "layer \"%.200s\" of manifest.json is not there",
                     name);
+    if (check_compression(assembly, entry, err) != ERR_OK)
+        return err->code;
     struct layer_result content = entry->content;
     bool compressed = content.content == CONTENT_GZIP || content.content == CONTENT_ZSTD;
     if (!compressed && check_diff_id(entry, diff_id, err) != ERR_OK)
@@ -264,10 +287,13 @@ static enum errc image_layer(struct assembly *assembly, struct descriptor *layer
                              const struct digest *diff_id, bool *changed, struct error *err)
 {
     const struct catalog_entry *entry = NULL;
+    enum codec codec;
+    if (find_blob(assembly, layer, ERR_LAYER_MISSING, "layer", &entry, err) != ERR_OK ||
+        (media_type_codec(layer->media_type, &codec) &&
+         check_compression(assembly, entry, err) != ERR_OK))
+        return err->code;
     if (!media_type_is_plain_layer(layer->media_type))
         return take_blob(assembly, layer, ERR_LAYER_MISSING, "layer", err);
-    if (find_blob(assembly, layer, ERR_LAYER_MISSING, "layer", &entry, err) != ERR_OK)
-        return err->code;
     const struct layer_result *content = &entry->content;
     if (content->content == CONTENT_TAR && check_diff_id(entry, diff_id, err) != ERR_OK)
         return err->code;

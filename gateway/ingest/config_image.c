@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/ingest/layer_intake.h"
 #include "gateway/ingest/unpacked.h"
+#include "image/digest_map.h"
 #include "image/image_config.h"
 #include "image/manifest.h"
 
@@ -181,15 +182,19 @@ static enum errc fail_missing(const struct config_image *image, struct error *er
 static enum errc find_layers(struct making *making, const struct image_config *config,
                              struct descriptor *layers, struct error *err)
 {
-    for (size_t i = 0; i < config->diff_id_count; i++) {
-        size_t first = 0; /* a layer that repeats is looked for once */
-        while (!digest_equal(&config->diff_ids[first], &config->diff_ids[i]))
-            first++;
-        if (first < i)
-            layers[i] = layers[first];
-        else if (find_layer(making, &config->diff_ids[i], &layers[i], err) != ERR_OK)
-            return err->code;
+    struct digest_map first = {.first = NULL}; /* a layer that repeats is looked for once */
+    for (size_t i = 0; i < config->diff_id_count && err->code == ERR_OK; i++) {
+        struct digest_item *item = digest_map_add(&first, &config->diff_ids[i]);
+        if (item->number > 0)
+            layers[i] = layers[item->number - 1];
+        else
+            find_layer(making, &config->diff_ids[i], &layers[i], err);
+        if (item->number == 0)
+            item->number = i + 1;
     }
+    digest_map_deinit(&first);
+    if (err->code != ERR_OK)
+        return err->code;
     return making->out->missing_count > 0 ? fail_missing(making->out, err) : ERR_OK;
 }
 

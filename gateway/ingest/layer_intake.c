@@ -46,6 +46,16 @@ static enum errc look_at(struct watch *watch, const uint8_t *data, size_t size, 
                           : tar_check_write(&watch->tar, data, size, err);
 }
 
+static enum errc unrecognised(const struct watch *watch, struct error *err)
+{
+    const char *form = content_compression(watch->peek, watch->peeked);
+    return fail(err, ERR_ARCHIVE_UNRECOGNISED, 0,
+                "the layer is no tar, neither plain nor in gzip or zstd%s%s%s",
+                form ? ": it is in " : "", form ? form : "",
+                form ? ", which no runtime takes; send the tar, or compress it with gzip or zstd"
+                     : "");
+}
+
 /* The first bytes are together, or there are no more. */
 static enum errc settle(struct watch *watch, struct error *err)
 {
@@ -57,8 +67,7 @@ static enum errc settle(struct watch *watch, struct error *err)
                     "the layer is empty: an empty layer is two zero "
                     "blocks of a tar");
     case CONTENT_OTHER:
-        return fail(err, ERR_ARCHIVE_UNRECOGNISED, 0,
-                    "the layer is no tar, neither plain nor in gzip or zstd");
+        return unrecognised(watch, err);
     case CONTENT_GZIP:
     case CONTENT_ZSTD:
         watch->decoder = decoder_new(watch->content == CONTENT_GZIP ? CODEC_GZIP : CODEC_ZSTD,

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "image/archive_guess.h"
 
 #include <string.h>
 
@@ -192,10 +193,12 @@ static enum errc read_docker(struct listing *listing, bool *present, struct erro
     return ERR_OK;
 }
 
-static enum errc no_tables(struct error *err)
+static enum errc no_tables(const struct listing *listing, struct error *err)
 {
-    return fail(err, ERR_NOT_AN_IMAGE, 0,
-                "the archive is no image: it has neither manifest.json nor index.json");
+    struct archive_guess guess = {.tables = false};
+    for (size_t i = 0; i < catalog_count(listing->inspector.catalog); i++)
+        archive_guess_see(&guess, catalog_at(listing->inspector.catalog, i)->name);
+    return archive_guess_fail(&guess, err);
 }
 
 static enum errc read_tables(struct listing *listing, struct error *err)
@@ -207,7 +210,7 @@ static enum errc read_tables(struct listing *listing, struct error *err)
     read_layout(listing, &index, &in_index);
     read_docker(listing, &docker, &in_docker);
     if (!index && !docker)
-        return no_tables(err);
+        return no_tables(listing, err);
     bool index_failed = in_index.code != ERR_OK;
     bool docker_failed = in_docker.code != ERR_OK;
     if ((!index || index_failed) && (!docker || docker_failed)) {

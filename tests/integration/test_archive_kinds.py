@@ -5,14 +5,19 @@ Made by hand after what the programs named in each test write.
 """
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
+import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.archives import OCI_INDEX, OCI_LAYER, OCI_MANIFEST, compact
+from support.command import slipway
 from support.curl import Reply
 from support.front import Front
 from support.gateway import Gateway, pushed
@@ -463,3 +468,147 @@ def test_names_of_images_that_are_none(archives: Archives, seed: str, names: lis
     odd = "" in names
     assert reply.error["code"] == ("NO_TARGET" if odd else "REFERENCE_INVALID")
     assert odd or names[0] in reply.error["message"]
+
+
+# ---- many layers ----
+
+
+def test_more_than_a_thousand_layers(
+    archives: Archives, gateway: Gateway, registry: Registry, seed: str
+) -> None:
+    """A layer for each of 1391 files, in an archive and at the front."""
+    layout = Layout()
+    layers = []
+    for number in range(1391):
+        title = {"org.opencontainers.image.title": f"dir/file-{number}.tf"}
+        text = f"{seed}{number % 7}".encode()
+        layers.append(layout.put("application/octet-stream", text, annotations=title))
+    manifest = layout.manifest(b"{}", *layers, config_type=OCI_EMPTY)
+    layout.top(descriptor(OCI_MANIFEST, manifest))
+    assert archives.push(layout) == manifest
+    with Front(gateway.port) as front:
+        for layer in layers[:7]:
+            front.push_blob(f"many/{seed}", f"{seed}{layers.index(layer)}".encode())
+        front.push_blob(f"many/{seed}", b"{}")
+        front.must_put(f"many/{seed}", "1", manifest)
+        members = [descriptor(OCI_MANIFEST, manifest, annotations={"n": str(n)})
+                   for n in range(1200)]
+        index = compact({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": members})
+        front.must_put(f"many/{seed}", "all", index, OCI_INDEX)
+
+
+# ---- what is no image, and what to do instead ----
+
+
+def root_file_system(tar: TarBuilder, *, devices: bool) -> None:
+    tar.file(".dockerenv", b"").folder("etc/").folder("usr/")
+    if devices:
+        tar.symlink("etc/mtab", "/proc/mounts").special("dev/console", tarfile.CHRTYPE)
+    tar.file("etc/hostname", b"abc\n").file("usr/share/app/manifest.json", b"{}")
+
+
+@pytest.mark.parametrize("devices", (True, False))
+def test_a_file_system_is_told(archives: Archives, devices: bool) -> None:
+    path = archives.folder / "export.tar"
+    with TarBuilder(path) as tar:
+        root_file_system(tar, devices=devices)
+    reply = archives.gateway.post(path, f"{archives.registry.host}/kinds/export:1")
+    assert reply.error["code"] == "NOT_AN_IMAGE"
+    for word in ("file system", "docker save", "manifest.json"):
+        assert word in reply.error["message"]
+    assert not devices or "etc/mtab" in reply.error["message"]
+
+
+def test_what_to_do_with_other_forms(archives: Archives, seed: str) -> None:
+    image = Layout()
+    manifest = image.image(seed)
+    around = Layout()
+    around.entries = {f"out/image/{name}": data for name, data in image.entries.items()}
+    around.entries["out/image/index.json"] = b"{}"
+    archives.refused(around, "NOT_AN_IMAGE", "tar -C out/image")
+    directory = Layout(**{"manifest.json": manifest, "version": b"Directory Transport Version: 1.1"})
+    archives.refused(directory, "NOT_AN_IMAGE", "dir:", "oci-archive:")
+
+
+@pytest.mark.parametrize("form", ("xz", "bzip2"))
+def test_layers_that_no_runtime_takes(archives: Archives, seed: str, form: str) -> None:
+    pack = {"xz": lzma.compress, "bzip2": bz2.compress}[form]
+    tar = small_tar(seed)
+    docker = Layout(**{"layer": pack(tar)})
+    docker.docker((docker.blob(image_config(tar)), ["m/app:1"], ["layer"]))
+    archives.refused(docker, "ENTRY_UNSUPPORTED", f"compressed with {form}", "gzip or zstd")
+    layout = Layout()
+    for kind in (OCI_LAYER, OCI_LAYER_GZIP):
+        manifest = layout.manifest(image_config(tar), layout.put(kind, pack(tar)))
+        layout.top(descriptor(OCI_MANIFEST, manifest))
+        archives.refused(layout, "ENTRY_UNSUPPORTED", f"compressed with {form}", "gzip or zstd")
+    path = archives.folder / "layer"
+    path.write_bytes(pack(tar))
+    reply = archives.gateway.request("/v1/layers", method="POST", upload=path)
+    assert reply.error["code"] == "ARCHIVE_UNRECOGNISED"
+    assert f"in {form}, which no runtime takes" in reply.error["message"]
+
+
+# ---- folders ----
+
+
+def links(folder: Path, outside: Path, image: bytes) -> None:
+    """The layer outside and a table beside it (rules_oci), the config within (debuerreotype)."""
+    outside.mkdir()
+    layer = "blobs/" + json.loads(image)["layers"][0]["digest"].replace(":", "/")
+    config = "blobs/" + json.loads(image)["config"]["digest"].replace(":", "/")
+    for name, place in ((layer, outside / "layer"), ("index.json", outside / "index.json"),
+                        (config, folder / "blobs/config.json")):
+        (folder / name).rename(place)
+        (folder / name).symlink_to(os.path.relpath(place, (folder / name).parent))
+
+
+def test_links_of_a_folder_are_followed(registry: Registry, tmp_path: Path, seed: str) -> None:
+    layout = Layout()
+    image = layout.image(seed)
+    layout.top(descriptor(OCI_MANIFEST, image))
+    folder = layout.unpack(tmp_path / "layout")
+    links(folder, tmp_path / "outside", image)
+    (tmp_path / "bin").symlink_to(folder)
+    target = f"{registry.host}/kinds/links-{seed}:1"
+    done = slipway(tmp_path, "push", tmp_path / "bin", target, "--data", tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    assert registry.manifest(f"kinds/links-{seed}", "1").body == image
+
+
+def test_links_that_lead_nowhere_or_out(registry: Registry, tmp_path: Path, seed: str) -> None:
+    """Each is named, with where it leads to: a file of somebody's, other bytes, nothing."""
+    secret = tmp_path / "secret"
+    secret.write_text("somebody's")
+    layout = Layout()
+    image = layout.image(seed)
+    layout.top(descriptor(OCI_MANIFEST, image))
+    digest = sha256(image).split(":")[1]
+    for name, target, words in (
+        ("note.txt", "../../../secret", "is outside of the folder"),
+        (digest, "../../../secret", "have the digest"),
+        (digest, "gone", "is not there"),
+        (digest, digest, digest),
+        (digest, "/dev", "is no file"),
+    ):
+        folder = layout.unpack(tmp_path / f"layout-{len(list(tmp_path.iterdir()))}")
+        link = folder / "blobs/sha256" / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        done = slipway(
+            tmp_path, "push", folder, f"{registry.host}/kinds/out:1", "--data", tmp_path / "data"
+        )
+        assert done.returncode != 0
+        assert words in done.stderr and name in done.stderr, done.stderr
+    assert registry.tags("kinds/out") == []
+
+
+def test_folders_that_are_none(registry: Registry, tmp_path: Path) -> None:
+    for name, words in (("manifest.json", "oci-archive:"), ("etc usr", "file system"), ("x", "index.json")):
+        folder = tmp_path / name
+        for part in name.split():
+            (folder / part).mkdir(parents=True)
+        done = slipway(
+            tmp_path, "push", folder, f"{registry.host}/kinds/none:1", "--data", tmp_path / "data"
+        )
+        assert words in done.stderr, done.stderr

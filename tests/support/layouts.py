@@ -102,6 +102,14 @@ class Layout:
     def drop(self, data: bytes) -> None:
         del self.entries["blobs/sha256/" + sha256(data).split(":")[1]]
 
+    def unpack(self, folder: Path) -> Path:
+        """As a folder."""
+        for name, content in self.entries.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return folder
+
     def write(self, path: Path) -> Path:
         with TarBuilder(path) as tar:
             for name, content in self.entries.items():

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "image/digest_map.h"
 #include "image/image_config.h"
 #include "image/manifest.h"
 #include "store/blob.h"
@@ -70,15 +71,6 @@ struct manifest_tree {
 
 /* --- layers --- */
 
-static bool seen_before(const struct manifest *manifest, size_t position)
-{
-    const struct digest *digest = &manifest->layers[position].digest;
-    for (size_t i = 0; i < position; i++)
-        if (digest_equal(&manifest->layers[i].digest, digest))
-            return true;
-    return false;
-}
-
 /* Images name their layers by diffID; what has none (artifacts) by the blob's digest. */
 static void name_layer(const struct manifest *manifest, const struct image_config *config,
                        size_t position, struct push_layer *out)
@@ -93,15 +85,20 @@ static void name_layer(const struct manifest *manifest, const struct image_confi
 static size_t list_layers(const struct manifest *manifest, const struct image_config *config,
                           struct push_layer *layers)
 {
-    size_t count = 0;
+    struct digest_map first = {.first = NULL}; /* positions + 1 */
     size_t distinct = 0;
-    for (int repetitions = 0; repetitions <= 1; repetitions++) {
-        for (size_t i = 0; i < manifest->layer_count; i++)
-            if (seen_before(manifest, i) == (repetitions == 1))
-                name_layer(manifest, config, i, &layers[count++]);
-        if (repetitions == 0)
-            distinct = count;
+    for (size_t i = 0; i < manifest->layer_count; i++) {
+        struct digest_item *item = digest_map_add(&first, &manifest->layers[i].digest);
+        if (item->number == 0) {
+            item->number = i + 1;
+            name_layer(manifest, config, i, &layers[distinct++]);
+        }
     }
+    size_t count = distinct;
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        if (digest_map_find(&first, &manifest->layers[i].digest)->number != i + 1)
+            name_layer(manifest, config, i, &layers[count++]);
+    digest_map_deinit(&first);
     return distinct;
 }
 
