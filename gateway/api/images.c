@@ -101,6 +101,17 @@ static enum errc check_config_order(const struct image_job *self, struct error *
 
 /* ---- archives ---- */
 
+static void send_all(struct job *job, struct image_job *self)
+{
+    struct push_order *order = &self->order;
+    size_t count = 1 + order->more_count;
+    autofree struct push **pushes = xcalloc(count, sizeof *pushes);
+    pushes[0] = &order->push;
+    for (size_t i = 1; i < count; i++)
+        pushes[i] = &order->more[i - 1];
+    push_job_send(job, self->gateway, pushes, count, self->wants_events);
+}
+
 static void run_archive(struct job *job, void *arg)
 {
     struct image_job *self = arg;
@@ -109,7 +120,7 @@ static void run_archive(struct job *job, void *arg)
         archive_take(self->gateway->engine, &self->order, job_body(job), job_cancelled(job), &err);
     job_received(job);
     if (rc == ERR_OK)
-        push_job_send(job, self->gateway, &self->order.push, self->wants_events);
+        send_all(job, self);
     else
         push_job_refuse(job, &err);
 }
@@ -173,7 +184,7 @@ static void run_config(struct job *job, void *arg)
         push->manifest = image.manifest;
         push->config = image.config;
         pushes_accept(self->gateway->engine->store, push);
-        push_job_send(job, self->gateway, push, self->wants_events);
+        push_job_send(job, self->gateway, &push, 1, self->wants_events);
     } else {
         refuse_config(job, &image, &err);
     }

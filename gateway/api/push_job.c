@@ -6,6 +6,8 @@
 #include "gateway/push/push_json.h"
 #include "gateway/push/push_log.h"
 
+#include <stdatomic.h>
+
 enum errc push_job_document(struct job *job, const char *what, struct buf *out, struct error *err)
 {
     const struct source body = job_body(job);
@@ -24,32 +26,38 @@ enum errc push_job_document(struct job *job, const char *what, struct buf *out, 
     return ERR_OK;
 }
 
-/* A push under way, and the client that waits for it. */
+/* Pushes under way, and the client that waits for them. */
 struct sending {
     struct job *job;
-    struct push *push;
+    struct push **pushes; /* owned; each is borrowed */
+    size_t count;
+    atomic_size_t under_way;
     struct event_stream *stream; /* NULL: the client gets one answer at the end */
     struct progress progress;
 };
 
-/* All of its targets are pushed after the answer. */
-static bool is_stored(const struct push *push)
+/* All of their targets are pushed after the answer. */
+static bool are_stored(const struct sending *sending)
 {
-    return push_stored_targets(push) == push->target_count;
+    for (size_t i = 0; i < sending->count; i++)
+        if (push_stored_targets(sending->pushes[i]) < sending->pushes[i]->target_count)
+            return false;
+    return true;
 }
 
 /* When nothing has failed. */
-static int good_status(const struct push *push)
+static int good_status(const struct sending *sending)
 {
-    return is_stored(push) ? 202 : 200;
+    return are_stored(sending) ? 202 : 200;
 }
 
 static void begin_events(struct sending *sending)
 {
-    struct reply reply = REPLY_INIT(good_status(sending->push));
+    struct reply reply = REPLY_INIT(good_status(sending));
     sending->stream = event_stream_new(EVENT_STREAM_LINGER_MS);
     sending->progress = event_stream_progress(sending->stream);
-    event_stream_begin(sending->stream, sending->push);
+    for (size_t i = 0; i < sending->count; i++)
+        event_stream_begin(sending->stream, sending->pushes[i]);
     event_stream_attach(sending->stream, job_connection(sending->job));
     reply_source(&reply, EVENT_STREAM_TYPE, event_stream_body(sending->stream));
     job_answer(sending->job, &reply);
@@ -57,39 +65,56 @@ static void begin_events(struct sending *sending)
 
 static void end_events(const struct sending *sending)
 {
-    const struct push *push = sending->push;
-    for (size_t i = 0; i < push->target_count; i++)
-        event_stream_outcome(sending->stream, &push->targets[i]);
+    for (size_t i = 0; i < sending->count; i++)
+        for (size_t t = 0; t < sending->pushes[i]->target_count; t++)
+            event_stream_outcome(sending->stream, &sending->pushes[i]->targets[t]);
     event_stream_end(sending->stream);
     event_stream_unref(sending->stream);
 }
 
 static void answer(const struct sending *sending)
 {
-    const struct push_target *failure = push_failure(sending->push);
+    const struct push_target *failure = NULL;
+    for (size_t i = 0; i < sending->count && failure == NULL; i++)
+        failure = push_failure(sending->pushes[i]);
     struct reply reply =
-        REPLY_INIT(failure ? error_http_status(failure->error.code) : good_status(sending->push));
-    reply_json(&reply, push_json(sending->push));
+        REPLY_INIT(failure ? error_http_status(failure->error.code) : good_status(sending));
+    reply_json(&reply, sending->count == 1 ? push_json(sending->pushes[0])
+                                           : push_json_several(sending->pushes, sending->count));
     job_answer(sending->job, &reply);
 }
 
-static void on_ended(void *self)
+static void sending_ended(struct sending *sending)
 {
-    struct sending *sending = self;
     struct job *job = sending->job;
     if (sending->stream)
         end_events(sending);
     else
         answer(sending);
+    free(sending->pushes);
     free(sending);
     job_over(job);
 }
 
-void push_job_send(struct job *job, struct gateway *gateway, struct push *push, bool events)
+/* Of one push, or of whoever starts them. */
+static void on_ended(void *self)
+{
+    struct sending *sending = self;
+    if (atomic_fetch_sub(&sending->under_way, 1) == 1)
+        sending_ended(sending);
+}
+
+void push_job_send(struct job *job, struct gateway *gateway, struct push *const *pushes,
+                   size_t count, bool events)
 {
     struct sending *sending = xcalloc(1, sizeof *sending);
-    *sending = (struct sending){.job = job, .push = push};
-    push_log_accepted(push);
+    *sending = (struct sending){
+        .job = job, .pushes = xcalloc(count, sizeof *sending->pushes), .count = count};
+    atomic_init(&sending->under_way, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        sending->pushes[i] = pushes[i];
+        push_log_accepted(pushes[i]);
+    }
     job_document_over(job);
     job_continue(job);
     if (events)
@@ -98,9 +123,12 @@ void push_job_send(struct job *job, struct gateway *gateway, struct push *push, 
                                          .cancel = job_cancelled(job),
                                          .ended = on_ended,
                                          .self = sending};
-    if (push_stored_targets(push) > 0)
-        push_queue_start(gateway->queue, push);
-    push_queue_run(gateway->queue, &options, push);
+    for (size_t i = 0; i < count; i++) {
+        if (push_stored_targets(sending->pushes[i]) > 0)
+            push_queue_start(gateway->queue, sending->pushes[i]);
+        push_queue_run(gateway->queue, &options, sending->pushes[i]);
+    }
+    on_ended(sending);
 }
 
 void push_job_refuse(struct job *job, const struct error *err)

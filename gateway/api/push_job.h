@@ -13,10 +13,12 @@
  * ERR_JSON_TOO_LARGE names `what`. */
 enum errc push_job_document(struct job *job, const char *what, struct buf *out, struct error *err);
 
-/* Push to all targets of the push, and answer: with the push object when those that are waited for
- * have ended, or with a stream of events from the beginning (gateway/api/event_stream.h). Called at
- * the end of a job's run(), which it continues; the push is borrowed until the job is over. */
-void push_job_send(struct job *job, struct gateway *gateway, struct push *push, bool events);
+/* Push to all targets of all pushes, at once, and answer: with the push object, or that of several,
+ * when those that are waited for have ended, or with a stream of events from the beginning
+ * (gateway/api/event_stream.h). Called at the end of a job's run(), which it continues; the list is
+ * copied, each push borrowed until the job is over. */
+void push_job_send(struct job *job, struct gateway *gateway, struct push *const *pushes,
+                   size_t count, bool events);
 
 /* Answer that `err` keeps it from being pushed. */
 void push_job_refuse(struct job *job, const struct error *err);

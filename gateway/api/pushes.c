@@ -100,7 +100,8 @@ static void run(struct job *job, void *arg)
     struct push_self *self = arg;
     struct error err = ERROR_INIT;
     if (take(job, self, &err) == ERR_OK)
-        push_job_send(job, self->gateway, &self->order.push, self->wants_events);
+        push_job_send(job, self->gateway, &(struct push *){&self->order.push}, 1,
+                      self->wants_events);
     else
         push_job_refuse(job, &err);
 }

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gateway/ingest/ingest.h"
 #include "gateway/push/archive_route.h"
+#include "image/digest_map.h"
 #include "store/pushes.h"
 
 #include <string.h>
@@ -46,6 +47,11 @@ const char *compression_name(enum setting_codec compression)
 void push_order_deinit(struct push_order *order)
 {
     push_deinit(&order->push);
+    for (size_t i = 0; i < order->more_count; i++)
+        push_deinit(&order->more[i]);
+    free(order->more);
+    order->more = NULL;
+    order->more_count = 0;
     free(order->image);
     order->image = NULL;
 }
@@ -118,19 +124,53 @@ static void put_names(struct batch *batch, const struct chosen_image *chosen)
                                 chosen->manifest.media_type);
 }
 
+typedef enum errc route_fn(const struct settings *settings, const struct chosen_image *chosen,
+                           struct batch *batch, struct push *push, struct error *err);
+
 static enum errc complete(struct engine *engine, struct chosen_image *chosen, struct batch *batch,
-                          struct push *push, struct error *err)
+                          route_fn *route, struct push *push, struct error *err)
 {
     push->manifest = chosen->manifest;
     push->config = chosen->config;
     push->referrers = mem_take(&chosen->referrers);
     push->referrer_count = chosen->referrer_count;
-    enum errc rc = push->target_count > 0
-                       ? expand_by_names(push, chosen, err)
-                       : archive_route(engine->settings, chosen, batch, push, err);
+    enum errc rc = push->target_count > 0 ? expand_by_names(push, chosen, err)
+                                          : route(engine->settings, chosen, batch, push, err);
     if (rc == ERR_OK)
         put_names(batch, chosen);
     return rc;
+}
+
+/* Of no two images: which of them would have the tag is not for chance to say. */
+static enum errc note_targets(const struct push *push, struct digest_map *seen, struct error *err)
+{
+    for (size_t i = 0; i < push->target_count; i++) {
+        char text[REFERENCE_TEXT_MAX];
+        reference_text(&push->targets[i].reference, text);
+        const struct digest key = digest_of(DIGEST_SHA256, text, strlen(text));
+        struct digest_item *item = digest_map_add(seen, &key);
+        if (item->number++ > 0)
+            return fail(err, ERR_AMBIGUOUS_IMAGE, 0,
+                        "two images of the archive would go to %s: choose one with image=", text);
+    }
+    return ERR_OK;
+}
+
+/* One push for each. */
+static enum errc complete_all(struct engine *engine, struct chosen_images *chosen,
+                              struct batch *batch, struct push_order *order, struct error *err)
+{
+    struct digest_map seen = {.first = NULL};
+    order->more_count = chosen->count - 1;
+    order->more = xcalloc(order->more_count, sizeof *order->more);
+    for (size_t i = 0; i < chosen->count && err->code == ERR_OK; i++) {
+        struct push *push = i == 0 ? &order->push : &order->more[i - 1];
+        route_fn *route = i == 0 ? archive_route : archive_route_more;
+        if (complete(engine, &chosen->items[i], batch, route, push, err) == ERR_OK)
+            note_targets(push, &seen, err);
+    }
+    digest_map_deinit(&seen);
+    return err->code;
 }
 
 static enum errc take_into(struct engine *engine, struct push_order *order, struct source source,
@@ -139,6 +179,7 @@ static enum errc take_into(struct engine *engine, struct push_order *order, stru
     struct ingest_options options = {.files = engine_file_options(engine, order->compression),
                                      .limit_bytes = engine->settings->limits.archive_bytes};
     struct image_wish wish = {.image = order->image,
+                              .several = order->push.target_count == 0 && order->image == NULL,
                               .platform = order->has_platform ? &order->platform : NULL,
                               .codec = options.files.codec,
                               .effort = options.files.effort,
@@ -151,7 +192,7 @@ static enum errc take_into(struct engine *engine, struct push_order *order, stru
     enum errc rc = image_choose(catalog, batch, &wish, &chosen, err);
     catalog_free(catalog);
     if (rc == ERR_OK)
-        rc = complete(engine, &chosen.items[0], batch, &order->push, err);
+        rc = complete_all(engine, &chosen, batch, order, err);
     chosen_images_deinit(&chosen);
     return rc;
 }
@@ -182,6 +223,28 @@ static void limit_expansion(struct engine *engine, const struct push_order *orde
         batch_limit_expansion(batch, &expansion);
 }
 
+/* What was not answered as accepted is not to begin at the next start either. */
+static void take_back(struct engine *engine, const struct push_order *order, size_t count)
+{
+    struct error ignored = ERROR_INIT;
+    pushes_remove(engine->store, order->push.id, &ignored);
+    for (size_t i = 0; i < count; i++)
+        pushes_remove(engine->store, order->more[i].id, &ignored);
+}
+
+static enum errc accept_more(struct engine *engine, struct push_order *order, struct error *err)
+{
+    for (size_t i = 0; i < order->more_count; i++) {
+        struct push *push = &order->more[i];
+        pushes_accept(engine->store, push);
+        if (push_stored_targets(push) == 0 || pushes_put(engine->store, push, err) == ERR_OK)
+            continue;
+        take_back(engine, order, i);
+        return err->code;
+    }
+    return ERR_OK;
+}
+
 enum errc archive_take(struct engine *engine, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err)
 {
@@ -199,5 +262,5 @@ enum errc archive_take(struct engine *engine, struct push_order *order, struct s
         return err->code;
     if (order->push.id[0] == '\0')
         pushes_accept(engine->store, &order->push);
-    return ERR_OK;
+    return accept_more(engine, order, err);
 }

@@ -20,8 +20,10 @@
 
 /* What was asked for; push_order_deinit(). */
 struct push_order {
-    struct push push; /* its targets */
-    char *image;      /* owned; NULL = the only one */
+    struct push push;  /* its targets */
+    struct push *more; /* owned; of the other images of the archive, where all of them go */
+    size_t more_count;
+    char *image; /* owned; NULL = the only one */
     bool has_platform;
     struct platform platform;
     enum setting_codec compression; /* SETTING_CODEC_KEEP: as the configuration says */
@@ -45,7 +47,9 @@ enum errc push_expand_tags(struct push *push, const char *const *tags, size_t ta
  * the mirrors of the configuration decide (gateway/push/archive_route.h); if some of them
  * acknowledge what is stored, image and push are on the disk when it returns. On success the push
  * is accepted: it has its id. On failure nothing of the archive is left in the store. An archive
- * that expands too much is ERR_ARCHIVE_TOO_LARGE. Blocks. */
+ * that expands too much is ERR_ARCHIVE_TOO_LARGE. Without a target and without order->image all
+ * images of the archive go, each by its own names: the others are pushes of their own, in
+ * order->more. Two that would go to one tag are ERR_AMBIGUOUS_IMAGE. Blocks. */
 enum errc archive_take(struct engine *engine, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err);
 

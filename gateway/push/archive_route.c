@@ -108,7 +108,7 @@ static enum errc hold_image(struct batch *batch, const struct descriptor *manife
     return rc;
 }
 
-static enum errc record(struct batch *batch, struct push *push, struct error *err)
+static enum errc hold_stored(struct batch *batch, struct push *push, struct error *err)
 {
     if (push_stored_targets(push) == 0)
         return ERR_OK;
@@ -118,7 +118,6 @@ static enum errc record(struct batch *batch, struct push *push, struct error *er
         if (hold_image(batch, &push->referrers[i].manifest, 0, err) != ERR_OK)
             return err->code;
     batch_make_durable(batch);
-    batch_put_push(batch, push);
     return ERR_OK;
 }
 
@@ -134,8 +133,8 @@ static enum errc odd_name(const char *name, struct error *err)
         name, parsed ? "it has no tag" : why.text);
 }
 
-enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,
-                        struct batch *batch, struct push *push, struct error *err)
+enum errc archive_route_more(const struct settings *settings, const struct chosen_image *chosen,
+                             struct batch *batch, struct push *push, struct error *err)
 {
     if (chosen->odd_name)
         return odd_name(chosen->odd_name, err);
@@ -143,5 +142,14 @@ enum errc archive_route(const struct settings *settings, const struct chosen_ima
         if (is_whole(&chosen->names[i].reference) &&
             route_name(settings, &chosen->names[i].reference, push, err) != ERR_OK)
             return err->code;
-    return push->target_count > 0 ? record(batch, push, err) : refuse(chosen, err);
+    return push->target_count > 0 ? hold_stored(batch, push, err) : refuse(chosen, err);
+}
+
+enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,
+                        struct batch *batch, struct push *push, struct error *err)
+{
+    if (archive_route_more(settings, chosen, batch, push, err) == ERR_OK &&
+        push_stored_targets(push) > 0)
+        batch_put_push(batch, push);
+    return err->code;
 }

@@ -20,4 +20,9 @@
 enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,
                         struct batch *batch, struct push *push, struct error *err);
 
+/* The same for the other images of an archive: a batch takes the record of one push only, so theirs
+ * are the caller's to put when the batch is in. */
+enum errc archive_route_more(const struct settings *settings, const struct chosen_image *chosen,
+                             struct batch *batch, struct push *push, struct error *err);
+
 #endif

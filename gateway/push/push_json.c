@@ -86,7 +86,7 @@ static const char *push_state_name(const struct push *push)
     return push_stored_targets(push) == push->target_count ? "stored" : "pushed";
 }
 
-char *push_json(const struct push *push)
+static json_t *push_value(const struct push *push)
 {
     json_t *root = json_object();
     json_put_text(root, "id", push->id);
@@ -96,5 +96,26 @@ char *push_json(const struct push *push)
     for (size_t i = 0; i < push->target_count; i++)
         json_array_append_new(results, push_json_result(&push->targets[i]));
     json_object_set_new(root, "results", results);
+    return root;
+}
+
+char *push_json(const struct push *push)
+{
+    return json_compact_take(push_value(push));
+}
+
+char *push_json_several(struct push *const *pushes, size_t count)
+{
+    json_t *root = json_object();
+    json_t *list = json_array();
+    bool failed = false;
+    bool stored = true;
+    for (size_t i = 0; i < count; i++) {
+        failed = failed || push_failure(pushes[i]) != NULL;
+        stored = stored && push_stored_targets(pushes[i]) == pushes[i]->target_count;
+        json_array_append_new(list, push_value(pushes[i]));
+    }
+    json_put_text(root, "state", failed ? "failed" : stored ? "stored" : "pushed");
+    json_object_set_new(root, "pushes", list);
     return json_compact_take(root);
 }

@@ -18,4 +18,7 @@ json_t *push_json_result(const struct push_target *result);
 
 void push_json_put_digest(json_t *object, const char *key, const struct digest *digest);
 
+/* Of several pushes of one request: {"state", "pushes": [...]}, each as above. Owned. */
+char *push_json_several(struct push *const *pushes, size_t count);
+
 #endif

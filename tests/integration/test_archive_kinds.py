@@ -33,6 +33,7 @@ from support.layouts import (
     platform,
     small_tar,
 )
+from support.ports import refusing_port
 from support.pulled import sha256
 from support.registry import Registry
 from support.tars import TarBuilder
@@ -612,3 +613,65 @@ def test_folders_that_are_none(registry: Registry, tmp_path: Path) -> None:
             tmp_path, "push", folder, f"{registry.host}/kinds/none:1", "--data", tmp_path / "data"
         )
         assert words in done.stderr, done.stderr
+
+
+# ---- many images in one archive ----
+
+
+def bundle(folder: Path, seed: str, **names: str) -> Path:
+    """Images as rke2 and k3s bundle them: a docker save of many, each with a name."""
+    layout = Layout()
+    images = []
+    for seed_of, name in names.items():
+        config, layers = docker_image(layout, f"{seed}-{seed_of}")
+        images.append((config, [name], layers))
+    layout.docker(*images)
+    return layout.write(folder / "bundle.tar")
+
+
+@pytest.mark.parametrize("acknowledge", ("pushed", "stored"))
+def test_all_images_go_where_their_names_lead(
+    registry: Registry, tmp_path: Path, seed: str, acknowledge: str
+) -> None:
+    team, other = ({"match": f"{name}/**", "to": [f"{registry.host}/{seed}/{name}/**"]}
+                   for name in ("team", "other"))
+    mirrors = [{**team, "acknowledge": acknowledge}, other]
+    folder = f"{seed}/team"
+    path = bundle(tmp_path, seed, a="team/a:1", b="team/b:2", c="other/c:3")
+    with Gateway(tmp_path / "gateway", {"mirrors": mirrors}) as gateway:
+        reply = gateway.post(path)
+        assert reply.status == 200, reply.body
+        assert [*reply.json()] == ["state", "pushes"]
+        assert reply.json()["state"] == "pushed"
+        states = {"pushed": ["pushed"] * 3, "stored": ["stored", "stored", "pushed"]}[acknowledge]
+        assert [push["state"] for push in reply.json()["pushes"]] == states
+        assert len({push["id"] for push in reply.json()["pushes"]}) == 3
+        lines = gateway.post(path, headers=["Accept: application/x-ndjson"]).body.splitlines()
+        told = [json.loads(line) for line in lines]
+        assert sum("push" in line for line in told) == 3
+        assert sum("result" in line for line in told) == 3
+        for name, tag in ((f"{folder}/a", "1"), (f"{folder}/b", "2"), (f"{seed}/other/c", "3")):
+            wait_until(lambda: tag in registry.tags(name), f"{name} at its mirror")
+        assert gateway.post(path, f"{registry.host}/{seed}/x:1").error["code"] == "AMBIGUOUS_IMAGE"
+        (one,) = gateway.post(path, image="team/b").json()["results"]
+        assert one["target"].endswith("team/b:2")
+
+
+def test_all_images_or_none(registry: Registry, tmp_path: Path, seed: str) -> None:
+    """One that nobody has a place for, or two for one place: nothing is pushed. A target that is
+    down fails its own image only."""
+    with refusing_port() as port:
+        mirrors = [
+            {"match": "team/**", "to": [f"{registry.host}/{seed}/team/**"]},
+            {"match": "down/**", "to": [f"127.0.0.1:{port}/x/**"]},
+        ]
+        with Gateway(tmp_path / "gateway", {"mirrors": mirrors}) as gateway:
+            lost = gateway.post(bundle(tmp_path, seed, a="team/a:1", b="lost/b:1"))
+            assert (lost.error["code"], "lost/b:1" in lost.error["message"]) == ("NO_TARGET", True)
+            twice = gateway.post(bundle(tmp_path, seed, a="team/a:1", b="team/a:1"))
+            assert twice.error["code"] == "AMBIGUOUS_IMAGE"
+            assert registry.tags(f"{seed}/team/a") == []
+            reply = gateway.post(bundle(tmp_path, seed, a="down/a:1", b="team/b:1"))
+            assert (reply.status, reply.json()["state"]) == (502, "failed")
+            assert [push["state"] for push in reply.json()["pushes"]] == ["failed", "pushed"]
+    assert registry.tags(f"{seed}/team/b") == ["1"]

@@ -468,7 +468,7 @@ BAD: dict[str, Bad] = {
     ),
     "config-fewer-diffids": Bad(docker(fewer_diff_ids), "CONFIG_INVALID", 422, CONFIG),
     "config-deep": Bad(deep_json("config", 3_000), "JSON_INVALID", 422, CONFIG),
-    "config-very-deep": Bad(deep_json("config", 100_000), "JSON_TOO_LARGE", 413, CONFIG),
+    "config-very-deep": Bad(deep_json("config", 150_000), "JSON_TOO_LARGE", 413, CONFIG),
     "manifest-no-json": Bad(
         docker(lambda d: d.entries.update({"manifest.json": b"<html>"})),
         "JSON_INVALID",
@@ -494,7 +494,7 @@ BAD: dict[str, Bad] = {
         deep_json("manifest.json", 3_000), "JSON_INVALID", 422, "manifest.json"
     ),
     "manifest-very-deep": Bad(
-        deep_json("manifest.json", 100_000), "JSON_TOO_LARGE", 413, "manifest.json"
+        deep_json("manifest.json", 150_000), "JSON_TOO_LARGE", 413, "manifest.json"
     ),
     "manifest-huge": Bad(huge_manifest, "JSON_TOO_LARGE", 413, "manifest.json"),
     # OCI layouts

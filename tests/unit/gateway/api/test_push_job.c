@@ -64,7 +64,7 @@ struct client {
 static void run_push(struct job *job, void *arg)
 {
     struct client *client = arg;
-    push_job_send(job, &client->bench->gateway, &client->push, client->events);
+    push_job_send(job, &client->bench->gateway, &(struct push *){&client->push}, 1, client->events);
 }
 
 static void run_refusal(struct job *job, void *arg)
