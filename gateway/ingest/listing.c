@@ -111,6 +111,19 @@ static bool note_config(void *self, const struct descriptor *descriptor,
     return false;
 }
 
+/* Has index.json a whole image of this name? Then that one has it: of two images of one name the
+ * other is still to be had by its id. */
+static bool is_name_taken(const struct listing *listing, const struct docker_image *image)
+{
+    for (size_t i = 0; image->name_count > 0 && i < listing->count; i++) {
+        const struct candidate *other = &listing->candidates[i];
+        for (size_t n = 0; other->there && !other->docker && n < other->name_count; n++)
+            if (reference_same_target(&other->names[n].reference, &image->names[0]))
+                return true;
+    }
+    return false;
+}
+
 static void add_docker(struct listing *listing, const struct docker_image *image,
                        const struct config_search *search)
 {
@@ -118,8 +131,10 @@ static void add_docker(struct listing *listing, const struct docker_image *image
     const struct digest_item *item = digest_map_find(&search->configs, &config);
     struct candidate *candidate = &listing->candidates[item ? item->number - 1 : listing->count];
     if (item == NULL) {
+        bool taken = is_name_taken(listing, image);
         listing->count++;
-        *candidate = (struct candidate){.docker = image, .there = is_docker_there(listing, image)};
+        *candidate = (struct candidate){
+            .docker = image, .there = is_docker_there(listing, image), .belongs = taken};
     }
     for (size_t i = 0; i < image->name_count; i++)
         add_name(candidate, &(struct archive_name){image->names[i]});

@@ -6,7 +6,7 @@
  * manifests, and writes ones whose index names platforms that were not saved. So both are read,
  * what cannot be read counts as empty as long as the other can, and an image of manifest.json whose
  * config is that of an image in index.json is that image; it adds its names. The rest of either is
- * an image of its own.
+ * an image of its own; where both have a name for different images, index.json has it.
  */
 #ifndef SLIPWAY_GATEWAY_INGEST_LISTING_H
 #define SLIPWAY_GATEWAY_INGEST_LISTING_H
