@@ -105,7 +105,7 @@ static void send_all(struct job *job, struct image_job *self)
 {
     struct push_order *order = &self->order;
     size_t count = 1 + order->more_count;
-    autofree struct push **pushes = xcalloc(count, sizeof *pushes);
+    autofree struct push **pushes = xcalloc(count, sizeof(struct push *));
     pushes[0] = &order->push;
     for (size_t i = 1; i < count; i++)
         pushes[i] = &order->more[i - 1];

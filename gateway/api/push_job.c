@@ -109,7 +109,7 @@ void push_job_send(struct job *job, struct gateway *gateway, struct push *const 
 {
     struct sending *sending = xcalloc(1, sizeof *sending);
     *sending = (struct sending){
-        .job = job, .pushes = xcalloc(count, sizeof *sending->pushes), .count = count};
+        .job = job, .pushes = xcalloc(count, sizeof(struct push *)), .count = count};
     atomic_init(&sending->under_way, count + 1);
     for (size_t i = 0; i < count; i++) {
         sending->pushes[i] = pushes[i];
