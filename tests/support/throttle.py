@@ -107,6 +107,10 @@ class ThrottledProxy:
         self._listener.listen(64)
         self.port: int = self._listener.getsockname()[1]
 
+    def lead_to(self, server_port: int) -> None:
+        """Where connections lead from now on."""
+        self._server_port = server_port
+
     def hold(self) -> None:
         """Nothing more reaches the server until release()."""
         self._moving.clear()
