@@ -16,13 +16,13 @@ foreach(source IN LISTS integration_tests)
 endforeach()
 
 # These compare times, count what a second brings, or need all cores: nothing else may run beside them.
-foreach(name fanout front_crowd overlap sharing threads)
+foreach(name fanout front_crowd mixed_attack overlap sharing threads)
   if(TEST integration.${name})
     set_tests_properties(integration.${name} PROPERTIES RUN_SERIAL ON)
   endif()
 endforeach()
 # The release build that these measure; registered in tests/house.cmake where it is.
-foreach(name bench fanout front_crowd memory overlap threads)
+foreach(name bench fanout front_crowd memory mixed_attack overlap threads)
   if(TEST integration.${name} AND SLIPWAY_SANITIZE MATCHES "address")
     set_tests_properties(integration.${name} PROPERTIES FIXTURES_REQUIRED build_release)
   endif()

@@ -212,7 +212,11 @@ def expect(gateway: Gateway, before: int, answer: tuple[str, str, int]) -> None:
 @pytest.mark.usefixtures("nothing_comes_of_it")
 @pytest.mark.parametrize("host", ["pages.example", "localhost", "127.0.0.1", "127.0.0.2"])
 def test_a_page_of_somebody_else(
-    browser: webdriver.Chrome, pages: LoopbackServer, watched: Gateway, registry: Registry, host: str
+    browser: webdriver.Chrome,
+    pages: LoopbackServer,
+    watched: Gateway,
+    registry: Registry,
+    host: str,
 ) -> None:
     browser.get(f"http://{host}:{pages.port}/")
     for name, attempt in ATTEMPTS.items():
