@@ -21,6 +21,9 @@ bool tar_checksum_fits(const uint8_t header[TAR_BLOCK_BYTES])
         want = want * 8 + (uint32_t)(field[i] - '0');
     if (i == digits)
         return false;
+    for (; i < CHECKSUM_BYTES; i++)
+        if (field[i] != ' ' && field[i] != '\0' && (field[i] < '0' || field[i] > '7'))
+            return false;
     uint32_t sum = 0;
     int32_t signed_sum = 0; /* some old tars summed signed characters */
     for (size_t at = 0; at < TAR_BLOCK_BYTES; at++) {
@@ -55,16 +58,19 @@ static bool binary_number(const uint8_t *field, uint64_t *out)
     return true;
 }
 
-/* Octal, with spaces and NULs around it; nothing at all is 0. */
+/* Octal, with spaces around it and NULs behind it; nothing at all is 0. What stands behind NULs is
+ * the number to some programs and to others none. */
 static bool octal_number(const uint8_t *field, uint64_t *out)
 {
     size_t at = 0;
     size_t end = SIZE_BYTES;
     uint64_t value = 0;
-    while (at < end && (field[at] == ' ' || field[at] == '\0'))
+    while (at < end && field[at] == ' ')
         at++;
     while (end > at && (field[end - 1] == ' ' || field[end - 1] == '\0'))
         end--;
+    if (at < end && field[at] == '\0')
+        return false;
     for (; at < end && field[at] >= '0' && field[at] <= '7'; at++)
         value = value * 8 + (uint64_t)(field[at] - '0');
     *out = value;

@@ -176,6 +176,11 @@ static void test_sizes(void **state)
     memset(header + 124, 0xff, 12);
     tar_seal(header);
     assert_refused(&tar, ERR_ARCHIVE_CORRUPT, "no number");
+    buf_clear(&tar);
+    header = add_header(&tar, "behind a NUL", '0', 1);
+    header[124] = '\0';
+    tar_seal(header);
+    assert_refused(&tar, ERR_ARCHIVE_CORRUPT, "no number");
 }
 
 static void test_passed_over(void **state)
@@ -229,6 +234,9 @@ static void test_bent(void **state)
     tar.data[0] = 'a';
     add_file(&tar, "b", '0', "");
     tar.data[512] = 'c';
+    assert_refused(&tar, ERR_ARCHIVE_CORRUPT, "checksum");
+    tar.data[512] = 'b';
+    tar.data[512 + 155] = 'x'; /* not in the sum, but in the field */
     assert_refused(&tar, ERR_ARCHIVE_CORRUPT, "checksum");
     buf_clear(&tar);
     add_file(&tar, "long", 'L', "name");
