@@ -55,7 +55,7 @@ set_tests_properties(valgrind.push PROPERTIES
 add_test(NAME fuzz.search
          COMMAND ${PROJECT_SOURCE_DIR}/tests/house/fuzz ${PROJECT_SOURCE_DIR}/build/fuzz)
 set_tests_properties(fuzz.search PROPERTIES
-  FIXTURES_REQUIRED build_fuzz TIMEOUT 600 COST 60 LABELS "house;fuzz"
+  FIXTURES_REQUIRED build_fuzz TIMEOUT 600 COST 75 LABELS "house;fuzz"
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 
 house_check(format 60)
