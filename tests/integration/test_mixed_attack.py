@@ -397,11 +397,11 @@ def held(gateway: Gateway, what: str) -> int:
 
 
 def pushes_of(client: Client) -> list[float]:
-    """Seconds of each push, one begun every EVERY_SECONDS."""
-    found = []
+    """Seconds of each push, of which one begins every EVERY_SECONDS, or when the last has ended."""
+    found: list[float] = []
     start = time.monotonic()
-    for number in range(max(1, int(SECONDS / EVERY_SECONDS))):
-        time.sleep(max(0.0, start + number * EVERY_SECONDS - time.monotonic()))
+    while time.monotonic() - start < SECONDS:
+        time.sleep(max(0.0, start + len(found) * EVERY_SECONDS - time.monotonic()))
         found.append(client.push())
     return found
 
