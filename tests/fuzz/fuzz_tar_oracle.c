@@ -17,6 +17,7 @@
  * counts
  * - a hard link with a size outside of pax, or to nothing; a folder with content, which callers
  * refuse
+ * - a pax size of what has no content, as a folder: 0 to slipway and Go
  * - what libarchive warns of, as names that are not UTF-8 */
 #include "base/mem.h"
 #include "image/tar_reader.h"
@@ -228,7 +229,9 @@ static bool is_taken_otherwise(const struct pair *pair)
     const char *target = archive_entry_symlink(pair->theirs);
     bool nameless = (name && *name == 0) || (target && *target == 0);
     bool hard = ours->kind == TAR_KIND_HARDLINK && (!pair->tar.is_pax || *ours->target == 0);
-    return nameless || hard || (ours->kind == TAR_KIND_FOLDER && ours->size > 0) ||
+    bool empty =
+        ours->kind != TAR_KIND_FILE && ours->size == 0 && archive_entry_size(pair->theirs) > 0;
+    return nameless || hard || empty || (ours->kind == TAR_KIND_FOLDER && ours->size > 0) ||
            has_gnu_map(pair->tar.block);
 }
 
