@@ -51,7 +51,7 @@ enum errc delivery_plan(const struct settings *settings, const char *repository,
     return ERR_OK;
 }
 
-/* "r.example.com/team/app:1: status 403: REASON, and 2 more targets failed". */
+/* "r.example.com/team/app:1: status 403: REASON; 2 more targets failed". */
 static enum errc describe(const struct push_target *first, size_t more, struct error *err)
 {
     char target[REFERENCE_TEXT_MAX];
@@ -63,9 +63,9 @@ static enum errc describe(const struct push_target *first, size_t more, struct e
         snprintf(status, sizeof status, "status %d: ", first->error.status);
     if (more > 0)
         snprintf(others, sizeof others, "; %zu more target%s failed", more, more == 1 ? "" : "s");
-    fail(err, first->error.code, 0, "%s: %s%s%.600s%s", reference_text(&first->reference, target),
-         status, login ? "the gateway's login there, not yours, is refused: " : "",
-         first->error.text, others);
+    fail(err, first->error.code, 0, "%s: %s%.600s%s%s", reference_text(&first->reference, target),
+         status, first->error.text, login ? " (to the gateway's login there, not yours)" : "",
+         others);
     err->status = first->error.status;
     return err->code;
 }

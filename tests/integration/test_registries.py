@@ -337,7 +337,7 @@ def test_advice_is_about_the_password_at_fault(
         argv += [f"docker-archive:{archive}", f"docker://127.0.0.1:{gateway.port}/file/x:1"]
         client = run(argv)
         assert client.returncode != 0
-        assert "the gateway's login there, not yours" in client.stderr, client.stderr
+        assert "to the gateway's login there, not yours" in client.stderr, client.stderr
         assert str(folder / "secret") in client.stderr
     assert_no_secret(client.stderr + gateway.log())
 

@@ -23,7 +23,7 @@ struct manifest_answer {
     struct digest stored; /* of Docker-Content-Digest; DIGEST_NONE when the registry named none */
     struct digest named[MANIFEST_NAMED_MAX]; /* on failure: in what the registry says, mostly the */
     size_t named_count;                      /* blobs that it misses */
-    bool tag_noted;     /* OCI-Tag names the tag that went along */
+    bool tag_noted;                          /* OCI-Tag names the tag that went along */
     bool subject_noted; /* OCI-Subject was there: the registry lists referrers itself */
     bool kind_refused;  /* on failure: it takes no manifests of this kind (400 MANIFEST_INVALID,
                            405, 415, UNSUPPORTED), so another kind may be tried */

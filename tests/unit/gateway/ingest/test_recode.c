@@ -111,7 +111,9 @@ static void what_is_named_often_is_recoded_once(void **state)
     struct test test = open_test(state);
     struct error err = ERROR_INIT;
     struct catalog *catalog = catalog_new();
+    struct inspector inspector = {.catalog = catalog, .batch = test.batch};
     struct assembly assembly = {.catalog = catalog,
+                                .inspector = &inspector,
                                 .batch = test.batch,
                                 .codecs = test.codecs,
                                 .cancel = &test.cancel,
@@ -137,6 +139,7 @@ static void what_is_named_often_is_recoded_once(void **state)
     assert_true(digest_equal(&assembly.results[0].digest, &blob.raw));
     assert_non_null(digest_map_find(&assembly.used, &blob.raw));
     assembly_deinit(&assembly);
+    inspector_deinit(&inspector);
     catalog_free(catalog);
     close_test(&test);
 }

@@ -168,13 +168,15 @@ static void what_is_pushed_or_waits_is_well(void **state)
     bench_deinit(&bench);
 }
 
+#define OURS " (to the gateway's login there, not yours)"
+
 static void a_failure_names_target_status_and_reason(void **state)
 {
     (void)state;
     struct bench bench;
     struct push push = two_ended(&bench);
     refuse(&push.targets[1], "not today");
-    expect(&push, ERR_DENIED, 403, "r.example.com/two/app:1: status 403: not today");
+    expect(&push, ERR_DENIED, 403, "r.example.com/two/app:1: status 403: not today" OURS);
     /* Of a registry that did not answer there is no status. */
     push.targets[1].error.status = 0;
     push.targets[1].error.code = ERR_CONNECT;
@@ -192,17 +194,17 @@ static void further_failures_are_counted(void **state)
     refuse(&push.targets[0], "first");
     refuse(&push.targets[1], "second");
     expect(&push, ERR_DENIED, 403,
-           "r.example.com/one/app:1: status 403: first; 1 more target failed");
+           "r.example.com/one/app:1: status 403: first" OURS "; 1 more target failed");
     /* The first that is required, not the first. */
     push.targets[0].optional = true;
     expect(&push, ERR_DENIED, 403,
-           "r.example.com/two/app:1: status 403: second; 1 more target failed");
+           "r.example.com/two/app:1: status 403: second" OURS "; 1 more target failed");
     struct reference third = push.targets[0].reference;
     strcpy(third.tag, "3");
     assert_int_equal(push_add_target(&push, &third, true, false, &err), ERR_OK);
     refuse(&push.targets[2], "third");
     expect(&push, ERR_DENIED, 403,
-           "r.example.com/two/app:1: status 403: second; 2 more targets failed");
+           "r.example.com/two/app:1: status 403: second" OURS "; 2 more targets failed");
     push_deinit(&push);
     bench_deinit(&bench);
 }
