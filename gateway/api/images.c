@@ -67,15 +67,15 @@ static enum errc take_parameters(struct image_job *self, const char *text, struc
     return err->code;
 }
 
-static enum errc check_archive(const struct request *request, const struct engine *engine,
+static enum errc check_archive(const struct request *request, const struct runtime *runtime,
                                struct error *err)
 {
     bool known = false;
     uint64_t length = 0;
-    if (request_length_within(request, "archive", engine->settings->limits.archive_bytes, &known,
+    if (request_length_within(request, "archive", runtime->settings->limits.archive_bytes, &known,
                               &length, err) != ERR_OK)
         return err->code;
-    return store_check_room(engine->store, err);
+    return store_check_room(runtime->store, err);
 }
 
 /* A config is one image and has no name, so there is nothing to choose and nothing to derive. */
@@ -117,7 +117,7 @@ static void run_archive(struct job *job, void *arg)
     struct image_job *self = arg;
     struct error err = ERROR_INIT;
     enum errc rc =
-        archive_take(self->gateway->engine, &self->order, job_body(job), job_cancelled(job), &err);
+        archive_take(self->gateway->runtime, &self->order, job_body(job), job_cancelled(job), &err);
     job_received(job);
     if (rc == ERR_OK)
         send_all(job, self);
@@ -132,7 +132,7 @@ static enum errc make_image(struct job *job, const struct image_job *self,
                             struct error *err)
 {
     struct batch *batch = NULL;
-    if (batch_begin(self->gateway->engine->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
+    if (batch_begin(self->gateway->runtime->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
         return err->code;
     if (config_image_make(order, job_cancelled(job), batch, image, err) != ERR_OK) {
         batch_abort(batch);
@@ -145,14 +145,14 @@ static enum errc take_config(struct job *job, const struct image_job *self,
                              struct config_image *image, struct error *err)
 {
     const struct file_intake_options files =
-        engine_file_options(self->gateway->engine, self->order.compression);
+        runtime_file_options(self->gateway->runtime, self->order.compression);
     autobuf struct buf body = BUF_INIT(IMAGE_CONFIG_LIMIT_BYTES);
     if (push_job_document(job, "the config", &body, err) != ERR_OK)
         return err->code;
     const struct config_order order = {
-        .store = self->gateway->engine->store,
+        .store = self->gateway->runtime->store,
         .preference = {.codec = files.codec, .effort = files.effort, .no_zstd = self->docker},
-        .limit_bytes = self->gateway->engine->settings->limits.archive_bytes,
+        .limit_bytes = self->gateway->runtime->settings->limits.archive_bytes,
         .docker = self->docker,
         .data = buf_cstr(&body),
         .size = body.size};
@@ -183,7 +183,7 @@ static void run_config(struct job *job, void *arg)
     if (rc == ERR_OK) {
         push->manifest = image.manifest;
         push->config = image.config;
-        pushes_accept(self->gateway->engine->store, push);
+        pushes_accept(self->gateway->runtime->store, push);
         push_job_send(job, self->gateway, &push, 1, self->wants_events);
     } else {
         refuse_config(job, &image, &err);
@@ -206,7 +206,7 @@ static enum errc check_request(struct image_job *self, const struct request *req
     if (take_parameters(self, request->query, err) != ERR_OK)
         return err->code;
     return config ? check_config_order(self, err)
-                  : check_archive(request, self->gateway->engine, err);
+                  : check_archive(request, self->gateway->runtime, err);
 }
 
 struct job *images_post(struct gateway *gateway, const struct request *request, struct reply *reply)

@@ -17,7 +17,7 @@ static enum errc find_form(struct gateway *gateway, const struct digest *diff_id
                            enum setting_codec compression, struct layer_form *out,
                            struct error *err)
 {
-    const struct file_intake_options files = engine_file_options(gateway->engine, compression);
+    const struct file_intake_options files = runtime_file_options(gateway->runtime, compression);
     const struct form_preference preference = {
         .codec = files.codec, .effort = files.effort, .seen = true};
     struct layer_form forms[LAYER_FORMS_MAX];
@@ -106,16 +106,16 @@ static enum errc read_length(const struct request *request, uint64_t limit, uint
 /* ---- POST, PUT /v1/layers ---- */
 
 struct layer_job {
-    struct engine *engine;
+    struct runtime *runtime;
     struct layer_order order;
 };
 
-static enum errc take_layer(struct job *job, const struct layer_job *self, struct held_layer *out,
+static enum errc take_layer(struct job *job, const struct layer_job *self, struct stored_layer *out,
                             struct error *err)
 {
     struct batch *batch = NULL;
-    struct held_layer layer;
-    if (batch_begin(self->engine->store, BATCH_DURABLE, &batch, err) != ERR_OK)
+    struct stored_layer layer;
+    if (batch_begin(self->runtime->store, BATCH_DURABLE, &batch, err) != ERR_OK)
         return err->code;
     if (layer_take(&self->order, job_body(job), job_cancelled(job), batch, &layer, err) != ERR_OK) {
         batch_abort(batch);
@@ -139,7 +139,7 @@ static void describe(struct reply *reply, int status, const struct digest *diff_
 static void run(struct job *job, void *arg)
 {
     struct error err = ERROR_INIT;
-    struct held_layer layer;
+    struct stored_layer layer;
     struct reply reply = REPLY_INIT(0);
     char diff_id[DIGEST_TEXT_MAX];
     enum errc rc = take_layer(job, arg, &layer, &err);
@@ -164,12 +164,12 @@ struct job *layers_post(struct gateway *gateway, const struct request *request, 
     struct layer_job *self = xcalloc(1, sizeof *self);
     struct job_work work = {.class = JOB_ARCHIVE, .run = run, .free = free, .self = self};
     struct job *job = NULL;
-    self->engine = gateway->engine;
-    self->order.limit_bytes = gateway->engine->settings->limits.archive_bytes;
+    self->runtime = gateway->runtime;
+    self->order.limit_bytes = gateway->runtime->settings->limits.archive_bytes;
     if (read_parameters(request, true, &parameters, &err) == ERR_OK &&
         read_length(request, self->order.limit_bytes, &self->order.size, &err) == ERR_OK &&
-        store_check_room(gateway->engine->store, &err) == ERR_OK) {
-        self->order.files = engine_file_options(gateway->engine, parameters.compression);
+        store_check_room(gateway->runtime->store, &err) == ERR_OK) {
+        self->order.files = runtime_file_options(gateway->runtime, parameters.compression);
         self->order.diff_id = parameters.diff_id;
         job_start(gateway->jobs, &work, request->peer, &job, &err);
     }

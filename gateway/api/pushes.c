@@ -2,7 +2,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "gateway/push/held_image.h"
+#include "gateway/push/stored_image.h"
 #include "store/pushes.h"
 
 #include <string.h>
@@ -67,15 +67,15 @@ struct push_self {
 
 static enum errc find_image(struct store *store, struct push_order *order, struct error *err)
 {
-    struct held_image image;
+    struct stored_image image;
     struct push *push = &order->push;
-    if (held_image_find(store, order->image, &image, err) != ERR_OK)
+    if (stored_image_find(store, order->image, &image, err) != ERR_OK)
         return err->code;
     push->manifest = image.manifest;
     push->config = image.config;
     push->referrers = mem_take(&image.referrers);
     push->referrer_count = image.referrer_count;
-    held_image_deinit(&image);
+    stored_image_deinit(&image);
     const char *tags[] = {image.tag};
     return push_expand_tags(push, tags, image.tag[0] ? 1 : 0,
                             "the target needs a tag, nothing else names one", err);
@@ -83,7 +83,7 @@ static enum errc find_image(struct store *store, struct push_order *order, struc
 
 static enum errc take(struct job *job, struct push_self *self, struct error *err)
 {
-    struct store *store = self->gateway->engine->store;
+    struct store *store = self->gateway->runtime->store;
     autobuf struct buf body = BUF_INIT(PUSH_BODY_MAX);
     if (push_job_document(job, "the body", &body, err) != ERR_OK)
         return err->code;

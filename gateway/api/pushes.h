@@ -2,7 +2,7 @@
  * Pushing an image that is held: POST /v1/pushes {"image": REFERENCE or DIGEST, "to": [...]}.
  *
  * A job of class JOB_PUSH: its body is small, and what it costs is the push. Names are looked up by
- * gateway/push/held_image.h; progress and answer are those of gateway/api/push_job.h.
+ * gateway/push/stored_image.h; progress and answer are those of gateway/api/push_job.h.
  */
 #ifndef SLIPWAY_GATEWAY_API_PUSHES_H
 #define SLIPWAY_GATEWAY_API_PUSHES_H

@@ -216,13 +216,13 @@ struct shown_push {
     struct cancel *cancel;
 };
 
-static enum errc push_with(struct engine *engine, const struct shown_push *shown, char **text,
+static enum errc push_with(struct runtime *runtime, const struct shown_push *shown, char **text,
                            struct error *err)
 {
     struct push_order *order = shown->order;
     const struct push_options options = {
-        .upstream = engine->upstream, .progress = &shown->progress, .cancel = shown->cancel};
-    if (archive_take(engine, order, shown->archive, shown->cancel, err) != ERR_OK)
+        .upstream = runtime->upstream, .progress = &shown->progress, .cancel = shown->cancel};
+    if (archive_take(runtime, order, shown->archive, shown->cancel, err) != ERR_OK)
         return err->code;
     push_all(&options, &order->push);
     *text = push_json(&order->push);
@@ -232,15 +232,15 @@ static enum errc push_with(struct engine *engine, const struct shown_push *shown
 static enum errc push_embedded(const struct settings *settings, const struct shown_push *shown,
                                char **text, struct error *err)
 {
-    struct engine *engine = NULL;
-    enum errc rc = engine_open(settings, true, &engine, err);
+    struct runtime *runtime = NULL;
+    enum errc rc = runtime_open(settings, true, &runtime, err);
     if (rc == ERR_OK) {
         struct error untrimmed = ERROR_INIT;
-        rc = push_with(engine, shown, text, err);
-        if (store_trim(engine->store, settings->limits.push_copies_bytes, &untrimmed) != ERR_OK)
+        rc = push_with(runtime, shown, text, err);
+        if (store_trim(runtime->store, settings->limits.push_copies_bytes, &untrimmed) != ERR_OK)
             log_warn("old copies in the data folder %s stay: %s", settings->data, untrimmed.text);
     }
-    engine_close(engine);
+    runtime_close(runtime);
     return rc;
 }
 

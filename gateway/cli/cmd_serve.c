@@ -66,17 +66,17 @@ static void run_until_signal(struct server *server)
 
 static enum errc serve(const struct settings *settings, struct error *err)
 {
-    struct engine *engine = NULL;
+    struct runtime *runtime = NULL;
     struct server *server = NULL;
-    if (engine_open(settings, false, &engine, err) != ERR_OK)
+    if (runtime_open(settings, false, &runtime, err) != ERR_OK)
         return err->code;
-    if (server_start(engine, on_broken, &server, err) != ERR_OK) {
-        engine_close(engine);
+    if (server_start(runtime, on_broken, &server, err) != ERR_OK) {
+        runtime_close(runtime);
         return err->code;
     }
     run_until_signal(server);
     server_stop(server);
-    engine_close(engine);
+    runtime_close(runtime);
     log_event(LOG_INFO, "gateway.stopped", NULL, "stopped");
     return ERR_OK;
 }

@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "gateway/ingest/recode.h"
+#include "gateway/ingest/recompress.h"
 
 #include <assert.h>
 #include <string.h>
@@ -38,18 +38,18 @@ void assembly_drop_unused(const struct catalog *catalog, struct batch *batch,
 /* What many manifests name is recoded once. */
 static enum errc recode(struct assembly *assembly, struct layer_result *content, struct error *err)
 {
-    const struct recode_options options = {.batch = assembly->batch,
-                                           .codecs = assembly->codecs,
-                                           .cancel = assembly->cancel,
-                                           .codec = assembly->codec,
-                                           .effort = assembly->effort};
+    const struct recompress_options options = {.batch = assembly->batch,
+                                               .codecs = assembly->codecs,
+                                               .cancel = assembly->cancel,
+                                               .codec = assembly->codec,
+                                               .effort = assembly->effort};
     struct digest_item *item = digest_map_add(&assembly->recoded, &content->raw);
     if (item->number > 0) {
         *content = assembly->results[item->number - 1];
         return ERR_OK;
     }
-    enum errc rc = content->codec == CODEC_NONE ? recode_compress(&options, content, err)
-                                                : recode_restore(&options, content, err);
+    enum errc rc = content->codec == CODEC_NONE ? recompress(&options, content, err)
+                                                : recompress_restore(&options, content, err);
     if (rc != ERR_OK)
         return rc;
     assembly->results =

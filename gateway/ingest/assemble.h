@@ -40,7 +40,7 @@ struct assembly {
     bool verbatim;                /* no layer is compressed: bytes as they came */
     struct digest_map used;       /* blobs of the batch that the image needs */
     struct digest_map replaced;   /* manifests that got new bytes, by their old digest */
-    struct digest_map recoded;    /* what was (gateway/ingest/recode.h), by its raw digest: */
+    struct digest_map recoded;    /* what was (gateway/ingest/recompress.h), by its raw digest: */
     struct layer_result *results; /* owned; what came of it, at its number - 1 */
     size_t result_count;
     struct digest_map done;      /* manifests and indexes, by the digest of their descriptor: */

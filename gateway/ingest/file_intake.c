@@ -1,7 +1,7 @@
 #include "gateway/ingest/file_intake.h"
 
 #include "base/mem.h"
-#include "gateway/ingest/recode.h"
+#include "gateway/ingest/recompress.h"
 #include "store/layers.h"
 
 #include <string.h>
@@ -142,11 +142,11 @@ static enum errc verify_file(struct file_intake *intake, struct file *file,
 static enum errc guess_file(struct file_intake *intake, struct file *file, struct layer_result *out,
                             struct error *err)
 {
-    const struct recode_options recode = {.batch = intake->batch,
-                                          .codecs = intake->options.codecs,
-                                          .cancel = intake->cancel,
-                                          .codec = intake->options.codec,
-                                          .effort = intake->options.effort};
+    const struct recompress_options recode = {.batch = intake->batch,
+                                              .codecs = intake->options.codecs,
+                                              .cancel = intake->cancel,
+                                              .codec = intake->options.codec,
+                                              .effort = intake->options.effort};
     struct blob_writer *writer = NULL;
     if (blob_writer_open(intake->batch, &writer, err) != ERR_OK)
         return err->code;
@@ -162,7 +162,7 @@ static enum errc guess_file(struct file_intake *intake, struct file *file, struc
     }
     struct digest aside = out->digest;
     if (blob_writer_commit(writer, &aside, err) != ERR_OK ||
-        recode_compress(&recode, out, err) != ERR_OK)
+        recompress(&recode, out, err) != ERR_OK)
         return err->code;
     batch_drop_blob(intake->batch, &aside);
     return ERR_OK;

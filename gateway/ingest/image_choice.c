@@ -14,7 +14,7 @@ struct choice {
     struct descriptor root; /* the candidate's, or of what is below it; unused for a docker image */
 };
 
-/* The candidates that a wish leaves. */
+/* The candidates that a selector leaves. */
 struct pool {
     struct listing *listing;
     const struct candidate **items; /* owned */
@@ -263,7 +263,7 @@ static enum errc choose_platform(const struct pool *pool, const struct platform 
     return err->code;
 }
 
-/* ---- the wish ---- */
+/* ---- the selector ---- */
 
 /* Cosign's own tag says what it is; under the name of its image a signature is never meant. */
 static bool may_be_called(const struct candidate *candidate, const struct reference *name)
@@ -352,13 +352,13 @@ static void fill_pool(struct pool *pool, const struct reference *wanted, const c
         }
 }
 
-static enum errc choose_from(const struct pool *pool, const struct image_wish *wish,
+static enum errc choose_from(const struct pool *pool, const struct image_selector *selector,
                              struct choice *out, struct error *err)
 {
     if (pool->count == 0)
-        return unknown(pool->listing, wish->image, err);
+        return unknown(pool->listing, selector->image, err);
     if (are_platforms(pool))
-        return choose_platform(pool, wish->platform, out, err);
+        return choose_platform(pool, selector->platform, out, err);
     if (pool->count > 1)
         return fail_listing(ERR_AMBIGUOUS_IMAGE, "name one image with image=NAME or image=DIGEST",
                             pool, err);
@@ -367,12 +367,12 @@ static enum errc choose_from(const struct pool *pool, const struct image_wish *w
 }
 
 /* *out has room for all candidates. */
-static enum errc choose_in_pool(const struct pool *pool, const struct image_wish *wish,
+static enum errc choose_in_pool(const struct pool *pool, const struct image_selector *selector,
                                 struct choice *out, size_t *count, struct error *err)
 {
-    if (!wish->several || pool->count <= 1 || are_platforms(pool)) {
+    if (!selector->several || pool->count <= 1 || are_platforms(pool)) {
         *count = 1;
-        return choose_from(pool, wish, out, err);
+        return choose_from(pool, selector, out, err);
     }
     for (size_t i = 0; i < pool->count; i++)
         out[i] = (struct choice){.candidate = pool->items[i], .root = pool->items[i]->root};
@@ -380,20 +380,20 @@ static enum errc choose_in_pool(const struct pool *pool, const struct image_wish
     return ERR_OK;
 }
 
-static enum errc choose(struct listing *listing, const struct image_wish *wish, struct choice *out,
-                        size_t *count, struct error *err)
+static enum errc choose(struct listing *listing, const struct image_selector *selector,
+                        struct choice *out, size_t *count, struct error *err)
 {
     struct error ignored = ERROR_INIT;
     struct digest digest;
     struct reference wanted = {0};
     struct pool pool = {.listing = listing};
     *count = 1;
-    if (wish->image && digest_parse(wish->image, &digest, &ignored) == ERR_OK)
-        return choose_by_digest(listing, wish->image, &digest, out, err);
-    if (wish->image && reference_parse(wish->image, &wanted, err) != ERR_OK)
+    if (selector->image && digest_parse(selector->image, &digest, &ignored) == ERR_OK)
+        return choose_by_digest(listing, selector->image, &digest, out, err);
+    if (selector->image && reference_parse(selector->image, &wanted, err) != ERR_OK)
         return error_wrap(err, "image");
-    fill_pool(&pool, &wanted, wish->image);
-    enum errc rc = choose_in_pool(&pool, wish, out, count, err);
+    fill_pool(&pool, &wanted, selector->image);
+    enum errc rc = choose_in_pool(&pool, selector, out, count, err);
     free(pool.items);
     return rc;
 }
@@ -415,25 +415,25 @@ static void take_names(const struct candidate *candidate, struct chosen_image *o
     out->odd_name = candidate->odd_name ? xstrdup(candidate->odd_name) : NULL;
 }
 
-static enum errc assemble(struct listing *listing, const struct image_wish *wish,
+static enum errc assemble(struct listing *listing, const struct image_selector *selector,
                           const struct choice *choice, struct digest_map *used,
                           struct chosen_image *out, struct error *err)
 {
     struct assembly assembly = {.catalog = listing->inspector.catalog,
                                 .inspector = &listing->inspector,
                                 .batch = listing->inspector.batch,
-                                .codecs = wish->codecs,
-                                .cancel = wish->cancel,
+                                .codecs = selector->codecs,
+                                .cancel = selector->cancel,
                                 .schema2 = listing->has_docker,
-                                .codec = wish->codec,
-                                .effort = wish->effort};
+                                .codec = selector->codec,
+                                .effort = selector->effort};
     const struct docker_image *docker = choice->candidate->docker;
     enum errc rc =
         docker ? assemble_docker_image(&assembly, docker, &out->manifest, &out->config, err)
                : assemble_oci_image(&assembly, &choice->root, &out->manifest, &out->config, err);
     if (rc == ERR_OK && docker == NULL)
-        rc = attachments_assemble(&listing->attachments, &assembly, &out->referrers,
-                                  &out->referrer_count, err);
+        rc = archive_referrers_assemble(&listing->attachments, &assembly, &out->referrers,
+                                        &out->referrer_count, err);
     if (rc == ERR_OK) {
         take_names(choice->candidate, out);
         take_used(used, &assembly);
@@ -442,7 +442,7 @@ static enum errc assemble(struct listing *listing, const struct image_wish *wish
     return rc;
 }
 
-static enum errc assemble_all(struct listing *listing, const struct image_wish *wish,
+static enum errc assemble_all(struct listing *listing, const struct image_selector *selector,
                               struct choice *choices, size_t count, struct chosen_images *out,
                               struct error *err)
 {
@@ -450,8 +450,8 @@ static enum errc assemble_all(struct listing *listing, const struct image_wish *
     out->items = xcalloc(count, sizeof *out->items);
     for (size_t i = 0; i < count && err->code == ERR_OK; i++) {
         out->count++;
-        if (resolve(listing, wish->platform, &choices[i], err) == ERR_OK)
-            assemble(listing, wish, &choices[i], &used, &out->items[i], err);
+        if (resolve(listing, selector->platform, &choices[i], err) == ERR_OK)
+            assemble(listing, selector, &choices[i], &used, &out->items[i], err);
     }
     if (err->code == ERR_OK)
         assembly_drop_unused(listing->inspector.catalog, listing->inspector.batch, &used);
@@ -459,23 +459,24 @@ static enum errc assemble_all(struct listing *listing, const struct image_wish *
     return err->code;
 }
 
-static enum errc choose_and_assemble(struct listing *listing, const struct image_wish *wish,
+static enum errc choose_and_assemble(struct listing *listing, const struct image_selector *selector,
                                      struct chosen_images *out, struct error *err)
 {
     autofree struct choice *choices = xcalloc(listing->count + 1, sizeof *choices);
     size_t count = 0;
-    if (choose(listing, wish, choices, &count, err) != ERR_OK)
+    if (choose(listing, selector, choices, &count, err) != ERR_OK)
         return err->code;
-    return assemble_all(listing, wish, choices, count, out, err);
+    return assemble_all(listing, selector, choices, count, out, err);
 }
 
 enum errc image_choose(const struct catalog *catalog, struct batch *batch,
-                       const struct image_wish *wish, struct chosen_images *out, struct error *err)
+                       const struct image_selector *selector, struct chosen_images *out,
+                       struct error *err)
 {
     struct listing listing;
     struct chosen_images chosen = {0};
-    if (listing_read(catalog, batch, wish->cancel, &listing, err) == ERR_OK)
-        choose_and_assemble(&listing, wish, &chosen, err);
+    if (listing_read(catalog, batch, selector->cancel, &listing, err) == ERR_OK)
+        choose_and_assemble(&listing, selector, &chosen, err);
     listing_deinit(&listing);
     if (err->code == ERR_OK)
         *out = chosen;

@@ -18,8 +18,8 @@
  * else its own manifest with the layers' descriptors replaced; an index over such images is
  * replaced in the same way.
  *
- * Signatures and other entries that only belong to an image (gateway/ingest/attachments.h) are no
- * images to choose from as long as there is one; those of the chosen image come with it.
+ * Signatures and other entries that only belong to an image (gateway/ingest/archive_referrers.h)
+ * are no images to choose from as long as there is one; those of the chosen image come with it.
  *
  * Every digest is checked before anything is pushed: blobs against their names, sizes against their
  * descriptors, uncompressed layers against the config's rootfs.diff_ids.
@@ -34,7 +34,7 @@
 #include "store/batch.h"
 #include "upstream/push/push.h"
 
-struct image_wish {
+struct image_selector {
     const char *image;               /* name, name:tag or digest; NULL = the only one */
     bool several;                    /* without `image`: all, each by itself */
     const struct platform *platform; /* one member of an index; NULL = the index */
@@ -51,7 +51,7 @@ struct chosen_image {
     struct archive_name *names; /* owned */
     size_t name_count;
     struct push_referrer
-        *referrers; /* owned; what belongs to it, see gateway/ingest/attachments.h */
+        *referrers; /* owned; what belongs to it, see gateway/ingest/archive_referrers.h */
     size_t referrer_count;
     char *odd_name; /* owned; a name of it that is no reference, NULL when there is none */
 };
@@ -68,7 +68,8 @@ struct chosen_images {
  * ERR_DIGEST_MISMATCH, ERR_CONFIG_INVALID, ERR_MANIFEST_INVALID and the parsers' own; each names
  * the entry or digest. */
 enum errc image_choose(const struct catalog *catalog, struct batch *batch,
-                       const struct image_wish *wish, struct chosen_images *out, struct error *err);
+                       const struct image_selector *selector, struct chosen_images *out,
+                       struct error *err);
 void chosen_images_deinit(struct chosen_images *chosen);
 
 #endif

@@ -132,10 +132,10 @@ static enum errc check_diff_id(const struct digest *wanted, const struct digest 
 }
 
 /* What came as a tar is in the form that was asked for, what came compressed is as it came. */
-static struct held_layer describe(struct watch *watch, const struct layer_result *result)
+static struct stored_layer describe(struct watch *watch, const struct layer_result *result)
 {
     const struct file_intake_options *files = &watch->order->files;
-    struct held_layer layer = {
+    struct stored_layer layer = {
         .diff_id = result->diff_id,
         .form = {.codec = files->codec,
                  .effort = file_intake_effort(files->codec, files->effort),
@@ -152,7 +152,7 @@ static struct held_layer describe(struct watch *watch, const struct layer_result
     return layer;
 }
 
-static enum errc take(struct watch *watch, struct batch *batch, struct held_layer *out,
+static enum errc take(struct watch *watch, struct batch *batch, struct stored_layer *out,
                       struct error *err)
 {
     const struct layer_order *order = watch->order;
@@ -164,7 +164,7 @@ static enum errc take(struct watch *watch, struct batch *batch, struct held_laye
     file_intake_free(intake);
     if (rc != ERR_OK)
         return rc;
-    struct held_layer layer = describe(watch, &result);
+    struct stored_layer layer = describe(watch, &result);
     if (check_diff_id(&order->diff_id, &layer.diff_id, err) != ERR_OK)
         return err->code;
     batch_put_layer(batch, &layer.diff_id, &layer.form);
@@ -182,7 +182,7 @@ static void watch_deinit(struct watch *watch)
 }
 
 enum errc layer_take(const struct layer_order *order, struct source source, struct cancel *cancel,
-                     struct batch *batch, struct held_layer *out, struct error *err)
+                     struct batch *batch, struct stored_layer *out, struct error *err)
 {
     struct watch watch = {.order = order, .source = source, .cancel = cancel};
     tar_check_init(&watch.tar);

@@ -23,7 +23,7 @@ struct layer_order {
     uint64_t size;         /* bytes that will come, or FILE_SIZE_UNKNOWN */
 };
 
-struct held_layer {
+struct stored_layer {
     struct digest diff_id;
     struct layer_form form;
 };
@@ -32,7 +32,7 @@ struct held_layer {
  * ERR_ARCHIVE_UNRECOGNISED for what is no tar, ERR_ARCHIVE_CORRUPT, ERR_ARCHIVE_TRUNCATED,
  * ERR_ARCHIVE_TOO_LARGE, ERR_DIFFID_MISMATCH, ERR_CANCELLED; the source's and the store's own. */
 enum errc layer_take(const struct layer_order *order, struct source source, struct cancel *cancel,
-                     struct batch *batch, struct held_layer *out, struct error *err);
+                     struct batch *batch, struct stored_layer *out, struct error *err);
 
 /* Which layer is the whole of `source`, compressed, and how many bytes is it unpacked? What is
  * unpacked is taken off *limit_bytes, on failure too. Nothing is stored. Errors as above;

@@ -11,7 +11,7 @@ void listing_deinit(struct listing *listing)
     for (size_t i = 0; i < listing->count; i++)
         free(listing->candidates[i].names);
     free(listing->candidates);
-    attachments_deinit(&listing->attachments);
+    archive_referrers_deinit(&listing->attachments);
     docker_archive_deinit(&listing->docker);
     oci_layout_deinit(&listing->layout);
     inspector_deinit(&listing->inspector);
@@ -60,7 +60,7 @@ static void list_layout(struct listing *listing)
         }
         struct candidate *candidate = &listing->candidates[item->number - 1];
         /* One of its names may make it an image of its own. */
-        if (!attachments_include(&listing->attachments, entry))
+        if (!archive_referrers_include(&listing->attachments, entry))
             candidate->belongs = false;
         if (entry->named)
             add_name(candidate, &entry->name);
@@ -245,7 +245,7 @@ enum errc listing_read(const struct catalog *catalog, struct batch *batch,
     if (read_tables(out, err) != ERR_OK)
         return err->code;
     out->candidates = xcalloc(out->layout.count + out->docker.count, sizeof *out->candidates);
-    attachments_find(&out->inspector, &out->layout, &out->attachments);
+    archive_referrers_find(&out->inspector, &out->layout, &out->attachments);
     list_layout(out);
     list_docker(out);
     return cancel_check(cancel, err);

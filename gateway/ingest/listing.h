@@ -11,7 +11,7 @@
 #ifndef SLIPWAY_GATEWAY_INGEST_LISTING_H
 #define SLIPWAY_GATEWAY_INGEST_LISTING_H
 
-#include "gateway/ingest/attachments.h"
+#include "gateway/ingest/archive_referrers.h"
 
 /* One image that the archive lists. */
 struct candidate {
@@ -20,7 +20,7 @@ struct candidate {
     struct archive_name *names;        /* owned */
     size_t name_count;
     const char *odd_name; /* a name that is no reference; NULL when there is none */
-    bool belongs;         /* to another one (gateway/ingest/attachments.h) */
+    bool belongs;         /* to another one (gateway/ingest/archive_referrers.h) */
     bool there;           /* whole, or an index of which at least one image is */
 };
 
@@ -28,8 +28,8 @@ struct listing {
     struct inspector inspector;
     struct docker_archive docker;
     struct oci_layout layout;
-    struct attachments attachments; /* of the layout */
-    struct candidate *candidates;   /* owned */
+    struct archive_referrers attachments; /* of the layout */
+    struct candidate *candidates;         /* owned */
     size_t count;
     struct descriptor index; /* index.json itself, as the index that it may be */
     bool has_docker;         /* there is a manifest.json that can be read */

@@ -127,7 +127,7 @@ static void put_names(struct batch *batch, const struct chosen_image *chosen)
 typedef enum errc route_fn(const struct settings *settings, const struct chosen_image *chosen,
                            struct batch *batch, struct push *push, struct error *err);
 
-static enum errc complete(struct engine *engine, struct chosen_image *chosen, struct batch *batch,
+static enum errc complete(struct runtime *runtime, struct chosen_image *chosen, struct batch *batch,
                           route_fn *route, struct push *push, struct error *err)
 {
     push->manifest = chosen->manifest;
@@ -135,7 +135,7 @@ static enum errc complete(struct engine *engine, struct chosen_image *chosen, st
     push->referrers = mem_take(&chosen->referrers);
     push->referrer_count = chosen->referrer_count;
     enum errc rc = push->target_count > 0 ? expand_by_names(push, chosen, err)
-                                          : route(engine->settings, chosen, batch, push, err);
+                                          : route(runtime->settings, chosen, batch, push, err);
     if (rc == ERR_OK)
         put_names(batch, chosen);
     return rc;
@@ -157,7 +157,7 @@ static enum errc note_targets(const struct push *push, struct digest_map *seen, 
 }
 
 /* One push for each. */
-static enum errc complete_all(struct engine *engine, struct chosen_images *chosen,
+static enum errc complete_all(struct runtime *runtime, struct chosen_images *chosen,
                               struct batch *batch, struct push_order *order, struct error *err)
 {
     struct digest_map seen = {.first = NULL};
@@ -166,33 +166,34 @@ static enum errc complete_all(struct engine *engine, struct chosen_images *chose
     for (size_t i = 0; i < chosen->count && err->code == ERR_OK; i++) {
         struct push *push = i == 0 ? &order->push : &order->more[i - 1];
         route_fn *route = i == 0 ? archive_route : archive_route_more;
-        if (complete(engine, &chosen->items[i], batch, route, push, err) == ERR_OK)
+        if (complete(runtime, &chosen->items[i], batch, route, push, err) == ERR_OK)
             note_targets(push, &seen, err);
     }
     digest_map_deinit(&seen);
     return err->code;
 }
 
-static enum errc take_into(struct engine *engine, struct push_order *order, struct source source,
+static enum errc take_into(struct runtime *runtime, struct push_order *order, struct source source,
                            struct cancel *cancel, struct batch *batch, struct error *err)
 {
-    struct ingest_options options = {.files = engine_file_options(engine, order->compression),
-                                     .limit_bytes = engine->settings->limits.archive_bytes};
-    struct image_wish wish = {.image = order->image,
-                              .several = order->push.target_count == 0 && order->image == NULL,
-                              .platform = order->has_platform ? &order->platform : NULL,
-                              .codec = options.files.codec,
-                              .effort = options.files.effort,
-                              .codecs = engine->codecs,
-                              .cancel = cancel};
+    struct ingest_options options = {.files = runtime_file_options(runtime, order->compression),
+                                     .limit_bytes = runtime->settings->limits.archive_bytes};
+    struct image_selector selector = {.image = order->image,
+                                      .several =
+                                          order->push.target_count == 0 && order->image == NULL,
+                                      .platform = order->has_platform ? &order->platform : NULL,
+                                      .codec = options.files.codec,
+                                      .effort = options.files.effort,
+                                      .codecs = runtime->codecs,
+                                      .cancel = cancel};
     struct catalog *catalog = NULL;
     struct chosen_images chosen = {0};
     if (ingest_archive(&options, source, cancel, batch, &catalog, err) != ERR_OK)
         return err->code;
-    enum errc rc = image_choose(catalog, batch, &wish, &chosen, err);
+    enum errc rc = image_choose(catalog, batch, &selector, &chosen, err);
     catalog_free(catalog);
     if (rc == ERR_OK)
-        rc = complete_all(engine, &chosen, batch, order, err);
+        rc = complete_all(runtime, &chosen, batch, order, err);
     chosen_images_deinit(&chosen);
     return rc;
 }
@@ -213,54 +214,54 @@ static enum errc pull_received(void *self, const uint8_t **data, size_t *size, s
 }
 
 /* With compression "none" layers are stored as they unpack: limits.archive is their limit. */
-static void limit_expansion(struct engine *engine, const struct push_order *order,
+static void limit_expansion(struct runtime *runtime, const struct push_order *order,
                             struct batch *batch, const struct received *received)
 {
     const struct expansion expansion = {.free_bytes = ARCHIVE_EXPANSION_FREE_BYTES,
                                         .times = ARCHIVE_EXPANSION_TIMES,
                                         .received_bytes = &received->bytes};
-    if (engine_file_options(engine, order->compression).codec != CODEC_NONE)
+    if (runtime_file_options(runtime, order->compression).codec != CODEC_NONE)
         batch_limit_expansion(batch, &expansion);
 }
 
 /* What was not answered as accepted is not to begin at the next start either. */
-static void take_back(struct engine *engine, const struct push_order *order, size_t count)
+static void take_back(struct runtime *runtime, const struct push_order *order, size_t count)
 {
     struct error ignored = ERROR_INIT;
-    pushes_remove(engine->store, order->push.id, &ignored);
+    pushes_remove(runtime->store, order->push.id, &ignored);
     for (size_t i = 0; i < count; i++)
-        pushes_remove(engine->store, order->more[i].id, &ignored);
+        pushes_remove(runtime->store, order->more[i].id, &ignored);
 }
 
-static enum errc accept_more(struct engine *engine, struct push_order *order, struct error *err)
+static enum errc accept_more(struct runtime *runtime, struct push_order *order, struct error *err)
 {
     for (size_t i = 0; i < order->more_count; i++) {
         struct push *push = &order->more[i];
-        pushes_accept(engine->store, push);
-        if (push_stored_targets(push) == 0 || pushes_put(engine->store, push, err) == ERR_OK)
+        pushes_accept(runtime->store, push);
+        if (push_stored_targets(push) == 0 || pushes_put(runtime->store, push, err) == ERR_OK)
             continue;
-        take_back(engine, order, i);
+        take_back(runtime, order, i);
         return err->code;
     }
     return ERR_OK;
 }
 
-enum errc archive_take(struct engine *engine, struct push_order *order, struct source source,
+enum errc archive_take(struct runtime *runtime, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err)
 {
     struct batch *batch = NULL;
     struct received received = {.source = source};
     const struct source counted = {.pull = pull_received, .self = &received};
-    if (batch_begin(engine->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
+    if (batch_begin(runtime->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
         return err->code;
-    limit_expansion(engine, order, batch, &received);
-    if (take_into(engine, order, counted, cancel, batch, err) != ERR_OK) {
+    limit_expansion(runtime, order, batch, &received);
+    if (take_into(runtime, order, counted, cancel, batch, err) != ERR_OK) {
         batch_abort(batch);
         return err->code;
     }
     if (batch_commit(batch, err) != ERR_OK)
         return err->code;
     if (order->push.id[0] == '\0')
-        pushes_accept(engine->store, &order->push);
-    return accept_more(engine, order, err);
+        pushes_accept(runtime->store, &order->push);
+    return accept_more(runtime, order, err);
 }

@@ -9,7 +9,7 @@
 
 #include "base/cancel.h"
 #include "gateway/ingest/image_choice.h"
-#include "gateway/push/engine.h"
+#include "gateway/push/runtime.h"
 #include "store/push.h"
 
 /* What is written into the store for one archive, kept or not, is at most the first and the second
@@ -50,7 +50,7 @@ enum errc push_expand_tags(struct push *push, const char *const *tags, size_t ta
  * that expands too much is ERR_ARCHIVE_TOO_LARGE. Without a target and without order->image all
  * images of the archive go, each by its own names: the others are pushes of their own, in
  * order->more. Two that would go to one tag are ERR_AMBIGUOUS_IMAGE. Blocks. */
-enum errc archive_take(struct engine *engine, struct push_order *order, struct source source,
+enum errc archive_take(struct runtime *runtime, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err);
 
 #endif

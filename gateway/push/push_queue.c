@@ -99,7 +99,7 @@ struct queue_host {
 TAILQ_HEAD(tag_list, tag);
 
 struct push_queue {
-    struct engine *engine;
+    struct runtime *runtime;
     struct cancel cancel;
     struct work_queue *direct;
     pthread_mutex_t lock; /* guards what follows */
@@ -115,11 +115,11 @@ struct push_queue {
 
 /* ---- its life ---- */
 
-struct push_queue *push_queue_new(struct engine *engine)
+struct push_queue *push_queue_new(struct runtime *runtime)
 {
     struct push_queue *queue = xcalloc(1, sizeof *queue);
-    queue->engine = engine;
-    queue->direct = work_queue_new(engine->executor, NULL, UINT_MAX);
+    queue->runtime = runtime;
+    queue->direct = work_queue_new(runtime->executor, NULL, UINT_MAX);
     TAILQ_INIT(&queue->kept);
     cancel_init(&queue->cancel);
     pthread_mutex_init(&queue->lock, NULL);
@@ -186,8 +186,8 @@ static struct work_queue *works_of(struct push_queue *queue, const char *name)
         size_t size = strlen(name) + 1;
         host = xcalloc(1, sizeof *host + size);
         memcpy(host->name, name, size);
-        host->works = work_queue_new(queue->engine->executor, NULL,
-                                     queue->engine->settings->limits.pushes_per_registry);
+        host->works = work_queue_new(queue->runtime->executor, NULL,
+                                     queue->runtime->settings->limits.pushes_per_registry);
         host->next = queue->hosts;
         queue->hosts = host;
     }
@@ -305,7 +305,7 @@ static void leave_tag(struct queue_entry *entry)
 static void write_record(struct push_queue *queue, const struct push *push, bool over)
 {
     struct error err = ERROR_INIT;
-    struct store *store = queue->engine->store;
+    struct store *store = queue->runtime->store;
     enum errc rc = over ? pushes_remove(store, push->id, &err) : pushes_put(store, push, &err);
     if (rc != ERR_OK)
         log_error("push %s: its record is out of date, so targets that have the image get it again "
@@ -507,7 +507,7 @@ static void on_work(struct work *work)
         options.ended = on_ended;
         options.self = entry;
     }
-    options.upstream = queue->engine->upstream;
+    options.upstream = queue->runtime->upstream;
     autoscope struct log_scope outer = log_scope_begin("push", entry->push->id);
     work_hold(work);
     pthread_mutex_lock(&queue->lock);
@@ -607,7 +607,7 @@ static void on_cancel(void *self)
 static struct direct *direct_new(struct push_queue *queue, const struct push_options *options,
                                  struct push *push)
 {
-    int64_t limit_ms = queue->engine->settings->limits.push_ms;
+    int64_t limit_ms = queue->runtime->settings->limits.push_ms;
     struct direct *direct = xcalloc(1, sizeof *direct);
     *direct = (struct direct){.queue = queue, .options = *options, .push = push, .left = 1};
     cancel_init_child(&direct->cancel, options->cancel, "limits.push_time is over");
@@ -624,7 +624,7 @@ static struct direct *direct_new(struct push_queue *queue, const struct push_opt
 static void explain_overdue(const struct queue_entry *entry)
 {
     struct error *err = &entry->push->targets[entry->target].error;
-    int64_t limit_s = entry->queue->engine->settings->limits.push_ms / 1000;
+    int64_t limit_s = entry->queue->runtime->settings->limits.push_ms / 1000;
     if (err->code == ERR_CANCELLED && atomic_load(&entry->chain->direct->overdue))
         fail(err, ERR_PUSH_TIME, 0,
              "the push had not ended after %lld s (limits.push_time); blobs that arrived are not "
@@ -837,7 +837,7 @@ static void supersede_all(struct push_queue *queue, struct push *pushes, size_t 
         if (supersede_by(&pushes[i - 1], &younger) || !push_is_waiting(&pushes[i - 1]))
             changed[changed_count++] = &pushes[i - 1];
     tdestroy(younger, free);
-    if (pushes_update(queue->engine->store, changed, changed_count, &err) != ERR_OK)
+    if (pushes_update(queue->runtime->store, changed, changed_count, &err) != ERR_OK)
         log_error("records of superseded pushes are out of date, so they are superseded again at "
                   "the next start: %s",
                   err.text);
@@ -858,7 +858,7 @@ enum errc push_queue_restart(struct push_queue *queue, struct error *err)
 {
     struct push *pushes = NULL;
     size_t count = 0;
-    if (pushes_list(queue->engine->store, &pushes, &count, err) != ERR_OK)
+    if (pushes_list(queue->runtime->store, &pushes, &count, err) != ERR_OK)
         return err->code;
     if (count > 0)
         push_log_resumed(count);

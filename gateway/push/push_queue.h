@@ -32,13 +32,13 @@
 #ifndef SLIPWAY_GATEWAY_PUSH_PUSH_QUEUE_H
 #define SLIPWAY_GATEWAY_PUSH_PUSH_QUEUE_H
 
-#include "gateway/push/engine.h"
+#include "gateway/push/runtime.h"
 #include "store/pushes.h"
 #include "upstream/push/push.h"
 
 struct push_queue;
 
-struct push_queue *push_queue_new(struct engine *engine);
+struct push_queue *push_queue_new(struct runtime *runtime);
 void push_queue_close(struct push_queue *queue);
 /* After push_queue_close(). True when nothing is under way any more; waits for it at most `ms`. */
 bool push_queue_wait(struct push_queue *queue, int64_t ms);

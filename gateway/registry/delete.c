@@ -9,7 +9,7 @@
 
 struct delete_job {
     struct store *store;
-    enum front_endpoint endpoint; /* FRONT_BLOB or FRONT_MANIFEST */
+    enum v2_endpoint endpoint; /* V2_BLOB or V2_MANIFEST */
     char repository[REPOSITORY_NAME_MAX + 1];
     char tag[REFERENCE_TAG_MAX + 1];
     struct digest digest;
@@ -19,7 +19,7 @@ struct delete_job {
 static enum errc take_out(const struct delete_job *self, struct error *err)
 {
     bool found = false;
-    if (self->endpoint == FRONT_BLOB) {
+    if (self->endpoint == V2_BLOB) {
         if (repository_remove_blob(self->store, self->repository, &self->digest, &found, err) ==
                 ERR_OK &&
             !found)
@@ -39,48 +39,48 @@ static void run(struct job *job, void *arg)
     const struct delete_job *self = arg;
     struct error err = ERROR_INIT;
     if (take_out(self, &err) != ERR_OK) {
-        front_answer_error(job, &err);
+        v2_answer_error(job, &err);
         return;
     }
     char digest[DIGEST_TEXT_MAX];
     bool has_tag = self->tag[0] != '\0';
-    const char *event = self->endpoint == FRONT_BLOB ? "blob.deleted"
-                        : has_tag                    ? "tag.deleted"
-                                                     : "manifest.deleted";
+    const char *event = self->endpoint == V2_BLOB ? "blob.deleted"
+                        : has_tag                 ? "tag.deleted"
+                                                  : "manifest.deleted";
     log_event(LOG_INFO, event,
               LOG_FIELDS(log_text("repository", self->repository), log_text("tag", self->tag),
                          log_text("digest", has_tag ? "" : digest_text(&self->digest, digest))),
               "deleted from its repository");
     struct reply reply = REPLY_INIT(202);
-    front_answer(job, &reply);
+    v2_answer(job, &reply);
 }
 
-static struct job *start(const struct front_request *front, struct reply *reply)
+static struct job *start(const struct v2_request *front, struct reply *reply)
 {
     struct delete_job *self = xcalloc(1, sizeof *self);
-    self->store = front->gateway->engine->store;
+    self->store = front->gateway->runtime->store;
     self->endpoint = front->path.endpoint;
     self->digest = front->path.digest;
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->tag, front->path.tag, sizeof self->tag);
-    return front_start(front, JOB_BRIEF, run, free, self, reply);
+    return v2_start(front, JOB_BRIEF, run, free, self, reply);
 }
 
-struct job *front_delete_blob(struct front_request *front, struct reply *reply)
+struct job *v2_delete_blob(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
-    if (front_find_blob(front, &err) == ERR_OK)
+    if (v2_find_blob(front, &err) == ERR_OK)
         return start(front, reply);
-    front_refuse(reply, &err);
+    v2_refuse(reply, &err);
     return NULL;
 }
 
-struct job *front_delete_manifest(struct front_request *front, struct reply *reply)
+struct job *v2_delete_manifest(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     struct repository_manifest manifest;
-    if (front_find_manifest(front, &manifest, &err) == ERR_OK)
+    if (v2_find_manifest(front, &manifest, &err) == ERR_OK)
         return start(front, reply);
-    front_refuse(reply, &err);
+    v2_refuse(reply, &err);
     return NULL;
 }

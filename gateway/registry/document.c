@@ -50,17 +50,17 @@ static enum errc find_type(const char *header, const json_t *root, char type[MED
 
 /* ---- what it refers to ---- */
 
-static void add(struct front_document *document, const char *member, size_t position,
+static void add(struct v2_document *document, const char *member, size_t position,
                 const struct descriptor *descriptor)
 {
     document->references[document->reference_count++] =
-        (struct front_reference){.descriptor = descriptor,
-                                 .manifest = strcmp(member, "manifests") == 0,
-                                 .member = member,
-                                 .position = position};
+        (struct v2_reference){.descriptor = descriptor,
+                              .manifest = strcmp(member, "manifests") == 0,
+                              .member = member,
+                              .position = position};
 }
 
-static void find_references(struct front_document *document)
+static void find_references(struct v2_document *document)
 {
     const struct manifest *manifest = &document->manifest;
     document->references =
@@ -85,10 +85,10 @@ static bool too_many_values(size_t size, struct error *err)
     return true;
 }
 
-enum errc front_document_parse(const void *data, size_t size, const char *content_type,
-                               struct front_document *out, struct error *err)
+enum errc v2_document_parse(const void *data, size_t size, const char *content_type,
+                            struct v2_document *out, struct error *err)
 {
-    struct front_document got = {.reference_count = 0};
+    struct v2_document got = {.reference_count = 0};
     char type[MEDIA_TYPE_MAX];
     autojson json_t *root = NULL;
     if (json_parse(data, size, MANIFEST_LIMIT_BYTES, WHAT, &root, err) != ERR_OK)
@@ -104,25 +104,24 @@ enum errc front_document_parse(const void *data, size_t size, const char *conten
     return ERR_OK;
 }
 
-void front_document_forget(struct front_document *document)
+void v2_document_forget(struct v2_document *document)
 {
     json_decref(document->root);
     document->root = NULL;
 }
 
-void front_document_deinit(struct front_document *document)
+void v2_document_deinit(struct v2_document *document)
 {
     manifest_deinit(&document->manifest);
     free(document->references);
     json_decref(document->root);
-    *document = (struct front_document){.reference_count = 0};
+    *document = (struct v2_document){.reference_count = 0};
 }
 
 /* ---- its descriptor in a list of referrers ---- */
 
-enum errc front_document_descriptor(const struct front_document *document,
-                                    const struct digest *digest, uint64_t size, char **text,
-                                    struct error *err)
+enum errc v2_document_descriptor(const struct v2_document *document, const struct digest *digest,
+                                 uint64_t size, char **text, struct error *err)
 {
     struct descriptor manifest = {.digest = *digest, .size = size};
     memcpy(manifest.media_type, document->manifest.media_type, MEDIA_TYPE_MAX);

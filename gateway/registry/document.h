@@ -15,16 +15,16 @@
 #include "store/repositories.h"
 
 /* Something that has to be in the repository before the manifest. */
-struct front_reference {
+struct v2_reference {
     const struct descriptor *descriptor; /* borrowed from the document */
     bool manifest;                       /* a member of an index */
     const char *member;                  /* "config", "layers" or "manifests" */
     size_t position;                     /* in it */
 };
 
-struct front_document {
-    struct manifest manifest;           /* its media_type is what pulls are answered with */
-    struct front_reference *references; /* owned; without layers that registries do not hold */
+struct v2_document {
+    struct manifest manifest;        /* its media_type is what pulls are answered with */
+    struct v2_reference *references; /* owned; without layers that registries do not hold */
     size_t reference_count;
     json_t *root; /* owned; NULL once it was forgotten */
 };
@@ -34,19 +34,18 @@ struct front_document {
  * must agree with the document's own mediaType. Parsed within a turn (base/json.h), which lasts
  * until the JSON is forgotten. ERR_MANIFEST_INVALID, ERR_JSON_INVALID, ERR_JSON_TOO_LARGE. On
  * success the document is owned. */
-enum errc front_document_parse(const void *data, size_t size, const char *content_type,
-                               struct front_document *out, struct error *err);
-void front_document_deinit(struct front_document *document);
+enum errc v2_document_parse(const void *data, size_t size, const char *content_type,
+                            struct v2_document *out, struct error *err);
+void v2_document_deinit(struct v2_document *document);
 
 /* Free the JSON, which may be large; no descriptor can be made from then on. */
-void front_document_forget(struct front_document *document);
+void v2_document_forget(struct v2_document *document);
 
 /* The descriptor of the document (whose digest and size these are) in a list of referrers: with its
  * artifactType, which is that of the document, else of an image its config's media type, and with
  * its annotations. *text is owned. ERR_MANIFEST_INVALID for an artifactType or annotations of the
  * wrong shape, or when it has more than MANIFEST_DESCRIPTOR_MAX bytes. */
-enum errc front_document_descriptor(const struct front_document *document,
-                                    const struct digest *digest, uint64_t size, char **text,
-                                    struct error *err);
+enum errc v2_document_descriptor(const struct v2_document *document, const struct digest *digest,
+                                 uint64_t size, char **text, struct error *err);
 
 #endif

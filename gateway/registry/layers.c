@@ -21,7 +21,7 @@ static void put_layer(const struct descriptor *layer, const struct digest *diff_
     batch_put_layer(batch, diff_id, &form);
 }
 
-void front_put_layers(struct store *store, const struct manifest *manifest, struct batch *batch)
+void v2_put_layers(struct store *store, const struct manifest *manifest, struct batch *batch)
 {
     struct error ignored = ERROR_INIT;
     autofree char *data = NULL;

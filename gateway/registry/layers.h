@@ -11,6 +11,6 @@
 /* Put a record for each layer of a media type whose codec is known into the batch. Nothing for what
  * is no image, or has a config that does not name its layers: an artifact, say. The config and the
  * layers are in the store. */
-void front_put_layers(struct store *store, const struct manifest *manifest, struct batch *batch);
+void v2_put_layers(struct store *store, const struct manifest *manifest, struct batch *batch);
 
 #endif

@@ -13,7 +13,7 @@
 /* A list is looked through by a worker: it may be long. */
 struct list_job {
     struct store *store;
-    struct front_path path;
+    struct v2_path path;
     char *uri;          /* owned; the path as it came */
     struct query query; /* owned */
     enum errc (*list)(const struct list_job *self, struct reply *reply, struct error *err);
@@ -34,14 +34,14 @@ static char *list_text(const char *name, const char *member, const struct name_l
 }
 
 /* Names as JSON, with a Link when there are more behind them. `list` is taken. */
-static void answer_list(const struct list_job *self, const struct front_page *page, char *text,
+static void answer_list(const struct list_job *self, const struct v2_page *page, char *text,
                         struct name_list *list, struct reply *reply)
 {
     reply->status = 200;
     reply_json(reply, text);
     if (list->more && list->count > 0) {
         autofree char *link =
-            front_page_link(self->uri, page->limit, NULL, list->names[list->count - 1]);
+            v2_page_link(self->uri, page->limit, NULL, list->names[list->count - 1]);
         reply_header(reply, "Link", "%s", link);
     }
     name_list_deinit(list);
@@ -49,8 +49,8 @@ static void answer_list(const struct list_job *self, const struct front_page *pa
 
 /* The order of tags is not the store's, so for each page all of them are looked at; what cannot be
  * on it is dropped on the way. */
-static enum errc find_tags(struct store *store, const char *repository,
-                           const struct front_page *page, struct name_list *out, struct error *err)
+static enum errc find_tags(struct store *store, const char *repository, const struct v2_page *page,
+                           struct name_list *out, struct error *err)
 {
     autofree char *after = NULL;
     bool more = true;
@@ -65,7 +65,7 @@ static enum errc find_tags(struct store *store, const char *repository,
             free(after);
             after = xstrdup(some.names[some.count - 1]);
         }
-        front_page_of_tags(page, &some, out);
+        v2_page_of_tags(page, &some, out);
     }
     return ERR_OK;
 }
@@ -75,10 +75,10 @@ static enum errc list_tags(const struct list_job *self, struct reply *reply, str
 {
     struct store *store = self->store;
     const char *repository = self->path.repository;
-    struct front_page page;
+    struct v2_page page;
     struct name_list tags = {.count = 0};
     bool held = false;
-    if (front_page_parse(&self->query, &page, err) != ERR_OK ||
+    if (v2_page_parse(&self->query, &page, err) != ERR_OK ||
         repository_held(store, repository, &held, err) != ERR_OK)
         return err->code;
     if (!held)
@@ -93,9 +93,9 @@ static enum errc list_tags(const struct list_job *self, struct reply *reply, str
 static enum errc list_repositories(const struct list_job *self, struct reply *reply,
                                    struct error *err)
 {
-    struct front_page page;
+    struct v2_page page;
     struct name_list names = {.count = 0};
-    if (front_page_parse(&self->query, &page, err) != ERR_OK)
+    if (v2_page_parse(&self->query, &page, err) != ERR_OK)
         return err->code;
     if (page.limit > 0 &&
         repositories_list(self->store, page.last, page.limit, &names, err) != ERR_OK)
@@ -121,7 +121,7 @@ static enum errc parse_referrers_page(const struct query *query, struct referrer
                     "\"artifactType\" is there once, with less than %d bytes", FILTER_MAX);
     struct referrers_page page = {.filter = filter && *filter ? filter : NULL};
     if (query_value(query, "last", NULL) &&
-        front_query_digest(query, "last", &page.last, err) != ERR_OK)
+        v2_query_digest(query, "last", &page.last, err) != ERR_OK)
         return err->code;
     *out = page;
     return ERR_OK;
@@ -195,7 +195,7 @@ static enum errc list_referrers(const struct list_job *self, struct reply *reply
     if (page.filter)
         reply_header(reply, "OCI-Filters-Applied", "artifactType");
     if (last) {
-        autofree char *link = front_page_link(self->uri, 0, page.filter, last);
+        autofree char *link = v2_page_link(self->uri, 0, page.filter, last);
         reply_header(reply, "Link", "%s", link);
     }
     return ERR_OK;
@@ -209,9 +209,9 @@ static void run(struct job *job, void *arg)
     struct error err = ERROR_INIT;
     struct reply reply = REPLY_INIT(0);
     if (self->list(self, &reply, &err) == ERR_OK)
-        front_answer(job, &reply);
+        v2_answer(job, &reply);
     else
-        front_answer_error(job, &err);
+        v2_answer_error(job, &err);
 }
 
 static void drop(void *arg)
@@ -222,32 +222,32 @@ static void drop(void *arg)
     free(self);
 }
 
-static struct job *start(struct front_request *front,
+static struct job *start(struct v2_request *front,
                          enum errc (*list)(const struct list_job *self, struct reply *reply,
                                            struct error *err),
                          struct reply *reply)
 {
     struct list_job *self = xcalloc(1, sizeof *self);
-    *self = (struct list_job){.store = front->gateway->engine->store,
+    *self = (struct list_job){.store = front->gateway->runtime->store,
                               .path = front->path,
                               .uri = xstrdup(front->request->path),
                               .query = front->query,
                               .list = list};
     front->query = (struct query){.count = 0};
-    return front_start(front, JOB_LIST, run, drop, self, reply);
+    return v2_start(front, JOB_LIST, run, drop, self, reply);
 }
 
-struct job *front_list_tags(struct front_request *front, struct reply *reply)
+struct job *v2_list_tags(struct v2_request *front, struct reply *reply)
 {
     return start(front, list_tags, reply);
 }
 
-struct job *front_list_repositories(struct front_request *front, struct reply *reply)
+struct job *v2_list_repositories(struct v2_request *front, struct reply *reply)
 {
     return start(front, list_repositories, reply);
 }
 
-struct job *front_list_referrers(struct front_request *front, struct reply *reply)
+struct job *v2_list_referrers(struct v2_request *front, struct reply *reply)
 {
     return start(front, list_referrers, reply);
 }

@@ -3,7 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "gateway/push/delivery.h"
+#include "gateway/push/mirrored_push.h"
 #include "gateway/push/push_log.h"
 #include "gateway/registry/document.h"
 #include "gateway/registry/layers.h"
@@ -28,7 +28,7 @@ struct manifest_job {
 
     struct buf body; /* gone when it is in the store */
     uint64_t size;   /* its */
-    struct front_document document;
+    struct v2_document document;
     char *referrer; /* owned; with a subject: the descriptor in its list of referrers */
     struct listed_referrers listed;
     struct push push; /* to the targets of its repository */
@@ -37,7 +37,7 @@ struct manifest_job {
 
 static struct store *store_of(const struct manifest_job *self)
 {
-    return self->gateway->engine->store;
+    return self->gateway->runtime->store;
 }
 
 static void drop(void *arg)
@@ -48,7 +48,7 @@ static void drop(void *arg)
     free(self->content_type);
     free(self->referrer);
     buf_deinit(&self->body);
-    front_document_deinit(&self->document);
+    v2_document_deinit(&self->document);
     listed_referrers_deinit(&self->listed);
     push_deinit(&self->push);
     free(self);
@@ -91,7 +91,7 @@ static enum errc find_digest(struct manifest_job *self, struct error *err)
 
 /* distribution-spec, "Push": what a manifest refers to has to be there before it, but for its
  * subject. */
-static enum errc find_part(const struct manifest_job *self, const struct front_reference *reference,
+static enum errc find_part(const struct manifest_job *self, const struct v2_reference *reference,
                            bool *held, uint64_t *size, struct error *err)
 {
     struct store *store = store_of(self);
@@ -111,8 +111,8 @@ static enum errc find_part(const struct manifest_job *self, const struct front_r
 }
 
 /* What is of another size than its descriptor says could be pushed nowhere. */
-static enum errc check_part(const struct manifest_job *self,
-                            const struct front_reference *reference, bool *held, struct error *err)
+static enum errc check_part(const struct manifest_job *self, const struct v2_reference *reference,
+                            bool *held, struct error *err)
 {
     uint64_t size = 0;
     if (find_part(self, reference, held, &size, err) != ERR_OK)
@@ -126,8 +126,8 @@ static enum errc check_part(const struct manifest_job *self,
 
 static enum errc check_references(const struct manifest_job *self, struct error *err)
 {
-    const struct front_document *document = &self->document;
-    const struct front_reference *missing = NULL;
+    const struct v2_document *document = &self->document;
+    const struct v2_reference *missing = NULL;
     size_t count = 0;
     for (size_t i = 0; i < document->reference_count; i++) {
         bool held = false;
@@ -151,14 +151,14 @@ static enum errc check_references(const struct manifest_job *self, struct error 
 /* What has to outlast the JSON. */
 static enum errc look_at(struct manifest_job *self, struct error *err)
 {
-    struct front_document *document = &self->document;
+    struct v2_document *document = &self->document;
     autoturn struct json_turn turn = json_turn_take(self->size);
-    if (front_document_parse(buf_cstr(&self->body), self->size, self->content_type, document,
-                             err) != ERR_OK)
+    if (v2_document_parse(buf_cstr(&self->body), self->size, self->content_type, document, err) !=
+        ERR_OK)
         return err->code;
     if (document->manifest.has_subject)
-        front_document_descriptor(document, &self->digest, self->size, &self->referrer, err);
-    front_document_forget(document);
+        v2_document_descriptor(document, &self->digest, self->size, &self->referrer, err);
+    v2_document_forget(document);
     return err->code;
 }
 
@@ -214,7 +214,7 @@ static void put_names(const struct manifest_job *self, struct batch *batch)
         batch_put_manifest(batch, &entry);
     }
     listed_referrers_put(&self->listed, self->repository, batch);
-    front_put_layers(store_of(self), manifest, batch);
+    v2_put_layers(store_of(self), manifest, batch);
 }
 
 /* With its names, and its push if that is made after the answer. */
@@ -265,23 +265,23 @@ static enum errc commit_names(const struct manifest_job *self, struct error *err
 /* There are mirrors, and none of them is meant: that may be a name with a typing error. */
 static bool goes_nowhere(const struct manifest_job *self)
 {
-    return self->push.target_count == 0 && self->gateway->engine->settings->mirror_count > 0;
+    return self->push.target_count == 0 && self->gateway->runtime->settings->mirror_count > 0;
 }
 
 static void answer(struct job *job, const struct manifest_job *self)
 {
     const struct manifest *manifest = &self->document.manifest;
     struct reply reply = REPLY_INIT(201);
-    front_location(&reply, self->repository, "manifests", &self->digest);
-    front_digest_header(&reply, "Docker-Content-Digest", &self->digest);
+    v2_location(&reply, self->repository, "manifests", &self->digest);
+    v2_digest_header(&reply, "Docker-Content-Digest", &self->digest);
     if (manifest->has_subject)
-        front_digest_header(&reply, "OCI-Subject", &manifest->subject.digest);
+        v2_digest_header(&reply, "OCI-Subject", &manifest->subject.digest);
     for (size_t i = 0; self->by_digest && i < self->tag_count; i++)
         reply_header(&reply, "OCI-Tag", "%s", self->tags[i]);
     if (goes_nowhere(self)) /* distribution-spec, "Warnings" */
         reply_header(&reply, "Warning", "299 - \"no mirror matches %s: it is kept in the gateway\"",
                      self->repository);
-    front_answer(job, &reply);
+    v2_answer(job, &reply);
 }
 
 static void tell_one(const struct manifest_job *self, const char *tag)
@@ -307,7 +307,7 @@ static void tell(const struct manifest_job *self)
 static void conclude(struct job *job, const struct manifest_job *self, const struct error *err)
 {
     if (err->code != ERR_OK) {
-        front_answer_error(job, err);
+        v2_answer_error(job, err);
         return;
     }
     tell(self);
@@ -322,7 +322,7 @@ static void on_pushed(void *arg)
     struct manifest_job *self = arg;
     struct job *job = self->job;
     struct error err = ERROR_INIT;
-    if (delivery_judge(&self->push, &err) == ERR_OK)
+    if (mirrored_push_judge(&self->push, &err) == ERR_OK)
         commit_names(self, &err);
     conclude(job, self, &err);
     job_over(job);
@@ -345,8 +345,8 @@ static enum errc plan(struct job *job, struct manifest_job *self, struct error *
 {
     struct descriptor descriptor = {.digest = self->digest, .size = self->size};
     memcpy(descriptor.media_type, self->document.manifest.media_type, MEDIA_TYPE_MAX);
-    if (delivery_plan(self->gateway->engine->settings, self->repository, self->tags,
-                      self->tag_count, &descriptor, &self->push, err) != ERR_OK)
+    if (mirrored_push_plan(self->gateway->runtime->settings, self->repository, self->tags,
+                           self->tag_count, &descriptor, &self->push, err) != ERR_OK)
         return err->code;
     if (self->push.target_count == 0)
         return ERR_OK;
@@ -417,7 +417,7 @@ static enum errc take_tag(struct manifest_job *self, const char *tag, struct err
     return ERR_OK;
 }
 
-static enum errc take_tags(struct manifest_job *self, const struct front_request *front,
+static enum errc take_tags(struct manifest_job *self, const struct v2_request *front,
                            struct error *err)
 {
     if (!self->by_digest)
@@ -430,7 +430,7 @@ static enum errc take_tags(struct manifest_job *self, const struct front_request
     return ERR_OK;
 }
 
-static struct manifest_job *job_new(const struct front_request *front)
+static struct manifest_job *job_new(const struct v2_request *front)
 {
     const char *content_type = request_header(front->request, "Content-Type");
     struct manifest_job *self = xcalloc(1, sizeof *self);
@@ -444,13 +444,13 @@ static struct manifest_job *job_new(const struct front_request *front)
     return self;
 }
 
-struct job *front_put_manifest(struct front_request *front, struct reply *reply)
+struct job *v2_put_manifest(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     struct manifest_job *self = job_new(front);
     if (check_length(front->request, &err) == ERR_OK && take_tags(self, front, &err) == ERR_OK)
-        return front_start(front, JOB_PUSH, run, drop, self, reply);
+        return v2_start(front, JOB_PUSH, run, drop, self, reply);
     drop(self);
-    front_refuse(reply, &err);
+    v2_refuse(reply, &err);
     return NULL;
 }

@@ -14,13 +14,13 @@ static enum errc parse_count(const char *text, size_t *out, struct error *err)
     if (digits == 0 || text[digits] != '\0')
         return fail(err, ERR_BAD_REQUEST, 0, "n is \"%.100s\", not a number of entries", text);
     size_t count = 0;
-    for (size_t i = 0; i < digits && count < FRONT_PAGE_MAX; i++)
+    for (size_t i = 0; i < digits && count < V2_PAGE_MAX; i++)
         count = count * 10 + (size_t)(text[i] - '0');
-    *out = count < FRONT_PAGE_MAX ? count : FRONT_PAGE_MAX;
+    *out = count < V2_PAGE_MAX ? count : V2_PAGE_MAX;
     return ERR_OK;
 }
 
-enum errc front_page_parse(const struct query *query, struct front_page *out, struct error *err)
+enum errc v2_page_parse(const struct query *query, struct v2_page *out, struct error *err)
 {
     bool n_twice = false, last_twice = false;
     const char *n = query_value(query, "n", &n_twice);
@@ -28,14 +28,14 @@ enum errc front_page_parse(const struct query *query, struct front_page *out, st
     if (n_twice || last_twice)
         return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%s\" is there twice",
                     n_twice ? "n" : "last");
-    struct front_page page = {.limit = FRONT_PAGE_MAX, .last = last && *last ? last : NULL};
+    struct v2_page page = {.limit = V2_PAGE_MAX, .last = last && *last ? last : NULL};
     if (n && parse_count(n, &page.limit, err) != ERR_OK)
         return err->code;
     *out = page;
     return ERR_OK;
 }
 
-int front_tag_compare(const char *a, const char *b)
+int v2_tag_compare(const char *a, const char *b)
 {
     int order = strcasecmp(a, b);
     return order != 0 ? order : strcmp(a, b);
@@ -43,16 +43,15 @@ int front_tag_compare(const char *a, const char *b)
 
 static int compare_at(const void *a, const void *b)
 {
-    return front_tag_compare(*(char *const *)a, *(char *const *)b);
+    return v2_tag_compare(*(char *const *)a, *(char *const *)b);
 }
 
-static bool behind_last(const struct front_page *page, const char *tag)
+static bool behind_last(const struct v2_page *page, const char *tag)
 {
-    return page->last == NULL || front_tag_compare(tag, page->last) > 0;
+    return page->last == NULL || v2_tag_compare(tag, page->last) > 0;
 }
 
-void front_page_of_tags(const struct front_page *page, struct name_list *some,
-                        struct name_list *out)
+void v2_page_of_tags(const struct v2_page *page, struct name_list *some, struct name_list *out)
 {
     out->names = xrealloc(out->names, out->count + some->count + 1, sizeof *out->names);
     for (size_t i = 0; i < some->count; i++) {
@@ -75,7 +74,7 @@ static void put_parameter(struct buf *link, const char *name, const char *value)
     buf_query_escape(link, value);
 }
 
-char *front_page_link(const char *path, size_t limit, const char *filter, const char *last)
+char *v2_page_link(const char *path, size_t limit, const char *filter, const char *last)
 {
     autobuf struct buf link = BUF_INIT(LINK_MAX_BYTES);
     buf_format(&link, "<%s", path);

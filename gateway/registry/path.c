@@ -36,12 +36,12 @@ static struct span cut_last(struct span *path)
 
 /* ---- what stands behind the name ---- */
 
-static enum errc take_digest(const char *text, struct front_path *out, struct error *err)
+static enum errc take_digest(const char *text, struct v2_path *out, struct error *err)
 {
     return digest_parse(text, &out->digest, err);
 }
 
-static enum errc take_manifest(const char *text, struct front_path *out, struct error *err)
+static enum errc take_manifest(const char *text, struct v2_path *out, struct error *err)
 {
     struct reference ref = {.tag = ""};
     struct error why = ERROR_INIT;
@@ -53,27 +53,27 @@ static enum errc take_manifest(const char *text, struct front_path *out, struct 
     return ERR_OK;
 }
 
-static enum errc take_id(const char *text, struct front_path *out, struct error *err)
+static enum errc take_id(const char *text, struct v2_path *out, struct error *err)
 {
     size_t size = strlen(text);
-    if (size == 0 || size > FRONT_ID_MAX || strchr(text, '/'))
+    if (size == 0 || size > V2_ID_MAX || strchr(text, '/'))
         return fail(err, ERR_NO_UPLOAD, 0, "no upload has the id \"%.*s\"", SHOWN_BYTES, text);
     memcpy(out->id, text, size + 1);
     return ERR_OK;
 }
 
-static enum errc take_last(struct span last, struct front_path *out, struct error *err)
+static enum errc take_last(struct span last, struct v2_path *out, struct error *err)
 {
     autofree char *text = NULL;
     struct error broken = ERROR_INIT;
-    if (out->endpoint == FRONT_TAGS || out->endpoint == FRONT_UPLOADS)
+    if (out->endpoint == V2_TAGS || out->endpoint == V2_UPLOADS)
         return ERR_OK;
     /* What has a broken escape is no digest, tag or id as it stands. */
     if (percent_decode(last.at, last.size, &text, &broken) != ERR_OK)
         text = xstrndup(last.at, last.size);
-    if (out->endpoint == FRONT_MANIFEST)
+    if (out->endpoint == V2_MANIFEST)
         return take_manifest(text, out, err);
-    if (out->endpoint == FRONT_UPLOAD)
+    if (out->endpoint == V2_UPLOAD)
         return take_id(text, out, err);
     return take_digest(text, out, err);
 }
@@ -81,20 +81,20 @@ static enum errc take_last(struct span last, struct front_path *out, struct erro
 /* ---- paths ---- */
 
 /* Which endpoint the end of the path says; what is before it stays in *path. */
-static bool find_endpoint(struct span *path, struct span *last, enum front_endpoint *out)
+static bool find_endpoint(struct span *path, struct span *last, enum v2_endpoint *out)
 {
     *last = cut_last(path);
     struct span word = cut_last(path);
     if (is(word, "tags") && is(*last, "list"))
-        *out = FRONT_TAGS;
+        *out = V2_TAGS;
     else if (is(word, "manifests"))
-        *out = FRONT_MANIFEST;
+        *out = V2_MANIFEST;
     else if (is(word, "referrers"))
-        *out = FRONT_REFERRERS;
+        *out = V2_REFERRERS;
     else if (is(word, "blobs"))
-        *out = is(*last, "uploads") ? FRONT_UPLOADS : FRONT_BLOB;
+        *out = is(*last, "uploads") ? V2_UPLOADS : V2_BLOB;
     else if (is(word, "uploads") && is(cut_last(path), "blobs"))
-        *out = last->size == 0 ? FRONT_UPLOADS : FRONT_UPLOAD;
+        *out = last->size == 0 ? V2_UPLOADS : V2_UPLOAD;
     else
         return false;
     return true;
@@ -114,7 +114,7 @@ static enum errc refuse(struct span path, struct error *err)
                 path.size < SHOWN_BYTES ? (int)path.size : SHOWN_BYTES, path.at);
 }
 
-static enum errc parse_named(struct span all, struct front_path *out, struct error *err)
+static enum errc parse_named(struct span all, struct v2_path *out, struct error *err)
 {
     struct span name = all;
     struct span last;
@@ -123,7 +123,7 @@ static enum errc parse_named(struct span all, struct front_path *out, struct err
     if (repository_name_check(name.at, name.size, err) != ERR_OK)
         return err->code;
     /* A slash at the end of anything but the uploads. */
-    if (last.size == 0 && out->endpoint != FRONT_UPLOADS)
+    if (last.size == 0 && out->endpoint != V2_UPLOADS)
         return repository_name_invalid(all.at, all.size, "a component is empty", err);
     if (take_last(last, out, err) != ERR_OK)
         return err->code;
@@ -131,15 +131,15 @@ static enum errc parse_named(struct span all, struct front_path *out, struct err
     return ERR_OK;
 }
 
-enum errc front_path_parse(const char *path, struct front_path *out, struct error *err)
+enum errc v2_path_parse(const char *path, struct v2_path *out, struct error *err)
 {
-    struct front_path parsed = {.endpoint = FRONT_PING};
+    struct v2_path parsed = {.endpoint = V2_PING};
     size_t root = strlen(ROOT);
     if (strncmp(path, ROOT, root) != 0 || (path[root] != '/' && path[root] != '\0'))
         return fail(err, ERR_NOT_FOUND, 0, "there is nothing at %.200s", path);
     const char *rest = path + root + (path[root] == '/');
     if (strcmp(rest, "_catalog") == 0)
-        parsed.endpoint = FRONT_CATALOG;
+        parsed.endpoint = V2_CATALOG;
     else if (*rest != '\0' &&
              parse_named((struct span){rest, strlen(rest)}, &parsed, err) != ERR_OK)
         return err->code;

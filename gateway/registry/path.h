@@ -14,30 +14,30 @@
 #include "image/reference.h"
 #include "image/repository_name.h"
 
-enum front_endpoint {
-    FRONT_PING,      /* /v2/, /v2 */
-    FRONT_CATALOG,   /* /v2/_catalog */
-    FRONT_BLOB,      /* /v2/NAME/blobs/DIGEST */
-    FRONT_UPLOADS,   /* /v2/NAME/blobs/uploads/, also without the last slash */
-    FRONT_UPLOAD,    /* /v2/NAME/blobs/uploads/ID */
-    FRONT_MANIFEST,  /* /v2/NAME/manifests/REFERENCE */
-    FRONT_TAGS,      /* /v2/NAME/tags/list */
-    FRONT_REFERRERS, /* /v2/NAME/referrers/DIGEST */
+enum v2_endpoint {
+    V2_PING,      /* /v2/, /v2 */
+    V2_CATALOG,   /* /v2/_catalog */
+    V2_BLOB,      /* /v2/NAME/blobs/DIGEST */
+    V2_UPLOADS,   /* /v2/NAME/blobs/uploads/, also without the last slash */
+    V2_UPLOAD,    /* /v2/NAME/blobs/uploads/ID */
+    V2_MANIFEST,  /* /v2/NAME/manifests/REFERENCE */
+    V2_TAGS,      /* /v2/NAME/tags/list */
+    V2_REFERRERS, /* /v2/NAME/referrers/DIGEST */
 };
 
-#define FRONT_ID_MAX 128
+#define V2_ID_MAX 128
 
-struct front_path {
-    enum front_endpoint endpoint;
+struct v2_path {
+    enum v2_endpoint endpoint;
     char repository[REPOSITORY_NAME_MAX + 1];
-    char tag[REFERENCE_TAG_MAX + 1]; /* FRONT_MANIFEST by tag, else "" */
-    struct digest digest;            /* FRONT_BLOB, FRONT_REFERRERS, FRONT_MANIFEST by digest */
-    char id[FRONT_ID_MAX + 1];       /* FRONT_UPLOAD; any text without a slash */
+    char tag[REFERENCE_TAG_MAX + 1]; /* V2_MANIFEST by tag, else "" */
+    struct digest digest;            /* V2_BLOB, V2_REFERRERS, V2_MANIFEST by digest */
+    char id[V2_ID_MAX + 1];          /* V2_UPLOAD; any text without a slash */
 };
 
 /* `path` as the client sent it. ERR_NAME_INVALID; ERR_DIGEST_INVALID; ERR_TAG_INVALID, which for
  * who reads means no more than that there is no such manifest; ERR_NO_UPLOAD for an id that none of
  * ours could be; ERR_NOT_FOUND for what is no endpoint. */
-enum errc front_path_parse(const char *path, struct front_path *out, struct error *err);
+enum errc v2_path_parse(const char *path, struct v2_path *out, struct error *err);
 
 #endif

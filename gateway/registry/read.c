@@ -11,7 +11,7 @@
 #define ETAG_MAX (DIGEST_TEXT_MAX + 2)
 
 /* distribution-spec, "Determining Support" */
-struct job *front_ping(struct front_request *front, struct reply *reply)
+struct job *v2_ping(struct v2_request *front, struct reply *reply)
 {
     (void)front;
     reply->status = 200;
@@ -68,7 +68,7 @@ struct served {
 static void put_headers(const struct served *content, struct reply *reply)
 {
     char etag[ETAG_MAX];
-    front_digest_header(reply, "Docker-Content-Digest", content->digest);
+    v2_digest_header(reply, "Docker-Content-Digest", content->digest);
     reply_header(reply, "ETag", "%s", etag_of(content->digest, etag));
 }
 
@@ -77,7 +77,7 @@ static void refuse_range(uint64_t total, struct reply *reply)
     struct error err = ERROR_INIT;
     fail(&err, ERR_BAD_REQUEST, 0,
          "nothing of the range is in the %" PRIu64 " bytes that there are", total);
-    front_refuse_as(reply, 416, "SIZE_INVALID", &err);
+    v2_refuse_as(reply, 416, "SIZE_INVALID", &err);
     reply_header(reply, "Content-Range", "bytes */%" PRIu64, total);
 }
 
@@ -105,7 +105,7 @@ static void serve(const struct served *content, struct blob *blob, struct reply 
     blob->fd = -1;
 }
 
-static enum errc answer(struct front_request *front, struct served *content, struct reply *reply,
+static enum errc answer(struct v2_request *front, struct served *content, struct reply *reply,
                         struct error *err)
 {
     char etag[ETAG_MAX];
@@ -116,7 +116,7 @@ static enum errc answer(struct front_request *front, struct served *content, str
         return ERR_OK;
     }
     struct blob blob = BLOB_INIT;
-    if (blob_open(front->gateway->engine->store, content->digest, &blob, err) != ERR_OK)
+    if (blob_open(front->gateway->runtime->store, content->digest, &blob, err) != ERR_OK)
         return err->code;
     content->range = range_of(front->request, etag);
     serve(content, &blob, reply);
@@ -125,12 +125,12 @@ static enum errc answer(struct front_request *front, struct served *content, str
 
 /* distribution-spec, "Pulling blobs", "Checking if content exists in the registry" */
 
-enum errc front_find_blob(const struct front_request *front, struct error *err)
+enum errc v2_find_blob(const struct v2_request *front, struct error *err)
 {
-    const struct front_path *path = &front->path;
+    const struct v2_path *path = &front->path;
     char text[DIGEST_TEXT_MAX];
     bool held = false;
-    if (repository_has_blob(front->gateway->engine->store, path->repository, &path->digest, &held,
+    if (repository_has_blob(front->gateway->runtime->store, path->repository, &path->digest, &held,
                             err) != ERR_OK)
         return err->code;
     if (!held)
@@ -139,47 +139,47 @@ enum errc front_find_blob(const struct front_request *front, struct error *err)
     return ERR_OK;
 }
 
-static enum errc get_blob(struct front_request *front, struct reply *reply, struct error *err)
+static enum errc get_blob(struct v2_request *front, struct reply *reply, struct error *err)
 {
     struct served content = {.digest = &front->path.digest,
                              .media_type = "application/octet-stream"};
-    if (front_find_blob(front, err) != ERR_OK)
+    if (v2_find_blob(front, err) != ERR_OK)
         return err->code;
     return answer(front, &content, reply, err);
 }
 
-struct job *front_get_blob(struct front_request *front, struct reply *reply)
+struct job *v2_get_blob(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     if (get_blob(front, reply, &err) != ERR_OK)
-        front_refuse(reply, &err);
+        v2_refuse(reply, &err);
     return NULL;
 }
 
 /* distribution-spec, "Pulling manifests" */
 
-static enum errc get_manifest(struct front_request *front, struct reply *reply, struct error *err)
+static enum errc get_manifest(struct v2_request *front, struct reply *reply, struct error *err)
 {
     struct repository_manifest manifest;
-    if (front_find_manifest(front, &manifest, err) != ERR_OK)
+    if (v2_find_manifest(front, &manifest, err) != ERR_OK)
         return err->code;
     struct served content = {.digest = &manifest.digest, .media_type = manifest.media_type};
     return answer(front, &content, reply, err);
 }
 
-struct job *front_get_manifest(struct front_request *front, struct reply *reply)
+struct job *v2_get_manifest(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     if (get_manifest(front, reply, &err) != ERR_OK)
-        front_refuse(reply, &err);
+        v2_refuse(reply, &err);
     return NULL;
 }
 
-enum errc front_find_manifest(const struct front_request *front, struct repository_manifest *out,
-                              struct error *err)
+enum errc v2_find_manifest(const struct v2_request *front, struct repository_manifest *out,
+                           struct error *err)
 {
-    const struct front_path *path = &front->path;
-    struct store *store = front->gateway->engine->store;
+    const struct v2_path *path = &front->path;
+    struct store *store = front->gateway->runtime->store;
     bool found = false, held = false;
     if ((path->tag[0] ? repository_tag(store, path->repository, path->tag, &found, out, err)
                       : repository_manifest(store, path->repository, &path->digest, &found, out,

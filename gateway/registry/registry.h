@@ -15,7 +15,7 @@
  * writes, waits or looks through many is a job: JOB_BLOB for the bytes of an upload, JOB_PUSH for
  * manifests, JOB_LIST for lists, JOB_BRIEF for the rest.
  *
- * Errors are those of the specification ("Error Codes"): front_refuse() gives the codes that the
+ * Errors are those of the specification ("Error Codes"): v2_refuse() gives the codes that the
  * rest of slipway answers otherwise (MANIFEST_INVALID is 422 for an archive, 400 here) their form.
  */
 #ifndef SLIPWAY_GATEWAY_REGISTRY_REGISTRY_H
@@ -28,32 +28,31 @@
 #include "store/repositories.h"
 
 /* Everything whose path begins with /v2. */
-struct job *front_route(struct gateway *gateway, const struct request *request,
-                        struct reply *reply);
+struct job *v2_route(struct gateway *gateway, const struct request *request, struct reply *reply);
 
 /* What a handler of the front gets. */
-struct front_request {
+struct v2_request {
     struct gateway *gateway;
     const struct request *request;
-    struct front_path path;
+    struct v2_path path;
     struct query query;
 };
 
 /* The handlers; as route_handler. */
-struct job *front_ping(struct front_request *front, struct reply *reply);
-struct job *front_get_blob(struct front_request *front, struct reply *reply);
-struct job *front_get_manifest(struct front_request *front, struct reply *reply);
-struct job *front_list_tags(struct front_request *front, struct reply *reply);
-struct job *front_list_repositories(struct front_request *front, struct reply *reply);
-struct job *front_list_referrers(struct front_request *front, struct reply *reply);
-struct job *front_begin_upload(struct front_request *front, struct reply *reply);
-struct job *front_get_upload(struct front_request *front, struct reply *reply);
-struct job *front_patch_upload(struct front_request *front, struct reply *reply);
-struct job *front_put_upload(struct front_request *front, struct reply *reply);
-struct job *front_cancel_upload(struct front_request *front, struct reply *reply);
-struct job *front_put_manifest(struct front_request *front, struct reply *reply);
-struct job *front_delete_blob(struct front_request *front, struct reply *reply);
-struct job *front_delete_manifest(struct front_request *front, struct reply *reply);
+struct job *v2_ping(struct v2_request *front, struct reply *reply);
+struct job *v2_get_blob(struct v2_request *front, struct reply *reply);
+struct job *v2_get_manifest(struct v2_request *front, struct reply *reply);
+struct job *v2_list_tags(struct v2_request *front, struct reply *reply);
+struct job *v2_list_repositories(struct v2_request *front, struct reply *reply);
+struct job *v2_list_referrers(struct v2_request *front, struct reply *reply);
+struct job *v2_begin_upload(struct v2_request *front, struct reply *reply);
+struct job *v2_get_upload(struct v2_request *front, struct reply *reply);
+struct job *v2_patch_upload(struct v2_request *front, struct reply *reply);
+struct job *v2_put_upload(struct v2_request *front, struct reply *reply);
+struct job *v2_cancel_upload(struct v2_request *front, struct reply *reply);
+struct job *v2_put_manifest(struct v2_request *front, struct reply *reply);
+struct job *v2_delete_blob(struct v2_request *front, struct reply *reply);
+struct job *v2_delete_manifest(struct v2_request *front, struct reply *reply);
 
 /* --- what the handlers share --- */
 
@@ -73,38 +72,38 @@ struct job *front_delete_manifest(struct front_request *front, struct reply *rep
  *
  * Those of the gateway itself are answered as everywhere.
  */
-void front_refuse(struct reply *reply, const struct error *err);
+void v2_refuse(struct reply *reply, const struct error *err);
 
 /* The same with this status and code. */
-void front_refuse_as(struct reply *reply, int status, const char *code, const struct error *err);
+void v2_refuse_as(struct reply *reply, int status, const char *code, const struct error *err);
 
 /* A header that names a digest. */
-void front_digest_header(struct reply *reply, const char *name, const struct digest *digest);
+void v2_digest_header(struct reply *reply, const char *name, const struct digest *digest);
 
 /* Location: where the repository has this blob or manifest. `kind` is "blobs" or "manifests". */
-void front_location(struct reply *reply, const char *repository, const char *kind,
-                    const struct digest *digest);
+void v2_location(struct reply *reply, const char *repository, const char *kind,
+                 const struct digest *digest);
 
 /* The value of the digest parameter: ERR_DIGEST_INVALID, also when it is not there or there
  * twice. */
-enum errc front_query_digest(const struct query *query, const char *name, struct digest *out,
-                             struct error *err);
+enum errc v2_query_digest(const struct query *query, const char *name, struct digest *out,
+                          struct error *err);
 
 /* The blob that the path names is in the repository: else ERR_BLOB_NOT_HELD. */
-enum errc front_find_blob(const struct front_request *front, struct error *err);
+enum errc v2_find_blob(const struct v2_request *front, struct error *err);
 
 /* The manifest that the path names: ERR_MANIFEST_NOT_HELD, ERR_REPOSITORY_NOT_HELD. */
-enum errc front_find_manifest(const struct front_request *front, struct repository_manifest *out,
-                              struct error *err);
+enum errc v2_find_manifest(const struct v2_request *front, struct repository_manifest *out,
+                           struct error *err);
 
 /* Begin the job that answers this request; `self` is taken and freed with `drop`. NULL when it is
  * refused: then `reply` says so. */
-struct job *front_start(const struct front_request *front, enum job_class class,
-                        void (*run)(struct job *job, void *self), void (*drop)(void *self),
-                        void *self, struct reply *reply);
+struct job *v2_start(const struct v2_request *front, enum job_class class,
+                     void (*run)(struct job *job, void *self), void (*drop)(void *self), void *self,
+                     struct reply *reply);
 
 /* The job's answer, with the headers that all answers of the front have. */
-void front_answer(struct job *job, struct reply *reply);
-void front_answer_error(struct job *job, const struct error *err);
+void v2_answer(struct job *job, struct reply *reply);
+void v2_answer_error(struct job *job, const struct error *err);
 
 #endif

@@ -24,7 +24,7 @@ static const struct form {
     {ERR_METHOD, 405, "UNSUPPORTED"},
 };
 
-void front_refuse_as(struct reply *reply, int status, const char *code, const struct error *err)
+void v2_refuse_as(struct reply *reply, int status, const char *code, const struct error *err)
 {
     reply_refuse(reply, status, error_body_as(code, err), err);
 }
@@ -40,16 +40,16 @@ static bool is_target_failure(const struct error *err, int *status)
     return party == PARTY_REGISTRY || party == PARTY_NETWORK;
 }
 
-void front_refuse(struct reply *reply, const struct error *err)
+void v2_refuse(struct reply *reply, const struct error *err)
 {
     int status;
     if (is_target_failure(err, &status)) {
-        front_refuse_as(reply, status, "DENIED", err);
+        v2_refuse_as(reply, status, "DENIED", err);
         return;
     }
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         if (forms[i].errc == err->code) {
-            front_refuse_as(reply, forms[i].status, forms[i].code, err);
+            v2_refuse_as(reply, forms[i].status, forms[i].code, err);
             return;
         }
     }
@@ -58,21 +58,21 @@ void front_refuse(struct reply *reply, const struct error *err)
 
 /* ---- headers and parameters ---- */
 
-void front_digest_header(struct reply *reply, const char *name, const struct digest *digest)
+void v2_digest_header(struct reply *reply, const char *name, const struct digest *digest)
 {
     char text[DIGEST_TEXT_MAX];
     reply_header(reply, name, "%s", digest_text(digest, text));
 }
 
-void front_location(struct reply *reply, const char *repository, const char *kind,
-                    const struct digest *digest)
+void v2_location(struct reply *reply, const char *repository, const char *kind,
+                 const struct digest *digest)
 {
     char text[DIGEST_TEXT_MAX];
     reply_header(reply, "Location", "/v2/%s/%s/%s", repository, kind, digest_text(digest, text));
 }
 
-enum errc front_query_digest(const struct query *query, const char *name, struct digest *out,
-                             struct error *err)
+enum errc v2_query_digest(const struct query *query, const char *name, struct digest *out,
+                          struct error *err)
 {
     bool twice = false;
     const char *text = query_value(query, name, &twice);

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/http/http_range.h"
-#include "gateway/push/delivery.h"
+#include "gateway/push/mirrored_push.h"
 #include "store/blob.h"
 #include "store/blob_upload.h"
 #include "store/health.h"
@@ -15,7 +15,7 @@
 struct upload_job {
     struct gateway *gateway;
     char repository[REPOSITORY_NAME_MAX + 1];
-    char id[FRONT_ID_MAX + 1];
+    char id[V2_ID_MAX + 1];
     struct digest digest; /* of the blob, where the request names it */
     bool has_range;       /* the client says where its bytes belong */
     struct byte_range range;
@@ -24,10 +24,10 @@ struct upload_job {
 
 static struct store *store_of(const struct upload_job *self)
 {
-    return self->gateway->engine->store;
+    return self->gateway->runtime->store;
 }
 
-static struct upload_job *new_job(const struct front_request *front)
+static struct upload_job *new_job(const struct v2_request *front)
 {
     struct upload_job *self = xcalloc(1, sizeof *self);
     self->gateway = front->gateway;
@@ -37,11 +37,11 @@ static struct upload_job *new_job(const struct front_request *front)
     return self;
 }
 
-static struct job *start(const struct front_request *front, enum job_class class,
+static struct job *start(const struct v2_request *front, enum job_class class,
                          struct upload_job *self, void (*run)(struct job *job, void *self),
                          struct reply *reply)
 {
-    return front_start(front, class, run, free, self, reply);
+    return v2_start(front, class, run, free, self, reply);
 }
 
 /* ---- answers ---- */
@@ -59,15 +59,15 @@ static void answer_session(struct job *job, const struct upload_job *self, const
 {
     struct reply reply = REPLY_INIT(202);
     put_session(&reply, self->repository, id, size);
-    front_answer(job, &reply);
+    v2_answer(job, &reply);
 }
 
 static void answer_blob(struct job *job, const struct upload_job *self)
 {
     struct reply reply = REPLY_INIT(201);
-    front_location(&reply, self->repository, "blobs", &self->digest);
-    front_digest_header(&reply, "Docker-Content-Digest", &self->digest);
-    front_answer(job, &reply);
+    v2_location(&reply, self->repository, "blobs", &self->digest);
+    v2_digest_header(&reply, "Docker-Content-Digest", &self->digest);
+    v2_answer(job, &reply);
 }
 
 /* Bytes that do not follow those that are there: the answer says where to go on. */
@@ -78,9 +78,9 @@ static void answer_range(struct job *job, const struct upload_job *self, uint64_
     fail(&err, ERR_UPLOAD_RANGE, 0,
          "the next byte of this upload is number %" PRIu64 ", not %" PRIu64, size,
          self->range.first);
-    front_refuse(&reply, &err);
+    v2_refuse(&reply, &err);
     put_session(&reply, self->repository, self->id, size);
-    front_answer(job, &reply);
+    v2_answer(job, &reply);
 }
 
 /* ---- a blob has come in ---- */
@@ -96,7 +96,7 @@ static enum errc commit_blob(const struct upload_job *self, const char *event, s
     if (batch_commit(batch, err) != ERR_OK ||
         blob_stat(store_of(self), &self->digest, &size, err) != ERR_OK)
         return err->code;
-    delivery_early(self->gateway->engine, self->repository, &self->digest, size);
+    mirrored_push_early(self->gateway->runtime, self->repository, &self->digest, size);
     log_event(LOG_INFO, event,
               LOG_FIELDS(log_text("repository", self->repository),
                          log_text("digest", digest_text(&self->digest, digest)),
@@ -107,7 +107,7 @@ static enum errc commit_blob(const struct upload_job *self, const char *event, s
 
 static enum errc check_size(const struct upload_job *self, uint64_t size, struct error *err)
 {
-    uint64_t limit = self->gateway->engine->settings->limits.archive_bytes;
+    uint64_t limit = self->gateway->runtime->settings->limits.archive_bytes;
     if (size > limit)
         return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
                     "the blob has more than the %" PRIu64 " bytes of limits.archive", limit);
@@ -121,7 +121,7 @@ static void begin_session(struct job *job, const struct upload_job *self)
     char id[BLOB_UPLOAD_ID_SIZE + 1];
     struct error err = ERROR_INIT;
     if (blob_upload_begin(store_of(self), self->repository, self->client, id, &err) != ERR_OK)
-        front_answer_error(job, &err);
+        v2_answer_error(job, &err);
     else
         answer_session(job, self, id, 0);
 }
@@ -153,7 +153,7 @@ static void run_mount(struct job *job, void *arg)
     else if (err.code == ERR_BLOB_UNKNOWN)
         begin_session(job, self);
     else
-        front_answer_error(job, &err);
+        v2_answer_error(job, &err);
 }
 
 static enum errc receive(struct job *job, const struct upload_job *self, struct blob_writer *writer,
@@ -214,16 +214,16 @@ static void run_whole(struct job *job, void *arg)
     if (take_whole(job, self, &err) == ERR_OK)
         answer_blob(job, self);
     else
-        front_answer_error(job, &err);
+        v2_answer_error(job, &err);
 }
 
 /* *found: what is to be mounted is there. Without `from` it may be in any repository. */
-static enum errc find_mount(struct front_request *front, struct digest *digest, bool *found,
+static enum errc find_mount(struct v2_request *front, struct digest *digest, bool *found,
                             struct error *err)
 {
-    struct store *store = front->gateway->engine->store;
+    struct store *store = front->gateway->runtime->store;
     const char *from = query_value(&front->query, "from", NULL);
-    if (front_query_digest(&front->query, "mount", digest, err) != ERR_OK)
+    if (v2_query_digest(&front->query, "mount", digest, err) != ERR_OK)
         return err->code;
     if (from == NULL || *from == '\0')
         return repositories_have_blob(store, digest, found, err);
@@ -234,7 +234,7 @@ static enum errc find_mount(struct front_request *front, struct digest *digest, 
 
 /* A body that is longer than it may be, or that there is no room for, is refused before it comes.
  */
-static enum errc check_length(const struct front_request *front, const struct upload_job *self,
+static enum errc check_length(const struct v2_request *front, const struct upload_job *self,
                               struct error *err)
 {
     bool known = false;
@@ -250,7 +250,7 @@ static enum errc check_length(const struct front_request *front, const struct up
     return known && length == 0 ? ERR_OK : store_check_room(store_of(self), err);
 }
 
-static enum errc plan_begin(struct front_request *front, struct upload_job *self,
+static enum errc plan_begin(struct v2_request *front, struct upload_job *self,
                             void (**run)(struct job *job, void *self), struct error *err)
 {
     bool found = false;
@@ -265,12 +265,12 @@ static enum errc plan_begin(struct front_request *front, struct upload_job *self
     if (query_value(&front->query, "digest", NULL) == NULL)
         return store_check_room(store_of(self), err);
     *run = run_whole;
-    if (front_query_digest(&front->query, "digest", &self->digest, err) != ERR_OK)
+    if (v2_query_digest(&front->query, "digest", &self->digest, err) != ERR_OK)
         return err->code;
     return check_length(front, self, err);
 }
 
-struct job *front_begin_upload(struct front_request *front, struct reply *reply)
+struct job *v2_begin_upload(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     struct upload_job *self = new_job(front);
@@ -278,20 +278,20 @@ struct job *front_begin_upload(struct front_request *front, struct reply *reply)
     if (plan_begin(front, self, &run, &err) == ERR_OK)
         return start(front, run == run_whole ? JOB_BLOB : JOB_BRIEF, self, run, reply);
     free(self);
-    front_refuse(reply, &err);
+    v2_refuse(reply, &err);
     return NULL;
 }
 
 /* ---- GET: how far it is ---- */
 
-struct job *front_get_upload(struct front_request *front, struct reply *reply)
+struct job *v2_get_upload(struct v2_request *front, struct reply *reply)
 {
-    const struct front_path *path = &front->path;
+    const struct v2_path *path = &front->path;
     struct error err = ERROR_INIT;
     uint64_t size = 0;
-    if (blob_upload_offset(front->gateway->engine->store, path->repository, path->id, &size,
+    if (blob_upload_offset(front->gateway->runtime->store, path->repository, path->id, &size,
                            &err) != ERR_OK) {
-        front_refuse(reply, &err);
+        v2_refuse(reply, &err);
         return NULL;
     }
     reply->status = 204;
@@ -338,7 +338,7 @@ static struct blob_upload *append(struct job *job, const struct upload_job *self
     job_gather(job);
     if (blob_upload_open(store_of(self), self->repository, self->id, &overtaken, &upload, &err) !=
         ERR_OK) {
-        front_answer_error(job, &err);
+        v2_answer_error(job, &err);
         return NULL;
     }
     uint64_t size = blob_upload_size(upload);
@@ -350,7 +350,7 @@ static struct blob_upload *append(struct job *job, const struct upload_job *self
     if (append_body(job, self, upload, &err) == ERR_OK)
         return upload;
     blob_upload_close(upload);
-    front_answer_error(job, &err);
+    v2_answer_error(job, &err);
     return NULL;
 }
 
@@ -392,12 +392,12 @@ static void run_put(struct job *job, void *arg)
     if (finish(self, upload, &err) == ERR_OK)
         answer_blob(job, self);
     else
-        front_answer_error(job, &err);
+        v2_answer_error(job, &err);
 }
 
 /* What can be refused before the body: a session that is not there, a Content-Range that is none,
  * too many bytes. */
-static enum errc check_append(const struct front_request *front, struct upload_job *self,
+static enum errc check_append(const struct v2_request *front, struct upload_job *self,
                               struct error *err)
 {
     const char *range = request_header(front->request, "Content-Range");
@@ -409,26 +409,26 @@ static enum errc check_append(const struct front_request *front, struct upload_j
     return check_length(front, self, err);
 }
 
-struct job *front_patch_upload(struct front_request *front, struct reply *reply)
+struct job *v2_patch_upload(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     struct upload_job *self = new_job(front);
     if (check_append(front, self, &err) == ERR_OK)
         return start(front, JOB_BLOB, self, run_patch, reply);
     free(self);
-    front_refuse(reply, &err);
+    v2_refuse(reply, &err);
     return NULL;
 }
 
-struct job *front_put_upload(struct front_request *front, struct reply *reply)
+struct job *v2_put_upload(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     struct upload_job *self = new_job(front);
     if (check_append(front, self, &err) == ERR_OK &&
-        front_query_digest(&front->query, "digest", &self->digest, &err) == ERR_OK)
+        v2_query_digest(&front->query, "digest", &self->digest, &err) == ERR_OK)
         return start(front, JOB_BLOB, self, run_put, reply);
     free(self);
-    front_refuse(reply, &err);
+    v2_refuse(reply, &err);
     return NULL;
 }
 
@@ -440,17 +440,17 @@ static void run_cancel(struct job *job, void *arg)
     struct error err = ERROR_INIT;
     struct reply reply = REPLY_INIT(204);
     if (blob_upload_cancel(store_of(self), self->repository, self->id, &err) != ERR_OK)
-        front_refuse(&reply, &err);
-    front_answer(job, &reply);
+        v2_refuse(&reply, &err);
+    v2_answer(job, &reply);
 }
 
-struct job *front_cancel_upload(struct front_request *front, struct reply *reply)
+struct job *v2_cancel_upload(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     uint64_t size = 0;
-    if (blob_upload_offset(front->gateway->engine->store, front->path.repository, front->path.id,
+    if (blob_upload_offset(front->gateway->runtime->store, front->path.repository, front->path.id,
                            &size, &err) == ERR_OK)
         return start(front, JOB_BRIEF, new_job(front), run_cancel, reply);
-    front_refuse(reply, &err);
+    v2_refuse(reply, &err);
     return NULL;
 }

@@ -43,7 +43,7 @@ static struct job *get_ready(struct gateway *gateway, const struct request *requ
         reply_error(reply, &err);
         return NULL;
     }
-    if (store_health(gateway->engine->store, &err) != STORE_WELL) {
+    if (store_health(gateway->runtime->store, &err) != STORE_WELL) {
         not_ready(reply, &err);
         return NULL;
     }
@@ -75,8 +75,8 @@ static const struct row {
     bool anyone;       /* by whatever name the gateway is asked */
     bool ops;          /* also at ops.listen */
 } rows[] = {
-    {"/v2",          NULL,        front_route, NULL,                       false, false, false},
-    {"/v2/*",        NULL,        front_route, NULL,                       false, false, false},
+    {"/v2",          NULL,        v2_route, NULL,                       false, false, false},
+    {"/v2/*",        NULL,        v2_route, NULL,                       false, false, false},
     {"/v1/images",   "POST, PUT", images_post, "application/x-tar",        false, false, false},
     {"/v1/layers",   "POST, PUT", layers_post, "application/octet-stream", false, false, false},
     {"/v1/layers/*", "GET, HEAD", layers_get,  NULL,                       false, false, false},
@@ -118,7 +118,7 @@ static void refuse_method(const struct request *request, const char *allowed, st
 static enum errc admit(const struct gateway *gateway, const struct row *row,
                        const struct request *request, struct error *err)
 {
-    if (!row->anyone && guard_sender(gateway->engine->settings, request, err) != ERR_OK)
+    if (!row->anyone && guard_sender(gateway->runtime->settings, request, err) != ERR_OK)
         return err->code;
     return row->takes ? guard_body(request, row->documents, row->takes, err) : ERR_OK;
 }

@@ -116,7 +116,7 @@ static enum errc open_daemon(struct server *server, const struct settings *setti
         .answer = route,
         .self = &server->gateway,
         .jobs = server->gateway.jobs,
-        .reads = file_reads_new(server->gateway.engine->executor),
+        .reads = file_reads_new(server->gateway.runtime->executor),
         .make_room = close_idle,
         .proxies = read_proxies(server, &settings->clients.trusted_proxies)};
     if (start_daemon(server, &server->handler, HTTP_THREADS, CONNECTIONS_MAX, &server->daemon,
@@ -131,20 +131,20 @@ static enum errc open_daemon(struct server *server, const struct settings *setti
 }
 
 /* Pushes that were accepted before go on before anything new comes. */
-static enum errc open_gateway(struct server *server, struct engine *engine, void (*broken)(void),
+static enum errc open_gateway(struct server *server, struct runtime *runtime, void (*broken)(void),
                               struct error *err)
 {
-    const struct settings *settings = engine->settings;
+    const struct settings *settings = runtime->settings;
     const struct jobs_limits limits = {.uploads = settings->limits.uploads,
                                        .blobs = settings->limits.blobs,
                                        .pushes = settings->limits.pushes};
     struct gateway *gateway = &server->gateway;
-    gateway->engine = engine;
-    gateway->jobs = jobs_new(&limits, engine->executor);
-    gateway->queue = push_queue_new(engine);
-    if (janitor_start(engine->store, engine->upstream->registries, settings->limits.upload_idle_ms,
-                      &server->janitor, err) != ERR_OK ||
-        store_watch_start(engine->store, broken, &server->watch, err) != ERR_OK)
+    gateway->runtime = runtime;
+    gateway->jobs = jobs_new(&limits, runtime->executor);
+    gateway->queue = push_queue_new(runtime);
+    if (janitor_start(runtime->store, runtime->upstream->registries,
+                      settings->limits.upload_idle_ms, &server->janitor, err) != ERR_OK ||
+        store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK)
         return err->code;
     return push_queue_restart(gateway->queue, err);
 }
@@ -162,12 +162,12 @@ static void close_gateway(struct server *server)
     jobs_free(gateway->jobs);
 }
 
-enum errc server_start(struct engine *engine, void (*broken)(void), struct server **out,
+enum errc server_start(struct runtime *runtime, void (*broken)(void), struct server **out,
                        struct error *err)
 {
-    const struct settings *settings = engine->settings;
+    const struct settings *settings = runtime->settings;
     struct server *server = xcalloc(1, sizeof *server);
-    if (open_gateway(server, engine, broken, err) != ERR_OK ||
+    if (open_gateway(server, runtime, broken, err) != ERR_OK ||
         read_tls(server, settings, err) != ERR_OK || open_ops(server, settings, err) != ERR_OK ||
         open_daemon(server, settings, err) != ERR_OK) {
         server_stop(server);

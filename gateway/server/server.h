@@ -13,14 +13,14 @@
 #ifndef SLIPWAY_GATEWAY_SERVER_SERVER_H
 #define SLIPWAY_GATEWAY_SERVER_SERVER_H
 
-#include "gateway/push/engine.h"
+#include "gateway/push/runtime.h"
 
 struct server;
 
 /* Listens where the settings say and logs "listening on ADDR:PORT". ERR_SETTINGS for an address
  * that cannot be parsed or bound, or a certificate that cannot be read. `broken` is called once, by
  * another thread, when the store is broken and the process has to end: it must not wait. */
-enum errc server_start(struct engine *engine, void (*broken)(void), struct server **out,
+enum errc server_start(struct runtime *runtime, void (*broken)(void), struct server **out,
                        struct error *err);
 
 void server_drain(struct server *server);

@@ -6,11 +6,11 @@
 #define SLIPWAY_GATEWAY_SERVICE_GATEWAY_H
 
 #include "gateway/http/jobs.h"
-#include "gateway/push/engine.h"
 #include "gateway/push/push_queue.h"
+#include "gateway/push/runtime.h"
 
 struct gateway {
-    struct engine *engine;
+    struct runtime *runtime;
     struct jobs *jobs;
     struct push_queue *queue;
 };

@@ -7,8 +7,8 @@
 
 #include "store/backend.h"
 #include "store/local/internal.h"
-#include "store/local/records_front.h"
 #include "store/local/records_pushes.h"
+#include "store/local/records_repositories.h"
 
 #define STAGE_NAME_MAX 24
 

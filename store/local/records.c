@@ -279,14 +279,14 @@ enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct na
     return ERR_OK;
 }
 
-size_t associations_value(const struct association_list *list,
-                          uint8_t value[ASSOCIATIONS_VALUE_MAX])
+size_t known_locations_value(const struct known_location_list *list,
+                             uint8_t value[KNOWN_LOCATIONS_VALUE_MAX])
 {
-    assert(list->count <= ASSOCIATIONS_MAX);
-    struct encoder out = {value, value + ASSOCIATIONS_VALUE_MAX};
+    assert(list->count <= KNOWN_LOCATIONS_MAX);
+    struct encoder out = {value, value + KNOWN_LOCATIONS_VALUE_MAX};
     encode_number(&out, RECORD_VERSION, 1);
     for (size_t i = 0; i < list->count; i++) {
-        const struct association *item = &list->items[i];
+        const struct known_location *item = &list->items[i];
         size_t source_size = strlen(item->source);
         size_t hmac_size = strlen(item->hmac);
         encode_digest(&out, &item->digest);
@@ -298,13 +298,13 @@ size_t associations_value(const struct association_list *list,
     return (size_t)(out.at - value);
 }
 
-enum errc associations_decode(struct kv_slice value, struct association_list *out,
-                              struct error *err)
+enum errc known_locations_decode(struct kv_slice value, struct known_location_list *out,
+                                 struct error *err)
 {
     struct decoder in = decode_value(value);
     out->count = 0;
-    while (!in.bad && in.left > 0 && out->count < ASSOCIATIONS_MAX) {
-        struct association *item = &out->items[out->count++];
+    while (!in.bad && in.left > 0 && out->count < KNOWN_LOCATIONS_MAX) {
+        struct known_location *item = &out->items[out->count++];
         item->digest = decode_digest(&in);
         decode_text(&in, decode_number(&in, 2), item->source, sizeof item->source);
         decode_text(&in, decode_number(&in, 1), item->hmac, sizeof item->hmac);
@@ -331,31 +331,32 @@ enum errc associated_decode(struct kv_slice value, struct digest *out, struct er
     return ERR_OK;
 }
 
-struct record_key learned_key(const char *host)
+struct record_key capabilities_key(const char *host)
 {
     assert(strlen(host) <= KV_KEY_MAX);
     return key_text(host);
 }
 
-struct record_value learned_value(const struct learned *learned)
+struct record_value capabilities_value(const struct capabilities *capabilities)
 {
     struct record_value value;
     struct encoder out = encode_value(&value);
-    encode_number(&out, learned->way, 1);
-    encode_number(&out, learned->body_limit, 8);
+    encode_number(&out, capabilities->way, 1);
+    encode_number(&out, capabilities->body_limit, 8);
     value.size = (size_t)(out.at - value.bytes);
     return value;
 }
 
-enum errc learned_decode(struct kv_slice value, struct learned *out, struct error *err)
+enum errc capabilities_decode(struct kv_slice value, struct capabilities *out, struct error *err)
 {
     struct decoder in = decode_value(value);
     uint64_t way = decode_number(&in, 1);
-    if (way >= UPLOAD_WAYS)
+    if (way >= UPLOAD_METHODS)
         in.bad = true;
-    struct learned learned = {.way = (enum upload_way)way, .body_limit = decode_number(&in, 8)};
+    struct capabilities capabilities = {.way = (enum upload_method)way,
+                                        .body_limit = decode_number(&in, 8)};
     if (decode_finish(&in, "learned", err) != ERR_OK)
         return err->code;
-    *out = learned;
+    *out = capabilities;
     return ERR_OK;
 }

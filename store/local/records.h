@@ -14,7 +14,7 @@
  *     blobs       digest                              state u8, size u64, created u64, last use u64
  *     layers      diffID digest, codec u8, effort u8  digest, size u64, raw size u64
  *     references  key of a reference                  digest, put u64, media type (to the end)
- *     associations  layer digest                      associations, oldest first, to the end; each
+ *     known locations  layer digest                      locations, oldest first, to the end; each
  *                                                     digest, source size u16, source,
  *                                                     HMAC size u8 (0 or 64), HMAC (hex)
  *     associated  digest                              layer digest
@@ -52,9 +52,9 @@
 #ifndef SLIPWAY_STORE_LOCAL_RECORDS_H
 #define SLIPWAY_STORE_LOCAL_RECORDS_H
 
-#include "store/associations.h"
+#include "store/capabilities.h"
+#include "store/known_locations.h"
 #include "store/layers.h"
-#include "store/learned.h"
 #include "store/local/kv/kv.h"
 #include "store/references.h"
 
@@ -130,22 +130,22 @@ enum errc start_decode(struct kv_slice value, struct digest *diff_id, struct err
 enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct named_manifest *out,
                            struct error *err);
 
-/* The associations of one layer: at most ASSOCIATIONS_MAX, so their value has a bound too, but it
- * is too long for a record_value. */
-#define ASSOCIATIONS_VALUE_MAX                                                                     \
-    (1 + ASSOCIATIONS_MAX * (1 + DIGEST_BYTES_MAX + 2 + REFERENCE_NAME_MAX + 1 + HMAC_HEX_SIZE))
+/* The known locations of one layer: at most KNOWN_LOCATIONS_MAX, so their value has a bound too,
+ * but it is too long for a record_value. */
+#define KNOWN_LOCATIONS_VALUE_MAX                                                                  \
+    (1 + KNOWN_LOCATIONS_MAX * (1 + DIGEST_BYTES_MAX + 2 + REFERENCE_NAME_MAX + 1 + HMAC_HEX_SIZE))
 
 /* The table's key is blob_key() of the layer; that of `associated` is blob_key() of the blob. */
-size_t associations_value(const struct association_list *list,
-                          uint8_t value[ASSOCIATIONS_VALUE_MAX]);
-enum errc associations_decode(struct kv_slice value, struct association_list *out,
-                              struct error *err);
+size_t known_locations_value(const struct known_location_list *list,
+                             uint8_t value[KNOWN_LOCATIONS_VALUE_MAX]);
+enum errc known_locations_decode(struct kv_slice value, struct known_location_list *out,
+                                 struct error *err);
 struct record_value associated_value(const struct digest *layer);
 enum errc associated_decode(struct kv_slice value, struct digest *out, struct error *err);
 
 /* `host` is that of a reference. */
-struct record_key learned_key(const char *host);
-struct record_value learned_value(const struct learned *learned);
-enum errc learned_decode(struct kv_slice value, struct learned *out, struct error *err);
+struct record_key capabilities_key(const char *host);
+struct record_value capabilities_value(const struct capabilities *capabilities);
+enum errc capabilities_decode(struct kv_slice value, struct capabilities *out, struct error *err);
 
 #endif

@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "image/manifest.h"
 #include "store/local/blob_files.h"
-#include "store/local/records_front.h"
 #include "store/local/records_pushes.h"
+#include "store/local/records_repositories.h"
 
 #include <assert.h>
 #include <dirent.h>

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "store/local/blob_files.h"
 #include "store/local/internal.h"
-#include "store/local/records_front.h"
+#include "store/local/records_repositories.h"
 
 /* A record of a blob says only that it was put; what was lost with the machine is not held. */
 static enum errc blob_is_held(struct store *store, const struct digest *digest, bool *held,

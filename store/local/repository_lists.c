@@ -1,6 +1,6 @@
 #include "base/mem.h"
 #include "store/local/internal.h"
-#include "store/local/records_front.h"
+#include "store/local/records_repositories.h"
 
 void name_list_deinit(struct name_list *list)
 {

@@ -1,7 +1,7 @@
 #include "base/mem.h"
 #include "store/local/blob_files.h"
 #include "store/local/internal.h"
-#include "store/local/records_front.h"
+#include "store/local/records_repositories.h"
 #include "store/store.h"
 
 #include <errno.h>

@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check(const struct front_document *document)
+static void check(const struct v2_document *document)
 {
     const struct digest digest = digest_of(DIGEST_SHA512, "", 0);
     const struct manifest *manifest = &document->manifest;
@@ -22,7 +22,7 @@ static void check(const struct front_document *document)
     assert(document->reference_count <= 1 + manifest->layer_count + manifest->child_count);
     for (size_t i = 0; i < document->reference_count; i++)
         assert(document->references[i].descriptor->digest.algorithm != DIGEST_NONE);
-    if (front_document_descriptor(document, &digest, MANIFEST_LIMIT_BYTES, &text, &err) != ERR_OK) {
+    if (v2_document_descriptor(document, &digest, MANIFEST_LIMIT_BYTES, &text, &err) != ERR_OK) {
         assert(err.code == ERR_MANIFEST_INVALID);
         return;
     }
@@ -35,14 +35,14 @@ static void check(const struct front_document *document)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error err = ERROR_INIT;
-    struct front_document document;
+    struct v2_document document;
     const uint8_t *line_end = size > 0 ? memchr(data, '\n', size) : NULL;
     size_t line = line_end ? (size_t)(line_end - data) : 0;
     autofree char *header = line_end ? xstrndup((const char *)data, line) : NULL;
     size_t skip = line_end ? line + 1 : 0;
-    if (front_document_parse(data + skip, size - skip, header, &document, &err) == ERR_OK) {
+    if (v2_document_parse(data + skip, size - skip, header, &document, &err) == ERR_OK) {
         check(&document);
-        front_document_deinit(&document);
+        v2_document_deinit(&document);
     } else {
         assert(err.code == ERR_MANIFEST_INVALID || err.code == ERR_JSON_INVALID ||
                err.code == ERR_JSON_TOO_LARGE);

@@ -23,44 +23,44 @@ static void check_name(const char *name)
 }
 
 /* NULL when the id would be decoded once more. */
-static char *written(const struct front_path *path)
+static char *written(const struct v2_path *path)
 {
     char digest[DIGEST_TEXT_MAX] = "";
     const char *name = path->repository;
     if (path->digest.algorithm != DIGEST_NONE)
         digest_text(&path->digest, digest);
     switch (path->endpoint) {
-    case FRONT_PING:
+    case V2_PING:
         return xstrdup("/v2/");
-    case FRONT_CATALOG:
+    case V2_CATALOG:
         return xstrdup("/v2/_catalog");
-    case FRONT_BLOB:
+    case V2_BLOB:
         return xasprintf("/v2/%s/blobs/%s", name, digest);
-    case FRONT_UPLOADS:
+    case V2_UPLOADS:
         return xasprintf("/v2/%s/blobs/uploads/", name);
-    case FRONT_UPLOAD:
+    case V2_UPLOAD:
         return strchr(path->id, '%') ? NULL : xasprintf("/v2/%s/blobs/uploads/%s", name, path->id);
-    case FRONT_MANIFEST:
+    case V2_MANIFEST:
         return xasprintf("/v2/%s/manifests/%s%s", name, path->tag, digest);
-    case FRONT_TAGS:
+    case V2_TAGS:
         return xasprintf("/v2/%s/tags/list", name);
-    case FRONT_REFERRERS:
+    case V2_REFERRERS:
         return xasprintf("/v2/%s/referrers/%s", name, digest);
     }
     return NULL;
 }
 
-static void check_path(const struct front_path *path)
+static void check_path(const struct v2_path *path)
 {
     struct error err = ERROR_INIT;
-    struct front_path again;
-    if (path->endpoint != FRONT_PING && path->endpoint != FRONT_CATALOG)
+    struct v2_path again;
+    if (path->endpoint != V2_PING && path->endpoint != V2_CATALOG)
         check_name(path->repository);
     assert(strchr(path->tag, '/') == NULL && strchr(path->id, '/') == NULL);
     autofree char *text = written(path);
     if (text == NULL)
         return;
-    assert(front_path_parse(text, &again, &err) == ERR_OK);
+    assert(v2_path_parse(text, &again, &err) == ERR_OK);
     assert(again.endpoint == path->endpoint);
     assert(strcmp(again.repository, path->repository) == 0);
     assert(strcmp(again.tag, path->tag) == 0 && strcmp(again.id, path->id) == 0);
@@ -70,9 +70,9 @@ static void check_path(const struct front_path *path)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error err = ERROR_INIT;
-    struct front_path path;
+    struct v2_path path;
     autofree char *text = xstrndup((const char *)data, size);
-    if (front_path_parse(text, &path, &err) == ERR_OK)
+    if (v2_path_parse(text, &path, &err) == ERR_OK)
         check_path(&path);
     else
         assert(error_http_status(err.code) == 400 || error_http_status(err.code) == 404);

@@ -73,7 +73,7 @@ static enum errc look_at_raw(void *self, const void *data, size_t size, struct e
 }
 
 /* The stored blob is the layer. */
-static void check_blob(struct batch *batch, const struct held_layer *layer)
+static void check_blob(struct batch *batch, const struct stored_layer *layer)
 {
     struct error err = ERROR_INIT;
     autofree char *data = NULL;
@@ -99,7 +99,7 @@ static void check_blob(struct batch *batch, const struct held_layer *layer)
     tar_check_deinit(&raw.tar);
 }
 
-static enum errc take(const uint8_t *data, size_t size, size_t piece, struct held_layer *out)
+static enum errc take(const uint8_t *data, size_t size, size_t piece, struct stored_layer *out)
 {
     struct error err = ERROR_INIT;
     struct cancel cancel;
@@ -125,8 +125,8 @@ static enum errc take(const uint8_t *data, size_t size, size_t piece, struct hel
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct held_layer whole;
-    struct held_layer pieces;
+    struct stored_layer whole;
+    struct stored_layer pieces;
     if (size == 0)
         return 0;
     if (store == NULL)

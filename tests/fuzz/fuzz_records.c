@@ -4,8 +4,8 @@
  * bounds of its struct, and its texts end.
  */
 #include "base/mem.h"
-#include "store/local/records_front.h"
 #include "store/local/records_pushes.h"
+#include "store/local/records_repositories.h"
 
 #include <assert.h>
 #include <string.h>
@@ -22,8 +22,8 @@ static void read_store(unsigned which, struct kv_slice key, struct kv_slice valu
         struct digest digest;
         struct layer_form form;
         struct named_manifest reference;
-        struct association_list associations;
-        struct learned learned;
+        struct known_location_list locations;
+        struct capabilities capabilities;
     } out;
     memset(&out, 0, sizeof out);
     switch (which) {
@@ -49,13 +49,13 @@ static void read_store(unsigned which, struct kv_slice key, struct kv_slice valu
         reference_decode(key, value, &out.reference, err);
         break;
     case 7:
-        associations_decode(value, &out.associations, err);
+        known_locations_decode(value, &out.locations, err);
         break;
     case 8:
         associated_decode(value, &out.digest, err);
         break;
     default:
-        learned_decode(value, &out.learned, err);
+        capabilities_decode(value, &out.capabilities, err);
         break;
     }
 }

@@ -18,14 +18,14 @@ struct queue_test *queue_test_new(void)
     test->http = fake_registry_http(test->registry);
     test->host = fake_registry_host(test->registry);
     test->settings.limits.pushes_per_registry = 4;
-    test->engine = (struct engine){
+    test->runtime = (struct runtime){
         .settings = &test->settings,
         .store = test->push->store,
         .executor = test->push->executor,
         .upstream = push_test_upstream(test->push, test->host),
     };
-    test->engine.early = early_uploads_new(test->engine.upstream);
-    test->queue = push_queue_new(&test->engine);
+    test->runtime.early = early_uploads_new(test->runtime.upstream);
+    test->queue = push_queue_new(&test->runtime);
     return test;
 }
 
@@ -40,7 +40,7 @@ void queue_test_close(struct queue_test *test)
 void queue_test_open(struct queue_test *test)
 {
     struct error err = ERROR_INIT;
-    test->queue = push_queue_new(&test->engine);
+    test->queue = push_queue_new(&test->runtime);
     if (push_queue_restart(test->queue, &err) != ERR_OK)
         fail_msg("%s", err.text);
 }
@@ -55,8 +55,8 @@ void queue_test_free(struct queue_test *test)
     fake_registry_release(test->registry);
     if (test->queue)
         queue_test_close(test);
-    early_uploads_close(test->engine.early);
-    early_uploads_free(test->engine.early);
+    early_uploads_close(test->runtime.early);
+    early_uploads_free(test->runtime.early);
     push_test_free(test->push);
     fake_registry_stop(test->registry);
     free(test);
@@ -95,10 +95,10 @@ void queue_test_accept(struct queue_test *test, struct push *push)
     struct error err = ERROR_INIT;
     struct batch *batch = NULL;
     if (push_stored_targets(push) == 0) {
-        pushes_accept(test->engine.store, push);
+        pushes_accept(test->runtime.store, push);
         return;
     }
-    assert_int_equal(batch_begin(test->engine.store, BATCH_DURABLE, &batch, &err), ERR_OK);
+    assert_int_equal(batch_begin(test->runtime.store, BATCH_DURABLE, &batch, &err), ERR_OK);
     batch_put_push(batch, push);
     if (batch_commit(batch, &err) != ERR_OK)
         fail_msg("%s", err.text);
@@ -120,7 +120,7 @@ static size_t list(struct queue_test *test, struct push **records)
 {
     struct error err = ERROR_INIT;
     size_t count = 0;
-    if (pushes_list(test->engine.store, records, &count, &err) != ERR_OK)
+    if (pushes_list(test->runtime.store, records, &count, &err) != ERR_OK)
         fail_msg("%s", err.text);
     return count;
 }

@@ -1,6 +1,6 @@
 /*
  * What the tests above the push queue share: a store, a registry double with the table of
- * registries (tests/support/push_test.h), an engine of these, and a queue that is started again as
+ * registries (tests/support/push_test.h), an runtime of these, and a queue that is started again as
  * often as a test likes.
  */
 #ifndef SLIPWAY_TESTS_QUEUE_TEST_H
@@ -18,7 +18,7 @@ struct queue_test {
     struct http_double *http;
     const char *host;
     struct settings settings; /* four pushes for each registry */
-    struct engine engine;
+    struct runtime runtime;
     struct push_queue *queue; /* NULL between two starts */
 };
 

@@ -60,7 +60,7 @@ struct registry_host *upload_test_host(struct upload_fixture *fixture)
         .host = fixture->fake->host,
         .endpoints = endpoints,
         .endpoint_count = 1,
-        .upload = fixture->wish,
+        .upload = fixture->selector,
         .chunk_bytes = fixture->chunk_bytes,
         .times = fixture->times,
     };

@@ -17,7 +17,7 @@ struct upload_fixture {
     char *data;
     struct digest digest;
     struct registries *registries; /* made by the first upload, from: */
-    enum upload_way wish;
+    enum upload_method selector;
     uint64_t chunk_bytes;
     struct transport_times times;
     uint64_t sent; /* the last progress */
@@ -27,7 +27,7 @@ struct upload_fixture {
 int upload_test_setup(void **state);
 int upload_test_teardown(void **state);
 
-/* The double's, as `wish`, `chunk_bytes` and `times` say at the first call. */
+/* The double's, as `selector`, `chunk_bytes` and `times` say at the first call. */
 struct registry_host *upload_test_host(struct upload_fixture *fixture);
 
 /* One attempt to upload the blob. `unfinished` and `cancel` may be NULL. */

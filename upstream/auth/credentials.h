@@ -25,7 +25,7 @@ bool registry_credentials_empty(const struct registry_credentials *credentials);
 
 /* SHA-256 over the members but `origin` as one canonical JSON object (names in byte order, absent
  * ones left out, no blanks): names these credentials without holding them. The HMACs of stored
- * associations depend on it: another form would make them all strangers. */
+ * known locations depend on it: another form would make them all strangers. */
 struct digest registry_credentials_digest(const struct registry_credentials *credentials);
 
 /* Wipe and free a secret string; NULL is fine. */

@@ -21,7 +21,7 @@ struct host_settings {
     struct registry_certificates certificates;
     bool plain_http;
     bool schema1_fallback;
-    enum upload_way upload;
+    enum upload_method upload;
     uint64_t chunk_bytes;
     int64_t retry_wait_ms;
     struct transport_times times;
@@ -163,7 +163,7 @@ static void host_free(struct registry_host *host)
     }
     back_off_deinit(&host->back_off);
     transport_free(host->transport);
-    upload_ladder_deinit(&host->uploads);
+    upload_methods_deinit(&host->uploads);
     free(host->name);
     free(host);
 }
@@ -264,9 +264,9 @@ static enum errc host_new(struct registries *registries, const char *name,
     host->configured = settings != NULL;
     host->transfer_limit = registries->transfers;
     host->schema1_fallback = settings && settings->schema1_fallback;
-    upload_ladder_init(&host->uploads, host->name, registries->store,
-                       settings ? settings->upload : UPLOAD_WAY_AUTO,
-                       settings ? settings->chunk_bytes : 0);
+    upload_methods_init(&host->uploads, host->name, registries->store,
+                        settings ? settings->upload : UPLOAD_METHOD_AUTO,
+                        settings ? settings->chunk_bytes : 0);
     host->retry_wait_ms =
         settings && settings->retry_wait_ms > 0 ? settings->retry_wait_ms : RETRY_WAIT_MS;
     if (registries->executor)

@@ -9,7 +9,7 @@
 
 #include "base/executor.h"
 #include "net/transport.h"
-#include "store/learned.h"
+#include "store/capabilities.h"
 #include "upstream/auth/credentials.h"
 
 #include <stdint.h>
@@ -22,11 +22,11 @@ struct registry_options {
     const char *ca_file; /* PEM; NULL = what the certificates' source says, or the system's */
     const char *client_certificate; /* PEM, as client_key; NULL = the source's, or none */
     const char *client_key;
-    bool plain_http;        /* http allowed; loopback hosts are allowed it anyway */
-    bool schema1_fallback;  /* who refuses schema2 manifests as a kind, twice, is offered schema1 */
-    enum upload_way upload; /* UPLOAD_WAY_AUTO: the way that works is found and remembered */
-    uint64_t chunk_bytes;   /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
-    int64_t retry_wait_ms;  /* the base of the waits between attempts; 0 = RETRY_WAIT_MS */
+    bool plain_http;       /* http allowed; loopback hosts are allowed it anyway */
+    bool schema1_fallback; /* who refuses schema2 manifests as a kind, twice, is offered schema1 */
+    enum upload_method upload; /* UPLOAD_METHOD_AUTO: the way that works is found and remembered */
+    uint64_t chunk_bytes;      /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
+    int64_t retry_wait_ms;     /* the base of the waits between attempts; 0 = RETRY_WAIT_MS */
     struct transport_times times;
 };
 

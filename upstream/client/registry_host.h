@@ -14,7 +14,7 @@
 #include "upstream/auth/auth.h"
 #include "upstream/client/back_off.h"
 #include "upstream/client/registries.h"
-#include "upstream/client/upload_ladder.h"
+#include "upstream/client/upload_methods.h"
 
 #define ENDPOINTS_MAX 16
 
@@ -44,8 +44,8 @@ struct registry_host {
     struct back_off back_off;
     unsigned transfer_limit;
     bool schema1_fallback;
-    struct upload_ladder uploads; /* how it takes blobs */
-    int64_t retry_wait_ms;        /* the base wait before another attempt */
+    struct upload_methods uploads; /* how it takes blobs */
+    int64_t retry_wait_ms;         /* the base wait before another attempt */
     atomic_bool spoke_tls;
     atomic_size_t preferred; /* index of the endpoint that answered last */
     _Atomic int64_t away_ms; /* clock_ms() when an early upload found nobody there last */

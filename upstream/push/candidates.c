@@ -25,33 +25,33 @@ bool digest_set_has(const struct digest_set *set, const struct digest *digest)
 
 void digest_set_add(struct digest_set *set, const struct digest *digest)
 {
-    if (set->count < ASSOCIATIONS_MAX && !digest_set_has(set, digest))
+    if (set->count < KNOWN_LOCATIONS_MAX && !digest_set_has(set, digest))
         set->items[set->count++] = *digest;
 }
 
 /* --- sources --- */
 
 /* docker.io and library/ made explicit. False for what is no reference. */
-static bool parse_source(const struct association *known, struct reference *out)
+static bool parse_source(const struct known_location *known, struct reference *out)
 {
     struct error ignored = ERROR_INIT;
     return reference_parse(known->source, out, &ignored) == ERR_OK;
 }
 
-bool candidate_is_target(const struct candidate_rules *rules, const struct association *known)
+bool candidate_is_target(const struct candidate_rules *rules, const struct known_location *known)
 {
     struct reference source;
     return parse_source(known, &source) && strcmp(source.host, rules->host) == 0 &&
            strcmp(source.path, rules->path) == 0;
 }
 
-bool candidate_is_at_host(const struct candidate_rules *rules, const struct association *known)
+bool candidate_is_at_host(const struct candidate_rules *rules, const struct known_location *known)
 {
     struct reference source;
     return parse_source(known, &source) && strcmp(source.host, rules->host) == 0;
 }
 
-static bool may_be_mounted(const struct candidate_rules *rules, const struct association *known)
+static bool may_be_mounted(const struct candidate_rules *rules, const struct known_location *known)
 {
     struct reference source;
     return parse_source(known, &source) && strcmp(source.host, rules->host) == 0 &&
@@ -61,7 +61,7 @@ static bool may_be_mounted(const struct candidate_rules *rules, const struct ass
 /* --- order --- */
 
 struct ranked {
-    const struct association *known;
+    const struct known_location *known;
     bool matches;
     size_t shared;
 };
@@ -82,7 +82,7 @@ static size_t shared_components(const char *a, const char *b)
     }
 }
 
-static struct ranked rank(const struct candidate_rules *rules, const struct association *known)
+static struct ranked rank(const struct candidate_rules *rules, const struct known_location *known)
 {
     char target[REFERENCE_NAME_MAX + 2];
     char name[REFERENCE_NAME_MAX + 1];
@@ -91,7 +91,7 @@ static struct ranked rank(const struct candidate_rules *rules, const struct asso
     const char *text = parse_source(known, &source) ? reference_name(&source, name) : known->source;
     return (struct ranked){
         .known = known,
-        .matches = association_matches(known, rules->key),
+        .matches = location_matches(known, rules->key),
         .shared = shared_components(text, target),
     };
 }
@@ -106,7 +106,7 @@ static bool is_better(const struct ranked *a, const struct ranked *b)
 /* Sorted by insertion: what is equal stays in the order in which it comes. */
 struct ranking {
     size_t count;
-    struct ranked items[ASSOCIATIONS_MAX];
+    struct ranked items[KNOWN_LOCATIONS_MAX];
 };
 
 static void insert(struct ranking *ranking, struct ranked ranked)
@@ -117,19 +117,21 @@ static void insert(struct ranking *ranking, struct ranked ranked)
     ranking->items[at] = ranked;
 }
 
-static bool has_wanted_digest(const struct candidate_rules *rules, const struct association *known)
+static bool has_wanted_digest(const struct candidate_rules *rules,
+                              const struct known_location *known)
 {
     return rules->only == NULL || digest_equal(rules->only, &known->digest);
 }
 
 /* --- candidates --- */
 
-void candidates_to_mount(const struct candidate_rules *rules, const struct association_list *known,
-                         size_t max, struct candidates *out)
+void candidates_to_mount(const struct candidate_rules *rules,
+                         const struct known_location_list *known, size_t max,
+                         struct candidates *out)
 {
     struct ranking ranking = {.count = 0};
     for (size_t i = known->count; i > 0; i--) {
-        const struct association *item = &known->items[i - 1];
+        const struct known_location *item = &known->items[i - 1];
         if (has_wanted_digest(rules, item) && may_be_mounted(rules, item))
             insert(&ranking, rank(rules, item));
     }
@@ -145,13 +147,13 @@ static bool is_in(const struct candidates *candidates, const struct digest *dige
     return false;
 }
 
-void candidates_to_check(const struct candidate_rules *rules, const struct association_list *known,
-                         bool other_repositories, size_t max, const struct digest_set *asked,
-                         struct candidates *out)
+void candidates_to_check(const struct candidate_rules *rules,
+                         const struct known_location_list *known, bool other_repositories,
+                         size_t max, const struct digest_set *asked, struct candidates *out)
 {
     struct ranking ranking = {.count = 0};
     for (size_t i = known->count; i > 0; i--) {
-        const struct association *item = &known->items[i - 1];
+        const struct known_location *item = &known->items[i - 1];
         bool counts =
             other_repositories || item->source[0] == '\0' || candidate_is_target(rules, item);
         if (counts && has_wanted_digest(rules, item))
@@ -159,7 +161,7 @@ void candidates_to_check(const struct candidate_rules *rules, const struct assoc
     }
     out->count = 0;
     for (size_t i = 0; i < ranking.count && out->count < max; i++) {
-        const struct association *item = ranking.items[i].known;
+        const struct known_location *item = ranking.items[i].known;
         if (!is_in(out, &item->digest) && !digest_set_has(asked, &item->digest))
             out->items[out->count++] = item;
     }

@@ -14,7 +14,7 @@
  * only time.
  *
  * A blob has no diffID here, unless one is known from earlier pushes; else it is remembered as seen
- * under its own digest (store/associations.h), and a push that needs it adds its diffID.
+ * under its own digest (store/known_locations.h), and a push that needs it adds its diffID.
  *
  * Lifecycle: early_uploads_new, early_upload from any thread, early_uploads_close (cancels and
  * waits), early_uploads_free.

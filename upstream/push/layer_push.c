@@ -16,7 +16,7 @@ struct way {
     const struct push_layer *layer;
     struct registry_client client;
     struct push_budget budget;
-    struct association_list known; /* where the layer was seen */
+    struct known_location_list known; /* where the layer was seen */
     struct candidate_rules rules;
     struct digest_set asked;
     struct unfinished_upload *upload; /* its session: left open by a mount */
@@ -32,34 +32,34 @@ static void recall(struct way *way)
     struct store *store = way->push->store;
     const struct push_layer *layer = way->layer;
     struct error err = ERROR_INIT;
-    if (associations_get(store, &layer->layer, &way->known, &err) != ERR_OK) {
+    if (known_locations_get(store, &layer->layer, &way->known, &err) != ERR_OK) {
         log_warn("layer %s: where it was seen is not known: %s", layer->id, err.text);
         way->known.count = 0;
     }
 }
 
-static struct association in_target(const struct way *way)
+static struct known_location in_target(const struct way *way)
 {
-    struct association here = {.digest = way->layer->blob->digest};
+    struct known_location here = {.digest = way->layer->blob->digest};
     snprintf(here.source, sizeof here.source, "%s/%s", way->rules.host, way->rules.path);
-    association_sign(&here, way->rules.key);
+    location_sign(&here, way->rules.key);
     return here;
 }
 
 /* The layer is in the target repository as these credentials see it. */
 static void remember(struct way *way)
 {
-    const struct association here = in_target(way);
+    const struct known_location here = in_target(way);
     struct error err = ERROR_INIT;
-    if (associations_add(way->push->store, &way->layer->layer, &here, &err) != ERR_OK)
+    if (known_locations_add(way->push->store, &way->layer->layer, &here, &err) != ERR_OK)
         log_warn("layer %s: not recorded that it is in %s: %s", way->layer->id, here.source,
                  err.text);
 }
 
-static void forget(struct way *way, const struct association *wrong)
+static void forget(struct way *way, const struct known_location *wrong)
 {
     struct error err = ERROR_INIT;
-    if (associations_remove(way->push->store, wrong, &err) != ERR_OK)
+    if (known_locations_remove(way->push->store, wrong, &err) != ERR_OK)
         log_warn("layer %s: not forgotten that it was in %s: %s", way->layer->id, wrong->source,
                  err.text);
 }
@@ -88,8 +88,8 @@ static uint64_t raw_size(const struct way *way)
 
 /* --- 4, 6, 7: is it there? --- */
 
-/* `seen` is the association that made us ask, NULL when none did. */
-static enum errc ask(struct way *way, const struct association *seen, struct error *err)
+/* `seen` is the location that made us ask, NULL when none did. */
+static enum errc ask(struct way *way, const struct known_location *seen, struct error *err)
 {
     const struct descriptor *blob = way->layer->blob;
     digest_set_add(&way->asked, &blob->digest);
@@ -102,7 +102,7 @@ static enum errc ask(struct way *way, const struct association *seen, struct err
             forget(way, seen);
         return ERR_OK;
     }
-    if (!of_target || !association_matches(seen, way->rules.key))
+    if (!of_target || !location_matches(seen, way->rules.key))
         remember(way);
     way->outcome->end = LAYER_EXISTED;
     return ERR_OK;
@@ -161,7 +161,7 @@ static void keep_session(struct way *way, struct upload_session *opened)
     way->upload->session = *opened;
 }
 
-static enum errc mount_from(struct way *way, const struct association *source, struct error *err)
+static enum errc mount_from(struct way *way, const struct known_location *source, struct error *err)
 {
     struct reference from;
     if (reference_parse(source->source, &from, err) != ERR_OK)
@@ -177,7 +177,7 @@ static enum errc mount_from(struct way *way, const struct association *source, s
         return err->code;
     log_debug("layer %s: not mounted from %s: %s", way->layer->id, source->source,
               why.code == ERR_OK ? "the registry wants an upload" : why.text);
-    if (source->hmac[0] == '\0' || association_matches(source, way->rules.key))
+    if (source->hmac[0] == '\0' || location_matches(source, way->rules.key))
         forget(way, source);
     return ERR_OK;
 }
@@ -273,10 +273,10 @@ enum errc layer_attempt(struct target_push *push, const struct push_layer *layer
 void layer_note(struct target_push *push, const struct push_layer *layer)
 {
     struct way way = way_of(push, layer);
-    const struct association here = in_target(&way);
+    const struct known_location here = in_target(&way);
     recall(&way);
     for (size_t i = 0; i < way.known.count; i++)
-        if (association_equal(&way.known.items[i], &here))
+        if (location_equal(&way.known.items[i], &here))
             return;
     remember(&way);
 }

@@ -15,8 +15,9 @@
  * upload up where the registry says it ended (upstream/upload/upload.h).
  *
  * No digest is asked for twice, nor by a further attempt once that was answered. The bytes of the
- * manifest are fixed before its layers go, so only the blob that it names counts: associations of
- * other compressions of the layer are passed over, and steps 4, 6 and 7 together ask at most once.
+ * manifest are fixed before its layers go, so only the blob that it names counts: known locations
+ * of other compressions of the layer are passed over, and steps 4, 6 and 7 together ask at most
+ * once.
  *
  * What the registry is known to have lost (push_layer.send) is sent at once, and where it is said
  * to be at that registry is forgotten.

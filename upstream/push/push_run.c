@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "store/associations.h"
+#include "store/known_locations.h"
 #include "store/references.h"
 #include "upstream/client/registry.h"
 #include "upstream/client/retry.h"
@@ -482,8 +482,8 @@ static void name_layer(struct push_run *run, struct push_layer *layer)
     struct error err = ERROR_INIT;
     bool found = false;
     *layer = (struct push_layer){.blob = &run->job.blob};
-    if (associations_layer(run->upstream->store, &run->job.blob.digest, &found, &layer->layer,
-                           &err) != ERR_OK)
+    if (known_locations_layer(run->upstream->store, &run->job.blob.digest, &found, &layer->layer,
+                              &err) != ERR_OK)
         log_warn("%s: which layer a blob is, is not known: %s", run->target, err.text);
     if (!found)
         layer->layer = run->job.blob.digest;

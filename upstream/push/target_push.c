@@ -20,7 +20,7 @@ void target_push_init(struct target_push *push, struct store *store, struct repo
     push->distrusted = known_blobs_new();
     push->missed = known_blobs_new();
     push->manifests = known_blobs_new();
-    association_key_make(repository->credentials, &push->key);
+    location_key_make(repository->credentials, &push->key);
     cancel_init_child(&push->cancel, cancel, "stopped because another part of the push failed");
     pthread_mutex_init(&push->lock, NULL);
 }

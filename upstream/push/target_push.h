@@ -20,7 +20,7 @@
 #include "base/cancel.h"
 #include "store/push.h"
 #include "store/store.h"
-#include "upstream/auth/association_hmac.h"
+#include "upstream/auth/location_hmac.h"
 #include "upstream/client/exchange.h"
 #include "upstream/push/known_blobs.h"
 #include "upstream/push/progress.h"
@@ -39,7 +39,7 @@ struct target_push {
     struct repository *repository; /* the target, at the endpoint being tried */
     const struct progress *progress;
     const char *target;             /* normalised reference, for events */
-    struct association_key key;     /* of the repository's credentials */
+    struct location_key key;        /* of the repository's credentials */
     struct cancel cancel;           /* a child of the caller's: requested too when a part failed */
     struct known_blobs *shared;     /* in the target repository, by other pushes; NULL: nothing */
     struct known_blobs *known;      /* owned: by this push */

@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "upstream/client/registry.h"
-#include "upstream/upload/upload_ways.h"
+#include "upstream/upload/upload_by.h"
 
 /* A session that gets lost means beginning anew; an hour's session of a large blob may. */
 #define SESSIONS_MAX 3
@@ -10,8 +10,8 @@
 /* One attempt at a blob, with what was tried so far. */
 struct attempt {
     struct upload upload;
-    struct upload_rung rung;
-    struct upload_ladder *ladder;
+    struct upload_choice choice;
+    struct upload_methods *methods;
     unsigned sessions;   /* lost */
     uint64_t resumed_at; /* where the last trouble was overcome */
     bool sent_again;     /* at once, without progress */
@@ -59,7 +59,7 @@ static enum errc ask(struct attempt *attempt, bool *arrived, struct error *err)
 static bool no_such_request(const struct attempt *attempt, const struct error *err)
 {
     const struct upload *upload = &attempt->upload;
-    if (err->status != 404 || err->code == ERR_NAME_UNKNOWN || attempt->rung.known)
+    if (err->status != 404 || err->code == ERR_NAME_UNKNOWN || attempt->choice.known)
         return false;
     bool with_body = upload->stage == UPLOAD_COMMITTING && upload->body_bytes > 0;
     return with_body && (err->code != ERR_UPLOAD_UNKNOWN || attempt->sessions > 0);
@@ -70,9 +70,9 @@ static bool no_such_request(const struct attempt *attempt, const struct error *e
 static bool body_is_not_known(const struct attempt *attempt, const struct error *err)
 {
     const struct upload *upload = &attempt->upload;
-    if (attempt->rung.way != UPLOAD_WAY_PUT || upload->stage != UPLOAD_COMMITTING ||
-        upload->body_bytes == 0 || attempt->rung.known ||
-        upload_ladder_knows(attempt->ladder, UPLOAD_WAY_PUT))
+    if (attempt->choice.way != UPLOAD_METHOD_PUT || upload->stage != UPLOAD_COMMITTING ||
+        upload->body_bytes == 0 || attempt->choice.known ||
+        upload_methods_knows(attempt->methods, UPLOAD_METHOD_PUT))
         return false;
     bool of_bytes = err->code == ERR_REGISTRY_REFUSED || err->code == ERR_REGISTRY_FAULT;
     return of_bytes && (err->status == 400 || err->status == 422 || err->status == 500);
@@ -108,8 +108,8 @@ static bool way_is_refused(const struct attempt *attempt, const struct error *er
 static enum next next_rung(struct attempt *attempt, struct error *err)
 {
     struct upload *upload = &attempt->upload;
-    struct upload_rung *rung = &attempt->rung;
-    enum upload_way before = rung->way;
+    struct upload_choice *choice = &attempt->choice;
+    enum upload_method before = choice->way;
     bool miscounted = count_is_refused(attempt, err);
     if (miscounted)
         error_wrap(err, "after %llu bytes the registry answered with a Range of %llu",
@@ -118,20 +118,21 @@ static enum next next_rung(struct attempt *attempt, struct error *err)
     if (attempt->first.code == ERR_OK || miscounted)
         attempt->first = *err;
     if (body_is_not_known(attempt, err))
-        upload_ladder_doubt(attempt->ladder, rung->way);
-    if (err->status == 413 && upload_ladder_too_large(attempt->ladder, upload->body_bytes,
-                                                      upload->session->chunk_least, rung)) {
+        upload_methods_doubt(attempt->methods, choice->way);
+    if (err->status == 413 && upload_methods_too_large(attempt->methods, upload->body_bytes,
+                                                       upload->session->chunk_least, choice)) {
         log_info("%s; trying chunks of %llu bytes", err->text,
-                 (unsigned long long)rung->chunk_bytes);
+                 (unsigned long long)choice->chunk_bytes);
         return AGAIN;
     }
     upload_session_cancel(upload->client->repository, upload->session);
     upload->stuck = false;
-    attempt->exhausted = !upload_ladder_refused(attempt->ladder, upload->blob->body->size, rung);
+    attempt->exhausted =
+        !upload_methods_refused(attempt->methods, upload->blob->body->size, choice);
     if (attempt->exhausted)
         return GIVE_UP;
-    log_info("%s; trying %s after %s", err->text, upload_way_name(rung->way),
-             upload_way_name(before));
+    log_info("%s; trying %s after %s", err->text, upload_method_name(choice->way),
+             upload_method_name(before));
     return AGAIN;
 }
 
@@ -205,15 +206,15 @@ static enum next after_failure(struct attempt *attempt, struct error *err)
 /* The first refusal says most. Trying it all again would not help. */
 static enum errc no_way_left(const struct attempt *attempt, struct error *err)
 {
-    const struct upload_ladder *ladder = attempt->ladder;
+    const struct upload_methods *methods = attempt->methods;
     *err = attempt->first;
     err->code = ERR_REGISTRY_UNSUPPORTED;
-    if (ladder->wish == UPLOAD_WAY_AUTO)
-        return error_wrap(err, "registry %s takes blobs in no known way", ladder->host);
+    if (methods->selector == UPLOAD_METHOD_AUTO)
+        return error_wrap(err, "registry %s takes blobs in no known way", methods->host);
     return error_wrap(err,
                       "registry %s does not take blobs by %s, which registries.\"%s\".upload "
                       "asks for",
-                      ladder->host, upload_way_name(ladder->wish), ladder->host);
+                      methods->host, upload_method_name(methods->selector), methods->host);
 }
 
 /* --- one attempt --- */
@@ -222,9 +223,9 @@ static enum errc no_way_left(const struct attempt *attempt, struct error *err)
 static enum errc send(struct attempt *attempt, enum next *next, struct error *err)
 {
     for (;;) {
-        const struct upload_rung *rung = &attempt->rung;
-        if (upload_by(&attempt->upload, rung->way, rung->chunk_bytes, err) == ERR_OK) {
-            upload_ladder_worked(attempt->ladder, rung);
+        const struct upload_choice *choice = &attempt->choice;
+        if (upload_by(&attempt->upload, choice->way, choice->chunk_bytes, err) == ERR_OK) {
+            upload_methods_worked(attempt->methods, choice);
             return ERR_OK;
         }
         *next = after_failure(attempt, err);
@@ -279,17 +280,17 @@ enum errc upload_blob(struct registry_client *client, struct unfinished_upload *
 {
     struct unfinished_upload own = {.begun = false};
     struct unfinished_upload *at = unfinished ? unfinished : &own;
-    struct upload_ladder *ladder = &client->repository->endpoint->host->uploads;
+    struct upload_methods *methods = &client->repository->endpoint->host->uploads;
     struct attempt attempt = {
         .upload = {.client = client, .blob = blob, .session = &at->session},
-        .rung = at->begun ? at->rung : upload_ladder_first(ladder, blob->body->size),
-        .ladder = ladder,
+        .choice = at->begun ? at->choice : upload_methods_first(methods, blob->body->size),
+        .methods = methods,
     };
     enum next next = GIVE_UP;
     enum errc code = run(&attempt, at->begun, &next, err);
     if (code != ERR_OK && next == LATER && unfinished) {
         at->begun = true;
-        at->rung = attempt.rung;
+        at->choice = attempt.choice;
         return code;
     }
     if (code == ERR_OK)

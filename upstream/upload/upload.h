@@ -3,8 +3,8 @@
  * takes it, and what to do when something goes wrong on the way.
  *
  * The bytes are in the store and their digest is known beforehand. So they leave in the way that
- * the registry is known to take or, where nothing is known, in the first of the ladder's ways that
- * it does not refuse (upstream/client/upload_ladder.h); after any doubtful end the registry is
+ * the registry is known to take or, where nothing is known, in the first of the methods's ways that
+ * it does not refuse (upstream/client/upload_methods.h); after any doubtful end the registry is
  * asked whether it has the digest before a byte is sent again; and what it has of a session is not
  * sent again. Only what can be mended at once is mended here: waiting and trying again are the
  * caller's, and a further attempt goes on where the registry says that the last one ended.
@@ -17,14 +17,14 @@
 #define SLIPWAY_UPSTREAM_UPLOAD_UPLOAD_H
 
 #include "image/digest.h"
-#include "upstream/client/upload_ladder.h"
+#include "upstream/client/upload_methods.h"
 #include "upstream/upload/upload_session.h"
 
 /* One upload over the attempts at it; zeroed: nothing of it exists. One thread at a time. */
 struct unfinished_upload {
     struct upload_session session; /* kept from a mount that failed, or from an attempt; or none */
     bool begun;                    /* an attempt broke off: bytes or the blob may have arrived */
-    struct upload_rung rung;       /* begun: the way it was being sent */
+    struct upload_choice choice;   /* begun: the way it was being sent */
 };
 
 struct upload_blob {

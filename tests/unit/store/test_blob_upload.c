@@ -1,7 +1,7 @@
 #include "tests/unit/store/blob_upload_test.h"
 
 #include "base/clock.h"
-#include "store/local/records_front.h"
+#include "store/local/records_repositories.h"
 
 #include <sched.h>
 #include <signal.h>

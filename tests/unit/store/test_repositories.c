@@ -1,6 +1,6 @@
 #include "tests/unit/store/repositories_test.h"
 
-#include "store/local/records_front.h"
+#include "store/local/records_repositories.h"
 
 #include <pthread.h>
 

@@ -32,7 +32,7 @@ static int set_up(void **state)
     bench->image = push_test_image(bench->test->push, "ab", 1000);
     bench->jobs = jobs_new(&limits, bench->test->push->executor);
     bench->gateway = (struct gateway){
-        .engine = &bench->test->engine, .jobs = bench->jobs, .queue = bench->test->queue};
+        .runtime = &bench->test->runtime, .jobs = bench->jobs, .queue = bench->test->queue};
     return 0;
 }
 

@@ -43,7 +43,7 @@ static int make_file(void)
 
 struct letters;
 
-struct wish {
+struct selector {
     enum { JSON, BYTES, NOTHING, PART, SOURCE, FAILED } what;
     int status;
     uint64_t offset;
@@ -84,25 +84,25 @@ static void answer_letters(struct reply *reply, struct letters *letters)
 static void answer(void *self, const struct request *request, struct reply *reply)
 {
     (void)request;
-    const struct wish *wish = self;
+    const struct selector *selector = self;
     struct error err = ERROR_INIT;
-    reply->status = wish->status;
-    if (wish->what == JSON)
+    reply->status = selector->status;
+    if (selector->what == JSON)
         reply_json(reply, xstrdup("{\"a\":1}"));
-    if (wish->what == BYTES) {
+    if (selector->what == BYTES) {
         reply_header(reply, "X-One", "%d", 1);
         reply_header(reply, "Location", "/v2/%s?a=%s: b", "app", "x");
         reply_bytes(reply, xstrdup("abc"), 2);
     }
-    if (wish->what == PART)
-        reply_file(reply, make_file(), wish->offset, wish->size);
-    if (wish->what == SOURCE)
-        answer_letters(reply, wish->letters);
-    if (wish->what == FAILED) {
+    if (selector->what == PART)
+        reply_file(reply, make_file(), selector->offset, selector->size);
+    if (selector->what == SOURCE)
+        answer_letters(reply, selector->letters);
+    if (selector->what == FAILED) {
         /* What it had before goes. */
         reply_header(reply, "X-One", "1");
         reply_file(reply, make_file(), 0, 1);
-        fail(&err, wish->code, 0, "it \"failed\"");
+        fail(&err, selector->code, 0, "it \"failed\"");
         reply_error(reply, &err);
     }
 }
@@ -114,9 +114,9 @@ static const char *body_of(const struct buf *text)
     return end + 4;
 }
 
-static void ask(struct wish *wish, const char *method, struct buf *out)
+static void ask(struct selector *selector, const char *method, struct buf *out)
 {
-    struct http_daemon daemon = {.answer = answer, .self = wish};
+    struct http_daemon daemon = {.answer = answer, .self = selector};
     autofree char *request =
         xasprintf("%s / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method);
     http_daemon_start(&daemon);
@@ -128,14 +128,14 @@ static void text_has_its_headers(void **state)
 {
     (void)state;
     autobuf struct buf text = BUF_INIT(100000);
-    struct wish json = {.what = JSON, .status = 201};
+    struct selector json = {.what = JSON, .status = 201};
     ask(&json, "GET", &text);
     assert_non_null(strstr(text.data, "HTTP/1.1 201 Created\r\n"));
     assert_non_null(strstr(text.data, "Content-Type: application/json\r\n"));
     assert_non_null(strstr(text.data, "Content-Length: 7\r\n"));
     assert_string_equal(body_of(&text), "{\"a\":1}");
 
-    struct wish bytes = {.what = BYTES, .status = 200};
+    struct selector bytes = {.what = BYTES, .status = 200};
     ask(&bytes, "GET", &text);
     assert_non_null(strstr(text.data, "X-One: 1\r\n"));
     assert_non_null(strstr(text.data, "Location: /v2/app?a=x: b\r\n"));
@@ -147,8 +147,8 @@ static void without_a_body_the_length_is_zero(void **state)
 {
     (void)state;
     autobuf struct buf text = BUF_INIT(100000);
-    struct wish wish = {.what = NOTHING, .status = 202};
-    ask(&wish, "POST", &text);
+    struct selector selector = {.what = NOTHING, .status = 202};
+    ask(&selector, "POST", &text);
     assert_non_null(strstr(text.data, "HTTP/1.1 202 Accepted\r\n"));
     assert_non_null(strstr(text.data, "Content-Length: 0\r\n"));
     assert_string_equal(body_of(&text), "");
@@ -166,9 +166,9 @@ static void a_part_of_a_file_is_sent(void **state)
     autobuf struct buf text = BUF_INIT(2 * FILE_BYTES);
     unsigned before = descriptors();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct wish wish = {
+        struct selector selector = {
             .what = PART, .status = 206, .offset = rows[i].offset, .size = rows[i].size};
-        ask(&wish, "GET", &text);
+        ask(&selector, "GET", &text);
         const char *body = body_of(&text);
         size_t size = (size_t)(text.data + text.size - body);
         assert_int_equal(size, rows[i].size);
@@ -183,11 +183,11 @@ static void head_is_get_without_its_body(void **state)
     (void)state;
     autobuf struct buf text = BUF_INIT(2 * FILE_BYTES);
     unsigned before = descriptors();
-    struct wish part = {.what = PART, .status = 200, .offset = 10, .size = 1000};
+    struct selector part = {.what = PART, .status = 200, .offset = 10, .size = 1000};
     ask(&part, "HEAD", &text);
     assert_non_null(strstr(text.data, "Content-Length: 1000\r\n"));
     assert_string_equal(body_of(&text), "");
-    struct wish json = {.what = JSON, .status = 200};
+    struct selector json = {.what = JSON, .status = 200};
     ask(&json, "HEAD", &text);
     assert_non_null(strstr(text.data, "Content-Length: 7\r\n"));
     assert_string_equal(body_of(&text), "");
@@ -199,8 +199,8 @@ static void a_source_is_read_to_its_end_and_released(void **state)
     (void)state;
     autobuf struct buf text = BUF_INIT(100000);
     struct letters letters = {.left = 10};
-    struct wish wish = {.what = SOURCE, .status = 200, .letters = &letters};
-    ask(&wish, "GET", &text);
+    struct selector selector = {.what = SOURCE, .status = 200, .letters = &letters};
+    ask(&selector, "GET", &text);
     assert_non_null(strstr(text.data, "Content-Type: text/x-letters\r\n"));
     assert_null(strstr(text.data, "Content-Length"));
     size_t found = 0;
@@ -227,8 +227,8 @@ static void an_error_takes_the_place_of_what_was_there(void **state)
     unsigned before = descriptors();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         autobuf struct buf text = BUF_INIT(100000);
-        struct wish wish = {.what = FAILED, .status = 200, .code = rows[i].code};
-        ask(&wish, "GET", &text);
+        struct selector selector = {.what = FAILED, .status = 200, .code = rows[i].code};
+        ask(&selector, "GET", &text);
         assert_int_equal(strncmp(text.data, rows[i].line, strlen(rows[i].line)), 0);
         assert_int_equal(strstr(text.data, "Retry-After: ") != NULL, rows[i].later);
         assert_null(strstr(text.data, "X-One"));

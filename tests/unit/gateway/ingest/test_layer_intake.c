@@ -79,7 +79,7 @@ static struct layer_order order_for(const struct test *test, uint64_t size)
 }
 
 static enum errc take(struct test *test, const struct layer_order *order, const uint8_t *data,
-                      size_t size, struct held_layer *out, struct error *err)
+                      size_t size, struct stored_layer *out, struct error *err)
 {
     struct bytes bytes = {data, size};
     struct batch *batch = NULL;
@@ -94,7 +94,7 @@ static enum errc take(struct test *test, const struct layer_order *order, const 
     return batch_commit(batch, err);
 }
 
-static void assert_holds(struct test *test, const struct held_layer *layer, const uint8_t *data,
+static void assert_holds(struct test *test, const struct stored_layer *layer, const uint8_t *data,
                          size_t size)
 {
     struct error err = ERROR_INIT;
@@ -128,7 +128,7 @@ static void known_by_its_start(void **state)
     autofree uint8_t *second = make_layer(LAYER_BYTES, 2);
     struct layer_order order = order_for(&test, LAYER_BYTES);
     struct layer_order blind = order_for(&test, FILE_SIZE_UNKNOWN);
-    struct held_layer one, again, other, alone;
+    struct stored_layer one, again, other, alone;
     assert_ok(take(&test, &blind, first, LAYER_BYTES, &one, &err), &err);
     assert_holds(&test, &one, first, LAYER_BYTES);
     assert_ok(take(&test, &order, first, LAYER_BYTES, &again, &err), &err);
@@ -150,7 +150,7 @@ static void known_by_its_diff_id(void **state)
     autofree uint8_t *first = make_layer(LAYER_BYTES, 1);
     autofree uint8_t *second = make_layer(LAYER_BYTES, 2);
     struct layer_order order = order_for(&test, FILE_SIZE_UNKNOWN);
-    struct held_layer one, again;
+    struct stored_layer one, again;
     order.diff_id = digest_of(DIGEST_SHA256, first, LAYER_BYTES);
     assert_code(take(&test, &order, second, LAYER_BYTES, &one, &err), ERR_DIFFID_MISMATCH, &err);
     assert_ok(take(&test, &order, first, LAYER_BYTES, &one, &err), &err);
@@ -172,7 +172,7 @@ static void limits(void **state)
     struct test test = open_test(state);
     struct error err = ERROR_INIT;
     autofree uint8_t *data = make_layer(10 * 512, 1);
-    struct held_layer layer;
+    struct stored_layer layer;
     for (int more = -1; more <= 1; more++) {
         struct layer_order order = order_for(&test, FILE_SIZE_UNKNOWN);
         order.limit_bytes = (uint64_t)(10 * 512 + more);
@@ -205,20 +205,20 @@ static void preference(void **state)
         {.codec = CODEC_GZIP, .effort = EFFORT_AS_CAME, .raw_size = 1},
         {.codec = CODEC_ZSTD, .effort = EFFORT_BEST, .raw_size = 1},
     };
-    struct form_preference wish = {.codec = CODEC_GZIP, .effort = EFFORT_FAST};
-    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[1]);
-    wish.seen = true;
-    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[2]);
-    wish.codec = CODEC_ZSTD;
-    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[3]);
-    wish.no_zstd = true;
-    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[2]);
-    assert_ptr_equal(form_choose(&wish, forms, 1), &forms[0]);
-    assert_null(form_choose(&wish, &forms[3], 1));
-    assert_null(form_choose(&wish, &forms[1], 1));
-    assert_null(form_choose(&wish, forms, 0));
-    wish.codec = CODEC_NONE;
-    assert_ptr_equal(form_choose(&wish, forms, 4), &forms[0]);
+    struct form_preference selector = {.codec = CODEC_GZIP, .effort = EFFORT_FAST};
+    assert_ptr_equal(form_choose(&selector, forms, 4), &forms[1]);
+    selector.seen = true;
+    assert_ptr_equal(form_choose(&selector, forms, 4), &forms[2]);
+    selector.codec = CODEC_ZSTD;
+    assert_ptr_equal(form_choose(&selector, forms, 4), &forms[3]);
+    selector.no_zstd = true;
+    assert_ptr_equal(form_choose(&selector, forms, 4), &forms[2]);
+    assert_ptr_equal(form_choose(&selector, forms, 1), &forms[0]);
+    assert_null(form_choose(&selector, &forms[3], 1));
+    assert_null(form_choose(&selector, &forms[1], 1));
+    assert_null(form_choose(&selector, forms, 0));
+    selector.codec = CODEC_NONE;
+    assert_ptr_equal(form_choose(&selector, forms, 4), &forms[0]);
 }
 
 /* ---- images ---- */

@@ -229,7 +229,7 @@ static void ended_targets_are_not_pushed_again(void **state)
         push.targets[0].state = PUSH_PUSHED;
         push.targets[1].state = all ? PUSH_SUPERSEDED : PUSH_WAITING;
         push.targets[2].state = PUSH_FAILED;
-        assert_int_equal(pushes_put(bench->test->engine.store, &push, &err), ERR_OK);
+        assert_int_equal(pushes_put(bench->test->runtime.store, &push, &err), ERR_OK);
         start(bench, &push);
         expect_done(bench);
         assert_int_equal(puts_of(bench, "team/app", "one"), 0);
@@ -962,7 +962,7 @@ static void note_records(struct riot *riot)
     struct error err = ERROR_INIT;
     struct push *list = NULL;
     size_t count = 0;
-    assert_int_equal(pushes_list(riot->bench->test->engine.store, &list, &count, &err), ERR_OK);
+    assert_int_equal(pushes_list(riot->bench->test->runtime.store, &list, &count, &err), ERR_OK);
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < riot->count; j++)
             for (size_t k = 0; k < list[i].target_count * TAGS; k++)

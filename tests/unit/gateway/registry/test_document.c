@@ -25,10 +25,10 @@
 #define IMAGE V2 CONFIG LAYERS "}"
 #define INDEX V2 CHILDREN "}"
 
-static enum errc parse(const char *text, const char *type, struct front_document *out,
+static enum errc parse(const char *text, const char *type, struct v2_document *out,
                        struct error *err)
 {
-    return front_document_parse(text, strlen(text), type, out, err);
+    return v2_document_parse(text, strlen(text), type, out, err);
 }
 
 /* ---- media types ---- */
@@ -36,10 +36,10 @@ static enum errc parse(const char *text, const char *type, struct front_document
 static void assert_type(const char *text, const char *header, const char *expected)
 {
     struct error err = ERROR_INIT;
-    struct front_document document;
+    struct v2_document document;
     assert_int_equal(parse(text, header, &document, &err), ERR_OK);
     assert_string_equal(document.manifest.media_type, expected);
-    front_document_deinit(&document);
+    v2_document_deinit(&document);
 }
 
 static void the_type_is_the_headers(void **state)
@@ -70,7 +70,7 @@ static void without_a_header_the_document_says_it(void **state)
 static void assert_refused(const char *text, const char *header, enum errc code, const char *part)
 {
     struct error err = ERROR_INIT;
-    struct front_document document;
+    struct v2_document document;
     if (parse(text, header, &document, &err) != code)
         fail_msg("%s as %s: %s", text, header ? header : "(nothing)", err.text);
     if (strstr(err.text, part) == NULL)
@@ -150,7 +150,7 @@ static void all_it_refers_to_is_listed(void **state)
 {
     (void)state;
     struct error err = ERROR_INIT;
-    struct front_document document;
+    struct v2_document document;
     assert_int_equal(parse(IMAGE, NULL, &document, &err), ERR_OK);
     assert_int_equal(document.reference_count, 2);
     assert_string_equal(document.references[0].member, "config");
@@ -158,14 +158,14 @@ static void all_it_refers_to_is_listed(void **state)
     assert_string_equal(document.references[1].member, "layers");
     assert_int_equal(document.references[1].descriptor->digest.bytes[0], 0xe3);
     assert_false(document.references[1].manifest);
-    front_document_deinit(&document);
+    v2_document_deinit(&document);
 
     assert_int_equal(parse(INDEX, NULL, &document, &err), ERR_OK);
     assert_int_equal(document.reference_count, 2);
     assert_true(document.references[0].manifest);
     assert_string_equal(document.references[1].member, "manifests");
     assert_int_equal(document.references[1].position, 1);
-    front_document_deinit(&document);
+    v2_document_deinit(&document);
 }
 
 static void foreign_layers_and_the_subject_need_not_be_there(void **state)
@@ -179,35 +179,35 @@ static void foreign_layers_and_the_subject_need_not_be_there(void **state)
             HEX_B) "," ENTRY("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
                              HEX_B) "," ENTRY(MEDIA_OCI_LAYER, HEX_B) "]}";
     struct error err = ERROR_INIT;
-    struct front_document document;
+    struct v2_document document;
     assert_int_equal(parse(text, MEDIA_OCI_MANIFEST, &document, &err), ERR_OK);
     assert_int_equal(document.reference_count, 2);
     assert_string_equal(document.references[1].member, "layers");
     assert_int_equal(document.references[1].position, 3);
     assert_true(document.manifest.has_subject);
-    front_document_deinit(&document);
+    v2_document_deinit(&document);
 }
 
 static void an_unknown_kind_refers_to_nothing(void **state)
 {
     (void)state;
     struct error err = ERROR_INIT;
-    struct front_document document;
+    struct v2_document document;
     assert_int_equal(parse("{\"blobs\":[{}]}", "application/x", &document, &err), ERR_OK);
     assert_int_equal(document.reference_count, 0);
-    front_document_deinit(&document);
-    front_document_deinit(&document);
+    v2_document_deinit(&document);
+    v2_document_deinit(&document);
 }
 
 /* ---- the descriptor in a list of referrers ---- */
 
 static enum errc describe(const char *text, const char *type, char **out, struct error *err)
 {
-    struct front_document document;
+    struct v2_document document;
     const struct digest digest = digest_of(DIGEST_SHA256, "abc", 3);
     assert_int_equal(parse(text, type, &document, err), ERR_OK);
-    enum errc rc = front_document_descriptor(&document, &digest, 99, out, err);
-    front_document_deinit(&document);
+    enum errc rc = v2_document_descriptor(&document, &digest, 99, out, err);
+    v2_document_deinit(&document);
     return rc;
 }
 

@@ -21,10 +21,10 @@ static struct name_list list_of(const char *text)
     return list;
 }
 
-static void take(const struct front_page *page, const char *text, struct name_list *out)
+static void take(const struct v2_page *page, const char *text, struct name_list *out)
 {
     struct name_list some = list_of(text);
-    front_page_of_tags(page, &some, out);
+    v2_page_of_tags(page, &some, out);
     assert_int_equal(some.count, 0);
 }
 
@@ -40,17 +40,17 @@ static void assert_list(const struct name_list *list, const char *text)
 
 /* ---- n and last ---- */
 
-static enum errc parse(const char *text, struct front_page *page, struct query *query)
+static enum errc parse(const char *text, struct v2_page *page, struct query *query)
 {
     struct error err = ERROR_INIT;
     assert_int_equal(query_parse(text, query, &err), ERR_OK);
-    return front_page_parse(query, page, &err);
+    return v2_page_parse(query, page, &err);
 }
 
 static void assert_limit(const char *text, size_t limit)
 {
     struct query query = {.count = 0};
-    struct front_page page;
+    struct v2_page page;
     assert_int_equal(parse(text, &page, &query), ERR_OK);
     assert_int_equal(page.limit, limit);
     query_deinit(&query);
@@ -59,7 +59,7 @@ static void assert_limit(const char *text, size_t limit)
 static void assert_refused(const char *text)
 {
     struct query query = {.count = 0};
-    struct front_page page;
+    struct v2_page page;
     assert_int_equal(parse(text, &page, &query), ERR_BAD_REQUEST);
     query_deinit(&query);
 }
@@ -67,14 +67,14 @@ static void assert_refused(const char *text)
 static void test_numbers(void **state)
 {
     (void)state;
-    assert_limit("", FRONT_PAGE_MAX);
+    assert_limit("", V2_PAGE_MAX);
     assert_limit("n=0", 0);
     assert_limit("n=1", 1);
     assert_limit("n=007", 7);
-    assert_limit("n=9999", FRONT_PAGE_MAX - 1);
-    assert_limit("n=10000", FRONT_PAGE_MAX);
-    assert_limit("n=10001", FRONT_PAGE_MAX);
-    assert_limit("n=18446744073709551617", FRONT_PAGE_MAX);
+    assert_limit("n=9999", V2_PAGE_MAX - 1);
+    assert_limit("n=10000", V2_PAGE_MAX);
+    assert_limit("n=10001", V2_PAGE_MAX);
+    assert_limit("n=18446744073709551617", V2_PAGE_MAX);
     assert_limit("n=000000000000000000000000000000000001", 1);
 }
 
@@ -91,7 +91,7 @@ static void test_last(void **state)
 {
     (void)state;
     struct query query = {.count = 0};
-    struct front_page page;
+    struct v2_page page;
     assert_int_equal(parse("last=v1.0%2b1&n=2", &page, &query), ERR_OK);
     assert_string_equal(page.last, "v1.0+1");
     query_deinit(&query);
@@ -105,7 +105,7 @@ static void test_last(void **state)
 static void test_order_is_without_case(void **state)
 {
     (void)state;
-    const struct front_page page = {.limit = 10};
+    const struct v2_page page = {.limit = 10};
     struct name_list out = {.count = 0};
     take(&page, "b C a1 A a A10 _x 1", &out);
     assert_list(&out, "1 _x A a a1 A10 b C");
@@ -118,7 +118,7 @@ static void test_page_limits(void **state)
     (void)state;
     const char *shown[] = {"", "a", "a B", "a B c", "a B c"};
     for (size_t limit = 0; limit <= 4; limit++) {
-        const struct front_page page = {.limit = limit};
+        const struct v2_page page = {.limit = limit};
         struct name_list out = {.count = 0};
         take(&page, "B c a", &out);
         assert_list(&out, shown[limit]);
@@ -136,7 +136,7 @@ static void test_last_is_left_out(void **state)
     } cases[] = {{"a", "B c", true},   {"B", "c d", false}, {"b", "c d", false},
                  {"bb", "c d", false}, {"d", "", false},    {"zz", "", false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct front_page page = {.limit = 2, .last = cases[i].last};
+        const struct v2_page page = {.limit = 2, .last = cases[i].last};
         struct name_list out = {.count = 0};
         take(&page, "B a c d", &out);
         assert_list(&out, cases[i].shown);
@@ -149,7 +149,7 @@ static void test_last_is_left_out(void **state)
 static void test_tags_in_parts(void **state)
 {
     (void)state;
-    const struct front_page page = {.limit = 3, .last = "c"};
+    const struct v2_page page = {.limit = 3, .last = "c"};
     struct name_list out = {.count = 0};
     take(&page, "A B E z", &out);
     take(&page, "", &out);
@@ -163,7 +163,7 @@ static void test_tags_in_parts(void **state)
 static void test_no_tags(void **state)
 {
     (void)state;
-    const struct front_page page = {.limit = 3};
+    const struct v2_page page = {.limit = 3};
     struct name_list out = {.count = 0};
     take(&page, "", &out);
     assert_int_equal(out.count, 0);
@@ -176,7 +176,7 @@ static void test_no_tags(void **state)
 static void assert_link(const char *path, size_t limit, const char *filter, const char *last,
                         const char *expected)
 {
-    autofree char *link = front_page_link(path, limit, filter, last);
+    autofree char *link = v2_page_link(path, limit, filter, last);
     assert_string_equal(link, expected);
 }
 

@@ -22,51 +22,51 @@ static void endpoints_are_told_by_the_end_of_the_path(void **state)
     (void)state;
     static const struct {
         const char *path;
-        enum front_endpoint endpoint;
+        enum v2_endpoint endpoint;
         const char *repository;
         const char *last; /* tag, digest or id */
     } rows[] = {
-        {"/v2", FRONT_PING, "", ""},
-        {"/v2/", FRONT_PING, "", ""},
-        {"/v2/_catalog", FRONT_CATALOG, "", ""},
-        {"/v2/app/blobs/" SHA256, FRONT_BLOB, "app", SHA256},
-        {"/v2/app/blobs/" SHA512, FRONT_BLOB, "app", SHA512},
-        {"/v2/app/blobs/sha256%3A" HEX64, FRONT_BLOB, "app", SHA256},
-        {"/v2/team/app/blobs/uploads/", FRONT_UPLOADS, "team/app", ""},
-        {"/v2/team/app/blobs/uploads", FRONT_UPLOADS, "team/app", ""},
-        {"/v2/team/app/blobs/uploads/0123abcd", FRONT_UPLOAD, "team/app", "0123abcd"},
-        {"/v2/team/app/blobs/uploads/..", FRONT_UPLOAD, "team/app", ".."},
-        {"/v2/team/app/blobs/uploads/a%3Db%", FRONT_UPLOAD, "team/app", "a%3Db%"},
-        {"/v2/team/app/manifests/1.0", FRONT_MANIFEST, "team/app", "1.0"},
-        {"/v2/team/app/manifests/%31.0", FRONT_MANIFEST, "team/app", "1.0"},
-        {"/v2/team/app/manifests/" SHA256, FRONT_MANIFEST, "team/app", SHA256},
-        {"/v2/team/app/manifests/list", FRONT_MANIFEST, "team/app", "list"},
-        {"/v2/team/app/tags/list", FRONT_TAGS, "team/app", ""},
-        {"/v2/team/app/referrers/" SHA256, FRONT_REFERRERS, "team/app", SHA256},
+        {"/v2", V2_PING, "", ""},
+        {"/v2/", V2_PING, "", ""},
+        {"/v2/_catalog", V2_CATALOG, "", ""},
+        {"/v2/app/blobs/" SHA256, V2_BLOB, "app", SHA256},
+        {"/v2/app/blobs/" SHA512, V2_BLOB, "app", SHA512},
+        {"/v2/app/blobs/sha256%3A" HEX64, V2_BLOB, "app", SHA256},
+        {"/v2/team/app/blobs/uploads/", V2_UPLOADS, "team/app", ""},
+        {"/v2/team/app/blobs/uploads", V2_UPLOADS, "team/app", ""},
+        {"/v2/team/app/blobs/uploads/0123abcd", V2_UPLOAD, "team/app", "0123abcd"},
+        {"/v2/team/app/blobs/uploads/..", V2_UPLOAD, "team/app", ".."},
+        {"/v2/team/app/blobs/uploads/a%3Db%", V2_UPLOAD, "team/app", "a%3Db%"},
+        {"/v2/team/app/manifests/1.0", V2_MANIFEST, "team/app", "1.0"},
+        {"/v2/team/app/manifests/%31.0", V2_MANIFEST, "team/app", "1.0"},
+        {"/v2/team/app/manifests/" SHA256, V2_MANIFEST, "team/app", SHA256},
+        {"/v2/team/app/manifests/list", V2_MANIFEST, "team/app", "list"},
+        {"/v2/team/app/tags/list", V2_TAGS, "team/app", ""},
+        {"/v2/team/app/referrers/" SHA256, V2_REFERRERS, "team/app", SHA256},
         /* names with the words of endpoints */
-        {"/v2/blobs/uploads/blobs/uploads/", FRONT_UPLOADS, "blobs/uploads", ""},
-        {"/v2/a/blobs/uploads/manifests/1", FRONT_MANIFEST, "a/blobs/uploads", "1"},
-        {"/v2/manifests/tags/list", FRONT_TAGS, "manifests", ""},
-        {"/v2/tags/list/tags/list", FRONT_TAGS, "tags/list", ""},
+        {"/v2/blobs/uploads/blobs/uploads/", V2_UPLOADS, "blobs/uploads", ""},
+        {"/v2/a/blobs/uploads/manifests/1", V2_MANIFEST, "a/blobs/uploads", "1"},
+        {"/v2/manifests/tags/list", V2_TAGS, "manifests", ""},
+        {"/v2/tags/list/tags/list", V2_TAGS, "tags/list", ""},
         /* hosts */
-        {"/v2/r.example.com/team/app/tags/list", FRONT_TAGS, "r.example.com/team/app", ""},
-        {"/v2/localhost:5000/app/tags/list", FRONT_TAGS, "localhost:5000/app", ""},
-        {"/v2/[::1]:5000/app/tags/list", FRONT_TAGS, "[::1]:5000/app", ""},
-        {"/v2/" HEX64 "/tags/list", FRONT_TAGS, HEX64, ""},
-        {"/v2/a__b-c---d.e/tags/list", FRONT_TAGS, "a__b-c---d.e", ""},
+        {"/v2/r.example.com/team/app/tags/list", V2_TAGS, "r.example.com/team/app", ""},
+        {"/v2/localhost:5000/app/tags/list", V2_TAGS, "localhost:5000/app", ""},
+        {"/v2/[::1]:5000/app/tags/list", V2_TAGS, "[::1]:5000/app", ""},
+        {"/v2/" HEX64 "/tags/list", V2_TAGS, HEX64, ""},
+        {"/v2/a__b-c---d.e/tags/list", V2_TAGS, "a__b-c---d.e", ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct front_path path;
+        struct v2_path path;
         struct error err = ERROR_INIT;
         char text[DIGEST_TEXT_MAX];
         print_message("%s\n", rows[i].path);
-        assert_int_equal(front_path_parse(rows[i].path, &path, &err), ERR_OK);
+        assert_int_equal(v2_path_parse(rows[i].path, &path, &err), ERR_OK);
         assert_int_equal(path.endpoint, rows[i].endpoint);
         assert_string_equal(path.repository, rows[i].repository);
         const char *last = path.tag;
         if (path.digest.algorithm != DIGEST_NONE)
             last = digest_text(&path.digest, text);
-        else if (path.endpoint == FRONT_UPLOAD)
+        else if (path.endpoint == V2_UPLOAD)
             last = path.id;
         assert_string_equal(last, rows[i].last);
     }
@@ -151,29 +151,29 @@ static void what_is_no_path_is_refused_with_its_code(void **state)
         {"/v2/app/blobs/uploads/..%2f..%2fx", ERR_NO_UPLOAD},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct front_path path = {.endpoint = FRONT_BLOB, .tag = "untouched"};
+        struct v2_path path = {.endpoint = V2_BLOB, .tag = "untouched"};
         struct error err = ERROR_INIT;
         print_message("%s\n", rows[i].path);
-        assert_int_equal(front_path_parse(rows[i].path, &path, &err), rows[i].code);
+        assert_int_equal(v2_path_parse(rows[i].path, &path, &err), rows[i].code);
         assert_string_equal(path.tag, "untouched");
     }
 }
 
 /* A path with `n` times the letter a where the star is. */
-static enum errc parse_with(const char *form, size_t n, struct front_path *out)
+static enum errc parse_with(const char *form, size_t n, struct v2_path *out)
 {
     struct error err = ERROR_INIT;
     const char *star = strchr(form, '*');
     autofree char *run = xcalloc(1, n + 1);
     memset(run, 'a', n);
     autofree char *path = xasprintf("%.*s%s%s", (int)(star - form), form, run, star + 1);
-    return front_path_parse(path, out, &err);
+    return v2_path_parse(path, out, &err);
 }
 
 static void lengths_have_their_limits(void **state)
 {
     (void)state;
-    struct front_path path;
+    struct v2_path path;
     assert_int_equal(parse_with("/v2/*/tags/list", REPOSITORY_NAME_MAX - 1, &path), ERR_OK);
     assert_int_equal(parse_with("/v2/*/tags/list", REPOSITORY_NAME_MAX, &path), ERR_OK);
     assert_int_equal(strlen(path.repository), REPOSITORY_NAME_MAX);
@@ -186,9 +186,9 @@ static void lengths_have_their_limits(void **state)
     assert_int_equal(parse_with("/v2/a/manifests/*", REFERENCE_TAG_MAX + 1, &path),
                      ERR_TAG_INVALID);
 
-    assert_int_equal(parse_with("/v2/a/blobs/uploads/*", FRONT_ID_MAX - 1, &path), ERR_OK);
-    assert_int_equal(parse_with("/v2/a/blobs/uploads/*", FRONT_ID_MAX, &path), ERR_OK);
-    assert_int_equal(parse_with("/v2/a/blobs/uploads/*", FRONT_ID_MAX + 1, &path), ERR_NO_UPLOAD);
+    assert_int_equal(parse_with("/v2/a/blobs/uploads/*", V2_ID_MAX - 1, &path), ERR_OK);
+    assert_int_equal(parse_with("/v2/a/blobs/uploads/*", V2_ID_MAX, &path), ERR_OK);
+    assert_int_equal(parse_with("/v2/a/blobs/uploads/*", V2_ID_MAX + 1, &path), ERR_NO_UPLOAD);
 }
 
 int main(void)

@@ -44,7 +44,7 @@ static void refuse(enum errc errc, int *status, char code[64])
     autojson json_t *root = NULL;
     reply_header(&reply, "Left", "over");
     (fail)(&err, errc, 0, "why");
-    front_refuse(&reply, &err);
+    v2_refuse(&reply, &err);
     *status = reply.status;
     assert_string_equal(reply.headers[0], "Content-Type: application/json");
     assert_int_equal(json_parse(reply.text, reply.text_size, 10000, "reply", &root, &ignored),
@@ -97,7 +97,7 @@ static void assert_target_form(enum errc errc, int registry_status, int status)
     struct reply reply = REPLY_INIT(0);
     (fail)(&err, errc, 0, "r.example.com/app:1: why");
     err.status = registry_status;
-    front_refuse(&reply, &err);
+    v2_refuse(&reply, &err);
     assert_int_equal(reply.status, status);
     assert_non_null(strstr(reply.text, "\"DENIED\""));
     assert_non_null(strstr(reply.text, "r.example.com/app:1: why"));
@@ -153,7 +153,7 @@ static void busy_says_when(void **state)
     struct error err = ERROR_INIT;
     struct reply reply = REPLY_INIT(0);
     (fail)(&err, ERR_STOPPING, 0, "why");
-    front_refuse(&reply, &err);
+    v2_refuse(&reply, &err);
     assert_int_equal(reply.status, 503);
     assert_string_equal(reply.headers[1], "Retry-After: 5");
     reply_deinit(&reply);
@@ -164,8 +164,8 @@ static void digests_in_headers(void **state)
     (void)state;
     struct reply reply = REPLY_INIT(201);
     const struct digest digest = digest_of(DIGEST_SHA256, "abc", 3);
-    front_digest_header(&reply, "OCI-Subject", &digest);
-    front_location(&reply, "localhost:5000/a/b", "blobs", &digest);
+    v2_digest_header(&reply, "OCI-Subject", &digest);
+    v2_location(&reply, "localhost:5000/a/b", "blobs", &digest);
     assert_string_equal(
         reply.headers[0],
         "OCI-Subject: sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -180,7 +180,7 @@ static enum errc query_digest(const char *text, struct digest *out)
     struct query query = {.count = 0};
     struct error err = ERROR_INIT;
     assert_int_equal(query_parse(text, &query, &err), ERR_OK);
-    enum errc rc = front_query_digest(&query, "digest", out, &err);
+    enum errc rc = v2_query_digest(&query, "digest", out, &err);
     query_deinit(&query);
     return rc;
 }

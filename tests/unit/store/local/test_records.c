@@ -229,25 +229,25 @@ static void damaged_reference_keys_are_refused(void **state)
     }
 }
 
-static struct association association_of(enum digest_algorithm algorithm, size_t source_size,
+static struct known_location location_of(enum digest_algorithm algorithm, size_t source_size,
                                          size_t hmac_size)
 {
-    struct association made = {.digest = digest_of_byte(algorithm, 0xab)};
+    struct known_location made = {.digest = digest_of_byte(algorithm, 0xab)};
     memset(made.source, 's', source_size);
     memset(made.hmac, 'f', hmac_size);
     return made;
 }
 
-static void associations_are_pinned(void **state)
+static void known_locations_are_pinned(void **state)
 {
     (void)state;
-    autofree struct association_list *list = xcalloc(1, sizeof *list);
-    autofree uint8_t *value = xmalloc(ASSOCIATIONS_VALUE_MAX);
+    autofree struct known_location_list *list = xcalloc(1, sizeof *list);
+    autofree uint8_t *value = xmalloc(KNOWN_LOCATIONS_VALUE_MAX);
     struct digest layer = digest_of_byte(DIGEST_SHA512, 0xcd);
-    list->items[0] = association_of(DIGEST_SHA256, 3, 0);
-    list->items[1] = association_of(DIGEST_SHA256, 0, 2);
+    list->items[0] = location_of(DIGEST_SHA256, 3, 0);
+    list->items[1] = location_of(DIGEST_SHA256, 0, 2);
     list->count = 2;
-    struct kv_slice slice = {value, associations_value(list, value)};
+    struct kv_slice slice = {value, known_locations_value(list, value)};
     expect_bytes(slice, "01"
                         "01" X32("ab") "0003737373"
                                        "00"
@@ -257,36 +257,36 @@ static void associations_are_pinned(void **state)
     expect_bytes(record_value_slice(&associated), "0102" X32("cd") X32("cd"));
 }
 
-static void expect_same_list(const struct association_list *a, const struct association_list *b)
+static void expect_same_list(const struct known_location_list *a,
+                             const struct known_location_list *b)
 {
     assert_int_equal(a->count, b->count);
     for (size_t i = 0; i < a->count; i++)
-        assert_true(association_equal(&a->items[i], &b->items[i]));
+        assert_true(location_equal(&a->items[i], &b->items[i]));
 }
 
 static void the_longest_associations_fit_and_damaged_ones_are_refused(void **state)
 {
     (void)state;
     struct error err = ERROR_INIT;
-    autofree struct association_list *list = xcalloc(2, sizeof *list);
-    autofree uint8_t *value = xmalloc(ASSOCIATIONS_VALUE_MAX + 1);
-    while (list->count < ASSOCIATIONS_MAX)
-        list->items[list->count++] =
-            association_of(DIGEST_SHA512, REFERENCE_NAME_MAX, HMAC_HEX_SIZE);
-    struct kv_slice slice = {value, associations_value(list, value)};
-    assert_int_equal(slice.size, ASSOCIATIONS_VALUE_MAX);
+    autofree struct known_location_list *list = xcalloc(2, sizeof *list);
+    autofree uint8_t *value = xmalloc(KNOWN_LOCATIONS_VALUE_MAX + 1);
+    while (list->count < KNOWN_LOCATIONS_MAX)
+        list->items[list->count++] = location_of(DIGEST_SHA512, REFERENCE_NAME_MAX, HMAC_HEX_SIZE);
+    struct kv_slice slice = {value, known_locations_value(list, value)};
+    assert_int_equal(slice.size, KNOWN_LOCATIONS_VALUE_MAX);
     assert_true(slice.size <= CHANGE_VALUE_MAX);
-    assert_ok(associations_decode(slice, &list[1], &err), &err);
+    assert_ok(known_locations_decode(slice, &list[1], &err), &err);
     expect_same_list(&list[0], &list[1]);
     slice.size++; /* one more than fifty */
-    assert_code(associations_decode(slice, &list[1], &err), ERR_STORE, &err);
+    assert_code(known_locations_decode(slice, &list[1], &err), ERR_STORE, &err);
     list->count = 1;
-    size_t whole = associations_value(list, value);
+    size_t whole = known_locations_value(list, value);
     for (slice.size = 2; slice.size < whole; slice.size++)
-        assert_code(associations_decode(slice, &list[1], &err), ERR_STORE, &err);
+        assert_code(known_locations_decode(slice, &list[1], &err), ERR_STORE, &err);
     value[0] = 2; /* an unknown version */
     slice.size = whole;
-    assert_code(associations_decode(slice, &list[1], &err), ERR_STORE, &err);
+    assert_code(known_locations_decode(slice, &list[1], &err), ERR_STORE, &err);
 }
 
 static void the_longest_reference_fits(void **state)
@@ -325,7 +325,7 @@ int main(void)
         cmocka_unit_test(damaged_values_are_refused),
         cmocka_unit_test(unknown_states_and_algorithms_are_refused),
         cmocka_unit_test(damaged_reference_keys_are_refused),
-        cmocka_unit_test(associations_are_pinned),
+        cmocka_unit_test(known_locations_are_pinned),
         cmocka_unit_test(the_longest_associations_fit_and_damaged_ones_are_refused),
         cmocka_unit_test(the_longest_reference_fits),
     };

@@ -1,8 +1,8 @@
 #include "tests/unit/store/repositories_test.h"
 
 #include "store/local/blob_files.h"
-#include "store/local/records_front.h"
 #include "store/local/records_pushes.h"
+#include "store/local/records_repositories.h"
 #include "store/references.h"
 
 #define DIGEST_A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"

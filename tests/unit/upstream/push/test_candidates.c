@@ -50,33 +50,33 @@ static void the_size_decides_how_much_is_asked(void **state)
 
 #define DIGEST_OF_NAME(name) digest_of(DIGEST_SHA256, name, 1)
 
-static struct association_key key_of(const char *user)
+static struct location_key key_of(const char *user)
 {
-    struct association_key key = {.text = ""};
+    struct location_key key = {.text = ""};
     if (user[0] == '\0')
         return key;
     char name[] = {user[0], '\0'};
     struct registry_credentials credentials = {.username = name};
-    association_key_make(&credentials, &key);
+    location_key_make(&credentials, &key);
     return key;
 }
 
-static void read_word(const char *word, size_t size, struct association *out)
+static void read_word(const char *word, size_t size, struct known_location *out)
 {
-    *out = (struct association){.digest = DIGEST_OF_NAME(word)};
+    *out = (struct known_location){.digest = DIGEST_OF_NAME(word)};
     const char *source = word + 2;
     const char *at = memchr(source, '@', size - 2);
     size_t source_size = at ? (size_t)(at - source) : size - 2;
     memcpy(out->source, source, source_size);
     if (at) {
-        struct association_key key = key_of(at + 1);
-        association_sign(out, &key);
+        struct location_key key = key_of(at + 1);
+        location_sign(out, &key);
     }
 }
 
-static struct association_list *read_words(const char *words)
+static struct known_location_list *read_words(const char *words)
 {
-    struct association_list *list = xcalloc(1, sizeof *list);
+    struct known_location_list *list = xcalloc(1, sizeof *list);
     for (const char *at = words; *at; at += strspn(at, " ")) {
         size_t size = strcspn(at, " ");
         read_word(at, size, &list->items[list->count++]);
@@ -120,7 +120,7 @@ struct row {
 struct target {
     char host[64];
     char path[64];
-    struct association_key key;
+    struct location_key key;
     struct digest only;
     struct candidate_rules rules;
 };
@@ -255,7 +255,7 @@ static void sources_to_mount_from(void **state)
         struct target target;
         struct candidates got;
         read_target(&mount_rows[i], &target);
-        autofree struct association_list *known = read_words(mount_rows[i].known);
+        autofree struct known_location_list *known = read_words(mount_rows[i].known);
         candidates_to_mount(&target.rules, known, mount_rows[i].max, &got);
         expect_row(&mount_rows[i], &got);
     }
@@ -274,7 +274,7 @@ static void digests_to_ask_for(void **state)
             digest_set_add(&asked, &digest);
         }
         read_target(row, &target);
-        autofree struct association_list *known = read_words(row->known);
+        autofree struct known_location_list *known = read_words(row->known);
         candidates_to_check(&target.rules, known, row->other_repositories, row->max, &asked, &got);
         expect_row(row, &got);
     }
@@ -285,7 +285,7 @@ static void a_full_list(void **state)
 {
     (void)state;
     autobuf struct buf words = BUF_INIT(65536);
-    for (int i = 0; i < ASSOCIATIONS_MAX; i++)
+    for (int i = 0; i < KNOWN_LOCATIONS_MAX; i++)
         buf_format(&words, "a:r.io/%s/%d%s ", i % 2 ? "x" : "y", i, i % 3 ? "" : "@1");
     const struct row row = {"a full list",
                             "r.io x/app",
@@ -296,12 +296,12 @@ static void a_full_list(void **state)
     struct target target;
     struct candidates got;
     read_target(&row, &target);
-    autofree struct association_list *known = read_words(row.known);
-    assert_int_equal(known->count, ASSOCIATIONS_MAX);
+    autofree struct known_location_list *known = read_words(row.known);
+    assert_int_equal(known->count, KNOWN_LOCATIONS_MAX);
     candidates_to_mount(&target.rules, known, row.max, &got);
     expect_row(&row, &got);
     candidates_to_mount(&target.rules, known, SIZE_MAX, &got);
-    assert_int_equal(got.count, ASSOCIATIONS_MAX);
+    assert_int_equal(got.count, KNOWN_LOCATIONS_MAX);
 }
 
 static void a_set_of_digests(void **state)

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "tests/support/fake_registry.h"
 #include "tests/support/push_test.h"
-#include "upstream/auth/association_hmac.h"
+#include "upstream/auth/location_hmac.h"
 #include "upstream/client/registry_host.h"
 
 #include <setjmp.h>
@@ -127,9 +127,9 @@ static enum errc push_with_known(struct scene *scene, const struct descriptor *m
 static bool is_recorded(struct scene *scene, const struct digest *layer)
 {
     struct error err = ERROR_INIT;
-    struct association_list *list = xcalloc(1, sizeof *list);
+    struct known_location_list *list = xcalloc(1, sizeof *list);
     autofree char *here = xasprintf("%s/team/app", scene->host);
-    assert_int_equal(associations_get(scene->test->store, layer, list, &err), ERR_OK);
+    assert_int_equal(known_locations_get(scene->test->store, layer, list, &err), ERR_OK);
     bool recorded = list->count == 1 && strcmp(list->items[0].source, here) == 0;
     free(list);
     return recorded;
@@ -236,17 +236,19 @@ static void a_known_layer_is_mounted(void **state)
     struct scene scene;
     scene_open(&scene, FAKE_OPEN, NULL);
     struct made_image image = push_test_image(scene.test, "a", LAYER_BYTES);
-    struct association seen = {.digest = image.layers[0]};
+    struct known_location seen = {.digest = image.layers[0]};
     struct error err = ERROR_INIT;
     snprintf(seen.source, sizeof seen.source, "%s/team/base", scene.host);
-    assert_int_equal(associations_add(scene.test->store, &image.diff_ids[0], &seen, &err), ERR_OK);
+    assert_int_equal(known_locations_add(scene.test->store, &image.diff_ids[0], &seen, &err),
+                     ERR_OK);
     fake_registry_rule(scene.fake, (struct fake_rule){"POST", UPLOADS, 1, .status = 201});
     send_layer(&scene, &image.layers[0], LAYER_BYTES);
     WAIT_UNTIL(&scene, knows(&scene, &image.layers[0]));
     assert_int_equal(http_double_count(scene.http, "POST " UPLOADS), 1);
     assert_int_equal(http_double_count(scene.http, "PUT"), 0);
-    struct association_list *list = xcalloc(1, sizeof *list);
-    assert_int_equal(associations_get(scene.test->store, &image.diff_ids[0], list, &err), ERR_OK);
+    struct known_location_list *list = xcalloc(1, sizeof *list);
+    assert_int_equal(known_locations_get(scene.test->store, &image.diff_ids[0], list, &err),
+                     ERR_OK);
     assert_int_equal(list->count, 2);
     free(list);
     scene_close(&scene);
@@ -270,8 +272,8 @@ static void a_push_records_the_diff_id(void **state)
     struct digest layer;
     struct error err = ERROR_INIT;
     bool found = false;
-    assert_int_equal(associations_layer(scene.test->store, &image.layers[0], &found, &layer, &err),
-                     ERR_OK);
+    assert_int_equal(
+        known_locations_layer(scene.test->store, &image.layers[0], &found, &layer, &err), ERR_OK);
     assert_true(found && digest_equal(&layer, &image.diff_ids[0]));
     scene_close(&scene);
 }

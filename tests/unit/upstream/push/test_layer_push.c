@@ -1,8 +1,8 @@
 #include "upstream/push/layer_push.h"
 
 #include "base/mem.h"
-#include "store/associations.h"
 #include "store/batch.h"
+#include "store/known_locations.h"
 #include "tests/support/http_double.h"
 #include "tests/support/push_test.h"
 
@@ -219,8 +219,8 @@ static struct registry_credentials credentials_of(char user[2])
 static void know(struct scene *scene, const char *word, size_t size, const struct digest *digest)
 {
     struct error err = ERROR_INIT;
-    struct association known = {.digest = *digest};
-    struct association_key key;
+    struct known_location known = {.digest = *digest};
+    struct location_key key;
     const char *at = memchr(word, '@', size);
     char user[2] = {at ? at[1] : '\0', '\0'};
     struct registry_credentials credentials = credentials_of(user);
@@ -228,9 +228,9 @@ static void know(struct scene *scene, const char *word, size_t size, const struc
     size_t skipped = here ? 1 : 0;
     snprintf(known.source, sizeof known.source, "%s%.*s", here ? scene->host : "",
              (int)((at ? (size_t)(at - word) : size) - skipped), word + skipped);
-    association_key_make(&credentials, &key);
-    association_sign(&known, &key);
-    if (associations_add(scene->test->store, &scene->layer, &known, &err) != ERR_OK)
+    location_key_make(&credentials, &key);
+    location_sign(&known, &key);
+    if (known_locations_add(scene->test->store, &scene->layer, &known, &err) != ERR_OK)
         fail_msg("%s", err.text);
 }
 
@@ -304,8 +304,8 @@ static char *known_now(struct scene *scene)
 {
     struct error err = ERROR_INIT;
     autobuf struct buf text = BUF_INIT(65536);
-    autofree struct association_list *list = xmalloc(sizeof *list);
-    assert_int_equal(associations_get(scene->test->store, &scene->layer, list, &err), ERR_OK);
+    autofree struct known_location_list *list = xmalloc(sizeof *list);
+    assert_int_equal(known_locations_get(scene->test->store, &scene->layer, list, &err), ERR_OK);
     for (size_t i = 0; i < list->count; i++) {
         const char *source = list->items[i].source;
         size_t host = strlen(scene->host);

@@ -1,7 +1,7 @@
 #include "upstream/push/layer_set.h"
 
 #include "base/mem.h"
-#include "store/associations.h"
+#include "store/known_locations.h"
 #include "tests/support/push_test.h"
 #include "upstream/client/registry_host.h"
 
@@ -151,9 +151,9 @@ static unsigned told(struct scene *scene, size_t layer, const char *words)
 static size_t known_places(struct scene *scene, size_t layer)
 {
     struct error err = ERROR_INIT;
-    autofree struct association_list *list = xcalloc(1, sizeof *list);
-    assert_int_equal(associations_get(scene->test->store, &scene->layers[layer].layer, list, &err),
-                     ERR_OK);
+    autofree struct known_location_list *list = xcalloc(1, sizeof *list);
+    assert_int_equal(
+        known_locations_get(scene->test->store, &scene->layers[layer].layer, list, &err), ERR_OK);
     return list->count;
 }
 

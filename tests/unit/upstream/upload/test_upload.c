@@ -98,29 +98,29 @@ static void no_way_is_left(void **state)
     assert_int_equal(err.status, 405);
     assert_non_null(strstr(err.text, "PUT "));
     assert_int_equal(fixture->fake->state, 0); /* no session is left either */
-    struct learned learned;
+    struct capabilities capabilities;
     bool found = false;
-    assert_int_equal(learned_get(fixture->store, fixture->fake->host, &found, &learned, &err),
-                     ERR_OK);
+    assert_int_equal(
+        capabilities_get(fixture->store, fixture->fake->host, &found, &capabilities, &err), ERR_OK);
     assert_false(found);
 }
 
 static void a_configured_way_is_the_only_one(void **state)
 {
     static const struct {
-        enum upload_way way;
+        enum upload_method way;
         const char *method;
         int put, patch, post;
     } cases[] = {
-        {UPLOAD_WAY_PUT, "PUT", 405, 0, 0},
-        {UPLOAD_WAY_PATCH, "PATCH", 0, 405, 0},
-        {UPLOAD_WAY_CHUNKED, "PATCH", 0, 405, 0},
-        {UPLOAD_WAY_POST, "POST", 0, 0, 405},
+        {UPLOAD_METHOD_PUT, "PUT", 405, 0, 0},
+        {UPLOAD_METHOD_PATCH, "PATCH", 0, 405, 0},
+        {UPLOAD_METHOD_CHUNKED, "PATCH", 0, 405, 0},
+        {UPLOAD_METHOD_POST, "POST", 0, 0, 405},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct upload_fixture *fixture = *state;
         struct error err = ERROR_INIT;
-        fixture->wish = cases[i].way;
+        fixture->selector = cases[i].way;
         upload_test_must(fixture);
         assert_int_equal(fixture->fake->refused, 0);
         assert_int_equal(upload_test_requests(fixture, cases[i].method), 1);
@@ -164,7 +164,7 @@ static void a_known_way_is_not_given_up_for_bytes(void **state)
     upload_test_must(fixture);
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         struct error err = ERROR_INIT;
-        struct unfinished_upload unfinished = {.begun = true, .rung = {.way = UPLOAD_WAY_PUT}};
+        struct unfinished_upload unfinished = {.begun = true, .choice = {.way = UPLOAD_METHOD_PUT}};
         upload_double_forget(fixture->fake);
         fixture->fake->faults[0] = (struct upload_fault){
             .method = "PUT", .times = 1, .with_body = true, .status = statuses[i]};
@@ -195,7 +195,7 @@ static void what_is_not_known_is_tried_once(void **state)
 static void what_is_configured_is_known(void **state)
 {
     struct upload_fixture *fixture = *state;
-    fixture->wish = UPLOAD_WAY_PUT;
+    fixture->selector = UPLOAD_METHOD_PUT;
     fixture->fake->faults[0] =
         (struct upload_fault){.method = "PUT", .times = 1, .status = 404, .forget = true};
     upload_test_must(fixture);
@@ -248,7 +248,7 @@ static void the_limit_is_inclusive(void **state)
 static void a_chunk_is_not_shorter_than_the_registry_wants(void **state)
 {
     struct upload_fixture *fixture = *state;
-    fixture->wish = UPLOAD_WAY_CHUNKED;
+    fixture->selector = UPLOAD_METHOD_CHUNKED;
     fixture->chunk_bytes = 10000;
     fixture->fake->chunk_least = "60000";
     upload_test_must(fixture);
@@ -278,11 +278,12 @@ static void a_lost_answer_to_a_commit_is_asked_for(void **state)
         {.method = "PUT", .times = 1, .effect = true, .status = 500},
         {.method = "PUT", .times = 1, .effect = true, .status = 504},
     };
-    static const enum upload_way ways[] = {UPLOAD_WAY_PUT, UPLOAD_WAY_PATCH, UPLOAD_WAY_AUTO};
+    static const enum upload_method ways[] = {UPLOAD_METHOD_PUT, UPLOAD_METHOD_PATCH,
+                                              UPLOAD_METHOD_AUTO};
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
         for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++) {
             struct upload_fixture *fixture = *state;
-            fixture->wish = ways[way];
+            fixture->selector = ways[way];
             fixture->fake->faults[0] = ends[i];
             upload_test_must(fixture);
             assert_int_equal(fixture->fake->received, SIZE);
@@ -314,7 +315,7 @@ static void what_did_not_arrive_is_sent_again(void **state)
 static void a_commit_alone_is_repeated(void **state)
 {
     struct upload_fixture *fixture = *state;
-    fixture->wish = UPLOAD_WAY_PATCH;
+    fixture->selector = UPLOAD_METHOD_PATCH;
     fixture->fake->faults[0] = (struct upload_fault){.method = "PUT", .times = 1, .drop = true};
     upload_test_must(fixture);
     assert_int_equal(fixture->fake->received, SIZE);

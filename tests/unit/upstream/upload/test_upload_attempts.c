@@ -46,13 +46,13 @@ static void must_finish(struct upload_fixture *fixture, struct unfinished_upload
 static void the_next_attempt_sends_the_other_half(void **state)
 {
     static const struct {
-        enum upload_way way;
+        enum upload_method way;
         const char *method;
-    } cases[] = {{UPLOAD_WAY_AUTO, "PUT"}, {UPLOAD_WAY_PATCH, "PATCH"}};
+    } cases[] = {{UPLOAD_METHOD_AUTO, "PUT"}, {UPLOAD_METHOD_PATCH, "PATCH"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct upload_fixture *fixture = *state;
         struct unfinished_upload unfinished = {.begun = false};
-        fixture->wish = cases[i].way;
+        fixture->selector = cases[i].way;
         break_off(fixture, cases[i].method);
         expect_broken(fixture, &unfinished);
         must_finish(fixture, &unfinished);
@@ -80,7 +80,7 @@ static void trouble_that_may_pass_keeps_the_session(void **state)
         struct upload_fixture *fixture = *state;
         struct unfinished_upload unfinished = {.begun = false};
         struct error err = ERROR_INIT;
-        fixture->wish = UPLOAD_WAY_CHUNKED;
+        fixture->selector = UPLOAD_METHOD_CHUNKED;
         fixture->chunk_bytes = 30000;
         fixture->fake->faults[0] = cases[i].trouble;
         fixture->fake->faults[1] =
@@ -109,7 +109,7 @@ static void other_trouble_does_not(void **state)
         struct upload_fixture *fixture = *state;
         struct unfinished_upload unfinished = {.begun = false};
         struct error err = ERROR_INIT;
-        fixture->wish = UPLOAD_WAY_PATCH;
+        fixture->selector = UPLOAD_METHOD_PATCH;
         fixture->fake->faults[0] = (struct upload_fault){
             .method = "PUT", .times = 2, .status = cases[i].status, .code = cases[i].code};
         assert_int_not_equal(upload_test_run(fixture, &unfinished, NULL, &err), ERR_OK);

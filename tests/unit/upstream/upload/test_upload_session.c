@@ -15,7 +15,7 @@
 static void half_a_patch_is_not_sent_again(void **state)
 {
     struct upload_fixture *fixture = *state;
-    fixture->wish = UPLOAD_WAY_PATCH;
+    fixture->selector = UPLOAD_METHOD_PATCH;
     fixture->fake->faults[0] = (struct upload_fault){
         .method = "PATCH", .times = 1, .effect = true, .half = true, .drop = true};
     upload_test_must(fixture);
@@ -38,7 +38,7 @@ static void half_a_put_is_not_sent_again(void **state)
 static void a_session_lost_at_half_is_replaced(void **state)
 {
     struct upload_fixture *fixture = *state;
-    fixture->wish = UPLOAD_WAY_CHUNKED;
+    fixture->selector = UPLOAD_METHOD_CHUNKED;
     fixture->chunk_bytes = 30000;
     fixture->fake->faults[0] = (struct upload_fault){.method = "PATCH",
                                                      .skip = 2,
@@ -56,7 +56,7 @@ static void a_session_that_is_always_lost_ends_it(void **state)
 {
     struct upload_fixture *fixture = *state;
     struct error err = ERROR_INIT;
-    fixture->wish = UPLOAD_WAY_PATCH;
+    fixture->selector = UPLOAD_METHOD_PATCH;
     fixture->fake->faults[0] = (struct upload_fault){.method = "PATCH",
                                                      .times = 99,
                                                      .forget = true,
@@ -79,7 +79,7 @@ static void ranges_of_any_form(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct upload_fixture *fixture = *state;
-        fixture->wish = UPLOAD_WAY_CHUNKED;
+        fixture->selector = UPLOAD_METHOD_CHUNKED;
         fixture->chunk_bytes = 60000;
         fixture->fake->ranges = cases[i].form;
         upload_test_must(fixture);
@@ -97,14 +97,14 @@ static void a_count_that_is_wrong(void **state)
     struct upload_fixture *fixture = *state;
     struct error err = ERROR_INIT;
     fixture->fake->ranges = RANGE_HALF;
-    fixture->wish = UPLOAD_WAY_CHUNKED;
+    fixture->selector = UPLOAD_METHOD_CHUNKED;
     fixture->chunk_bytes = 60000;
     assert_int_equal(upload_test(fixture, &err), ERR_REGISTRY_UNSUPPORTED);
     assert_non_null(strstr(err.text, "after 100001 bytes"));
     assert_non_null(strstr(err.text, "a Range of "));
 
     upload_test_restart(fixture);
-    fixture->wish = UPLOAD_WAY_AUTO;
+    fixture->selector = UPLOAD_METHOD_AUTO;
     fixture->fake->put_status = 405;
     upload_test_must(fixture); /* one POST is left */
 }
@@ -149,7 +149,7 @@ static void every_location_is_followed(void **state)
     for (int form = LOCATION_RELATIVE; form <= LOCATION_AMPERSAND; form++) {
         struct upload_fixture *fixture = *state;
         fixture->fake->locations = (enum location_form)form;
-        fixture->wish = UPLOAD_WAY_CHUNKED;
+        fixture->selector = UPLOAD_METHOD_CHUNKED;
         fixture->chunk_bytes = 30000;
         upload_test_must(fixture);
         assert_int_equal(fixture->fake->refused, 0);
@@ -226,7 +226,7 @@ static void a_token_that_ends_in_the_middle_is_replaced(void **state)
 {
     struct upload_fixture *fixture = *state;
     fixture->fake->bearer = true;
-    fixture->wish = UPLOAD_WAY_CHUNKED;
+    fixture->selector = UPLOAD_METHOD_CHUNKED;
     fixture->chunk_bytes = 30000;
     upload_test_must(fixture);
     assert_int_equal(fixture->fake->tokens, 1);
@@ -244,7 +244,7 @@ static void a_401_in_the_middle_is_answered(void **state)
 {
     struct upload_fixture *fixture = *state;
     fixture->fake->bearer = true;
-    fixture->wish = UPLOAD_WAY_CHUNKED;
+    fixture->selector = UPLOAD_METHOD_CHUNKED;
     fixture->chunk_bytes = 30000;
     fixture->fake->faults[0] =
         (struct upload_fault){.method = "PATCH", .skip = 1, .times = 1, .revoke = true};
@@ -267,7 +267,7 @@ static void a_body_gets_a_token_that_lasts(void **state)
         struct upload_fixture *fixture = *state;
         fixture->fake->bearer = true;
         fixture->fake->token_life_s = cases[i].life_s;
-        fixture->wish = UPLOAD_WAY_CHUNKED;
+        fixture->selector = UPLOAD_METHOD_CHUNKED;
         fixture->chunk_bytes = 30000;
         upload_test_must(fixture);
         assert_int_equal(fixture->fake->tokens, cases[i].tokens);

@@ -25,7 +25,7 @@
 #include "image/oci_layout.h"
 #include "upstream/push/push.h"
 
-struct attachment {
+struct archive_referrer {
     struct descriptor manifest;
     struct digest subject;
     char tag[REFERENCE_TAG_MAX + 1]; /* "" = under its digest */
@@ -33,8 +33,8 @@ struct attachment {
     bool taken;
 };
 
-struct attachments {
-    struct attachment *items; /* owned; no digest comes twice */
+struct archive_referrers {
+    struct archive_referrer *items; /* owned; no digest comes twice */
     size_t count;
     size_t capacity;
     struct digest_map manifests; /* the digests of the items */
@@ -43,12 +43,13 @@ struct attachments {
 
 /* Look through a layout, each manifest once. What cannot be read belongs to nothing: it is for the
  * choice to say so. A cancel ends it early. */
-void attachments_find(struct inspector *inspector, const struct oci_layout *layout,
-                      struct attachments *out);
-void attachments_deinit(struct attachments *attachments);
+void archive_referrers_find(struct inspector *inspector, const struct oci_layout *layout,
+                            struct archive_referrers *out);
+void archive_referrers_deinit(struct archive_referrers *attachments);
 
 /* Is this entry no image of its own? */
-bool attachments_include(const struct attachments *attachments, const struct layout_entry *entry);
+bool archive_referrers_include(const struct archive_referrers *attachments,
+                               const struct layout_entry *entry);
 
 /*
  * Assemble what belongs to the image that `assembly` has assembled, or to something that does,
@@ -56,7 +57,8 @@ bool attachments_include(const struct attachments *attachments, const struct lay
  * the log: what belongs to a manifest that got new bytes, and what the archive has only in part.
  * ERR_UNSUPPORTED over REFERRERS_MAX; other errors are those of assemble_oci_image().
  */
-enum errc attachments_assemble(struct attachments *attachments, struct assembly *assembly,
-                               struct push_referrer **out, size_t *count, struct error *err);
+enum errc archive_referrers_assemble(struct archive_referrers *attachments,
+                                     struct assembly *assembly, struct push_referrer **out,
+                                     size_t *count, struct error *err);
 
 #endif

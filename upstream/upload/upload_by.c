@@ -1,4 +1,4 @@
-#include "upstream/upload/upload_ways.h"
+#include "upstream/upload/upload_by.h"
 
 #include "base/mem.h"
 #include "upstream/auth/answer.h"
@@ -163,17 +163,17 @@ static enum errc post(struct upload *upload, struct error *err)
     return err->code;
 }
 
-enum errc upload_by(struct upload *upload, enum upload_way way, uint64_t chunk_bytes,
+enum errc upload_by(struct upload *upload, enum upload_method way, uint64_t chunk_bytes,
                     struct error *err)
 {
-    if (way == UPLOAD_WAY_POST) {
+    if (way == UPLOAD_METHOD_POST) {
         upload_session_cancel(upload->client->repository, upload->session);
         return post(upload, err);
     }
     if (open_session(upload, err) != ERR_OK)
         return err->code;
-    bool pieces = way == UPLOAD_WAY_CHUNKED;
-    if (way != UPLOAD_WAY_PUT && patch(upload, pieces ? chunk_bytes : 0, err) != ERR_OK)
+    bool pieces = way == UPLOAD_METHOD_CHUNKED;
+    if (way != UPLOAD_METHOD_PUT && patch(upload, pieces ? chunk_bytes : 0, err) != ERR_OK)
         return err->code;
     return commit(upload, err);
 }

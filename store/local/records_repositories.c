@@ -1,4 +1,4 @@
-#include "store/local/records_front.h"
+#include "store/local/records_repositories.h"
 
 #include "base/mem.h"
 #include "store/local/encoding.h"

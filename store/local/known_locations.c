@@ -1,4 +1,4 @@
-#include "store/associations.h"
+#include "store/known_locations.h"
 
 #include "base/mem.h"
 #include "store/local/internal.h"
@@ -8,51 +8,51 @@
 /* One layer's list, as it was read and as it shall be. */
 struct edit {
     struct digest layer;
-    struct association_list before;
-    struct association_list after;
-    uint8_t before_value[ASSOCIATIONS_VALUE_MAX];
-    uint8_t after_value[ASSOCIATIONS_VALUE_MAX];
+    struct known_location_list before;
+    struct known_location_list after;
+    uint8_t before_value[KNOWN_LOCATIONS_VALUE_MAX];
+    uint8_t after_value[KNOWN_LOCATIONS_VALUE_MAX];
 };
 
-bool association_equal(const struct association *a, const struct association *b)
+bool location_equal(const struct known_location *a, const struct known_location *b)
 {
     return digest_equal(&a->digest, &b->digest) && strcmp(a->source, b->source) == 0 &&
            strcmp(a->hmac, b->hmac) == 0;
 }
 
-enum errc associations_get(struct store *store, const struct digest *layer,
-                           struct association_list *out, struct error *err)
+enum errc known_locations_get(struct store *store, const struct digest *layer,
+                              struct known_location_list *out, struct error *err)
 {
     struct record_key key = blob_key(layer);
     autotxn struct kv_txn txn = KV_TXN_INIT;
     struct kv_slice value;
     bool found = false;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_get(&txn, KV_ASSOCIATIONS, record_key_slice(&key), &value, &found, err) != ERR_OK)
+        kv_get(&txn, KV_KNOWN_LOCATIONS, record_key_slice(&key), &value, &found, err) != ERR_OK)
         return err->code;
     if (found)
-        return associations_decode(value, out, err);
+        return known_locations_decode(value, out, err);
     out->count = 0;
     return ERR_OK;
 }
 
 /* The list without `gone`, wherever that is in it. */
-static void leave_out(struct edit *edit, const struct association *gone)
+static void leave_out(struct edit *edit, const struct known_location *gone)
 {
     edit->after.count = 0;
     for (size_t i = 0; i < edit->before.count; i++)
-        if (!association_equal(&edit->before.items[i], gone))
+        if (!location_equal(&edit->before.items[i], gone))
             edit->after.items[edit->after.count++] = edit->before.items[i];
 }
 
-static void append(struct association_list *list, const struct association *added)
+static void append(struct known_location_list *list, const struct known_location *added)
 {
-    if (list->count == ASSOCIATIONS_MAX)
+    if (list->count == KNOWN_LOCATIONS_MAX)
         memmove(&list->items[0], &list->items[1], --list->count * sizeof list->items[0]);
     list->items[list->count++] = *added;
 }
 
-static bool names(const struct association_list *list, const struct digest *digest)
+static bool names(const struct known_location_list *list, const struct digest *digest)
 {
     for (size_t i = 0; i < list->count; i++)
         if (digest_equal(&list->items[i].digest, digest))
@@ -65,7 +65,7 @@ static bool is_unchanged(const struct edit *edit)
     if (edit->before.count != edit->after.count)
         return false;
     for (size_t i = 0; i < edit->before.count; i++)
-        if (!association_equal(&edit->before.items[i], &edit->after.items[i]))
+        if (!location_equal(&edit->before.items[i], &edit->after.items[i]))
             return false;
     return true;
 }
@@ -74,15 +74,15 @@ static void change_list(struct edit *edit, struct change *change)
 {
     struct record_key key = blob_key(&edit->layer);
     const struct kv_slice before = {edit->before_value,
-                                    associations_value(&edit->before, edit->before_value)};
-    change_expect(change, KV_ASSOCIATIONS, record_key_slice(&key),
+                                    known_locations_value(&edit->before, edit->before_value)};
+    change_expect(change, KV_KNOWN_LOCATIONS, record_key_slice(&key),
                   edit->before.count > 0 ? &before : NULL);
     const struct kv_slice after = {edit->after_value,
-                                   associations_value(&edit->after, edit->after_value)};
+                                   known_locations_value(&edit->after, edit->after_value)};
     if (edit->after.count > 0)
-        change_put(change, KV_ASSOCIATIONS, record_key_slice(&key), after);
+        change_put(change, KV_KNOWN_LOCATIONS, record_key_slice(&key), after);
     else
-        change_delete(change, KV_ASSOCIATIONS, record_key_slice(&key));
+        change_delete(change, KV_KNOWN_LOCATIONS, record_key_slice(&key));
 }
 
 /* digest -> layer of what came and went. A blob under its own digest needs no record: it is found
@@ -104,19 +104,19 @@ static void change_digests(const struct edit *edit, struct change *change)
     }
 }
 
-/* Take `association` out of the layer's list, and where `add` says so, put it in as the youngest.
- * Of several that do this at the same time at least one gets through in each round. */
+/* Take `known location` out of the layer's list, and where `add` says so, put it in as the
+ * youngest. Of several that do this at the same time at least one gets through in each round. */
 static enum errc rewrite(struct store *store, const struct digest *layer,
-                         const struct association *association, bool add, struct error *err)
+                         const struct known_location *location, bool add, struct error *err)
 {
     autofree struct edit *edit = xmalloc(sizeof *edit);
     edit->layer = *layer;
     for (bool superseded = true; superseded;) {
-        if (associations_get(store, layer, &edit->before, err) != ERR_OK)
+        if (known_locations_get(store, layer, &edit->before, err) != ERR_OK)
             return err->code;
-        leave_out(edit, association);
+        leave_out(edit, location);
         if (add)
-            append(&edit->after, association);
+            append(&edit->after, location);
         if (is_unchanged(edit))
             return ERR_OK;
         autochange struct change change;
@@ -131,14 +131,14 @@ static enum errc rewrite(struct store *store, const struct digest *layer,
     return ERR_OK;
 }
 
-enum errc associations_add(struct store *store, const struct digest *layer,
-                           const struct association *association, struct error *err)
+enum errc known_locations_add(struct store *store, const struct digest *layer,
+                              const struct known_location *location, struct error *err)
 {
-    return rewrite(store, layer, association, true, err);
+    return rewrite(store, layer, location, true, err);
 }
 
-enum errc associations_layer(struct store *store, const struct digest *digest, bool *found,
-                             struct digest *layer, struct error *err)
+enum errc known_locations_layer(struct store *store, const struct digest *digest, bool *found,
+                                struct digest *layer, struct error *err)
 {
     struct record_key key = blob_key(digest);
     autotxn struct kv_txn txn = KV_TXN_INIT;
@@ -149,13 +149,13 @@ enum errc associations_layer(struct store *store, const struct digest *digest, b
     return *found ? associated_decode(value, layer, err) : ERR_OK;
 }
 
-enum errc associations_remove(struct store *store, const struct association *association,
-                              struct error *err)
+enum errc known_locations_remove(struct store *store, const struct known_location *location,
+                                 struct error *err)
 {
     bool found = false;
     struct digest layer;
-    if (associations_layer(store, &association->digest, &found, &layer, err) != ERR_OK ||
-        (found && rewrite(store, &layer, association, false, err) != ERR_OK))
+    if (known_locations_layer(store, &location->digest, &found, &layer, err) != ERR_OK ||
+        (found && rewrite(store, &layer, location, false, err) != ERR_OK))
         return err->code;
-    return rewrite(store, &association->digest, association, false, err);
+    return rewrite(store, &location->digest, location, false, err);
 }

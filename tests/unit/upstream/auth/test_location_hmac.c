@@ -1,4 +1,4 @@
-#include "upstream/auth/association_hmac.h"
+#include "upstream/auth/location_hmac.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,23 +12,23 @@ static char ci[] = "ci";
 static char secret[] = "s3cret";
 static char other[] = "0ther";
 
-static struct association made(const char *blob, const char *source,
-                               const struct registry_credentials *credentials)
+static struct known_location made(const char *blob, const char *source,
+                                  const struct registry_credentials *credentials)
 {
-    struct association association = {.digest = digest_of(DIGEST_SHA256, blob, strlen(blob))};
-    struct association_key key;
-    strcpy(association.source, source);
-    association_key_make(credentials, &key);
-    association_sign(&association, &key);
-    return association;
+    struct known_location location = {.digest = digest_of(DIGEST_SHA256, blob, strlen(blob))};
+    struct location_key key;
+    strcpy(location.source, source);
+    location_key_make(credentials, &key);
+    location_sign(&location, &key);
+    return location;
 }
 
-static bool matches(const struct association *association,
+static bool matches(const struct known_location *location,
                     const struct registry_credentials *credentials)
 {
-    struct association_key key;
-    association_key_make(credentials, &key);
-    return association_matches(association, &key);
+    struct location_key key;
+    location_key_make(credentials, &key);
+    return location_matches(location, &key);
 }
 
 /* Worked out with python3: hashlib.sha256 over {"password":"s3cret","username":"ci"}, its text as
@@ -37,12 +37,12 @@ static void the_form_is_pinned(void **state)
 {
     (void)state;
     const struct registry_credentials credentials = {.username = ci, .password = secret};
-    struct association_key key;
-    association_key_make(&credentials, &key);
+    struct location_key key;
+    location_key_make(&credentials, &key);
     assert_string_equal(key.text,
                         "sha256:5f2db6e1cb2d0313d566c70a90c42590c08503859bfd058e7fb423e1439001bc");
-    struct association association = made("abc", "r.io/x", &credentials);
-    assert_string_equal(association.hmac,
+    struct known_location location = made("abc", "r.io/x", &credentials);
+    assert_string_equal(location.hmac,
                         "53c4cee94ca57c2084161089da743ed70d39476ac3846dc33ce833d88b470f9f");
 }
 
@@ -83,13 +83,13 @@ static void only_the_same_credentials_match(void **state)
         {.username = ci, .registry_token = secret},
         {.username = ci},
     };
-    struct association association = made("a", "r.io/x", &mine);
-    assert_int_equal(strlen(association.hmac), HMAC_HEX_SIZE);
-    assert_true(matches(&association, &mine));
-    assert_false(matches(&association, &anonymous));
+    struct known_location location = made("a", "r.io/x", &mine);
+    assert_int_equal(strlen(location.hmac), HMAC_HEX_SIZE);
+    assert_true(matches(&location, &mine));
+    assert_false(matches(&location, &anonymous));
     for (size_t i = 0; i < sizeof theirs / sizeof theirs[0]; i++) {
-        struct association another = made("a", "r.io/x", &theirs[i]);
-        assert_false(matches(&association, &theirs[i]));
+        struct known_location another = made("a", "r.io/x", &theirs[i]);
+        assert_false(matches(&location, &theirs[i]));
         assert_false(matches(&another, &mine));
         assert_true(matches(&another, &theirs[i]));
     }
@@ -100,24 +100,24 @@ static void without_credentials_there_is_no_hmac(void **state)
     (void)state;
     const struct registry_credentials anonymous = {.username = NULL};
     const struct registry_credentials mine = {.username = ci, .password = secret};
-    struct association association = made("a", "r.io/x", &anonymous);
-    assert_string_equal(association.hmac, "");
-    assert_true(matches(&association, &anonymous));
-    assert_false(matches(&association, &mine));
+    struct known_location location = made("a", "r.io/x", &anonymous);
+    assert_string_equal(location.hmac, "");
+    assert_true(matches(&location, &anonymous));
+    assert_false(matches(&location, &mine));
 }
 
 static void it_is_of_this_digest_and_this_source(void **state)
 {
     (void)state;
     const struct registry_credentials mine = {.username = ci, .password = secret};
-    struct association association = made("a", "r.io/x", &mine);
-    struct association moved = association;
+    struct known_location location = made("a", "r.io/x", &mine);
+    struct known_location moved = location;
     strcpy(moved.source, "r.io/y");
     assert_false(matches(&moved, &mine));
-    struct association swapped = association;
+    struct known_location swapped = location;
     swapped.digest = digest_of(DIGEST_SHA256, "b", 1);
     assert_false(matches(&swapped, &mine));
-    struct association changed = association;
+    struct known_location changed = location;
     changed.hmac[HMAC_HEX_SIZE - 1] = changed.hmac[HMAC_HEX_SIZE - 1] == '0' ? '1' : '0';
     assert_false(matches(&changed, &mine));
 }

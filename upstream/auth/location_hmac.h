@@ -1,5 +1,5 @@
 /*
- * Whose credentials saw a blob in a repository: the HMAC of an association (store/associations.h).
+ * Whose credentials saw a blob in a repository: the HMAC of an location (store/known_locations.h).
  *
  * HMAC-SHA256 over the digest's text and the source repository, keyed with the digest of the
  * credentials, so that a push can tell the places that its own credentials opened from others
@@ -8,21 +8,20 @@
 #ifndef SLIPWAY_UPSTREAM_AUTH_ASSOCIATION_HMAC_H
 #define SLIPWAY_UPSTREAM_AUTH_ASSOCIATION_HMAC_H
 
-#include "store/associations.h"
+#include "store/known_locations.h"
 #include "upstream/auth/credentials.h"
 
 /* As sensitive as a password hash: kept in memory only, wiped with explicit_bzero(). */
-struct association_key {
+struct location_key {
     char text[DIGEST_TEXT_MAX]; /* "" without credentials */
 };
 
-void association_key_make(const struct registry_credentials *credentials,
-                          struct association_key *out);
+void location_key_make(const struct registry_credentials *credentials, struct location_key *out);
 
-/* Set association->hmac from its digest and source. */
-void association_sign(struct association *association, const struct association_key *key);
+/* Set location->hmac from its digest and source. */
+void location_sign(struct known_location *location, const struct location_key *key);
 
 /* It was made with this key; with no key: it has no HMAC. Compares in constant time. */
-bool association_matches(const struct association *association, const struct association_key *key);
+bool location_matches(const struct known_location *location, const struct location_key *key);
 
 #endif

@@ -9,7 +9,7 @@
 #ifndef SLIPWAY_UPSTREAM_UPLOAD_UPLOAD_WAYS_H
 #define SLIPWAY_UPSTREAM_UPLOAD_UPLOAD_WAYS_H
 
-#include "upstream/client/upload_ladder.h"
+#include "upstream/client/upload_methods.h"
 #include "upstream/upload/upload.h"
 
 /* The request that failed, when one did. */
@@ -31,7 +31,7 @@ struct upload {
 /* ERR_OK when the registry acknowledged the blob under its digest, else `upload` says at which
  * request it ended. `chunk_bytes` is for the chunked way. Errors: those of exchange() and what a
  * refusal says, err->status is its status; ERR_PUSHED_DIGEST when another digest was stored. */
-enum errc upload_by(struct upload *upload, enum upload_way way, uint64_t chunk_bytes,
+enum errc upload_by(struct upload *upload, enum upload_method way, uint64_t chunk_bytes,
                     struct error *err);
 
 #endif

@@ -2,7 +2,7 @@
 #include "tests/unit/store/store_test.h"
 
 #include "gateway/ingest/assemble.h"
-#include "gateway/ingest/recode.h"
+#include "gateway/ingest/recompress.h"
 #include "image/manifest.h"
 
 #define FILE_BYTES (3 * CODEC_BLOCK_BYTES + 17)
@@ -34,13 +34,13 @@ static void close_test(struct test *test)
     store_close(test->store);
 }
 
-static struct recode_options options_of(struct test *test, enum codec codec)
+static struct recompress_options options_of(struct test *test, enum codec codec)
 {
-    return (struct recode_options){.batch = test->batch,
-                                   .codecs = test->codecs,
-                                   .cancel = &test->cancel,
-                                   .codec = codec,
-                                   .effort = EFFORT_FAST};
+    return (struct recompress_options){.batch = test->batch,
+                                       .codecs = test->codecs,
+                                       .cancel = &test->cancel,
+                                       .codec = codec,
+                                       .effort = EFFORT_FAST};
 }
 
 /* A blob of the batch that is no tar, as it would come from a file. */
@@ -64,12 +64,12 @@ static void there_and_back(void **state)
     for (int round = 0; round < 4; round++) {
         enum codec codec = round % 2 ? CODEC_ZSTD : CODEC_GZIP;
         enum digest_algorithm algorithm = round < 2 ? DIGEST_SHA256 : DIGEST_SHA512;
-        const struct recode_options options = options_of(&test, codec);
+        const struct recompress_options options = options_of(&test, codec);
         struct layer_result content = put(&test, text, FILE_BYTES, algorithm);
-        assert_ok(recode_compress(&options, &content, &err), &err);
+        assert_ok(recompress(&options, &content, &err), &err);
         assert_int_equal(content.codec, codec);
         assert_true(content.size < FILE_BYTES / 10);
-        assert_ok(recode_restore(&options, &content, &err), &err);
+        assert_ok(recompress_restore(&options, &content, &err), &err);
         assert_int_equal(content.codec, CODEC_NONE);
         assert_int_equal(content.size, FILE_BYTES);
         assert_true(digest_equal(&content.digest, &content.raw));
@@ -81,11 +81,11 @@ static void what_is_cancelled_ends(void **state)
 {
     struct test test = open_test(state);
     struct error err = ERROR_INIT;
-    const struct recode_options options = options_of(&test, CODEC_GZIP);
+    const struct recompress_options options = options_of(&test, CODEC_GZIP);
     struct layer_result content = put(&test, "text", 4, DIGEST_SHA256);
     const struct digest before = content.digest;
     cancel_request(&test.cancel);
-    assert_code(recode_compress(&options, &content, &err), ERR_CANCELLED, &err);
+    assert_code(recompress(&options, &content, &err), ERR_CANCELLED, &err);
     assert_true(digest_equal(&content.digest, &before));
     close_test(&test);
 }
@@ -118,10 +118,10 @@ static void what_is_named_often_is_recoded_once(void **state)
                                 .codecs = test.codecs,
                                 .cancel = &test.cancel,
                                 .codec = CODEC_GZIP};
-    const struct recode_options options = options_of(&test, CODEC_GZIP);
+    const struct recompress_options options = options_of(&test, CODEC_GZIP);
     struct layer_result blob = put(&test, "a tar, say", 10, DIGEST_SHA256);
     struct layer_result config = put(&test, "{}", 2, DIGEST_SHA256);
-    assert_ok(recode_compress(&options, &blob, &err), &err);
+    assert_ok(recompress(&options, &blob, &err), &err);
     autofree char *one = entry(MEDIA_OCI_EMPTY, &config);
     autofree char *other = entry("application/x-tar", &blob);
     autofree char *text = xasprintf("{\"schemaVersion\":2,\"config\":%s,\"layers\":[%s,%s,%s]}",

@@ -1,8 +1,8 @@
 #include "tests/unit/store/store_test.h"
 
 #include "store/local/kv/change.h"
-#include "store/local/records_front.h"
 #include "store/local/records_pushes.h"
+#include "store/local/records_repositories.h"
 
 /* Everything on disk is pinned here byte by byte: a test that must be changed means that
  * STORE_SCHEMA or a version must be, too. */

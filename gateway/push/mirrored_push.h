@@ -4,25 +4,26 @@
 #ifndef SLIPWAY_GATEWAY_PUSH_DELIVERY_H
 #define SLIPWAY_GATEWAY_PUSH_DELIVERY_H
 
-#include "gateway/push/engine.h"
 #include "gateway/push/mirrors.h"
+#include "gateway/push/runtime.h"
 #include "store/push.h"
 
 /* The push of `manifest` under these tags (without any: under its digest; at most TAGS_MAX) to each
  * target of the repository, stored where its mirror acknowledges what is stored; without targets it
  * goes nowhere. Not accepted yet. On success *out is owned: push_deinit(). Errors: those of
  * mirrors_route(). */
-enum errc delivery_plan(const struct settings *settings, const char *repository,
-                        const char *const *tags, size_t tag_count,
-                        const struct descriptor *manifest, struct push *out, struct error *err);
+enum errc mirrored_push_plan(const struct settings *settings, const char *repository,
+                             const char *const *tags, size_t tag_count,
+                             const struct descriptor *manifest, struct push *out,
+                             struct error *err);
 
 /* ERR_OK when no target that is required has failed; else an error that names the first one, its
  * registry's status and reason, and how many more there are. */
-enum errc delivery_judge(const struct push *push, struct error *err);
+enum errc mirrored_push_judge(const struct push *push, struct error *err);
 
 /* A blob has come into the repository: it may leave for the targets at once
  * (upstream/push/early_upload.h). Never blocks on a registry, never fails. */
-void delivery_early(struct engine *engine, const char *repository, const struct digest *digest,
-                    uint64_t size);
+void mirrored_push_early(struct runtime *runtime, const char *repository,
+                         const struct digest *digest, uint64_t size);
 
 #endif

@@ -1,7 +1,7 @@
 /* What is held, by every name that a client may use, and what goes with it. */
 #include "tests/unit/store/store_test.h"
 
-#include "gateway/push/held_image.h"
+#include "gateway/push/stored_image.h"
 #include "image/manifest.h"
 #include "store/references.h"
 #include "store/repositories.h"
@@ -81,21 +81,21 @@ static void assert_finds(struct store *store, const char *text, const struct dig
                          const char *tag)
 {
     struct error err = ERROR_INIT;
-    struct held_image image;
-    assert_ok(held_image_find(store, text, &image, &err), &err);
+    struct stored_image image;
+    assert_ok(stored_image_find(store, text, &image, &err), &err);
     assert_true(digest_equal(&image.manifest.digest, manifest));
     assert_string_equal(image.manifest.media_type, MEDIA_OCI_MANIFEST);
     assert_true(image.manifest.size > 0);
     assert_int_equal(image.config.algorithm, DIGEST_SHA256);
     assert_string_equal(image.tag, tag);
-    held_image_deinit(&image);
+    stored_image_deinit(&image);
 }
 
 static void assert_refused(struct store *store, const char *text, enum errc code)
 {
     struct error err = ERROR_INIT;
-    struct held_image image;
-    assert_code(held_image_find(store, text, &image, &err), code, &err);
+    struct stored_image image;
+    assert_code(stored_image_find(store, text, &image, &err), code, &err);
 }
 
 static void names(void **state)
@@ -152,8 +152,8 @@ static void what_is_no_image(void **state)
     store_close(store);
 }
 
-static bool goes_along(const struct held_image *image, const struct digest *digest, const char *tag,
-                       size_t *place)
+static bool goes_along(const struct stored_image *image, const struct digest *digest,
+                       const char *tag, size_t *place)
 {
     for (*place = 0; *place < image->referrer_count; ++*place)
         if (digest_equal(&image->referrers[*place].manifest.digest, digest))
@@ -165,7 +165,7 @@ static void referrers_go_along(void **state)
 {
     struct store *store = open_store(*state);
     struct error err = ERROR_INIT;
-    struct held_image image;
+    struct stored_image image;
     char hex[DIGEST_TEXT_MAX];
     struct digest member = put_image(store, "team/app", NULL, "member", NULL);
     autofree char *index = index_text(&member);
@@ -178,7 +178,7 @@ static void referrers_go_along(void **state)
     struct digest stranger = digest_of_text("stranger");
     put_image(store, "team/app", NULL, "of another image", &stranger);
 
-    assert_ok(held_image_find(store, "team/app:1.0", &image, &err), &err);
+    assert_ok(stored_image_find(store, "team/app:1.0", &image, &err), &err);
     assert_int_equal(image.config.algorithm, DIGEST_NONE);
     assert_int_equal(image.referrer_count, 3);
     size_t first = 0;
@@ -187,13 +187,13 @@ static void referrers_go_along(void **state)
     assert_true(goes_along(&image, &signature, "", &first));
     assert_true(goes_along(&image, &again, "", &second));
     assert_true(first < second);
-    held_image_deinit(&image);
+    stored_image_deinit(&image);
 
     /* By its bare digest it is of no repository. */
     char text[DIGEST_TEXT_MAX];
-    assert_ok(held_image_find(store, digest_text(&member, text), &image, &err), &err);
+    assert_ok(stored_image_find(store, digest_text(&member, text), &image, &err), &err);
     assert_int_equal(image.referrer_count, 0);
-    held_image_deinit(&image);
+    stored_image_deinit(&image);
     store_close(store);
 }
 
@@ -202,7 +202,7 @@ static void a_referrer_that_is_a_member(void **state)
 {
     struct store *store = open_store(*state);
     struct error err = ERROR_INIT;
-    struct held_image image;
+    struct stored_image image;
     struct digest subject = put_image(store, "app", NULL, "subject", NULL);
     struct digest member = put_image(store, "app", NULL, "member", &subject);
     char one[DIGEST_TEXT_MAX];
@@ -214,9 +214,9 @@ static void a_referrer_that_is_a_member(void **state)
                   "\",\"digest\":\"%s\",\"size\":1}]}",
                   digest_text(&subject, one), digest_text(&member, two));
     put(store, "app", "1", index, MEDIA_OCI_INDEX, NULL);
-    assert_ok(held_image_find(store, "app:1", &image, &err), &err);
+    assert_ok(stored_image_find(store, "app:1", &image, &err), &err);
     assert_int_equal(image.referrer_count, 0);
-    held_image_deinit(&image);
+    stored_image_deinit(&image);
     store_close(store);
 }
 
@@ -224,7 +224,7 @@ static void a_referrer_that_is_a_member(void **state)
 static void check_referrers(struct store *store, const char *repository, int direct)
 {
     struct error err = ERROR_INIT;
-    struct held_image image;
+    struct stored_image image;
     autofree char *name = xasprintf("%s:1", repository);
     struct digest subject = put_image(store, repository, "1", "subject", NULL);
     struct digest first = {0};
@@ -236,9 +236,9 @@ static void check_referrers(struct store *store, const char *repository, int dir
         first = i == 0 ? one : first;
         if (i < REFERRERS_MAX - 2 || i == REFERRERS_MAX)
             continue;
-        assert_ok(held_image_find(store, name, &image, &err), &err);
+        assert_ok(stored_image_find(store, name, &image, &err), &err);
         assert_int_equal(image.referrer_count, i + 1);
-        held_image_deinit(&image);
+        stored_image_deinit(&image);
     }
     assert_refused(store, name, ERR_UNSUPPORTED);
 }

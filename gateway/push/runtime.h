@@ -2,8 +2,8 @@
  * What every command that pushes needs, opened once: the store, the codec threads, the executor,
  * the registries.
  *
- * The engine is where settings become the small option structs of the modules below; none of them
- * sees the configuration. Any thread may use an open engine; engine_close() comes after all of
+ * The runtime is where settings become the small option structs of the modules below; none of them
+ * sees the configuration. Any thread may use an open runtime; runtime_close() comes after all of
  * them.
  */
 #ifndef SLIPWAY_GATEWAY_PUSH_ENGINE_H
@@ -17,28 +17,28 @@
 #include "upstream/push/early_upload.h"
 #include "upstream/push/upstream.h"
 
-#define ENGINE_AGENT_MAX 64
+#define RUNTIME_AGENT_MAX 64
 
-struct engine {
-    const struct settings *settings; /* borrowed until engine_close */
+struct runtime {
+    const struct settings *settings; /* borrowed until runtime_close */
     struct store *store;
     struct pool *codecs;
     struct executor *executor;
     struct upstream *upstream;
     struct early_uploads *early;
-    char
-        agent[ENGINE_AGENT_MAX]; /* what registries are told who we are; no other process says it */
+    char agent[RUNTIME_AGENT_MAX]; /* what registries are told who we are; no other process says it
+                                    */
 };
 
 /* `brief`: for one push, so closing does not wait for the disk: what the push stored is kept until
  * the machine restarts, as a cache. */
-enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
-                      struct error *err);
-void engine_close(struct engine *engine);
+enum errc runtime_open(const struct settings *settings, bool brief, struct runtime **out,
+                       struct error *err);
+void runtime_close(struct runtime *runtime);
 
 /* How files are taken in. `compression` is what a request asked for, else the configuration's
  * counts; SETTING_CODEC_KEEP means what the configuration says, and there gzip. */
-struct file_intake_options engine_file_options(const struct engine *engine,
-                                               enum setting_codec compression);
+struct file_intake_options runtime_file_options(const struct runtime *runtime,
+                                                enum setting_codec compression);
 
 #endif

@@ -1,39 +1,39 @@
 #include "tests/unit/store/store_test.h"
 
-#include "store/associations.h"
+#include "store/known_locations.h"
 #include "store/local/internal.h"
 
 #include <pthread.h>
 
-static struct association seen(const char *blob, const char *source, const char *hmac)
+static struct known_location seen(const char *blob, const char *source, const char *hmac)
 {
-    struct association made = {.digest = digest_of_text(blob)};
+    struct known_location made = {.digest = digest_of_text(blob)};
     snprintf(made.source, sizeof made.source, "%s", source);
     snprintf(made.hmac, sizeof made.hmac, "%s", hmac);
     return made;
 }
 
-static void add(struct store *store, const char *layer, struct association association)
+static void add(struct store *store, const char *layer, struct known_location location)
 {
     struct error err = ERROR_INIT;
     struct digest diff_id = digest_of_text(layer);
-    assert_ok(associations_add(store, &diff_id, &association, &err), &err);
+    assert_ok(known_locations_add(store, &diff_id, &location, &err), &err);
 }
 
-static void drop(struct store *store, struct association association)
+static void drop(struct store *store, struct known_location location)
 {
     struct error err = ERROR_INIT;
-    assert_ok(associations_remove(store, &association, &err), &err);
+    assert_ok(known_locations_remove(store, &location, &err), &err);
 }
 
-/* The sources of a layer's associations, oldest first, with a space after each. */
+/* The sources of a layer's locations, oldest first, with a space after each. */
 static const char *sources(struct store *store, const char *layer)
 {
-    static char text[ASSOCIATIONS_MAX * 32];
+    static char text[KNOWN_LOCATIONS_MAX * 32];
     struct error err = ERROR_INIT;
     struct digest diff_id = digest_of_text(layer);
-    autofree struct association_list *list = xmalloc(sizeof *list);
-    assert_ok(associations_get(store, &diff_id, list, &err), &err);
+    autofree struct known_location_list *list = xmalloc(sizeof *list);
+    assert_ok(known_locations_get(store, &diff_id, list, &err), &err);
     text[0] = '\0';
     for (size_t i = 0; i < list->count; i++)
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s ", list->items[i].source);
@@ -73,8 +73,8 @@ static void they_come_back_oldest_first(void **state)
     struct error err = ERROR_INIT;
     struct digest diff_id = digest_of_text("layer");
     struct digest zstd = digest_of_text("zstd");
-    autofree struct association_list *list = xmalloc(sizeof *list);
-    assert_ok(associations_get(store, &diff_id, list, &err), &err);
+    autofree struct known_location_list *list = xmalloc(sizeof *list);
+    assert_ok(known_locations_get(store, &diff_id, list, &err), &err);
     assert_true(digest_equal(&list->items[1].digest, &zstd));
     assert_string_equal(list->items[1].hmac, "0f");
     store_close(store);
@@ -149,10 +149,10 @@ static void an_emptied_list_leaves_no_record(void **state)
 {
     struct store *store = open_store(*state);
     add(store, "layer", seen("gzip", "r/a", ""));
-    assert_true(has_record(store, KV_ASSOCIATIONS, "layer"));
+    assert_true(has_record(store, KV_KNOWN_LOCATIONS, "layer"));
     assert_true(has_record(store, KV_ASSOCIATED, "gzip"));
     drop(store, seen("gzip", "r/a", ""));
-    assert_false(has_record(store, KV_ASSOCIATIONS, "layer"));
+    assert_false(has_record(store, KV_KNOWN_LOCATIONS, "layer"));
     assert_false(has_record(store, KV_ASSOCIATED, "gzip"));
     add(store, "layer", seen("gzip", "r/a", ""));
     assert_string_equal(sources(store, "layer"), "r/a ");
@@ -201,7 +201,7 @@ struct pusher {
     bool removes;
 };
 
-/* Every other association is taken back again at once where `removes` says so. */
+/* Every other location is taken back again at once where `removes` says so. */
 static void *push(void *arg)
 {
     struct pusher *pusher = arg;
@@ -244,7 +244,7 @@ static void concurrent_pushes_lose_nothing(void **state)
             snprintf(source, sizeof source, "r/%d-%d", i / EACH, i % EACH);
             drop(store, seen("gzip", source, ""));
         }
-        assert_false(has_record(store, KV_ASSOCIATIONS, "layer"));
+        assert_false(has_record(store, KV_KNOWN_LOCATIONS, "layer"));
         store_close(store);
     }
 }

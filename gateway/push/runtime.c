@@ -1,4 +1,4 @@
-#include "gateway/push/engine.h"
+#include "gateway/push/runtime.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -64,26 +64,26 @@ static void find_certificates(const char *host, struct registry_certificates *ou
     certificates_clear(&stored);
 }
 
-static enum upload_way upload_way_of(enum setting_upload setting)
+static enum upload_method upload_way_of(enum setting_upload setting)
 {
     switch (setting) {
     case UPLOAD_PUT:
-        return UPLOAD_WAY_PUT;
+        return UPLOAD_METHOD_PUT;
     case UPLOAD_PATCH:
-        return UPLOAD_WAY_PATCH;
+        return UPLOAD_METHOD_PATCH;
     case UPLOAD_CHUNKED:
-        return UPLOAD_WAY_CHUNKED;
+        return UPLOAD_METHOD_CHUNKED;
     case UPLOAD_POST:
-        return UPLOAD_WAY_POST;
+        return UPLOAD_METHOD_POST;
     case UPLOAD_AUTO:
         break;
     }
-    return UPLOAD_WAY_AUTO;
+    return UPLOAD_METHOD_AUTO;
 }
 
 /* Whoever gets a request with our own name has been sent it by itself: gateway/registry/registry.c.
  */
-static void make_agent(char agent[ENGINE_AGENT_MAX])
+static void make_agent(char agent[RUNTIME_AGENT_MAX])
 {
     uint8_t chance[8] = {0};
     char mark[2 * sizeof chance + 1];
@@ -91,10 +91,10 @@ static void make_agent(char agent[ENGINE_AGENT_MAX])
         log_warn("no random bytes for the name of this gateway");
     for (size_t i = 0; i < sizeof chance; i++)
         snprintf(mark + 2 * i, 3, "%02x", chance[i]);
-    snprintf(agent, ENGINE_AGENT_MAX, "slipway/" SLIPWAY_VERSION " (%s)", mark);
+    snprintf(agent, RUNTIME_AGENT_MAX, "slipway/" SLIPWAY_VERSION " (%s)", mark);
 }
 
-static enum errc open_upstream(const struct settings *settings, struct engine *engine,
+static enum errc open_upstream(const struct settings *settings, struct runtime *runtime,
                                struct error *err)
 {
     autofree struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
@@ -114,8 +114,8 @@ static enum errc open_upstream(const struct settings *settings, struct engine *e
                                       .schema1_fallback = setting->schema1 == SCHEMA1_FALLBACK};
     }
     const struct upstream_options options = {
-        .store = engine->store,
-        .executor = engine->executor,
+        .store = runtime->store,
+        .executor = runtime->executor,
         .transfers = settings->limits.transfers,
         .registries = {
             .registries = hosts,
@@ -123,8 +123,8 @@ static enum errc open_upstream(const struct settings *settings, struct engine *e
             .transfers_per_registry = settings->limits.pushes_per_registry,
             .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
             .certificates = find_certificates,
-            .user_agent = engine->agent}};
-    return upstream_new(&options, &engine->upstream, err);
+            .user_agent = runtime->agent}};
+    return upstream_new(&options, &runtime->upstream, err);
 }
 
 /* One for whatever may block at the same time: bodies, what holds a place of a push, transfers and
@@ -138,10 +138,10 @@ static unsigned threads_max(const struct settings *settings)
 /* A client sends its first byte, or the request that will bring it, long before. */
 #define UPLOAD_YIELD_MS 10000
 
-enum errc engine_open(const struct settings *settings, bool brief, struct engine **out,
-                      struct error *err)
+enum errc runtime_open(const struct settings *settings, bool brief, struct runtime **out,
+                       struct error *err)
 {
-    struct engine *engine = xcalloc(1, sizeof *engine);
+    struct runtime *runtime = xcalloc(1, sizeof *runtime);
     uint64_t free_space = settings->limits.free_space_bytes;
     const struct store_options store = {
         .keep_free_bytes = brief        ? 0
@@ -154,36 +154,36 @@ enum errc engine_open(const struct settings *settings, bool brief, struct engine
         .leave_volatile = brief};
     const struct executor_options threads = {.threads_max = threads_max(settings)};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    engine->settings = settings;
-    make_agent(engine->agent);
-    if (store_open_local(settings->data, &store, &engine->store, err) != ERR_OK ||
-        pool_new(cores > 0 ? (unsigned)cores : 1, &engine->codecs, err) != ERR_OK ||
-        executor_new(&threads, &engine->executor, err) != ERR_OK ||
-        open_upstream(settings, engine, err) != ERR_OK) {
-        engine_close(engine);
+    runtime->settings = settings;
+    make_agent(runtime->agent);
+    if (store_open_local(settings->data, &store, &runtime->store, err) != ERR_OK ||
+        pool_new(cores > 0 ? (unsigned)cores : 1, &runtime->codecs, err) != ERR_OK ||
+        executor_new(&threads, &runtime->executor, err) != ERR_OK ||
+        open_upstream(settings, runtime, err) != ERR_OK) {
+        runtime_close(runtime);
         return err->code;
     }
-    engine->early = early_uploads_new(engine->upstream);
-    *out = engine;
+    runtime->early = early_uploads_new(runtime->upstream);
+    *out = runtime;
     return ERR_OK;
 }
 
-void engine_close(struct engine *engine)
+void runtime_close(struct runtime *runtime)
 {
-    if (engine == NULL)
+    if (runtime == NULL)
         return;
-    early_uploads_close(engine->early);
-    early_uploads_free(engine->early);
-    upstream_free(engine->upstream);
-    executor_free(engine->executor);
-    pool_free(engine->codecs);
-    if (engine->store)
-        store_close(engine->store);
-    free(engine);
+    early_uploads_close(runtime->early);
+    early_uploads_free(runtime->early);
+    upstream_free(runtime->upstream);
+    executor_free(runtime->executor);
+    pool_free(runtime->codecs);
+    if (runtime->store)
+        store_close(runtime->store);
+    free(runtime);
 }
 
-struct file_intake_options engine_file_options(const struct engine *engine,
-                                               enum setting_codec compression)
+struct file_intake_options runtime_file_options(const struct runtime *runtime,
+                                                enum setting_codec compression)
 {
     static const enum codec codecs[] = {
         [SETTING_CODEC_KEEP] = CODEC_GZIP,
@@ -191,12 +191,12 @@ struct file_intake_options engine_file_options(const struct engine *engine,
         [SETTING_CODEC_ZSTD] = CODEC_ZSTD,
         [SETTING_CODEC_NONE] = CODEC_NONE,
     };
-    const struct settings *settings = engine->settings;
+    const struct settings *settings = runtime->settings;
     if (compression == SETTING_CODEC_KEEP)
         compression = settings->compression.codec;
     return (struct file_intake_options){
-        .store = engine->store,
-        .codecs = engine->codecs,
+        .store = runtime->store,
+        .codecs = runtime->codecs,
         .codec = codecs[compression],
         .effort = settings->compression.effort == SETTING_EFFORT_BEST ? EFFORT_BEST : EFFORT_FAST};
 }

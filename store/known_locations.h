@@ -3,10 +3,10 @@
  * which it was and an HMAC that tells whose credentials saw it. This is what mounts and existence
  * checks start from (upstream/push/candidates.h); it is a memory of registries, never a promise.
  *
- * A layer has at most ASSOCIATIONS_MAX associations, oldest first. An association that is added
+ * A layer has at most KNOWN_LOCATIONS_MAX locations, oldest first. An location that is added
  * again becomes the youngest; the oldest makes room for one too many; a layer without any has no
  * record. Blobs that are no layer of an image (artifacts, attestations) are kept under their own
- * digest in place of a diffID. Beside each association digest -> diffID is kept, which is how it is
+ * digest in place of a diffID. Beside each location digest -> diffID is kept, which is how it is
  * found when it turns out to be wrong.
  *
  * Writing is read-modify-write without a lock: a change that somebody else overtook is prepared
@@ -23,36 +23,36 @@
 #include "image/reference.h"
 #include "store/store.h"
 
-#define ASSOCIATIONS_MAX 50
+#define KNOWN_LOCATIONS_MAX 50
 
-struct association {
+struct known_location {
     struct digest digest;                /* of the blob, never DIGEST_NONE */
     char source[REFERENCE_NAME_MAX + 1]; /* "host/path", normalised; "" when not known */
-    char hmac[HMAC_HEX_SIZE + 1];        /* upstream/auth/association_hmac.h; "" when anonymous */
+    char hmac[HMAC_HEX_SIZE + 1];        /* upstream/auth/location_hmac.h; "" when anonymous */
 };
 
 /* Oldest first. */
-struct association_list {
+struct known_location_list {
     size_t count;
-    struct association items[ASSOCIATIONS_MAX];
+    struct known_location items[KNOWN_LOCATIONS_MAX];
 };
 
 /* A layer of which nothing is known has none. */
-enum errc associations_get(struct store *store, const struct digest *layer,
-                           struct association_list *out, struct error *err);
+enum errc known_locations_get(struct store *store, const struct digest *layer,
+                              struct known_location_list *out, struct error *err);
 
-enum errc associations_add(struct store *store, const struct digest *layer,
-                           const struct association *association, struct error *err);
+enum errc known_locations_add(struct store *store, const struct digest *layer,
+                              const struct known_location *location, struct error *err);
 
 /* The layer that this blob is known to be; *found false when it is none, or kept under its own
  * digest. */
-enum errc associations_layer(struct store *store, const struct digest *digest, bool *found,
-                             struct digest *layer, struct error *err);
+enum errc known_locations_layer(struct store *store, const struct digest *digest, bool *found,
+                                struct digest *layer, struct error *err);
 
 /* Forget it, whichever layer it is of. One that is not there is success. */
-enum errc associations_remove(struct store *store, const struct association *association,
-                              struct error *err);
+enum errc known_locations_remove(struct store *store, const struct known_location *location,
+                                 struct error *err);
 
-bool association_equal(const struct association *a, const struct association *b);
+bool location_equal(const struct known_location *a, const struct known_location *b);
 
 #endif

@@ -1,4 +1,4 @@
-#include "gateway/push/delivery.h"
+#include "gateway/push/mirrored_push.h"
 
 #include "upstream/push/early_upload.h"
 
@@ -34,9 +34,9 @@ static enum errc add_tags(const struct mirror_route *route, const char *const *t
     return ERR_OK;
 }
 
-enum errc delivery_plan(const struct settings *settings, const char *repository,
-                        const char *const *tags, size_t tag_count,
-                        const struct descriptor *manifest, struct push *out, struct error *err)
+enum errc mirrored_push_plan(const struct settings *settings, const char *repository,
+                             const char *const *tags, size_t tag_count,
+                             const struct descriptor *manifest, struct push *out, struct error *err)
 {
     struct mirror_route route;
     struct push push = {.manifest = *manifest};
@@ -70,7 +70,7 @@ static enum errc describe(const struct push_target *first, size_t more, struct e
     return err->code;
 }
 
-enum errc delivery_judge(const struct push *push, struct error *err)
+enum errc mirrored_push_judge(const struct push *push, struct error *err)
 {
     const struct push_target *first = push_failure(push);
     size_t failed = 0;
@@ -79,14 +79,14 @@ enum errc delivery_judge(const struct push *push, struct error *err)
     return first ? describe(first, failed - 1, err) : ERR_OK;
 }
 
-void delivery_early(struct engine *engine, const char *repository, const struct digest *digest,
-                    uint64_t size)
+void mirrored_push_early(struct runtime *runtime, const char *repository,
+                         const struct digest *digest, uint64_t size)
 {
     struct error ignored = ERROR_INIT;
     struct mirror_route route;
     const struct descriptor blob = {.digest = *digest, .size = size};
-    if (mirrors_route(engine->settings, repository, &route, &ignored) != ERR_OK)
+    if (mirrors_route(runtime->settings, repository, &route, &ignored) != ERR_OK)
         return;
     for (size_t i = 0; i < route.count; i++)
-        early_upload(engine->early, &route.targets[i].repository, &blob);
+        early_upload(runtime->early, &route.targets[i].repository, &blob);
 }

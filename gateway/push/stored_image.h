@@ -17,19 +17,19 @@
 #include "store/store.h"
 #include "upstream/push/push.h"
 
-struct held_image {
+struct stored_image {
     struct descriptor manifest;
     struct digest config;            /* DIGEST_NONE for an index, and where there is none */
     char tag[REFERENCE_TAG_MAX + 1]; /* of the text; "" when it has none */
     struct push_referrer *referrers; /* owned; subjects before what refers to them */
     size_t referrer_count;
 };
-void held_image_deinit(struct held_image *image);
+void stored_image_deinit(struct stored_image *image);
 
 /* ERR_IMAGE_UNKNOWN when nothing of that name is held; ERR_REFERENCE_INVALID for what is no name,
  * or one without tag and digest; ERR_UNSUPPORTED over REFERRERS_MAX; the store's own. On
  * success *out is to be deinited. */
-enum errc held_image_find(struct store *store, const char *text, struct held_image *out,
-                          struct error *err);
+enum errc stored_image_find(struct store *store, const char *text, struct stored_image *out,
+                            struct error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* What belongs to an image of a layout, and how much of it goes with it. */
 #include "tests/unit/store/store_test.h"
 
-#include "gateway/ingest/attachments.h"
+#include "gateway/ingest/archive_referrers.h"
 #include "image/manifest.h"
 
 /* A layout of manifests without layers that share one config. */
@@ -71,17 +71,17 @@ static struct descriptor add(struct layout *layout, size_t number, const struct 
 static enum errc take(struct layout *layout, struct push_referrer **out, size_t *count,
                       struct error *err)
 {
-    struct attachments attachments;
+    struct archive_referrers attachments;
     struct inspector inspector = {.catalog = layout->catalog, .batch = layout->batch};
     struct assembly assembly = {
         .catalog = layout->catalog, .inspector = &inspector, .batch = layout->batch};
     struct descriptor manifest;
     struct digest config;
     const struct descriptor *root = &layout->index.entries[0].descriptor;
-    attachments_find(&inspector, &layout->index, &attachments);
+    archive_referrers_find(&inspector, &layout->index, &attachments);
     assert_ok(assemble_oci_image(&assembly, root, &manifest, &config, err), err);
-    enum errc rc = attachments_assemble(&attachments, &assembly, out, count, err);
-    attachments_deinit(&attachments);
+    enum errc rc = archive_referrers_assemble(&attachments, &assembly, out, count, err);
+    archive_referrers_deinit(&attachments);
     assembly_deinit(&assembly);
     inspector_deinit(&inspector);
     return rc;

@@ -1,4 +1,4 @@
-#include "gateway/ingest/recode.h"
+#include "gateway/ingest/recompress.h"
 
 #include "image/encoder.h"
 
@@ -33,7 +33,7 @@ static enum errc run(struct layer_pipeline *pipeline, enum codec codec, struct s
     return layer_pipeline_finish(pipeline, out, err);
 }
 
-static enum errc recode(const struct recode_options *options, struct layer_pipeline *pipeline,
+static enum errc recode(const struct recompress_options *options, struct layer_pipeline *pipeline,
                         struct layer_result *content, struct error *err)
 {
     autoblob struct blob blob = BLOB_INIT;
@@ -61,8 +61,8 @@ static enum errc recode(const struct recode_options *options, struct layer_pipel
     return ERR_OK;
 }
 
-enum errc recode_compress(const struct recode_options *options, struct layer_result *content,
-                          struct error *err)
+enum errc recompress(const struct recompress_options *options, struct layer_result *content,
+                     struct error *err)
 {
     struct layer_pipeline *pipeline =
         layer_pipeline_new(options->codecs, options->codec, options->effort);
@@ -72,8 +72,8 @@ enum errc recode_compress(const struct recode_options *options, struct layer_res
     return rc;
 }
 
-enum errc recode_restore(const struct recode_options *options, struct layer_result *content,
-                         struct error *err)
+enum errc recompress_restore(const struct recompress_options *options, struct layer_result *content,
+                             struct error *err)
 {
     struct layer_pipeline *pipeline = layer_pipeline_new(options->codecs, CODEC_NONE, EFFORT_FAST);
     enum errc rc = recode(options, pipeline, content, err);

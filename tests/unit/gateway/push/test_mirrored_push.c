@@ -1,4 +1,4 @@
-#include "gateway/push/delivery.h"
+#include "gateway/push/mirrored_push.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -44,8 +44,8 @@ static struct push planned(struct bench *bench, const char *repository, const ch
 {
     struct error err = ERROR_INIT;
     struct push push;
-    if (delivery_plan(&bench->settings, repository, &tag, tag[0] ? 1 : 0, &bench->manifest, &push,
-                      &err) != ERR_OK)
+    if (mirrored_push_plan(&bench->settings, repository, &tag, tag[0] ? 1 : 0, &bench->manifest,
+                           &push, &err) != ERR_OK)
         fail_msg("%s", err.text);
     return push;
 }
@@ -123,7 +123,7 @@ static void a_name_that_leads_to_no_repository_is_refused(void **state)
     bench.targets[1].target = xstrdup("r.example.com/*/*");
     const char *tag = "1";
     assert_int_equal(
-        delivery_plan(&bench.settings, "team/app", &tag, 1, &bench.manifest, &push, &err),
+        mirrored_push_plan(&bench.settings, "team/app", &tag, 1, &bench.manifest, &push, &err),
         ERR_REFERENCE_INVALID);
     assert_string_equal(push.id, "untouched");
     bench_deinit(&bench);
@@ -150,7 +150,7 @@ static void refuse(struct push_target *target, const char *reason)
 static void expect(const struct push *push, enum errc code, int status, const char *text)
 {
     struct error err = ERROR_INIT;
-    assert_int_equal(delivery_judge(push, &err), code);
+    assert_int_equal(mirrored_push_judge(push, &err), code);
     assert_int_equal(err.code, code);
     assert_int_equal(err.status, status);
     assert_string_equal(err.text, text);
@@ -234,7 +234,7 @@ static void a_blob_leaves_for_every_target(void **state)
     bench_init(&bench, test->host);
     test->settings.mirrors = &bench.mirror;
     test->settings.mirror_count = 1;
-    delivery_early(&test->engine, "team/app", &image.layers[0], 1000);
+    mirrored_push_early(&test->runtime, "team/app", &image.layers[0], 1000);
     char digest[DIGEST_TEXT_MAX];
     /* One of them is asked for the blob; the other may be told to take it from there. */
     QUEUE_TEST_UNTIL(http_double_count(test->http, "HEAD /v2/one/app/blobs/") +
@@ -255,11 +255,11 @@ static void a_blob_without_targets_stays(void **state)
     bench_init(&bench, test->host);
     test->settings.mirrors = &bench.mirror;
     test->settings.mirror_count = 1;
-    delivery_early(&test->engine, "other/app", &image.layers[0], 1000);
+    mirrored_push_early(&test->runtime, "other/app", &image.layers[0], 1000);
     free(bench.targets[0].target);
     bench.targets[0].target = xstrdup("r.example.com/*/*"); /* leads to no repository */
-    delivery_early(&test->engine, "team/app", &image.layers[0], 1000);
-    early_uploads_close(test->engine.early);
+    mirrored_push_early(&test->runtime, "team/app", &image.layers[0], 1000);
+    early_uploads_close(test->runtime.early);
     assert_int_equal(http_double_count(test->http, ""), 0);
     queue_test_free(test);
     bench_deinit(&bench);

@@ -1,4 +1,4 @@
-#include "gateway/ingest/attachments.h"
+#include "gateway/ingest/archive_referrers.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,7 +18,7 @@ static bool is_list(const struct layout_entry *entry)
 struct search {
     struct inspector *inspector;
     const struct oci_layout *layout;
-    struct attachments *found;
+    struct archive_referrers *found;
     struct digest_map lists; /* whose members were taken as a list of referrers */
     struct digest_map below; /* whose members were taken as those of an index */
 };
@@ -28,7 +28,7 @@ static bool cancelled(const struct search *search)
     return cancel_requested(search->inspector->cancel);
 }
 
-static void add(struct attachments *attachments, const struct descriptor *manifest,
+static void add(struct archive_referrers *attachments, const struct descriptor *manifest,
                 const struct digest *subject, const char *tag)
 {
     if (digest_map_find(&attachments->manifests, &manifest->digest))
@@ -36,12 +36,12 @@ static void add(struct attachments *attachments, const struct descriptor *manife
     digest_map_add(&attachments->manifests, &manifest->digest);
     attachments->items = mem_grow(attachments->items, attachments->count, &attachments->capacity,
                                   sizeof *attachments->items);
-    struct attachment *item = &attachments->items[attachments->count++];
-    *item = (struct attachment){.manifest = *manifest, .subject = *subject};
+    struct archive_referrer *item = &attachments->items[attachments->count++];
+    *item = (struct archive_referrer){.manifest = *manifest, .subject = *subject};
     snprintf(item->tag, sizeof item->tag, "%s", tag);
 }
 
-static void add_members(struct attachments *attachments, const struct manifest *index)
+static void add_members(struct archive_referrers *attachments, const struct manifest *index)
 {
     for (size_t i = 0; i < index->child_count; i++)
         digest_map_add(&attachments->members, &index->children[i].digest);
@@ -95,7 +95,7 @@ static bool same_name(const struct layout_entry *a, const struct layout_entry *b
 static bool is_image(const struct search *search, const struct layout_entry *entry)
 {
     const struct inspected info = inspect(search->inspector, &entry->descriptor, 0);
-    return entry->kind == SUPPLEMENT_NONE && !attachments_include(search->found, entry) &&
+    return entry->kind == SUPPLEMENT_NONE && !archive_referrers_include(search->found, entry) &&
            (info.kind == INSPECTED_IMAGE || info.kind == INSPECTED_INDEX);
 }
 
@@ -148,7 +148,7 @@ static void look_for_supplement(struct search *search, const struct layout_entry
     char tag[REFERENCE_TAG_MAX + 1] = "";
     const struct inspected info = inspect(search->inspector, &entry->descriptor, 0);
     enum supplement kind = entry->kind ? entry->kind : info.supplement;
-    if (attachments_include(search->found, entry) || info.kind == INSPECTED_NOTHING ||
+    if (archive_referrers_include(search->found, entry) || info.kind == INSPECTED_NOTHING ||
         (kind == SUPPLEMENT_NONE && entry->refers_to.algorithm == DIGEST_NONE))
         return;
     bool known = entry->refers_to.algorithm != DIGEST_NONE;
@@ -169,11 +169,11 @@ static void look_for_supplement(struct search *search, const struct layout_entry
     add(search->found, &entry->descriptor, &subject, tag);
 }
 
-void attachments_find(struct inspector *inspector, const struct oci_layout *layout,
-                      struct attachments *out)
+void archive_referrers_find(struct inspector *inspector, const struct oci_layout *layout,
+                            struct archive_referrers *out)
 {
     struct search search = {.inspector = inspector, .layout = layout, .found = out};
-    *out = (struct attachments){0};
+    *out = (struct archive_referrers){0};
     if (layout->count < 2) /* there is nothing for it to belong to */
         return;
     for (size_t i = 0; i < layout->count && !cancelled(&search); i++)
@@ -184,15 +184,16 @@ void attachments_find(struct inspector *inspector, const struct oci_layout *layo
     digest_map_deinit(&search.below);
 }
 
-void attachments_deinit(struct attachments *attachments)
+void archive_referrers_deinit(struct archive_referrers *attachments)
 {
     free(attachments->items);
     digest_map_deinit(&attachments->manifests);
     digest_map_deinit(&attachments->members);
-    *attachments = (struct attachments){0};
+    *attachments = (struct archive_referrers){0};
 }
 
-bool attachments_include(const struct attachments *attachments, const struct layout_entry *entry)
+bool archive_referrers_include(const struct archive_referrers *attachments,
+                               const struct layout_entry *entry)
 {
     const struct digest *digest = &entry->descriptor.digest;
     bool index = media_type_is_index(entry->descriptor.media_type);
@@ -208,8 +209,8 @@ static bool only_incomplete(enum errc code)
     return code == ERR_BLOB_MISSING || code == ERR_LAYER_MISSING || code == ERR_CONFIG_MISSING;
 }
 
-static enum errc take(struct attachment *item, struct assembly *assembly, struct push_referrer *out,
-                      size_t *count, struct error *err)
+static enum errc take(struct archive_referrer *item, struct assembly *assembly,
+                      struct push_referrer *out, size_t *count, struct error *err)
 {
     struct digest config;
     struct push_referrer *referrer = &out[*count];
@@ -229,12 +230,13 @@ static enum errc take(struct attachment *item, struct assembly *assembly, struct
     return ERR_OK;
 }
 
-static void log_left_behind(const struct attachments *attachments, const struct assembly *assembly)
+static void log_left_behind(const struct archive_referrers *attachments,
+                            const struct assembly *assembly)
 {
     char text[DIGEST_TEXT_MAX];
     char subject[DIGEST_TEXT_MAX];
     for (size_t i = 0; i < attachments->count; i++) {
-        const struct attachment *item = &attachments->items[i];
+        const struct archive_referrer *item = &attachments->items[i];
         if (!item->taken && digest_map_find(&assembly->replaced, &item->subject))
             log_warn("referrer %s is left out: %s, which it refers to, has a new digest because "
                      "layers were compressed",
@@ -244,10 +246,10 @@ static void log_left_behind(const struct attachments *attachments, const struct 
 }
 
 /* Each subject's first item by its number from 1 on; the others of that subject hang on it. */
-static void sort_by_subject(struct attachments *attachments, struct digest_map *out)
+static void sort_by_subject(struct archive_referrers *attachments, struct digest_map *out)
 {
     for (size_t i = attachments->count; i > 0; i--) {
-        struct attachment *item = &attachments->items[i - 1];
+        struct archive_referrer *item = &attachments->items[i - 1];
         struct digest_item *subject = digest_map_add(out, &item->subject);
         item->next = subject->number;
         subject->number = i;
@@ -255,14 +257,14 @@ static void sort_by_subject(struct attachments *attachments, struct digest_map *
 }
 
 /* What the image needs grows while it is walked: what belongs to it is needed, too. */
-static enum errc take_all(struct attachments *attachments, const struct digest_map *subjects,
+static enum errc take_all(struct archive_referrers *attachments, const struct digest_map *subjects,
                           struct assembly *assembly, struct push_referrer *out, size_t *count,
                           struct error *err)
 {
     for (const struct digest_item *used = assembly->used.first; used; used = used->next) {
         const struct digest_item *subject = digest_map_find(subjects, &used->digest);
         for (size_t number = subject ? subject->number : 0; number > 0;) {
-            struct attachment *item = &attachments->items[number - 1];
+            struct archive_referrer *item = &attachments->items[number - 1];
             if (!digest_map_find(&assembly->used, &item->manifest.digest) &&
                 take(item, assembly, out, count, err) != ERR_OK)
                 return err->code;
@@ -272,8 +274,9 @@ static enum errc take_all(struct attachments *attachments, const struct digest_m
     return ERR_OK;
 }
 
-enum errc attachments_assemble(struct attachments *attachments, struct assembly *assembly,
-                               struct push_referrer **out, size_t *count, struct error *err)
+enum errc archive_referrers_assemble(struct archive_referrers *attachments,
+                                     struct assembly *assembly, struct push_referrer **out,
+                                     size_t *count, struct error *err)
 {
     autofree struct push_referrer *referrers = xcalloc(attachments->count + 1, sizeof *referrers);
     struct digest_map subjects = {.first = NULL};

@@ -12,22 +12,22 @@
 #include "store/batch.h"
 
 /* All is borrowed. */
-struct recode_options {
+struct recompress_options {
     struct batch *batch;
     struct pool *codecs;
     struct cancel *cancel;
-    enum codec codec; /* what recode_compress() gives */
+    enum codec codec; /* what recompress() gives */
     enum effort effort;
 };
 
 /* A layer was stored as it came, because it is no tar or was expected to be another one: store it
  * as the pipeline would have given it. Changes content->codec, digest and size. */
-enum errc recode_compress(const struct recode_options *options, struct layer_result *content,
-                          struct error *err);
+enum errc recompress(const struct recompress_options *options, struct layer_result *content,
+                     struct error *err);
 
 /* A tar that is no layer was compressed: store its own bytes. Changes content->codec, digest and
  * size; the result has the digest content->raw. */
-enum errc recode_restore(const struct recode_options *options, struct layer_result *content,
-                         struct error *err);
+enum errc recompress_restore(const struct recompress_options *options, struct layer_result *content,
+                             struct error *err);
 
 #endif

@@ -1,4 +1,4 @@
-#include "gateway/push/held_image.h"
+#include "gateway/push/stored_image.h"
 
 #include "base/mem.h"
 #include "image/digest_map.h"
@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-void held_image_deinit(struct held_image *image)
+void stored_image_deinit(struct stored_image *image)
 {
     free(image->referrers);
     image->referrers = NULL;
@@ -66,7 +66,7 @@ static void describe(struct descriptor *manifest, const struct digest *digest,
 }
 
 static enum errc find_in_front(struct store *store, const struct spelling *spelling, bool *found,
-                               struct held_image *out, struct error *err)
+                               struct stored_image *out, struct error *err)
 {
     struct error no_name = ERROR_INIT;
     struct repository_manifest manifest;
@@ -85,7 +85,7 @@ static enum errc find_in_front(struct store *store, const struct spelling *spell
 }
 
 static enum errc find_by_name(struct store *store, const struct reference *reference, bool *found,
-                              struct held_image *out, struct error *err)
+                              struct stored_image *out, struct error *err)
 {
     struct named_manifest named;
     uint64_t size = 0;
@@ -125,7 +125,7 @@ static enum errc read_manifest(struct store *store, const struct digest *digest,
 
 /* A blob that is no manifest is no image either. */
 static enum errc find_by_digest(struct store *store, const char *text, const struct digest *digest,
-                                struct held_image *out, struct error *err)
+                                struct stored_image *out, struct error *err)
 {
     struct manifest manifest;
     uint64_t size = 0;
@@ -152,7 +152,7 @@ struct family {
     size_t count;
     size_t capacity;
     struct digest_map digests; /* of the subjects */
-    struct held_image *image;
+    struct stored_image *image;
     size_t referrer_capacity;
 };
 
@@ -178,7 +178,7 @@ static enum errc too_many(struct error *err)
 static enum errc add_referrer(struct family *family, const struct descriptor *manifest,
                               const char *tag, struct error *err)
 {
-    struct held_image *image = family->image;
+    struct stored_image *image = family->image;
     if (digest_map_find(&family->digests, &manifest->digest))
         return ERR_OK;
     if (image->referrer_count == REFERRERS_MAX)
@@ -254,7 +254,7 @@ static enum errc add_by_tag(struct family *family, const struct digest *subject,
 
 /* The family grows while it is walked: what refers to a referrer comes after it. */
 static enum errc find_referrers(struct store *store, const char *repository,
-                                struct held_image *image, struct error *err)
+                                struct stored_image *image, struct error *err)
 {
     struct family family = {.store = store, .repository = repository, .image = image};
     enum errc rc = add_subject(&family, &image->manifest, err);
@@ -275,7 +275,7 @@ static enum errc find_referrers(struct store *store, const char *repository,
 /* ---- all together ---- */
 
 static enum errc find_spelled(struct store *store, const struct spelling *spelling,
-                              struct held_image *out, struct error *err)
+                              struct stored_image *out, struct error *err)
 {
     struct reference reference;
     bool found = false;
@@ -290,7 +290,7 @@ static enum errc find_spelled(struct store *store, const struct spelling *spelli
     return found ? ERR_OK : unknown(spelling->text, err);
 }
 
-static enum errc find(struct store *store, const char *text, struct held_image *out,
+static enum errc find(struct store *store, const char *text, struct stored_image *out,
                       struct error *err)
 {
     struct error no_digest = ERROR_INIT;
@@ -306,7 +306,7 @@ static enum errc find(struct store *store, const char *text, struct held_image *
 
 /* For the report; what it cannot be read of has none. A manifest that has lost its bytes is not
  * held any more. */
-static enum errc find_config(struct store *store, struct held_image *image, struct error *err)
+static enum errc find_config(struct store *store, struct stored_image *image, struct error *err)
 {
     struct error unread = ERROR_INIT;
     struct manifest manifest;
@@ -324,12 +324,12 @@ static enum errc find_config(struct store *store, struct held_image *image, stru
     return ERR_OK;
 }
 
-enum errc held_image_find(struct store *store, const char *text, struct held_image *out,
-                          struct error *err)
+enum errc stored_image_find(struct store *store, const char *text, struct stored_image *out,
+                            struct error *err)
 {
-    struct held_image image = {0};
+    struct stored_image image = {0};
     if (find(store, text, &image, err) != ERR_OK || find_config(store, &image, err) != ERR_OK) {
-        held_image_deinit(&image);
+        stored_image_deinit(&image);
         return err->code;
     }
     *out = image;
