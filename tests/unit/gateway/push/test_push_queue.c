@@ -1091,6 +1091,25 @@ static void records_of_one_tag_are_superseded_together(void **state)
     assert_true(writer_counts(writer).changes - before < MANY / 2);
 }
 
+/* Each brings what another need not have, also when they come from the last process. */
+static void lists_of_referrers_are_kept_at_a_start(void **state)
+{
+    enum { MANY = 3 };
+    struct bench *bench = *state;
+    size_t waiting = 0;
+    const char tag[] = "sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    autofree char *target = xasprintf("team/app:%s", tag);
+    for (unsigned i = 0; i < MANY; i++) {
+        struct push push = accepted(bench, i % IMAGES, target);
+        push_deinit(&push);
+    }
+    queue_test_close(bench->test);
+    queue_test_open(bench->test);
+    queue_test_idle(bench->test);
+    assert_int_equal(puts_of(bench, "team/app", tag), MANY);
+    assert_int_equal(queue_test_records(bench->test, &waiting), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1122,6 +1141,7 @@ int main(void)
         QUEUE_TEST(each_target_ends_by_itself),
         QUEUE_TEST(two_of_one_tag_go_in_their_order),
         QUEUE_TEST(records_of_one_tag_are_superseded_together),
+        QUEUE_TEST(lists_of_referrers_are_kept_at_a_start),
         QUEUE_TEST(the_order_is_not_that_of_their_coming),
         QUEUE_TEST(tags_in_any_order_do_not_lock_each_other),
         QUEUE_TEST(an_older_push_that_ends_later_drops_nothing),

@@ -1,0 +1,165 @@
+#include "base/clock.h"
+#include "base/mem.h"
+#include "gateway/push/push_queue.h"
+#include "gateway/push/push_queue_internal.h"
+#include "upstream/push/known_blobs.h"
+
+#include <stddef.h>
+
+static void leave_direct(struct push_queue *queue, struct direct *direct)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool last = --direct->left == 0;
+    bool early = direct->left == 1 && direct->clock_waits;
+    pthread_mutex_unlock(&queue->lock);
+    if (early)
+        last = work_cancel(queue->direct, &direct->clock); /* if it runs by now it is the last */
+    if (!last)
+        return;
+    const struct push_options options = direct->options;
+    cancel_unwatch(&direct->cancel, &direct->watch);
+    cancel_deinit(&direct->cancel);
+    free(direct);
+    options.ended(options.self);
+}
+
+static void on_time(struct work *work)
+{
+    struct direct *direct = (struct direct *)((char *)work - offsetof(struct direct, clock));
+    struct push_queue *queue = direct->queue;
+    pthread_mutex_lock(&queue->lock);
+    direct->clock_waits = false;
+    pthread_mutex_unlock(&queue->lock);
+    atomic_store(&direct->overdue, true);
+    cancel_request(&direct->cancel);
+    leave_direct(queue, direct);
+}
+
+static void on_cancel(void *self)
+{
+    struct direct *direct = self;
+    struct push_queue *queue = direct->queue;
+    const struct push *push = direct->push;
+    pthread_mutex_lock(&queue->lock);
+    for (size_t i = 0; i < push->target_count; i++)
+        if (!push->targets[i].stored)
+            queue_tag_update(queue, queue_tag(queue, &push->targets[i].reference));
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static struct direct *direct_new(struct push_queue *queue, const struct push_options *options,
+                                 struct push *push)
+{
+    int64_t limit_ms = queue->runtime->settings->limits.push_ms;
+    struct direct *direct = xcalloc(1, sizeof *direct);
+    *direct = (struct direct){.queue = queue, .options = *options, .push = push, .left = 1};
+    cancel_init_child(&direct->cancel, options->cancel, "limits.push_time is over");
+    direct->watch = (struct cancel_watch){.call = on_cancel, .self = direct};
+    cancel_watch(&direct->cancel, &direct->watch);
+    direct->clock.run = on_time;
+    direct->clock_waits = limit_ms > 0;
+    direct->left += direct->clock_waits;
+    if (direct->clock_waits)
+        work_submit_at(queue->direct, &direct->clock, clock_ms() + limit_ms);
+    return direct;
+}
+
+void direct_explain(const struct queue_entry *entry)
+{
+    struct error *err = &entry->push->targets[entry->target].error;
+    int64_t limit_s = entry->queue->runtime->settings->limits.push_ms / 1000;
+    if (err->code == ERR_CANCELLED && atomic_load(&entry->chain->direct->overdue))
+        fail(err, ERR_PUSH_TIME, 0,
+             "the push had not ended after %lld s (limits.push_time); blobs that arrived are not "
+             "sent again",
+             (long long)limit_s);
+}
+
+/* The chain goes on with its next entry. True when there is none. With the lock. */
+static bool go_on(struct push_queue *queue, struct chain *chain)
+{
+    struct queue_entry *next = TAILQ_FIRST(&chain->entries);
+    if (next == NULL)
+        return true;
+    next->due = true;
+    queue_tag_begin(queue, next->tag);
+    return false;
+}
+
+/* With the lock. */
+bool direct_finish(struct queue_entry *entry)
+{
+    struct push_queue *queue = entry->queue;
+    struct chain *chain = entry->chain;
+    if (entry->push->targets[entry->target].state == PUSH_PUSHED) {
+        entry_note_delivered(entry);
+        entry_supersede_older(entry->tag, entry);
+    }
+    TAILQ_REMOVE(&chain->entries, entry, next);
+    entry_leave(entry);
+    return go_on(queue, chain);
+}
+
+void direct_end_chain(struct push_queue *queue, struct chain *chain)
+{
+    struct direct *direct = chain->direct;
+    known_blobs_free(chain->known);
+    free(chain);
+    leave_direct(queue, direct);
+}
+
+/* A client that waits does not wait for what is pushed after the answer. A younger one that has not
+ * begun goes behind it. With the lock. */
+static void add_direct(struct push_queue *queue, struct chain *chain, size_t index)
+{
+    struct queue_entry *entry = entry_new(queue, chain->direct->push, index);
+    struct queue_entry *active = entry->tag->active;
+    entry->chain = chain;
+    entry_set_state(entry, ENTRY_LISTED);
+    entry_take_turn(&entry->tag->direct, entry);
+    TAILQ_INSERT_TAIL(&chain->entries, entry, next);
+    if (active && (active->pending || entry_is_older(entry, active)))
+        entry_take_back(active);
+}
+
+static bool same_repository(const struct push *push, size_t a, size_t b)
+{
+    return reference_same_name(&push->targets[a].reference, &push->targets[b].reference);
+}
+
+static bool first_in_repository(const struct push *push, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (!push->targets[i].stored && same_repository(push, i, index))
+            return false;
+    return !push->targets[index].stored;
+}
+
+/* With the lock. */
+static struct chain *add_chain(struct push_queue *queue, struct direct *direct, size_t first)
+{
+    const struct push *push = direct->push;
+    struct chain *chain = xcalloc(1, sizeof *chain);
+    *chain = (struct chain){.direct = direct, .known = known_blobs_new()};
+    TAILQ_INIT(&chain->entries);
+    for (size_t i = first; i < push->target_count; i++)
+        if (!push->targets[i].stored && same_repository(push, i, first))
+            add_direct(queue, chain, i);
+    direct->left++;
+    return chain;
+}
+
+void push_queue_run(struct push_queue *queue, const struct push_options *options, struct push *push)
+{
+    struct direct *direct = direct_new(queue, options, push);
+    autofree struct chain **chains = xcalloc(push->target_count, sizeof(struct chain *));
+    size_t count = 0;
+    pthread_mutex_lock(&queue->lock);
+    for (size_t i = 0; i < push->target_count; i++)
+        if (first_in_repository(push, i))
+            chains[count++] = add_chain(queue, direct, i);
+    for (size_t i = 0; i < count; i++)
+        go_on(queue, chains[i]);
+    pthread_mutex_unlock(&queue->lock);
+    leave_direct(queue, direct);
+}

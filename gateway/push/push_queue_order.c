@@ -1,0 +1,229 @@
+#include "base/mem.h"
+#include "gateway/push/push_queue_internal.h"
+#include "image/referrer_list.h"
+
+#include <search.h>
+#include <string.h>
+
+/* Between its acceptance and its coming a push is for moments only. */
+#define KEPT_TAGS_MAX 1024
+
+static int compare_tags(const void *a, const void *b)
+{
+    return strcmp(((const struct tag *)a)->key, ((const struct tag *)b)->key);
+}
+
+bool queue_each_counts(const struct reference *target)
+{
+    return target->tag[0] == '\0' || referrer_list_tag_fits(target->tag);
+}
+
+struct tag *queue_tag(struct push_queue *queue, const struct reference *target)
+{
+    char text[REFERENCE_TEXT_MAX];
+    size_t size = strlen(reference_text(target, text)) + 1;
+    struct tag *tag = xcalloc(1, sizeof *tag + size);
+    memcpy(tag->key, text, size);
+    tag->each_counts = queue_each_counts(target);
+    TAILQ_INIT(&tag->entries);
+    TAILQ_INIT(&tag->listed);
+    TAILQ_INIT(&tag->direct);
+    struct tag **held = tsearch(tag, &queue->tags, compare_tags);
+    if (held == NULL)
+        abort(); /* out of memory, as in base/mem.h */
+    if (*held != tag)
+        free(tag);
+    tag = *held;
+    if (tag->is_kept) {
+        TAILQ_REMOVE(&queue->kept, tag, link);
+        queue->kept_count--;
+        tag->is_kept = false;
+    }
+    return tag;
+}
+
+bool entry_is_older(const struct queue_entry *a, const struct queue_entry *b)
+{
+    return strcmp(a->push->id, b->push->id) < 0;
+}
+
+void entry_add(struct queue_entry *entry)
+{
+    struct queue_entry *at = TAILQ_LAST(&entry->tag->entries, entry_list);
+    while (at && entry_is_older(entry, at))
+        at = TAILQ_PREV(at, entry_list, link);
+    if (at)
+        TAILQ_INSERT_AFTER(&entry->tag->entries, at, entry, link);
+    else
+        TAILQ_INSERT_HEAD(&entry->tag->entries, entry, link);
+}
+
+/* Most are younger than all others; one that was taken back is older. */
+void entry_take_turn(struct entry_list *list, struct queue_entry *entry)
+{
+    struct queue_entry *at = TAILQ_FIRST(list);
+    if (at && entry_is_older(entry, at)) {
+        TAILQ_INSERT_HEAD(list, entry, turn);
+        return;
+    }
+    at = TAILQ_LAST(list, entry_list);
+    while (at && entry_is_older(entry, at))
+        at = TAILQ_PREV(at, entry_list, turn);
+    if (at)
+        TAILQ_INSERT_AFTER(list, at, entry, turn);
+    else
+        TAILQ_INSERT_HEAD(list, entry, turn);
+}
+
+/* So that nobody has to walk through all entries of a tag, of which a digest has any number. */
+void entry_set_state(struct queue_entry *entry, enum entry_state state)
+{
+    struct tag *tag = entry->tag;
+    if (entry->pending && entry->state == ENTRY_LISTED)
+        TAILQ_REMOVE(&tag->listed, entry, turn);
+    if (tag->active == entry && state != ENTRY_RUNS)
+        tag->active = NULL;
+    entry->state = state;
+    if (entry->pending && state == ENTRY_LISTED)
+        entry_take_turn(&tag->listed, entry);
+    if (state == ENTRY_WAITS && tag->active == NULL)
+        tag->active = entry;
+}
+
+static void forget_tag(struct push_queue *queue, struct tag *tag)
+{
+    tdelete(tag, &queue->tags, compare_tags);
+    free(tag);
+}
+
+static void keep_tag(struct push_queue *queue, struct tag *tag)
+{
+    struct tag *oldest = TAILQ_FIRST(&queue->kept);
+    if (queue->kept_count == KEPT_TAGS_MAX) {
+        TAILQ_REMOVE(&queue->kept, oldest, link);
+        queue->kept_count--;
+        forget_tag(queue, oldest);
+    }
+    TAILQ_INSERT_TAIL(&queue->kept, tag, link);
+    queue->kept_count++;
+    tag->is_kept = true;
+}
+
+/* Without entries it is kept or freed. */
+void queue_tag_update(struct push_queue *queue, struct tag *tag)
+{
+    if (!TAILQ_EMPTY(&tag->entries))
+        queue_tag_begin(queue, tag);
+    else if (tag->delivered[0] && !tag->each_counts)
+        keep_tag(queue, tag);
+    else
+        forget_tag(queue, tag);
+}
+
+void entry_note_delivered(const struct queue_entry *entry)
+{
+    struct tag *tag = entry->tag;
+    if (strcmp(tag->delivered, entry->push->id) < 0)
+        memcpy(tag->delivered, entry->push->id, sizeof tag->delivered);
+}
+
+/* A younger push of its tag has ended already. */
+bool entry_comes_late(const struct queue_entry *entry)
+{
+    return !entry->tag->each_counts && strcmp(entry->push->id, entry->tag->delivered) < 0;
+}
+
+/* The entry has ended, and is freed. */
+void entry_leave(struct queue_entry *entry)
+{
+    struct push_queue *queue = entry->queue;
+    struct tag *tag = entry->tag;
+    entry_set_state(entry, ENTRY_ENDS);
+    if (entry->chain)
+        TAILQ_REMOVE(&tag->direct, entry, turn);
+    TAILQ_REMOVE(&tag->entries, entry, link);
+    free(entry);
+    queue_tag_update(queue, tag);
+}
+
+/* Take an entry out of the executor. False when it runs, or is not there. */
+bool entry_take_back(struct queue_entry *entry)
+{
+    if (entry->state != ENTRY_WAITS || !work_cancel(entry->queue->direct, &entry->work))
+        return false;
+    entry_set_state(entry, ENTRY_LISTED);
+    queue_under_way(entry->queue, -1);
+    return true;
+}
+
+static struct queue_entry *next_superseded(const struct tag *tag)
+{
+    struct queue_entry *entry;
+    TAILQ_FOREACH(entry, &tag->entries, link)
+    {
+        if (entry->superseded && entry->state != ENTRY_ENDS)
+            return entry;
+    }
+    return NULL;
+}
+
+/* The older pushes after the answer that have not begun. The tag is there as long as `by` is in it.
+ * With the lock, which is given up meanwhile. */
+void entry_supersede_older(struct tag *tag, const struct queue_entry *by)
+{
+    struct queue_entry *entry;
+    if (tag->each_counts)
+        return;
+    TAILQ_FOREACH(entry, &tag->entries, link)
+    {
+        if (entry == by || !entry->pending || !entry_is_older(entry, by))
+            continue;
+        entry_take_back(entry);
+        entry->superseded |= entry->state == ENTRY_LISTED || entry->state == ENTRY_PARKED;
+    }
+    while ((entry = next_superseded(tag)))
+        entry_end_superseded(entry);
+}
+
+/* What was cancelled only comes to its end, and nothing has to wait for that. With the lock. */
+static void begin_cancelled(struct tag *tag)
+{
+    struct queue_entry *entry;
+    TAILQ_FOREACH(entry, &tag->direct, turn)
+    {
+        if (entry->state == ENTRY_LISTED && entry->due &&
+            cancel_requested(&entry->chain->direct->cancel))
+            entry_submit(entry);
+    }
+}
+
+/* What may begin now, where nothing of the tag does: the oldest push that a client waits for;
+ * without any, what is pushed after the answer. With the lock. */
+void queue_tag_begin(struct push_queue *queue, struct tag *tag)
+{
+    begin_cancelled(tag);
+    struct queue_entry *entry = TAILQ_FIRST(&tag->direct);
+    if (tag->active)
+        return;
+    if (entry) {
+        if (entry->state == ENTRY_LISTED && entry->due)
+            entry_submit(entry);
+        return;
+    }
+    if (queue->closed || queue->restarts)
+        return;
+    entry = TAILQ_FIRST(&tag->listed);
+    while (entry && entry->superseded)
+        entry = TAILQ_NEXT(entry, turn);
+    if (entry)
+        entry_submit(entry);
+}
+
+bool entry_has_younger(const struct queue_entry *entry)
+{
+    const struct queue_entry *at = entry;
+    while ((at = TAILQ_NEXT(at, link)))
+        if (at->pending)
+            return !entry->tag->each_counts;
+    return false;
+}
