@@ -69,7 +69,7 @@ enum http_deadline {
 };
 
 #define TRANSPORT_IDLE_MAX 64
-#define TRANSPORT_IDLE_MS 60000
+#define TRANSPORT_IDLE_MS 40000
 #define TRANSPORT_DESCRIPTORS_SPARE 128
 
 struct transport;

@@ -7,7 +7,7 @@
 #include "net/transport.h"
 #include "store/blob_upload.h"
 
-#define ROUND_MS_MAX 30000
+#define ROUND_MS_MAX 15000
 #define ROUND_MS_MIN 250
 
 struct janitor {

@@ -47,11 +47,10 @@ MOST_MEMORY = 192 * MIB
 THREADS = 24
 TRANSFERS = 128
 MORE_DESCRIPTORS = 32
-# What connections to registries may keep for a minute (net/transport.h): 64, each with a pair here.
+# What connections to registries may keep for a while (net/transport.h): 64, each with a pair here.
 IDLE_DESCRIPTORS = 128
 SOON_SECONDS = 20.0
-# That minute, and the janitor's.
-QUIET_SECONDS = 130.0
+QUIET_SECONDS = 60.0
 SAMPLE_SECONDS = 0.1
 
 HALF_REQUESTS = 100
