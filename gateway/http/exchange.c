@@ -10,6 +10,7 @@
 /* A refused body up to this size is read to its end: then the client gets its answer for sure, and
  * keeps its connection. */
 #define DRAINED_BODY_BYTES ((uint64_t)64 << 10)
+#define AGENT_SHOWN_MAX 128
 
 enum phase {
     PHASE_OPEN,  /* the headers are not there yet */
@@ -24,6 +25,8 @@ struct exchange {
     const struct request_handler *handler;
     char id[REQUEST_ID_MAX];
     char method[16]; /* cut to fit */
+    char client[NET_ADDRESS_TEXT_MAX];
+    char agent[AGENT_SHOWN_MAX]; /* cut to fit; "" when there is none */
     int64_t begun_ms;
     struct MHD_Connection *connection;
     struct connection *at;
@@ -80,20 +83,28 @@ static uint64_t body_bytes(const struct exchange *exchange)
     return exchange->job ? job_body_bytes(exchange->job) : 0;
 }
 
-/* Registry clients ask for what may not be there, and most of the time it is not. */
+/* What changes something has its line. Registry clients ask for what may not be there, and most of
+ * the time it is not. */
 static enum log_level level_of(const struct exchange *exchange, const struct reply *reply)
 {
     bool asks = strcmp(exchange->method, "HEAD") == 0 || strcmp(exchange->method, "GET") == 0;
-    if (reply->refusal == NULL || (asks && reply->status == 404))
+    if (asks && (reply->refusal == NULL || reply->status == 404))
         return LOG_DEBUG;
-    return reply->status >= 500 ? LOG_WARN : LOG_INFO;
+    return reply->refusal && reply->status >= 500 ? LOG_WARN : LOG_INFO;
+}
+
+static const char *agent_of(const struct exchange *exchange)
+{
+    return exchange->agent[0] ? exchange->agent : NULL;
 }
 
 static void tell_answer(const struct exchange *exchange, const struct reply *reply)
 {
     const struct error *why = reply->refusal;
     log_event(level_of(exchange, reply), why ? "request.refused" : "request.answered",
-              LOG_FIELDS(log_text("method", exchange->method), log_text("path", exchange->target),
+              LOG_FIELDS(log_text("client", exchange->client),
+                         log_text("agent", agent_of(exchange)),
+                         log_text("method", exchange->method), log_text("path", exchange->target),
                          log_number("status", (uint64_t)reply->status),
                          log_text("code", why ? error_name(why->code) : NULL),
                          log_text("party", why ? party_name(error_party(why->code)) : NULL),
@@ -113,7 +124,9 @@ static void tell_end(struct exchange *exchange)
         return;
     }
     log_event(LOG_INFO, "request.aborted",
-              LOG_FIELDS(log_text("method", exchange->method), log_text("path", exchange->target),
+              LOG_FIELDS(log_text("client", exchange->client),
+                         log_text("agent", agent_of(exchange)),
+                         log_text("method", exchange->method), log_text("path", exchange->target),
                          log_number("bytes", body_bytes(exchange)),
                          log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
               connection_ended(exchange->at) ? "the request was too slow, or made room for others"
@@ -147,6 +160,13 @@ static struct peer peer_of(const struct exchange *exchange, const struct request
     return peer;
 }
 
+static void note_client(struct exchange *exchange, const struct request *request)
+{
+    const char *agent = request_header(request, MHD_HTTP_HEADER_USER_AGENT);
+    net_address_text(&request->peer.address, exchange->client);
+    snprintf(exchange->agent, sizeof exchange->agent, "%s", agent ? agent : "");
+}
+
 enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
                                struct MHD_Connection *connection, struct connection *at,
                                const char *method, const char *version)
@@ -165,6 +185,7 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_h
     snprintf(exchange->method, sizeof exchange->method, "%s", method);
     request_id_choose(&request, exchange->id);
     request.peer = peer_of(exchange, &request);
+    note_client(exchange, &request);
     autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
     if (request_framing(&request, &err) != ERR_OK) {
         reply_error(&exchange->reply, &err);

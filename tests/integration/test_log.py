@@ -158,6 +158,8 @@ def test_lines_of_a_push_are_found_by_its_ids(
     assert (answered["method"], answered["path"]) == ("POST", "/v1/images")
     assert answered["status"] == 200 and answered["bytes"] == archive.stat().st_size
     assert answered["ms"] >= 0 and "code" not in answered
+    assert answered["level"] == "info" and answered["client"] == "127.0.0.1"
+    assert answered["agent"].startswith("curl/")
     # Another request does not have them.
     json_gateway.request("/healthz")
     wait_until(lambda: of(json_gateway, path="/healthz"), "the other request")
