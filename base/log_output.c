@@ -27,6 +27,7 @@ static struct {
     size_t bytes;  /* of those that wait */
     uint64_t lost; /* since the last line that was taken */
     bool running;
+    bool terminal; /* takes some of a line and then waits, whatever poll(2) says */
     bool writing;
     bool ending;
     bool deaf; /* nobody read until the end */
@@ -108,6 +109,7 @@ bool log_output_start(void (*tell_lost)(uint64_t count, struct buf *line))
 {
     output.tell_lost = tell_lost;
     output.ending = output.deaf = false;
+    output.terminal = isatty(STDERR_FILENO);
     clock_cond_init(&output.changed);
     output.running = pthread_create(&output.thread, NULL, run, NULL) == 0;
     return output.running;
@@ -158,7 +160,7 @@ static void take(const char *text, size_t size)
 /* With the lock. How much of a line stderr took at once. */
 static size_t write_at_once(const char *text, size_t size)
 {
-    if (size > PIPE_BUF || !is_idle() || !wait_for_room(0))
+    if (size > PIPE_BUF || output.terminal || !is_idle() || !wait_for_room(0))
         return 0;
     ssize_t written = write(STDERR_FILENO, text, size);
     if (written >= 0)

@@ -247,13 +247,14 @@ void job_answer(struct job *job, struct reply *reply)
     else
         job->reply = *reply;
     job->answered = true;
+    /* With the lock: as soon as it is given up, the connection may have its next request. */
+    if (early)
+        connections_end(job->peer.table, job->peer.id, early);
+    else if (!job->gone)
+        connections_answered(job->peer.table, job->peer.id);
     pthread_mutex_unlock(&job->lock);
     *reply = (struct reply)REPLY_INIT(0);
     reply_deinit(&unread);
-    if (early)
-        connections_end(job->peer.table, job->peer.id, early);
-    else
-        connections_answered(job->peer.table, job->peer.id);
     if (resume)
         resume_connection(job);
 }
@@ -267,6 +268,14 @@ bool job_interrupt(struct job *job, const struct error *why)
         job->interrupted = *why;
     pthread_mutex_unlock(&job->lock);
     return true;
+}
+
+bool job_is_gone(struct job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    bool gone = job->gone;
+    pthread_mutex_unlock(&job->lock);
+    return gone;
 }
 
 bool job_receives(struct job *job, int64_t now_ms, int64_t window_ms, struct job_pace *pace)

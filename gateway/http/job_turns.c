@@ -100,7 +100,7 @@ static void end_slow_documents_locked(struct jobs *jobs, int64_t now_ms, struct 
                                   .window_ms = window_ms(jobs),
                                   .below_bytes = CLIENT_PACE_BYTES,
                                   .documents = true};
-    unsigned places = jobs->documents_waiting;
+    unsigned places = places_wanted(&jobs->documents, now_ms);
     struct error why = ERROR_INIT;
     struct job *job;
     say_slow(jobs->closed, &why);
@@ -118,11 +118,13 @@ static void say_share(const struct places *places, const struct place_holder *fr
          net_address_text(&from->address, text), from->held, places->limit);
 }
 
-/* One at a time, and only as long as an address waits in vain. */
+/* One at a time, and only as long as an address waits in vain. JOB_CLASSES: the places of large
+ * documents. */
 static void end_share_locked(struct jobs *jobs, enum job_class class, int64_t now_ms,
                              struct endings *endings)
 {
-    struct places *places = &jobs->classes[class].places;
+    bool documents = class == JOB_CLASSES;
+    struct places *places = documents ? &jobs->documents : &jobs->classes[class].places;
     const struct place_holder *from;
     struct place_holder *starved = places_starved(places, &from);
     if (starved == NULL || now_ms - starved->wants_ms < SHARE_WAIT_MS)
@@ -131,7 +133,8 @@ static void end_share_locked(struct jobs *jobs, enum job_class class, int64_t no
     const struct wanted wanted = {.now_ms = now_ms,
                                   .window_ms = window_ms(jobs),
                                   .below_bytes = any ? SIZE_MAX : SHARE_PACE_BYTES,
-                                  .address = &from->address};
+                                  .address = &from->address,
+                                  .documents = documents};
     struct job *job = slowest_locked(jobs, class, &wanted);
     if (job == NULL)
         return;
@@ -178,6 +181,7 @@ void jobs_sweep(struct jobs *jobs, int64_t now_ms)
         end_share_locked(jobs, class, now_ms, &endings);
     }
     end_slow_documents_locked(jobs, now_ms, &endings);
+    end_share_locked(jobs, JOB_CLASSES, now_ms, &endings);
     if (jobs->closed)
         end_waiting_locked(jobs, now_ms, &endings);
     pthread_mutex_unlock(&jobs->lock);

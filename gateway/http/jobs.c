@@ -24,6 +24,7 @@ struct jobs *jobs_new(const struct jobs_limits *limits, struct executor *executo
     pthread_cond_init(&jobs->document_over, NULL);
     TAILQ_INIT(&jobs->all);
     places_init(&jobs->requests, REQUESTS_MAX);
+    places_init(&jobs->documents, JOB_DOCUMENTS_MAX);
     for (int i = 0; i < JOB_CLASSES; i++) {
         struct class_state *class = &jobs->classes[i];
         class->limit = most[i] > 0 ? most[i] : 1;
@@ -44,6 +45,7 @@ void jobs_free(struct jobs *jobs)
         places_deinit(&jobs->classes[i].places);
     }
     places_deinit(&jobs->requests);
+    places_deinit(&jobs->documents);
     pthread_cond_destroy(&jobs->document_over);
     pthread_cond_destroy(&jobs->ended);
     pthread_mutex_destroy(&jobs->lock);
@@ -185,15 +187,22 @@ static void wake_documents(void *self)
     pthread_mutex_unlock(&jobs->lock);
 }
 
-/* With the lock, which is given up meanwhile. False: it was cancelled. */
-static bool wait_for_place(struct job *job)
+/* With the lock, which is given up meanwhile. False: the job was cancelled, or its client is gone.
+ */
+static bool take_document(struct job *job)
 {
     struct jobs *jobs = job->jobs;
-    jobs->documents_waiting++;
-    while (jobs->documents >= JOB_DOCUMENTS_MAX && !cancel_requested(&job->cancel))
+    const struct net_address *address = &job->peer.address;
+    bool goes_on = true;
+    places_wait(&jobs->documents, address, clock_ms());
+    while (!places_turn_of(&jobs->documents, address) &&
+           (goes_on = !cancel_requested(&job->cancel) && !job_is_gone(job)))
         pthread_cond_wait(&jobs->document_over, &jobs->lock);
-    jobs->documents_waiting--;
-    return jobs->documents < JOB_DOCUMENTS_MAX;
+    if (goes_on)
+        places_take(&jobs->documents, address, clock_ms());
+    places_wait_no_more(&jobs->documents, address);
+    pthread_cond_broadcast(&jobs->document_over);
+    return goes_on;
 }
 
 enum errc job_document(struct job *job, size_t size, struct error *err)
@@ -204,18 +213,22 @@ enum errc job_document(struct job *job, size_t size, struct error *err)
         return ERR_OK;
     cancel_watch(&job->cancel, &watch);
     pthread_mutex_lock(&jobs->lock);
-    job->document = wait_for_place(job);
-    jobs->documents += job->document;
+    job->document = take_document(job);
     pthread_mutex_unlock(&jobs->lock);
     cancel_unwatch(&job->cancel, &watch);
-    return job->document ? ERR_OK : cancel_check(&job->cancel, err);
+    if (job->document)
+        return ERR_OK;
+    return cancel_check(&job->cancel, err) != ERR_OK
+               ? err->code
+               : fail(err, ERR_CLIENT_GONE, 0, "the client went away");
 }
 
 void job_document_over(struct job *job)
 {
     struct jobs *jobs = job->jobs;
     pthread_mutex_lock(&jobs->lock);
-    jobs->documents -= job->document;
+    if (job->document)
+        places_give_back(&jobs->documents, &job->peer.address);
     job->document = false;
     pthread_cond_broadcast(&jobs->document_over);
     pthread_mutex_unlock(&jobs->lock);
@@ -419,6 +432,7 @@ void job_drop(struct job *job, bool complete)
         ring_fail(job->ring, &why);
     }
     job_lose_connection(job);
+    wake_documents(job->jobs);
     if (!complete)
         forget_if_queued(job);
     detach(job);

@@ -71,8 +71,7 @@ struct jobs {
     TAILQ_HEAD(all_jobs, job) all; /* that have not ended */
     struct places requests;        /* that were not answered yet, by whom */
     unsigned unended;
-    unsigned documents;         /* large ones in memory */
-    unsigned documents_waiting; /* to be */
+    struct places documents; /* large ones in memory, by whom */
     pthread_cond_t document_over;
     bool closed;
 };
@@ -85,6 +84,8 @@ void job_ref(struct job *job);
 void job_unref(struct job *job);
 
 void job_answer_error(struct job *job, const struct error *err);
+
+bool job_is_gone(struct job *job);
 
 /* The connection is over; what of the reply it did not take is dropped. */
 void job_lose_connection(struct job *job);

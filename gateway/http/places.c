@@ -110,6 +110,18 @@ unsigned places_of(const struct places *places, const struct net_address *addres
     return holder ? holder->held : 0;
 }
 
+bool places_turn_of(const struct places *places, const struct net_address *address)
+{
+    unsigned held = places_of(places, address);
+    const struct place_holder *holder;
+    TAILQ_FOREACH(holder, &places->holders, link)
+    {
+        if (holder->waiting > 0 && holder->held < held)
+            return false;
+    }
+    return places->held < places->limit;
+}
+
 bool places_free_for(const struct places *places, const struct net_address *address)
 {
     unsigned free_places = places->limit > places->held ? places->limit - places->held : 0;

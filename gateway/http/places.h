@@ -54,6 +54,9 @@ void places_refuse(struct places *places, const struct net_address *address, int
 /* Held by this address. */
 unsigned places_of(const struct places *places, const struct net_address *address);
 
+/* A place is free, and no other address that waits holds fewer. */
+bool places_turn_of(const struct places *places, const struct net_address *address);
+
 /* There is a place for this address: one is free that is not kept for an address which was refused
  * and holds fewer. */
 bool places_free_for(const struct places *places, const struct net_address *address);

@@ -10,10 +10,11 @@ static void leave_direct(struct push_queue *queue, struct direct *direct)
 {
     pthread_mutex_lock(&queue->lock);
     bool last = --direct->left == 0;
-    bool early = direct->left == 1 && direct->clock_waits;
+    /* With the lock, which on_time() needs before it may leave: it is there. If it runs by now it
+     * is the last. */
+    if (direct->left == 1 && direct->clock_waits)
+        last = work_cancel(queue->direct, &direct->clock);
     pthread_mutex_unlock(&queue->lock);
-    if (early)
-        last = work_cancel(queue->direct, &direct->clock); /* if it runs by now it is the last */
     if (!last)
         return;
     const struct push_options options = direct->options;
@@ -108,8 +109,16 @@ void direct_end_chain(struct push_queue *queue, struct chain *chain)
     leave_direct(queue, direct);
 }
 
-/* A client that waits does not wait for what is pushed after the answer. A younger one that has not
- * begun goes behind it. With the lock. */
+/* What has not begun goes behind it, if it is pushed after the answer, or younger; what was
+ * cancelled only comes to its end. */
+static bool goes_behind(const struct queue_entry *entry, const struct queue_entry *by)
+{
+    if (entry->pending)
+        return true;
+    return entry_is_older(by, entry) && !cancel_requested(&entry->chain->direct->cancel);
+}
+
+/* With the lock. */
 static void add_direct(struct push_queue *queue, struct chain *chain, size_t index)
 {
     struct queue_entry *entry = entry_new(queue, chain->direct->push, index);
@@ -118,7 +127,7 @@ static void add_direct(struct push_queue *queue, struct chain *chain, size_t ind
     entry_set_state(entry, ENTRY_LISTED);
     entry_take_turn(&entry->tag->direct, entry);
     TAILQ_INSERT_TAIL(&chain->entries, entry, next);
-    if (active && (active->pending || entry_is_older(entry, active)))
+    if (active && goes_behind(active, entry))
         entry_take_back(active);
 }
 
