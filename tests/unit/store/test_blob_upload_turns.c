@@ -171,21 +171,14 @@ static void *write_in_turn(void *arg)
     return NULL;
 }
 
-static bool upload_is_free(struct store *store, const struct session *session)
+/* Without asking the holder for it. The session is the only one. */
+static void wait_until_held(struct store *store)
 {
-    struct error err = ERROR_INIT;
-    struct upload_slot *slot = NULL;
-    bool free =
-        upload_table_take(store->uploads, "app", session->id, NULL, 0, &slot, &err) == ERR_OK;
-    if (free)
+    struct upload_slot *slot;
+    while ((slot = upload_table_take_idle(store->uploads, INT64_MAX))) {
         upload_table_release(store->uploads, slot);
-    return free;
-}
-
-static void wait_until_held(struct store *store, const struct session *session)
-{
-    while (upload_is_free(store, session))
         sched_yield();
+    }
 }
 
 /* The holder and those who wait: each is asked once, when the next has lined up behind it. */
@@ -202,7 +195,7 @@ static void who_has_all_bytes_is_not_overtaken(void **state)
         if (i > 0)
             sem_wait(&requests[i - 1].asked);
         else
-            wait_until_held(store, &session);
+            wait_until_held(store);
     }
     for (int i = 0; i < COUNT; i++)
         sem_post(&requests[i].go_on);
@@ -231,7 +224,7 @@ static void who_waits_for_bytes_gives_way(void **state)
     holder_init(&between, store, &session, "2");
     assert_int_equal(pthread_create(&threads[0], NULL, write_in_turn, &first), 0);
     sem_post(&last.go_on);
-    wait_until_held(store, &session);
+    wait_until_held(store);
     assert_int_equal(pthread_create(&threads[1], NULL, hold_until_told, &between), 0);
     sem_wait(&first.asked);
     assert_int_equal(pthread_create(&threads[2], NULL, write_in_turn, &last), 0);
@@ -463,7 +456,8 @@ static void *begin_and_cancel(void *arg)
     return NULL;
 }
 
-/* Looking for files without a session never takes one that is being begun. */
+/* Looking for files without a session never takes one that is being begun: its members would see
+ * that. One whose end is under way may be counted. */
 static void what_begins_does_not_expire(void **state)
 {
     struct store *store = open_store(*state);
@@ -472,11 +466,11 @@ static void what_begins_does_not_expire(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, begin_and_cancel, &members[i]), 0);
     for (int i = 0; i < 100; i++)
-        assert_int_equal(expire(store, LONG_AGO), 0);
-    for (int i = 0; i < 2; i++) {
+        expire(store, LONG_AGO);
+    for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
+    for (int i = 0; i < 2; i++)
         assert_false(members[i].failed);
-    }
     assert_int_equal(count_records(store), 0);
     store_close(store);
 }
