@@ -18,8 +18,10 @@
  * - a hard link with a size outside of pax, or to nothing; a folder with content, which callers
  * refuse
  * - a pax size of what has no content, as a folder: 0 to slipway and Go
- * - what libarchive warns of, as names that are not UTF-8 */
+ * - what libarchive warns of, as names that are not UTF-8; of those before another long name it
+ * does not even warn */
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "image/tar_reader.h"
 
 #include <archive.h>
@@ -222,6 +224,15 @@ static bool libarchive_may_refuse(const struct pair *pair)
             strcmp(their_words(pair), "Unrecognized archive format") == 0);
 }
 
+static bool is_utf8(const char *text)
+{
+    bool control;
+    size_t size = 1;
+    while (*text && (size = utf8_next(text, &control)) > 0)
+        text += size;
+    return size > 0;
+}
+
 static bool is_taken_otherwise(const struct pair *pair)
 {
     const struct tar_entry *ours = &pair->entry;
@@ -232,7 +243,8 @@ static bool is_taken_otherwise(const struct pair *pair)
     bool empty =
         ours->kind != TAR_KIND_FILE && ours->size == 0 && archive_entry_size(pair->theirs) > 0;
     return nameless || hard || empty || (ours->kind == TAR_KIND_FOLDER && ours->size > 0) ||
-           has_gnu_map(pair->tar.block);
+           has_gnu_map(pair->tar.block) || !is_utf8(ours->name) ||
+           (ours->target && !is_utf8(ours->target));
 }
 
 static void compare(struct pair *pair)
