@@ -30,7 +30,7 @@ add_test(NAME tsan.unit
          COMMAND ${CMAKE_CTEST_COMMAND} --test-dir ${PROJECT_SOURCE_DIR}/build/tsan
                  --no-tests=error --output-on-failure -L unit)
 set_tests_properties(tsan.unit PROPERTIES
-  FIXTURES_REQUIRED build_tsan TIMEOUT 900 COST 240 LABELS "house;tsan"
+  FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 240 LABELS "house;tsan"
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
 
 # The integration tests in which threads meet: uploads, pushes, clients and registries that go away.
@@ -41,7 +41,7 @@ add_test(NAME tsan.integration
                  tests/integration/test_front_resume.py tests/integration/test_front_crash.py
                  tests/integration/test_mirrors.py)
 set_tests_properties(tsan.integration PROPERTIES
-  FIXTURES_REQUIRED build_tsan TIMEOUT 900 COST 140 LABELS "house;tsan"
+  FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 140 LABELS "house;tsan"
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
   ENVIRONMENT "SLIPWAY=${PROJECT_SOURCE_DIR}/build/tsan/slipway;TSAN_OPTIONS=halt_on_error=1:exitcode=66;PYTHONDONTWRITEBYTECODE=1;PYTHONHASHSEED=0")
 
