@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define FILE_LIMIT ((size_t)1 << 20)
 #define HUB "docker.io"
@@ -54,6 +55,18 @@ static char *path_below(const char *variable, const char *rest)
     return folder != NULL && folder[0] ? xasprintf("%s/%s", folder, rest) : NULL;
 }
 
+/* Where podman and skopeo log in without XDG_RUNTIME_DIR, owned; NULL when nothing is there. Their
+ * folder may be closed to other users, which is no failure of those. */
+static char *login_of_user(void)
+{
+    char *path = xasprintf("/run/containers/%lu/auth.json", (unsigned long)getuid());
+    if (access(path, F_OK) != 0) {
+        free(path);
+        return NULL;
+    }
+    return path;
+}
+
 /* Where logins are, in the order in which they are looked at; each owned, NULL when it has no
  * place. */
 #define FILES 4
@@ -63,6 +76,8 @@ static void list_files(char *files[FILES])
     const char *named = getenv("REGISTRY_AUTH_FILE");
     files[0] = named && named[0] ? xstrdup(named) : NULL;
     files[1] = path_below("XDG_RUNTIME_DIR", "containers/auth.json");
+    if (files[1] == NULL)
+        files[1] = login_of_user();
     files[2] = path_below("XDG_CONFIG_HOME", "containers/auth.json");
     if (files[2] == NULL)
         files[2] = path_below("HOME", ".config/containers/auth.json");

@@ -5,7 +5,7 @@
  * speak JSON on stdin and stdout.
  *
  * The files, of which the first that knows the host counts: $REGISTRY_AUTH_FILE;
- * $XDG_RUNTIME_DIR/containers/auth.json, where podman and skopeo log in;
+ * $XDG_RUNTIME_DIR/containers/auth.json (/run/containers/UID), where podman and skopeo log in;
  * $XDG_CONFIG_HOME/containers/auth.json ($HOME/.config); $DOCKER_CONFIG/config.json
  * ($HOME/.docker). A missing file is no credentials; an unreadable or malformed one, or one over
  * 1 MiB, is ERR_CREDENTIALS.

@@ -13,10 +13,10 @@ import pytest
 
 from support.certificates import Authority
 from support.curl import Reply
-from support.gateway import Gateway, failed, pushed
+from support.gateway import Gateway, failed, pushed, slipway_binary
 from support.http_server import LoopbackServer
 from support.ports import refusing_port
-from support.processes import run
+from support.processes import plain_environment, run
 from support.registry import Registry
 from support.token_server import TokenServer, token_server
 
@@ -131,6 +131,33 @@ def test_docker_login(guarded: Registry, archive: Path, tmp_path: Path, form: st
         entry = {"username": USER, "password": PASSWORD}
     env = login_file(tmp_path / "docker", {"auths": {guarded.host: entry}})
     pushed(push_with(tmp_path, archive, f"{guarded.host}/a/login-{form}:1", env=env))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have a /run of its own")
+@pytest.mark.parametrize("owner", (0, 1))
+def test_login_without_a_session(
+    guarded: Registry, archive: Path, tmp_path: Path, owner: int
+) -> None:
+    """Without XDG_RUNTIME_DIR podman and skopeo log in below /run/containers, which the first of
+    their users may have closed to all others: then there is no login."""
+    value = {"auths": {guarded.host: {"auth": basic(USER, PASSWORD)}}}
+    (tmp_path / "auth.json").write_text(json.dumps(value))
+    env = plain_environment(tmp_path)
+    del env["XDG_RUNTIME_DIR"]
+    place = "/run/containers"
+    script = (
+        f"mount -t tmpfs none /run && mkdir -p {place}/0"
+        f" && cp '{tmp_path}/auth.json' {place}/0 && chown {owner} {place} && chmod 700 {place}"
+        ' && exec setpriv --bounding-set=-dac_override,-dac_read_search "$@"'
+    )
+    words = [slipway_binary(), "push", archive, f"{guarded.host}/a/session:{owner}"]
+    words += ["--data", str(tmp_path / "data")]
+    done = run(["unshare", "--mount", "sh", "-c", script, "sh", *words], env=env)
+    assert_no_secret(done.stderr)
+    if owner == 0:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 1 and "none are known" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("key", ("credHelpers", "credsStore"))
