@@ -9,6 +9,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from support.gateway import SOURCE_FOLDER, slipway_binary
 from support.processes import Process, must_run, plain_environment
 
@@ -36,8 +38,8 @@ def programs_without(folder: Path, missing: set[str]) -> Path:
     return folder
 
 
-def test_quickstart(tmp_path: Path) -> None:
-    there = {"skopeo", "docker"}
+@pytest.mark.parametrize("there", ({"skopeo", "docker"}, set()), ids=("some", "none"))
+def test_quickstart(tmp_path: Path, there: set[str]) -> None:
     root = copy_of_the_project(tmp_path / "project")
     path = programs_without(tmp_path / "bin", CLIENTS - there)
     env = plain_environment(tmp_path, {"PATH": str(path), "TMPDIR": str(tmp_path)})
@@ -46,6 +48,7 @@ def test_quickstart(tmp_path: Path) -> None:
         text = process.stderr()
         lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
         assert {line.split()[0] for line in lines} & CLIENTS == there
+        assert ("none is installed" in text) == (not there)
         work = Path(re.search(r"removes (\S+):", text)[1])  # type: ignore[index]
         assert work.is_dir()
         ours = [line for line in lines if re.match(r"curl|skopeo|/", line)]
