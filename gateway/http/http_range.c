@@ -59,9 +59,7 @@ enum range_answer http_range(const char *header, uint64_t total, struct byte_ran
         return suffix(last, total, out);
     if (!has_last)
         last = UINT64_MAX;
-    if (last < first)
-        return RANGE_WHOLE;
-    if (first >= total)
+    if (last < first || first >= total)
         return RANGE_NONE;
     *out = (struct byte_range){.first = first, .size = (last < total ? last + 1 : total) - first};
     return RANGE_PART;

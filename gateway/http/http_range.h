@@ -15,7 +15,7 @@ struct byte_range {
 
 /* What a Range header asks for of `total` bytes (RFC 9110, 14.2). RANGE_WHOLE: no header, another
  * unit, several ranges, or a malformed one, all of which are answered with the whole; RANGE_PART:
- * *out; RANGE_NONE: none of it is there (416). */
+ * *out; RANGE_NONE: none of it is there, or it ends before it begins (416). */
 enum range_answer { RANGE_WHOLE, RANGE_PART, RANGE_NONE };
 enum range_answer http_range(const char *header, uint64_t total, struct byte_range *out);
 

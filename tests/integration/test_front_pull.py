@@ -246,9 +246,12 @@ def test_pulling_blobs_range(
     assert reply.headers["content-range"] == f"bytes {first}-{last}/1000"
 
 
-@pytest.mark.parametrize("asked", ("bytes=1000-", "bytes=1000-1001", "bytes=5000-6000", "bytes=-0"))
+@pytest.mark.parametrize(
+    "asked", ("bytes=1000-", "bytes=1000-1001", "bytes=5000-6000", "bytes=-0", "bytes=500-0")
+)
 def test_pulling_blobs_range_that_is_not_there(front: Front, repository: str, asked: str) -> None:
-    """SHOULD: 416 with the size, when there is nothing of what was asked for."""
+    """SHOULD: 416 with the size, when there is nothing of what was asked for; the conformance suite
+    asks that of a range that ends before it begins, too."""
     path = f"/v2/{repository}/blobs/{front.push_blob(repository, secrets.token_bytes(1000))}"
     reply = front.ask("GET", path, None, {"Range": asked})
     assert reply.status == 416
@@ -257,7 +260,7 @@ def test_pulling_blobs_range_that_is_not_there(front: Front, repository: str, as
 
 
 @pytest.mark.parametrize(
-    "asked", ("bytes=", "bytes=b-c", "bytes=9-3", "lines=1-2", "bytes=0-0,2-3", "bytes 0-1", "1-2",
+    "asked", ("bytes=", "bytes=b-c", "lines=1-2", "bytes=0-0,2-3", "bytes 0-1", "1-2",
               "bytes=99999999999999999999999-", "bytes=--1"),
 )  # fmt: skip
 def test_pulling_blobs_range_that_is_none(front: Front, repository: str, asked: str) -> None:
