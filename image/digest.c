@@ -74,6 +74,11 @@ static enum digest_algorithm find_algorithm(const char *name, size_t size)
     return DIGEST_NONE;
 }
 
+enum digest_algorithm digest_algorithm_find(const char *name)
+{
+    return find_algorithm(name, strlen(name));
+}
+
 static int nibble(char c)
 {
     if (c >= '0' && c <= '9')

@@ -28,6 +28,8 @@ struct digest {
 /* 32, 64, or 0 for DIGEST_NONE. */
 size_t digest_size(enum digest_algorithm algorithm);
 const char *digest_algorithm_name(enum digest_algorithm algorithm);
+/* DIGEST_NONE for what is no name. */
+enum digest_algorithm digest_algorithm_find(const char *name);
 
 /* Text to value. ERR_DIGEST_INVALID quotes the text (shortened); NULL, "no text", is that too. */
 enum errc digest_parse(const char *text, struct digest *out, struct error *err);

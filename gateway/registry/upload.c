@@ -16,7 +16,7 @@ struct upload_job {
     struct gateway *gateway;
     char repository[REPOSITORY_NAME_MAX + 1];
     char id[V2_ID_MAX + 1];
-    struct digest digest; /* of the blob, where the request names it */
+    struct digest digest; /* of the blob, where the request names it; or its algorithm alone */
     bool has_range;       /* the client says where its bytes belong */
     struct byte_range range;
     char client[NET_ADDRESS_TEXT_MAX]; /* who begins a session */
@@ -120,7 +120,8 @@ static void begin_session(struct job *job, const struct upload_job *self)
 {
     char id[BLOB_UPLOAD_ID_SIZE + 1];
     struct error err = ERROR_INIT;
-    if (blob_upload_begin(store_of(self), self->repository, self->client, id, &err) != ERR_OK)
+    if (blob_upload_begin(store_of(self), self->repository, self->client, self->digest.algorithm,
+                          id, &err) != ERR_OK)
         v2_answer_error(job, &err);
     else
         answer_session(job, self, id, 0);
@@ -250,6 +251,17 @@ static enum errc check_length(const struct v2_request *front, const struct uploa
     return known && length == 0 ? ERR_OK : store_check_room(store_of(self), err);
 }
 
+/* distribution-spec after 1.1.1, "Pushing a blob in chunks": refused before the bytes come. */
+static enum errc plan_session(const struct v2_request *front, struct upload_job *self,
+                              struct error *err)
+{
+    const char *name = query_value(&front->query, "digest-algorithm", NULL);
+    if (name && (self->digest.algorithm = digest_algorithm_find(name)) == DIGEST_NONE)
+        return fail(err, ERR_DIGEST_INVALID, 0,
+                    "digest-algorithm \"%.40s\" is neither sha256 nor sha512", name);
+    return store_check_room(store_of(self), err);
+}
+
 static enum errc plan_begin(struct v2_request *front, struct upload_job *self,
                             void (**run)(struct job *job, void *self), struct error *err)
 {
@@ -263,7 +275,7 @@ static enum errc plan_begin(struct v2_request *front, struct upload_job *self,
         return ERR_OK;
     }
     if (query_value(&front->query, "digest", NULL) == NULL)
-        return store_check_room(store_of(self), err);
+        return plan_session(front, self, err);
     *run = run_whole;
     if (v2_query_digest(&front->query, "digest", &self->digest, err) != ERR_OK)
         return err->code;

@@ -54,7 +54,8 @@ static enum errc make_record(struct store *store, const char *repository,
 }
 
 enum errc blob_upload_begin(struct store *store, const char *repository, const char *client,
-                            char id[BLOB_UPLOAD_ID_SIZE + 1], struct error *err)
+                            enum digest_algorithm algorithm, char id[BLOB_UPLOAD_ID_SIZE + 1],
+                            struct error *err)
 {
     char made[BLOB_UPLOAD_ID_SIZE + 1];
     struct upload_table *table = store->uploads;
@@ -66,6 +67,8 @@ enum errc blob_upload_begin(struct store *store, const char *repository, const c
     if (make_id(made, err) != ERR_OK ||
         upload_table_add(table, made, repository, client, &slot, &yields, err) != ERR_OK)
         return err->code;
+    if (algorithm != DIGEST_NONE)
+        slot->algorithm = algorithm;
     if (make_record(store, repository, slot, yields, err) != ERR_OK) {
         upload_table_end(table, slot);
         if (yields != NULL)
@@ -101,8 +104,8 @@ static enum errc open_file(struct blob_upload *upload, struct error *err)
     upload->size = upload->flushed = (uint64_t)st.st_size;
     if (upload->slot->hashed != upload->size)
         upload_slot_reset(upload->slot);
-    if (upload->size == 0 && upload->slot->sha256 == NULL)
-        upload->slot->sha256 = digester_new(DIGEST_SHA256);
+    if (upload->size == 0 && upload->slot->digester == NULL)
+        upload->slot->digester = digester_new(upload->slot->algorithm);
     return ERR_OK;
 }
 
@@ -142,9 +145,9 @@ uint64_t blob_upload_size(const struct blob_upload *upload)
 static void add_to_digest(struct blob_upload *upload, const void *data, size_t size)
 {
     struct upload_slot *slot = upload->slot;
-    if (slot->sha256 == NULL || slot->hashed != upload->size)
+    if (slot->digester == NULL || slot->hashed != upload->size)
         return;
-    digester_update(slot->sha256, data, size);
+    digester_update(slot->digester, data, size);
     slot->hashed += size;
 }
 
@@ -217,10 +220,10 @@ static enum errc digest_upload(struct blob_upload *upload, enum digest_algorithm
     struct upload_slot *slot = upload->slot;
     struct digester *digester = NULL;
     uint64_t hashed = 0;
-    if (algorithm == DIGEST_SHA256 && slot->sha256 != NULL) {
-        digester = slot->sha256;
+    if (algorithm == slot->algorithm && slot->digester != NULL) {
+        digester = slot->digester;
         hashed = slot->hashed;
-        slot->sha256 = NULL;
+        slot->digester = NULL;
     } else {
         digester = digester_new(algorithm);
     }

@@ -116,7 +116,7 @@ static void owner_leave(struct owners *owners, struct owner *owner)
 
 static void entry_free(struct entry *entry)
 {
-    digester_free(entry->slot.sha256);
+    digester_free(entry->slot.digester);
     free(entry);
 }
 
@@ -142,6 +142,7 @@ static struct entry *add(struct upload_table *table, const char *id, const char 
     struct entry *entry = xcalloc(1, sizeof *entry);
     assert(strlen(id) == BLOB_UPLOAD_ID_SIZE);
     memcpy(entry->slot.id, id, BLOB_UPLOAD_ID_SIZE);
+    entry->slot.algorithm = DIGEST_SHA256;
     entry->repository = owner_join(&table->repositories, repository);
     entry->client = *client ? owner_join(&table->clients, client) : NULL;
     entry->used_ms = clock_ms();
@@ -212,7 +213,7 @@ static void settle(struct upload_table *table, struct entry *entry)
         unlink_entry(table, entry);
         return;
     }
-    entry->remembered = entry->slot.sha256 != NULL && table->digests < UPLOAD_DIGESTS_MAX;
+    entry->remembered = entry->slot.digester != NULL && table->digests < UPLOAD_DIGESTS_MAX;
     if (entry->remembered)
         table->digests++;
     else
@@ -508,7 +509,7 @@ bool upload_table_touch(struct upload_table *table, const char *repository, cons
 
 void upload_slot_reset(struct upload_slot *slot)
 {
-    digester_free(slot->sha256);
-    slot->sha256 = NULL;
+    digester_free(slot->digester);
+    slot->digester = NULL;
     slot->hashed = 0;
 }

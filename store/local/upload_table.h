@@ -31,7 +31,8 @@ struct upload_table;
 
 struct upload_slot {
     char id[BLOB_UPLOAD_ID_SIZE + 1];
-    struct digester *sha256; /* of the session's first `hashed` bytes; NULL: not known */
+    enum digest_algorithm algorithm; /* that its blob's digest will have, as far as is known */
+    struct digester *digester;       /* of the session's first `hashed` bytes; NULL: not known */
     uint64_t hashed;
 };
 

@@ -234,6 +234,30 @@ def test_chunks_close_sha512(front: Front, repository: str) -> None:
     assert front.blob(repository, sha512(data)).body == data
 
 
+@pytest.mark.parametrize("said", ("sha256", "sha512"))
+def test_chunks_close_algorithm_was_said(front: Front, repository: str, said: str) -> None:
+    """SHOULD (after 1.1.1): a client says the algorithm when it begins; what counts is the
+    digest."""
+    data = secrets.token_bytes(100_000)
+    for digest in (sha256(data), sha512(data), sha512(b"other")):
+        begin = front.ask("POST", f"/v2/{repository}/blobs/uploads/?digest-algorithm={said}", b"")
+        assert begin.status == 202
+        location = continued(front, path_of(begin.headers["location"]), data, 0, 50_000)
+        location = continued(front, location, data, 50_000, 50_000)
+        there = digest != sha512(b"other")
+        assert front.finish(location, digest).status == (201 if there else 400)
+        assert (front.blob(repository, digest).body == data) is there
+
+
+@pytest.mark.parametrize("said", ("blake3", "SHA256", ""))
+def test_chunks_close_algorithm_that_is_not_supported(
+    front: Front, repository: str, said: str
+) -> None:
+    """SHOULD (after 1.1.1): 400 for an algorithm that no digest here can have, before any byte."""
+    reply = front.ask("POST", f"/v2/{repository}/blobs/uploads/?digest-algorithm={said}", b"")
+    assert (reply.status, reply.error["code"]) == (400, "DIGEST_INVALID")
+
+
 def test_chunks_close_ends_the_session(front: Front, repository: str) -> None:
     """MUST: a closed session is unknown: for its status, more chunks, and a second closing."""
     data = secrets.token_bytes(100)

@@ -21,7 +21,7 @@ static inline struct session begin(struct store *store)
 {
     struct error err = ERROR_INIT;
     struct session session;
-    assert_ok(blob_upload_begin(store, "app", "", session.id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "", DIGEST_NONE, session.id, &err), &err);
     assert_int_equal(strspn(session.id, "0123456789abcdef"), BLOB_UPLOAD_ID_SIZE);
     assert_int_equal(strlen(session.id), BLOB_UPLOAD_ID_SIZE);
     return session;

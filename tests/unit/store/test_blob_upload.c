@@ -43,6 +43,24 @@ static void another_algorithm_reads_the_bytes_again(void **state)
     store_close(store);
 }
 
+/* What the client said in the beginning is how the bytes are hashed as they come, no more. */
+static void the_algorithm_said_before_need_not_be_that_of_the_digest(void **state)
+{
+    static const enum digest_algorithm all[] = {DIGEST_NONE, DIGEST_SHA256, DIGEST_SHA512};
+    struct store *store = open_store(*state);
+    for (size_t said = 0; said < 3; said++) {
+        for (size_t is = 1; is < 3; is++) {
+            struct error err = ERROR_INIT;
+            struct session session;
+            assert_ok(blob_upload_begin(store, "app", "", all[said], session.id, &err), &err);
+            write_text(store, &session, "one ");
+            write_text(store, &session, "two");
+            finish(store, &session, "one two", all[is]);
+        }
+    }
+    store_close(store);
+}
+
 static void a_session_goes_on_in_another_process(void **state)
 {
     struct store *store = open_store(*state);
@@ -173,10 +191,11 @@ static void a_name_that_is_too_long_has_no_session(void **state)
         memset(name, 'a', size);
         name[size] = '\0';
         if (size > REPOSITORY_NAME_MAX) {
-            assert_code(blob_upload_begin(store, name, "", id, &err), ERR_NAME_INVALID, &err);
+            assert_code(blob_upload_begin(store, name, "", DIGEST_NONE, id, &err), ERR_NAME_INVALID,
+                        &err);
             continue;
         }
-        assert_ok(blob_upload_begin(store, name, "", id, &err), &err);
+        assert_ok(blob_upload_begin(store, name, "", DIGEST_NONE, id, &err), &err);
         assert_ok(blob_upload_offset(store, name, id, &at, &err), &err);
     }
     store_close(store);
@@ -287,18 +306,19 @@ static void a_session_gives_way_to_another(void **state)
         .map_size_bytes = (uint64_t)16 << 20, .uploads = {.per_client = 2}, .leave_volatile = true};
     assert_ok(store_open_local(*state, &options, &store, &err), &err);
     struct session first, second, third;
-    assert_ok(blob_upload_begin(store, "app", "x", first.id, &err), &err);
-    assert_ok(blob_upload_begin(store, "app", "x", second.id, &err), &err);
-    assert_ok(blob_upload_begin(store, "app", "x", third.id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "x", DIGEST_NONE, first.id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "x", DIGEST_NONE, second.id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "x", DIGEST_NONE, third.id, &err), &err);
     assert_over(store, &first);
     assert_int_equal(count_records(store), 2);
     write_text(store, &second, "2");
     write_text(store, &third, "3");
-    assert_code(blob_upload_begin(store, "app", "x", id, &err), ERR_TOO_MANY_SESSIONS, &err);
+    assert_code(blob_upload_begin(store, "app", "x", DIGEST_NONE, id, &err), ERR_TOO_MANY_SESSIONS,
+                &err);
     error_clear(&err);
     assert_int_equal(count_records(store), 2);
     assert_ok(blob_upload_cancel(store, "app", second.id, &err), &err);
-    assert_ok(blob_upload_begin(store, "app", "x", id, &err), &err);
+    assert_ok(blob_upload_begin(store, "app", "x", DIGEST_NONE, id, &err), &err);
     store_close(store);
 }
 
@@ -423,6 +443,7 @@ int main(void)
         folder_test(pieces_become_a_blob),
         folder_test(nothing_is_a_blob_too),
         folder_test(another_algorithm_reads_the_bytes_again),
+        folder_test(the_algorithm_said_before_need_not_be_that_of_the_digest),
         folder_test(a_session_goes_on_in_another_process),
         folder_test(the_file_tells_how_far_it_is),
         folder_test(a_wrong_digest_ends_the_session),

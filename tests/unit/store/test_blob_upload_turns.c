@@ -275,7 +275,7 @@ static void digests_are_remembered_up_to_the_limit(void **state)
         struct upload_slot *yields = NULL;
         snprintf(id, sizeof id, "%032x", i * 0x1010101u);
         assert_ok(upload_table_add(table, id, "app", "", &slot, &yields, &err), &err);
-        slot->sha256 = digester_new(DIGEST_SHA256);
+        slot->digester = digester_new(DIGEST_SHA256);
         slot->hashed = i;
         upload_table_release(table, slot);
     }
@@ -284,8 +284,8 @@ static void digests_are_remembered_up_to_the_limit(void **state)
         struct upload_slot *slot = NULL;
         snprintf(id, sizeof id, "%032x", i * 0x1010101u);
         assert_ok(upload_table_take(table, "app", id, NULL, 0, &slot, &err), &err);
-        kept += slot->sha256 != NULL;
-        assert_true(slot->hashed == (slot->sha256 ? i : 0));
+        kept += slot->digester != NULL;
+        assert_true(slot->hashed == (slot->digester ? i : 0));
         upload_slot_reset(slot);
         upload_table_release(table, slot);
     }
@@ -449,9 +449,10 @@ static void *begin_and_cancel(void *arg)
         struct error err = ERROR_INIT;
         char id[BLOB_UPLOAD_ID_SIZE + 1];
         uint64_t at = 99;
-        member->failed = blob_upload_begin(member->store, "app", "", id, &err) != ERR_OK ||
-                         blob_upload_offset(member->store, "app", id, &at, &err) != ERR_OK ||
-                         at != 0 || blob_upload_cancel(member->store, "app", id, &err) != ERR_OK;
+        member->failed =
+            blob_upload_begin(member->store, "app", "", DIGEST_NONE, id, &err) != ERR_OK ||
+            blob_upload_offset(member->store, "app", id, &at, &err) != ERR_OK || at != 0 ||
+            blob_upload_cancel(member->store, "app", id, &err) != ERR_OK;
     }
     return NULL;
 }
