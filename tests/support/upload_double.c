@@ -114,14 +114,16 @@ static void open_session(struct upload_double *fake, struct double_answer *answe
     answer->status = 202;
 }
 
-/* "digest=sha256%3A..." is of what came. */
+/* "digest=ALGORITHM%3A..." is of what came, with the algorithm of the POST. */
 static void commit(struct upload_double *fake, const struct double_request *request,
                    struct double_answer *answer)
 {
-    struct digest digest = digest_of(DIGEST_SHA256, fake->data, fake->data_size);
+    struct digest digest = digest_of(fake->algorithm, fake->data, fake->data_size);
     char hex[DIGEST_TEXT_MAX];
-    const char *named = strstr(request->query, "digest=sha256%3A");
-    if (named == NULL || strcmp(named + strlen("digest=sha256%3A"), digest_hex(&digest, hex))) {
+    autofree char *want = xasprintf("digest=%s%%3A%s", digest_algorithm_name(fake->algorithm),
+                                    digest_hex(&digest, hex));
+    const char *named = strstr(request->query, want);
+    if (named == NULL || strlen(named) != strlen(want)) {
         refuse(answer, 400, "DIGEST_INVALID");
         forget(fake);
         return;
@@ -149,6 +151,7 @@ static bool begins_where_it_ended(const struct upload_double *fake,
 static void do_post(struct upload_double *fake, const struct double_request *request,
                     struct double_answer *answer)
 {
+    fake->algorithm = strstr(request->query, "sha512") ? DIGEST_SHA512 : DIGEST_SHA256;
     if (strncmp(request->query, "digest=", 7) != 0 || fake->post_status == 202) {
         open_session(fake, answer);
     } else if (fake->post_status) {
@@ -196,7 +199,8 @@ static void do_head(struct upload_double *fake, const struct double_request *req
 {
     char hex[DIGEST_TEXT_MAX];
     char size[64];
-    struct digest digest = digest_of(DIGEST_SHA256, fake->blob ? fake->blob : "", fake->blob_size);
+    struct digest digest =
+        digest_of(fake->algorithm, fake->blob ? fake->blob : "", fake->blob_size);
     bool there = fake->blob && strstr(request->path, digest_hex(&digest, hex));
     answer->status = there ? 200 : 404;
     snprintf(size, sizeof size, "%zu", there ? fake->blob_size : 0);

@@ -1,7 +1,8 @@
 /*
  * A registry double for upload sessions: what registries of the field do with them, as knobs. It
  * stores one blob at a time and is strict: only the Location of the last answer is good, bytes
- * have to begin where the last ones ended, and the digest has to be that of what came.
+ * have to begin where the last ones ended, and the digest has to be that of what came, with the
+ * algorithm that the POST said (sha256 if it said none).
  */
 #ifndef SLIPWAY_TESTS_UPLOAD_DOUBLE_H
 #define SLIPWAY_TESTS_UPLOAD_DOUBLE_H
@@ -58,10 +59,11 @@ struct upload_double {
     int token_life_s;     /* as its answer says it; 0: it does not */
     struct upload_fault faults[UPLOAD_FAULTS_MAX];
     /* what happened; read it when no request runs */
-    pthread_mutex_t lock; /* guards all of it */
-    unsigned sessions;    /* opened */
-    unsigned state;       /* of the session that is open, 0: none is */
-    char *data;           /* of the session */
+    pthread_mutex_t lock;            /* guards all of it */
+    unsigned sessions;               /* opened */
+    unsigned state;                  /* of the session that is open, 0: none is */
+    enum digest_algorithm algorithm; /* of the last POST */
+    char *data;                      /* of the session */
     size_t data_size;
     size_t first; /* bytes of its first PATCH */
     char *blob;   /* the last one committed */

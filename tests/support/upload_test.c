@@ -126,7 +126,8 @@ void upload_test_open(struct upload_fixture *fixture, struct unfinished_upload *
     struct registry_client client;
     repository_init(&repository, &upload_test_host(fixture)->endpoints[0], "team/app", &nobody);
     registry_client_open(&client, &repository, NULL);
-    assert_int_equal(upload_session_open(&client, &unfinished->session, &err), ERR_OK);
+    assert_int_equal(upload_session_open(&client, DIGEST_SHA256, &unfinished->session, &err),
+                     ERR_OK);
     registry_client_close(&client);
     repository_deinit(&repository);
 }

@@ -80,7 +80,8 @@ static enum errc open_session(struct upload *upload, struct error *err)
     upload->body_bytes = 0;
     if (upload_session_is_open(upload->session))
         return ERR_OK;
-    return upload_session_open(upload->client, upload->session, err);
+    return upload_session_open(upload->client, upload->blob->digest->algorithm, upload->session,
+                               err);
 }
 
 /* PUT with the digest and what is missing of the blob. */

@@ -96,13 +96,18 @@ enum errc upload_session_post(struct registry_client *client, struct url *url,
     return exchange(client, url, &request, response, err);
 }
 
-enum errc upload_session_open(struct registry_client *client, struct upload_session *session,
-                              struct error *err)
+enum errc upload_session_open(struct registry_client *client, enum digest_algorithm algorithm,
+                              struct upload_session *session, struct error *err)
 {
     autourl struct url url = {0};
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
     if (registry_client_url(client, "blobs/uploads/", &url, err) != ERR_OK)
         return err->code;
+    if (algorithm != DIGEST_SHA256) {
+        char *plain = url.text;
+        url.text = url_with_query(&url, "digest-algorithm", digest_algorithm_name(algorithm));
+        free(plain);
+    }
     if (upload_session_post(client, &url, &response, err) != ERR_OK)
         return err->code;
     if (response.status < 200 || response.status > 202)

@@ -34,10 +34,10 @@ bool upload_session_is_open(const struct upload_session *session);
 enum errc upload_session_post(struct registry_client *client, struct url *url,
                               struct http_response *response, struct error *err);
 
-/* POST, end-4a. Errors: those of exchange(), what a refusal says, ERR_REGISTRY_ANSWER for an answer
- * without a Location. */
-enum errc upload_session_open(struct registry_client *client, struct upload_session *session,
-                              struct error *err);
+/* POST, end-4a; with what the blob's digest has, end-4c, where that is not sha256. Errors: those of
+ * exchange(), what a refusal says, ERR_REGISTRY_ANSWER for an answer without a Location. */
+enum errc upload_session_open(struct registry_client *client, enum digest_algorithm algorithm,
+                              struct upload_session *session, struct error *err);
 
 /* The session that `response`, the 202 answer of a POST to `url`, opened. `session` holds none.
  * ERR_REGISTRY_ANSWER when there is no Location, ERR_ADDRESS_REFUSED when it must not be followed.

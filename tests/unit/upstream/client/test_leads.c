@@ -144,7 +144,7 @@ static enum errc by_realm(struct registry_client *client, struct error *err)
 static enum errc by_location(struct registry_client *client, struct error *err)
 {
     struct upload_session session = {0};
-    if (upload_session_open(client, &session, err) == ERR_OK)
+    if (upload_session_open(client, DIGEST_SHA256, &session, err) == ERR_OK)
         get(client, session.url.text, err);
     upload_session_drop(&session);
     return err->code;

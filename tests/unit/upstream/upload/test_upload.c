@@ -24,6 +24,18 @@ static void one_put_is_the_first_way(void **state)
     assert_int_equal(fixture->sent, SIZE);
 }
 
+/* The double hashes as the POST of the session said, and refuses another digest. */
+static void the_algorithm_is_said_in_the_beginning(void **state)
+{
+    struct upload_fixture *fixture = *state;
+    fixture->digest = digest_of(DIGEST_SHA512, fixture->data, SIZE);
+    upload_test_must(fixture);
+    fixture->fake->put_status = 405;
+    upload_test_must(fixture);
+    assert_int_equal(fixture->fake->commits, 2);
+    assert_int_equal(upload_test_requests(fixture, "PATCH"), 1);
+}
+
 static void a_kept_session_is_used(void **state)
 {
     struct upload_fixture *fixture = *state;
@@ -327,6 +339,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, upload_test_setup, upload_test_teardown)
     const struct CMUnitTest tests[] = {
         TEST(one_put_is_the_first_way),
+        TEST(the_algorithm_is_said_in_the_beginning),
         TEST(a_kept_session_is_used),
         TEST(patch_where_put_is_refused),
         TEST(chunks_where_one_patch_is_refused),
