@@ -98,20 +98,35 @@ static const char *agent_of(const struct exchange *exchange)
     return exchange->agent[0] ? exchange->agent : NULL;
 }
 
+/* The end of a request; `reply` NULL: without an answer. */
+static void tell(const struct exchange *exchange, const struct reply *reply, enum log_level level,
+                 const char *event, const char *message)
+{
+    if (!log_enabled(level))
+        return;
+    const struct error *why = reply ? reply->refusal : NULL;
+    const struct path_shown path = exchange->handler->show(exchange->target);
+    autofree char *name = path.name ? xstrndup(path.name, path.name_size) : NULL;
+    log_event(
+        level, event,
+        LOG_FIELDS(
+            log_text("client", exchange->client), log_text("agent", agent_of(exchange)),
+            log_text("method", exchange->method), log_text("path", path.pattern),
+            log_text("repository", name), log_text(path.part ? path.part : "part", path.value),
+            reply ? log_number("status", (uint64_t)reply->status) : log_text("status", NULL),
+            log_text("code", why ? error_name(why->code) : NULL),
+            log_text("party", why ? party_name(error_party(why->code)) : NULL),
+            log_text("error", why ? why->text : NULL), log_number("bytes", body_bytes(exchange)),
+            log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
+        "%s", message);
+}
+
 static void tell_answer(const struct exchange *exchange, const struct reply *reply)
 {
-    const struct error *why = reply->refusal;
-    log_event(level_of(exchange, reply), why ? "request.refused" : "request.answered",
-              LOG_FIELDS(log_text("client", exchange->client),
-                         log_text("agent", agent_of(exchange)),
-                         log_text("method", exchange->method), log_text("path", exchange->target),
-                         log_number("status", (uint64_t)reply->status),
-                         log_text("code", why ? error_name(why->code) : NULL),
-                         log_text("party", why ? party_name(error_party(why->code)) : NULL),
-                         log_text("error", why ? why->text : NULL),
-                         log_number("bytes", body_bytes(exchange)),
-                         log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
-              why ? "request refused" : "request answered");
+    bool refused = reply->refusal != NULL;
+    tell(exchange, reply, level_of(exchange, reply),
+         refused ? "request.refused" : "request.answered",
+         refused ? "request refused" : "request answered");
 }
 
 /* The connection ended in the middle of the request: of a client that went away, or after an answer
@@ -123,14 +138,9 @@ static void tell_end(struct exchange *exchange)
         tell_answer(exchange, &exchange->reply);
         return;
     }
-    log_event(LOG_INFO, "request.aborted",
-              LOG_FIELDS(log_text("client", exchange->client),
-                         log_text("agent", agent_of(exchange)),
-                         log_text("method", exchange->method), log_text("path", exchange->target),
-                         log_number("bytes", body_bytes(exchange)),
-                         log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
-              connection_ended(exchange->at) ? "the request was too slow, or made room for others"
-                                             : "the client went away");
+    tell(exchange, NULL, LOG_INFO, "request.aborted",
+         connection_ended(exchange->at) ? "the request was too slow, or made room for others"
+                                        : "the client went away");
 }
 
 /* When the gateway stops, a client gets what it asked for, and then no more. */

@@ -14,11 +14,22 @@
 #include "gateway/http/jobs.h"
 #include "gateway/http/request.h"
 
+/* What a path is about, for the log: the pattern is one of few, whatever clients ask for. */
+struct path_shown {
+    const char *pattern; /* a literal, as docs/openapi.yaml has it; PATH_OTHER for any other path */
+    const char *part;    /* a literal: what the last part is, "digest"; NULL: none */
+    const char *value;   /* that part as it was sent, borrowed from the path */
+    const char *name;    /* the repository's, as it was sent, borrowed; not terminated */
+    size_t name_size;
+};
+#define PATH_OTHER "other"
+
 /* What requests are given to: answer() returns the job that works on the request, or NULL after it
  * has filled *reply (which is REPLY_INIT(0) before), with the answer to a request without a body or
  * with a refusal before the client has sent it. It runs on HTTP threads and never blocks. */
 struct request_handler {
     struct job *(*answer)(void *self, const struct request *request, struct reply *reply);
+    struct path_shown (*show)(const char *path); /* any thread */
     void *self;
     struct jobs *jobs; /* once they are closed, connections end with their next answer */
     struct file_reads *reads;

@@ -8,10 +8,19 @@
 #define ROOT "/v2"
 #define SHOWN_BYTES 200
 
-/* A part of the path. */
-struct span {
-    const char *at;
-    size_t size;
+/* The forms of paths, and what their last part is. */
+static const struct {
+    const char *pattern;
+    const char *last;
+} forms[] = {
+    [V2_PING] = {"/v2/", NULL},
+    [V2_CATALOG] = {"/v2/_catalog", NULL},
+    [V2_BLOB] = {"/v2/{name}/blobs/{digest}", "digest"},
+    [V2_UPLOADS] = {"/v2/{name}/blobs/uploads/", NULL},
+    [V2_UPLOAD] = {"/v2/{name}/blobs/uploads/{id}", "id"},
+    [V2_MANIFEST] = {"/v2/{name}/manifests/{reference}", "reference"},
+    [V2_TAGS] = {"/v2/{name}/tags/list", NULL},
+    [V2_REFERRERS] = {"/v2/{name}/referrers/{digest}", "digest"},
 };
 
 static bool is(struct span span, const char *text)
@@ -66,7 +75,7 @@ static enum errc take_last(struct span last, struct v2_path *out, struct error *
 {
     autofree char *text = NULL;
     struct error broken = ERROR_INIT;
-    if (out->endpoint == V2_TAGS || out->endpoint == V2_UPLOADS)
+    if (forms[out->endpoint].last == NULL)
         return ERR_OK;
     /* What has a broken escape is no digest, tag or id as it stands. */
     if (percent_decode(last.at, last.size, &text, &broken) != ERR_OK)
@@ -114,34 +123,61 @@ static enum errc refuse(struct span path, struct error *err)
                 path.size < SHOWN_BYTES ? (int)path.size : SHOWN_BYTES, path.at);
 }
 
-static enum errc parse_named(struct span all, struct v2_path *out, struct error *err)
+/* What stands behind "/v2/"; false when `path` is not below it. */
+static bool find_rest(const char *path, struct span *rest)
 {
-    struct span name = all;
-    struct span last;
-    if (!find_endpoint(&name, &last, &out->endpoint))
-        return refuse(all, err);
-    if (repository_name_check(name.at, name.size, err) != ERR_OK)
+    size_t root = strlen(ROOT);
+    if (strncmp(path, ROOT, root) != 0 || (path[root] != '/' && path[root] != '\0'))
+        return false;
+    rest->at = path + root + (path[root] == '/');
+    rest->size = strlen(rest->at);
+    return true;
+}
+
+bool v2_path_form(const char *path, struct v2_form *out)
+{
+    struct v2_form form = {.endpoint = V2_PING};
+    struct span tail = {0};
+    if (!find_rest(path, &form.name))
+        return false;
+    if (is(form.name, "_catalog"))
+        form.endpoint = V2_CATALOG;
+    else if (form.name.size > 0 && !find_endpoint(&form.name, &tail, &form.endpoint))
+        return false;
+    if (form.endpoint == V2_CATALOG)
+        form.name.size = 0;
+    form.pattern = forms[form.endpoint].pattern;
+    form.last = forms[form.endpoint].last;
+    form.tail = tail;
+    *out = form;
+    return true;
+}
+
+static enum errc parse_named(const struct v2_form *form, struct span all, struct v2_path *out,
+                             struct error *err)
+{
+    if (repository_name_check(form->name.at, form->name.size, err) != ERR_OK)
         return err->code;
     /* A slash at the end of anything but the uploads. */
-    if (last.size == 0 && out->endpoint != V2_UPLOADS)
+    if (form->tail.size == 0 && form->endpoint != V2_UPLOADS)
         return repository_name_invalid(all.at, all.size, "a component is empty", err);
-    if (take_last(last, out, err) != ERR_OK)
+    if (take_last(form->tail, out, err) != ERR_OK)
         return err->code;
-    memcpy(out->repository, name.at, name.size);
+    memcpy(out->repository, form->name.at, form->name.size);
     return ERR_OK;
 }
 
 enum errc v2_path_parse(const char *path, struct v2_path *out, struct error *err)
 {
-    struct v2_path parsed = {.endpoint = V2_PING};
-    size_t root = strlen(ROOT);
-    if (strncmp(path, ROOT, root) != 0 || (path[root] != '/' && path[root] != '\0'))
+    struct v2_form form;
+    struct span rest;
+    if (!find_rest(path, &rest))
         return fail(err, ERR_NOT_FOUND, 0, "there is nothing at %.200s", path);
-    const char *rest = path + root + (path[root] == '/');
-    if (strcmp(rest, "_catalog") == 0)
-        parsed.endpoint = V2_CATALOG;
-    else if (*rest != '\0' &&
-             parse_named((struct span){rest, strlen(rest)}, &parsed, err) != ERR_OK)
+    if (!v2_path_form(path, &form))
+        return refuse(rest, err);
+    struct v2_path parsed = {.endpoint = form.endpoint};
+    bool named = form.endpoint != V2_PING && form.endpoint != V2_CATALOG;
+    if (named && parse_named(&form, rest, &parsed, err) != ERR_OK)
         return err->code;
     *out = parsed;
     return ERR_OK;

@@ -35,6 +35,20 @@ struct v2_path {
     char id[V2_ID_MAX + 1];          /* V2_UPLOAD; any text without a slash */
 };
 
+/* What the end of a path says that it is about, whether or not what stands in it is valid. */
+struct v2_form {
+    enum v2_endpoint endpoint;
+    const char *pattern; /* a literal, as docs/openapi.yaml has it: "/v2/{name}/tags/list" */
+    const char *last;    /* a literal, what the part behind the name is: "digest"; NULL: none */
+    struct span {
+        const char *at;
+        size_t size;
+    } name, tail; /* parts of the path, borrowed; `tail` is what `last` is */
+};
+
+/* False for what is no endpoint. */
+bool v2_path_form(const char *path, struct v2_form *out);
+
 /* `path` as the client sent it. ERR_NAME_INVALID; ERR_DIGEST_INVALID; ERR_TAG_INVALID, which for
  * who reads means no more than that there is no such manifest; ERR_NO_UPLOAD for an id that none of
  * ours could be; ERR_NOT_FOUND for what is no endpoint. */

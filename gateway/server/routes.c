@@ -6,6 +6,7 @@
 #include "gateway/api/layers.h"
 #include "gateway/api/pushes.h"
 #include "gateway/http/error_body.h"
+#include "gateway/registry/path.h"
 #include "gateway/registry/registry.h"
 #include "gateway/server/guard.h"
 #include "gateway/service/version.h"
@@ -67,7 +68,7 @@ static struct job *get_version(struct gateway *gateway, const struct request *re
 /* The first row for a path and method counts. */
 /* clang-format off */
 static const struct row {
-    const char *path;    /* ending in a slash and a star: whatever begins so */
+    const char *path;    /* what it ends with in braces, or a star: whatever begins so */
     const char *methods; /* as in an Allow header; NULL: the handler decides */
     route_handler *handler;
     const char *takes; /* the media type of a body below /v1/ */
@@ -79,20 +80,47 @@ static const struct row {
     {"/v2/*",        NULL,        v2_route, NULL,                       false, false, false},
     {"/v1/images",   "POST, PUT", images_post, "application/x-tar",        false, false, false},
     {"/v1/layers",   "POST, PUT", layers_post, "application/octet-stream", false, false, false},
-    {"/v1/layers/*", "GET, HEAD", layers_get,  NULL,                       false, false, false},
+    {"/v1/layers/{diff_id}", "GET, HEAD", layers_get, NULL,                false, false, false},
     {"/v1/pushes",   "POST",      pushes_post, "application/json",         true,  false, false},
     {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},
     {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true,  true},
     {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false, false},
 };
 /* clang-format on */
+#define ROW_COUNT (sizeof rows / sizeof rows[0])
 
 static bool matches(const struct row *row, const char *path)
 {
-    size_t size = strlen(row->path);
-    if (row->path[size - 1] == '*')
-        return strncmp(row->path, path, size - 1) == 0;
-    return strcmp(row->path, path) == 0;
+    size_t fixed = strcspn(row->path, "{*");
+    return strncmp(row->path, path, fixed) == 0 &&
+           (row->path[fixed] != '\0' || path[fixed] == '\0');
+}
+
+static struct path_shown show_v2(const char *path)
+{
+    struct v2_form form;
+    if (!v2_path_form(path, &form))
+        return (struct path_shown){.pattern = PATH_OTHER};
+    return (struct path_shown){.pattern = form.pattern,
+                               .part = form.last,
+                               .value = form.last ? form.tail.at : NULL,
+                               .name = form.name.at,
+                               .name_size = form.name.size};
+}
+
+struct path_shown route_show(const char *path)
+{
+    size_t at = 0;
+    while (at < ROW_COUNT && !matches(&rows[at], path))
+        at++;
+    if (at == ROW_COUNT)
+        return (struct path_shown){.pattern = PATH_OTHER};
+    if (rows[at].handler == v2_route)
+        return show_v2(path);
+    bool layer = rows[at].handler == layers_get;
+    return (struct path_shown){.pattern = rows[at].path,
+                               .part = layer ? "diff_id" : NULL,
+                               .value = layer ? path + strcspn(rows[at].path, "{") : NULL};
 }
 
 static bool allows(const struct row *row, const char *method)
@@ -127,7 +155,7 @@ static struct job *find(struct gateway *gateway, bool ops, const struct request 
                         struct reply *reply)
 {
     autobuf struct buf allowed = BUF_INIT(200);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < ROW_COUNT; i++) {
         const struct row *row = &rows[i];
         if (!matches(row, request->path) || (ops && !row->ops))
             continue;

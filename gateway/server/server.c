@@ -97,7 +97,8 @@ static enum errc open_ops(struct server *server, const struct settings *settings
     unsigned port = 0;
     if (listen == NULL)
         return ERR_OK;
-    server->ops_handler = (struct request_handler){.answer = route_ops, .self = &server->gateway};
+    server->ops_handler =
+        (struct request_handler){.answer = route_ops, .show = route_show, .self = &server->gateway};
     if (start_daemon(server, &server->ops_handler, OPS_THREADS, OPS_CONNECTIONS_MAX, &server->ops,
                      err) != ERR_OK ||
         start_listening(server->ops, listen, &port, err) != ERR_OK)
@@ -114,6 +115,7 @@ static enum errc open_daemon(struct server *server, const struct settings *setti
     unsigned port = 0;
     server->handler = (struct request_handler){
         .answer = route,
+        .show = route_show,
         .self = &server->gateway,
         .jobs = server->gateway.jobs,
         .reads = file_reads_new(server->gateway.runtime->executor),

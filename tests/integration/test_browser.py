@@ -90,7 +90,7 @@ class Attempt:
 
     script: str
     method: str
-    path: str
+    path: str  # as the log tells it
     status: int
     seen: str  # by the page
 
@@ -118,7 +118,7 @@ ATTEMPTS = {
     ),
     "fetch-upload": Attempt(
         "text(base + '/v2/evil/app/blobs/uploads/', {method: 'POST', mode: 'no-cors'})",
-        "POST", "/v2/evil/app/blobs/uploads/", 403, "opaque",
+        "POST", "/v2/{name}/blobs/uploads/", 403, "opaque",
     ),
     # The browser asks before it sends these, and is not told that it may.
     "fetch-json": Attempt(
@@ -128,7 +128,7 @@ ATTEMPTS = {
     ),
     "fetch-delete": Attempt(
         f"text(base + '/v2/{SECRET}/manifests/1', {{method: 'DELETE'}})",
-        "OPTIONS", f"/v2/{SECRET}/manifests/1", 405, FAILED,
+        "OPTIONS", "/v2/{name}/manifests/{reference}", 405, FAILED,
     ),
     "beacon": Attempt(
         "navigator.sendBeacon(base + images, new Blob([archive]))",
@@ -178,7 +178,7 @@ def watched(
 
 
 def answers(gateway: Gateway) -> list[tuple[str, str, int]]:
-    """Method, path and status of each request that was answered."""
+    """Method, pattern of the path and status of each request that was answered."""
     lines = [json.loads(line) for line in gateway.log().splitlines()]
     return [
         (line["method"], line["path"], line["status"]) for line in lines if "status" in line

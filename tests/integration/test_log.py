@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from support.front import Front
 from support.gateway import SOURCE_FOLDER, Gateway, pushed
@@ -193,14 +194,14 @@ def test_lines_of_a_registry_client(json_gateway: Gateway, seed: str) -> None:
     assert (missing["level"], missing["status"], missing["code"]) == ("debug", 404, "BLOB_UNKNOWN")
 
 
-HOSTILE = b"/v1/\x1b[31m%0a\xc2\x9b\xff\xe2\x80\xae\"\\x"
+HOSTILE = b"\x1b[31m%0a\xc2\x9b\xff\xe2\x80\xae\"\\x"
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_hostile_path_stays_on_its_line(tmp_path: Path, form: str) -> None:
     with Gateway(tmp_path / "gateway", {"log": {"format": form}}) as gateway:
         with RawConnection(gateway.port) as connection:
-            connection.send(b"POST " + HOSTILE + b" HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: h\r\n\r\n")
+            connection.send(b"POST /v2/app/manifests/" + HOSTILE + b" HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: h\r\n\r\n")
             assert connection.read_reply("POST").status == 404
         wait_until(lambda: "request refused" in gateway.log(), "the refusal")
         data = gateway.process.stderr_path.read_bytes()
@@ -210,8 +211,30 @@ def test_a_hostile_path_stays_on_its_line(tmp_path: Path, form: str) -> None:
         line.decode()
         if form == "json":
             (refused,) = of(gateway, event="request.refused")
-            assert refused["path"] == HOSTILE.decode(errors="replace")
-            assert (refused["code"], refused["request"]) == ("NOT_FOUND", "h")
+            assert refused["reference"] == HOSTILE.decode(errors="replace")
+            assert (refused["code"], refused["request"]) == ("MANIFEST_UNKNOWN", "h")
+
+
+VALID = {"name": "team/app", "id": "0123abcd", "reference": "1.0", "digest": "sha256:" + "0" * 64}
+INVALID = {"name": "Team/%41", "id": "%00", "reference": "%2e%2e", "digest": "sha256:%30"}
+NO_PATHS = ("/", "/v1/images/x", "/v2/app/other/list", "/v20", "/v2/uploads/x")
+
+
+def test_paths_are_told_by_their_pattern(json_gateway: Gateway) -> None:
+    """However many there are, patterns are those of docs/openapi.yaml; what fills them is aside."""
+    paths = yaml.safe_load((SOURCE_FOLDER / "docs/openapi.yaml").read_text())["paths"]
+    asked = [(path, filled | {"diff_id": "0"}) for path in paths for filled in (VALID, INVALID)]
+    asked += [(path, {}) for path in NO_PATHS]
+    with Front(json_gateway.port) as front:
+        for path, filled in asked:
+            front.ask("PATCH", path.format(**filled))
+    wait_until(lambda: len(of(json_gateway, method="PATCH")) == len(asked), "all lines")
+    for line, (path, filled) in zip(of(json_gateway, method="PATCH"), asked, strict=True):
+        assert line["path"] == (path if filled else "other")
+        expected = {part: filled[part] for part in re.findall(r"{(.*?)}", path)}
+        told = {"name" if key == "repository" else key: value for key, value in line.items()}
+        assert {key: told[key] for key in {*VALID, "diff_id"} & set(told)} == expected
+        assert filled or "there is no" in line["error"]
 
 
 def test_a_client_that_goes_away_is_told(json_gateway: Gateway) -> None:

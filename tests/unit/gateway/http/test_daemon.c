@@ -31,7 +31,13 @@ static struct job *answer(void *self, const struct request *request, struct repl
     return NULL;
 }
 
-static const struct request_handler handler = {.answer = answer};
+static struct path_shown show(const char *path)
+{
+    (void)path;
+    return (struct path_shown){.pattern = PATH_OTHER};
+}
+
+static const struct request_handler handler = {.answer = answer, .show = show};
 
 struct server {
     struct daemon *daemon;
