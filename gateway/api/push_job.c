@@ -79,6 +79,8 @@ static void answer(const struct sending *sending)
         failure = push_failure(sending->pushes[i]);
     struct reply reply =
         REPLY_INIT(failure ? error_http_status(failure->error.code) : good_status(sending));
+    if (failure)
+        reply_targets_failed(&reply, failure->error.code);
     reply_json(&reply, sending->count == 1 ? push_json(sending->pushes[0])
                                            : push_json_several(sending->pushes, sending->count));
     job_answer(sending->job, &reply);

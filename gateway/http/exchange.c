@@ -105,6 +105,7 @@ static void tell(const struct exchange *exchange, const struct reply *reply, enu
     if (!log_enabled(level))
         return;
     const struct error *why = reply ? reply->refusal : NULL;
+    enum errc code = why ? why->code : reply ? reply->failed : ERR_OK;
     const struct path_shown path = exchange->handler->show(exchange->target);
     autofree char *name = path.name ? xstrndup(path.name, path.name_size) : NULL;
     log_event(
@@ -114,8 +115,8 @@ static void tell(const struct exchange *exchange, const struct reply *reply, enu
             log_text("method", exchange->method), log_text("path", path.pattern),
             log_text("repository", name), log_text(path.part ? path.part : "part", path.value),
             reply ? log_number("status", (uint64_t)reply->status) : log_text("status", NULL),
-            log_text("code", why ? error_name(why->code) : NULL),
-            log_text("party", why ? party_name(error_party(why->code)) : NULL),
+            log_text("code", code ? error_name(code) : NULL),
+            log_text("party", code ? party_name(error_party(code)) : NULL),
             log_text("error", why ? why->text : NULL), log_number("bytes", body_bytes(exchange)),
             log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
         "%s", message);

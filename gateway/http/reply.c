@@ -92,6 +92,13 @@ void reply_error(struct reply *reply, const struct error *err)
         reply_header(reply, MHD_HTTP_HEADER_RETRY_AFTER, RETRY_AFTER_S);
 }
 
+void reply_targets_failed(struct reply *reply, enum errc code)
+{
+    free(reply->refusal);
+    reply->refusal = NULL;
+    reply->failed = code;
+}
+
 void reply_deinit(struct reply *reply)
 {
     drop_body(reply);

@@ -29,6 +29,7 @@ struct reply {
     uint64_t size;
     struct body_source source; /* owned; without read(): none */
     struct error *refusal;     /* owned; why the request is refused; NULL: it is not */
+    enum errc failed;          /* why targets of its push failed, which has been logged; ERR_OK */
 };
 
 #define REPLY_INIT(STATUS)                                                                         \
@@ -56,6 +57,9 @@ void reply_source(struct reply *reply, const char *media_type, struct body_sourc
 void reply_error(struct reply *reply, const struct error *err);
 /* The same with this status and body, which is taken. */
 void reply_refuse(struct reply *reply, int status, char *body, const struct error *err);
+
+/* It tells of targets that failed, each of which has a line of the log already. */
+void reply_targets_failed(struct reply *reply, enum errc code);
 
 void reply_deinit(struct reply *reply);
 

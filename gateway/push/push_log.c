@@ -12,39 +12,39 @@ void push_log_accepted(const struct push *push)
               "push accepted");
 }
 
-/* The line of a target that does not have the image. */
-static void log_failure(enum log_level level, const char *event, const char *message,
-                        const char *push, const struct push_target *target)
-{
-    char text[REFERENCE_TEXT_MAX];
-    const struct error *why = &target->error;
-    log_event(level, event,
-              LOG_FIELDS(log_text("target", reference_text(&target->reference, text)),
-                         log_text("code", error_name(why->code)),
-                         log_text("party", party_name(error_party(why->code))),
-                         log_text("error", why->text), log_text("push", push)),
-              "%s", message);
-}
-
-void push_log_ended(const char *push, const struct push_target *target)
+/* The line of a target; its error, where it does not have the image. */
+static void log_target(enum log_level level, const char *event, const char *message,
+                       const struct push *push, const struct push_target *target, uint64_t ms)
 {
     char text[REFERENCE_TEXT_MAX];
     char digest[DIGEST_TEXT_MAX];
-    if (target->state == PUSH_PUSHED)
-        log_event(LOG_INFO, "target.pushed",
-                  LOG_FIELDS(log_text("target", reference_text(&target->reference, text)),
-                             log_text("digest", digest_text(&target->digest, digest)),
-                             log_number("bytes", target->bytes_uploaded), log_text("push", push)),
-                  "target pushed");
-    else
-        log_failure(LOG_WARN, "target.failed", "target failed", push, target);
+    bool pushed = target->state == PUSH_PUSHED;
+    const struct error *why = &target->error;
+    const struct digest *what = pushed ? &target->digest : &push->manifest.digest;
+    log_event(level, event,
+              LOG_FIELDS(log_text("target", reference_text(&target->reference, text)),
+                         log_text("digest", digest_text(what, digest)),
+                         log_text("code", pushed ? NULL : error_name(why->code)),
+                         log_text("party", pushed ? NULL : party_name(error_party(why->code))),
+                         log_text("error", pushed ? NULL : why->text),
+                         log_number("bytes", target->bytes_uploaded), log_number("ms", ms),
+                         log_text("push", push->id)),
+              "%s", message);
 }
 
-void push_log_postponed(const char *push, const struct push_target *target)
+void push_log_ended(const struct push *push, const struct push_target *target, uint64_t ms)
+{
+    if (target->state == PUSH_PUSHED)
+        log_target(LOG_INFO, "target.pushed", "target pushed", push, target, ms);
+    else
+        log_target(LOG_WARN, "target.failed", "target failed", push, target, ms);
+}
+
+void push_log_postponed(const struct push *push, const struct push_target *target, uint64_t ms)
 {
     bool stopping = target->error.code == ERR_CANCELLED;
-    log_failure(stopping ? LOG_INFO : LOG_WARN, "target.postponed",
-                "target waits for the next start", push, target);
+    log_target(stopping ? LOG_INFO : LOG_WARN, "target.postponed",
+               "target waits for the next start", push, target, ms);
 }
 
 void push_log_superseded(const char *push, const struct push_target *target)

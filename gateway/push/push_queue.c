@@ -191,6 +191,7 @@ static void on_work(struct work *work)
     }
     options.upstream = queue->runtime->upstream;
     autoscope struct log_scope outer = log_scope_begin("push", entry->push->id);
+    entry->begun_ms = clock_ms();
     work_hold(work);
     pthread_mutex_lock(&queue->lock);
     entry_set_state(entry, ENTRY_RUNS);
@@ -218,13 +219,13 @@ static bool may_pass(enum errc code)
     }
 }
 
-static void tell_pending(const struct queue_entry *entry)
+static void tell_pending(const struct queue_entry *entry, uint64_t ms)
 {
     const struct push_target *target = &entry->own;
     if (target->state == PUSH_FAILED && may_pass(target->error.code))
-        push_log_postponed(entry->push->id, target);
+        push_log_postponed(entry->push, target, ms);
     else
-        push_log_ended(entry->push->id, target);
+        push_log_ended(entry->push, target, ms);
 }
 
 /* With the lock. */
@@ -261,11 +262,12 @@ static void on_ended(void *self)
 {
     struct queue_entry *entry = self;
     struct push_queue *queue = entry->queue;
+    uint64_t ms = (uint64_t)(clock_ms() - entry->begun_ms);
     if (entry->chain) {
         direct_explain(entry);
-        push_log_ended(entry->push->id, &entry->push->targets[entry->target]);
+        push_log_ended(entry->push, &entry->push->targets[entry->target], ms);
     } else {
-        tell_pending(entry);
+        tell_pending(entry, ms);
     }
     pthread_mutex_lock(&queue->lock);
     work_release(&entry->work); /* the next of its tag finds this one ended */

@@ -67,6 +67,7 @@ struct queue_entry {
     TAILQ_ENTRY(queue_entry) turn; /* of its listed or direct ones, by id */
     TAILQ_ENTRY(queue_entry) next; /* of the chain */
     enum entry_state state;
+    int64_t begun_ms; /* clock_ms() */
     struct push *push;
     size_t target;
     struct pending *pending; /* NULL: direct */

@@ -322,9 +322,15 @@ static void on_pushed(void *arg)
     struct manifest_job *self = arg;
     struct job *job = self->job;
     struct error err = ERROR_INIT;
-    if (mirrored_push_judge(&self->push, &err) == ERR_OK)
+    if (mirrored_push_judge(&self->push, &err) == ERR_OK) {
         commit_names(self, &err);
-    conclude(job, self, &err);
+        conclude(job, self, &err);
+    } else {
+        struct reply reply = REPLY_INIT(500);
+        v2_refuse(&reply, &err);
+        reply_targets_failed(&reply, err.code);
+        v2_answer(job, &reply);
+    }
     job_over(job);
 }
 

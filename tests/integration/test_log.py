@@ -7,6 +7,7 @@ import os
 import re
 import select
 import threading
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 
 from support.front import Front
 from support.gateway import SOURCE_FOLDER, Gateway, pushed
+from support.http_server import LoopbackServer
 from support.raw_http import RawConnection
 from support.registry import Registry
 from support.waiting import wait_until
@@ -179,6 +181,73 @@ def test_lines_of_a_failed_target(json_gateway: Gateway, archive: Path) -> None:
         error["message"],
     )
     assert (line["level"], line["request"], line["push"]) == ("warn", "gone", reply.json()["id"])
+
+
+class Full(BaseHTTPRequestHandler):
+    """A registry without room, which says so once it may."""
+
+    protocol_version = "HTTP/1.1"
+    reason = "the disk of the registry is full"
+    goes_on: threading.Event
+
+    def _go(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.goes_on.wait(60)
+        body = b"{}" if self.command in ("GET", "HEAD") else self.reason.encode()
+        self.send_response(200 if self.path == "/v2/" else 404 if body == b"{}" else 507)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _go
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.mark.parametrize("acknowledge", ["pushed", "stored"])
+def test_each_result_is_told_once_and_at_once(
+    tmp_path: Path, registry: Registry, seed: str, acknowledge: str
+) -> None:
+    """Of two repositories of a registry that is full beside a good one."""
+    goes_on = threading.Event()
+    with LoopbackServer(type("Held", (Full,), {"goes_on": goes_on})) as full:
+        bad = f"127.0.0.1:{full.port}"
+        targets = [f"{host}/log-{seed}/{name}" for host, name in
+                   ((registry.host, "good"), (bad, "one"), (bad, "two"))]
+        config = {
+            "log": {"format": "json", "level": "debug"},
+            "registries": {bad: {"retry_wait": "20ms", "plain_http": True}},
+            "mirrors": [{"match": "**", "to": targets, "acknowledge": acknowledge}],
+        }
+        with Gateway(tmp_path / "gateway", config) as gateway:
+
+            def put() -> None:
+                with Front(gateway.port) as front:
+                    front.put("log/app", "1", front.image("log/app"))
+
+            client = threading.Thread(target=put)
+            client.start()
+            wait_until(lambda: of(gateway, event="target.pushed"), "the good one", 30)
+            goes_on.set()
+            client.join()
+            failed = "target.failed" if acknowledge == "pushed" else "target.postponed"
+            wait_until(lambda: len(of(gateway, event=failed)) == 2, "both others", 30)
+            (good,) = of(gateway, event="target.pushed")
+            assert good["target"] == f"{targets[0]}:1" and {"bytes", "ms"} < set(good)
+            for line in of(gateway, event=failed):
+                assert (line["code"], line["party"]) == ("REGISTRY_FAULT", "registry")
+                assert {"bytes", "ms"} < set(line) and Full.reason in line["error"]
+                assert (line["push"], line["digest"]) == (good["push"], good["digest"])
+            wait_until(lambda: of(gateway, event="request.answered", reference="1"), "the answer")
+            told = [line for line in lines(gateway)
+                    if Full.reason in str(line) and line["level"] != "debug"]
+            events = sorted(str(line.get("event")) for line in told)
+            assert events == ["attempt.failed", failed, failed]
+            (answered,) = of(gateway, event="request.answered", reference="1")
+            code = answered.get("code"), answered.get("party")
+            assert code == (("REGISTRY_FAULT", "registry") if acknowledge == "pushed" else (None, None))
 
 
 def test_lines_of_a_registry_client(json_gateway: Gateway, seed: str) -> None:

@@ -59,9 +59,19 @@ void back_off_succeeded(struct back_off *back_off)
 {
     pthread_mutex_lock(&back_off->lock);
     back_off->refusals = 0;
+    back_off->failed = false;
     if (back_off->allowed < back_off->limit)
         apply(back_off, ++back_off->allowed, 0);
     pthread_mutex_unlock(&back_off->lock);
+}
+
+bool back_off_first_failure(struct back_off *back_off)
+{
+    pthread_mutex_lock(&back_off->lock);
+    bool first = !back_off->failed;
+    back_off->failed = true;
+    pthread_mutex_unlock(&back_off->lock);
+    return first;
 }
 
 int64_t back_off_left_ms(struct back_off *back_off)

@@ -28,6 +28,7 @@ struct back_off {
     unsigned allowed;     /* transfers at a time: 1 to limit */
     unsigned refusals;    /* pauses since the last success */
     int64_t until_ms;
+    bool failed; /* since the last success */
 };
 
 /* `limit` (at least 1) is that of `transfers`; `base_ms` is the base wait. */
@@ -40,6 +41,9 @@ void back_off_refused(struct back_off *back_off, int64_t asked_ms);
 
 /* A transfer came to its end. */
 void back_off_succeeded(struct back_off *back_off);
+
+/* True for the first failure since something came to its end: the others are the same trouble. */
+bool back_off_first_failure(struct back_off *back_off);
 
 /* For how long nothing begins; 0: it may. */
 int64_t back_off_left_ms(struct back_off *back_off);

@@ -14,6 +14,19 @@ int64_t retry_wait_ms(int64_t base_ms, unsigned failed, uint32_t jitter)
     return least + (int64_t)((uint64_t)(least / 4) * jitter / UINT32_MAX);
 }
 
+/* A registry in trouble fails many attempts of many blobs in the same way: one line for all. */
+static void tell(const struct retry *retry, const char *what, struct back_off *back_off,
+                 int64_t wait_ms, const struct error *err)
+{
+    log_event(back_off_first_failure(back_off) ? LOG_INFO : LOG_DEBUG, "attempt.failed",
+              LOG_FIELDS(log_text("target", what), log_number("attempt", retry->made),
+                         log_text("code", error_name(err->code)),
+                         log_text("party", party_name(error_party(err->code))),
+                         log_text("error", err->text)),
+              "attempt %u of %u failed, the next one follows in %" PRId64 ".%" PRId64 " s",
+              retry->made, RETRY_ATTEMPTS, wait_ms / 1000, wait_ms % 1000 / 100);
+}
+
 bool retry_follows(struct retry *retry, const char *what, struct back_off *back_off, bool helps,
                    struct error *err)
 {
@@ -30,8 +43,7 @@ bool retry_follows(struct retry *retry, const char *what, struct back_off *back_
     int64_t asked_ms = back_off_left_ms(back_off);
     if (asked_ms > wait_ms)
         wait_ms = asked_ms;
-    log_info("%s: attempt %u of %u failed, the next one follows in %" PRId64 ".%" PRId64 " s: %s",
-             what, retry->made, RETRY_ATTEMPTS, wait_ms / 1000, wait_ms % 1000 / 100, err->text);
+    tell(retry, what, back_off, wait_ms, err);
     error_clear(err);
     retry->until_ms = clock_ms() + wait_ms;
     return true;

@@ -34,7 +34,8 @@ struct retry {
 
 /*
  * After a failed attempt: true when another one follows at retry->until_ms; then the failure is
- * logged with `what` in front and `err` cleared. False: the error is the last word; after
+ * logged as `what`'s and `err` cleared; at info where it is the first since the registry took
+ * something (back_off_first_failure()), else at debug. False: the error is the last word; after
  * the last of several it says how many were made. `helps`: the error is worth another attempt.
  */
 bool retry_follows(struct retry *retry, const char *what, struct back_off *back_off, bool helps,

@@ -81,8 +81,9 @@ static void on_ended(void *self)
     struct early_uploads *early = blob->early;
     if (blob->target.state == PUSH_FAILED && err->code != ERR_CANCELLED) {
         char id[DIGEST_SHORT_MAX];
-        log_info("%s/%s: blob %s is not sent before its manifest: %s", blob->host->name,
-                 blob->target.reference.path, digest_short(&blob->digest, id), err->text);
+        /* The push of the manifest fails in the same way, and says so. */
+        log_debug("%s/%s: blob %s is not sent before its manifest: %s", blob->host->name,
+                  blob->target.reference.path, digest_short(&blob->digest, id), err->text);
         /* What else waits for a registry that cannot be reached would only wait in vain. */
         if (error_party(err->code) == PARTY_NETWORK)
             atomic_store(&blob->host->away_ms, clock_ms());
@@ -99,7 +100,7 @@ void early_upload(struct early_uploads *early, const struct reference *target,
     struct registry_host *host = NULL;
     struct upstream *upstream = early->upstream;
     if (registries_host(upstream->registries, target->host, &host, &err) != ERR_OK) {
-        log_info("%s: no blob is sent before its manifest: %s", target->host, err.text);
+        log_debug("%s: no blob is sent before its manifest: %s", target->host, err.text);
         return;
     }
     if (work_queue_waiting(host->early) >= EARLY_QUEUE_MAX || !enter(early)) {

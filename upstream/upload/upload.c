@@ -175,7 +175,7 @@ static enum next resume(struct attempt *attempt, struct error *err)
     if (session->offset <= attempt->resumed_at)
         return send_again(attempt, err);
     attempt->resumed_at = session->offset;
-    log_info("%s; going on at %llu", err->text, (unsigned long long)session->offset);
+    log_debug("%s; going on at %llu", err->text, (unsigned long long)session->offset);
     return AGAIN;
 }
 
@@ -259,7 +259,7 @@ static enum errc take_up(struct attempt *attempt, bool *arrived, struct error *e
         return ERR_OK;
     }
     attempt->resumed_at = session->offset;
-    log_info("another attempt goes on at %llu", (unsigned long long)session->offset);
+    log_debug("another attempt goes on at %llu", (unsigned long long)session->offset);
     return ERR_OK;
 }
 

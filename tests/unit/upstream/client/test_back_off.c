@@ -208,6 +208,19 @@ static void it_grows_where_no_time_is_named(void **state)
     tear_down(&scene);
 }
 
+static void the_first_failure_after_a_success_is_told(void **state)
+{
+    (void)state;
+    struct scene scene;
+    set_up(&scene, LIMIT);
+    for (int i = 0; i < 2; i++) {
+        assert_true(back_off_first_failure(&scene.back_off));
+        assert_false(back_off_first_failure(&scene.back_off));
+        back_off_succeeded(&scene.back_off);
+    }
+    tear_down(&scene);
+}
+
 /* A host without an executor has no queues (upstream/client/registry_host.h). */
 static void the_longest_and_without_queues(void **state)
 {
@@ -235,6 +248,7 @@ int main(void)
         cmocka_unit_test(answers_to_what_was_under_way_count_once),
         cmocka_unit_test(it_grows_where_no_time_is_named),
         cmocka_unit_test(the_longest_and_without_queues),
+        cmocka_unit_test(the_first_failure_after_a_success_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
