@@ -70,6 +70,14 @@ size_t net_userinfo_size(const char *text, size_t size)
     return (size_t)(at - text) + 1;
 }
 
+bool net_userinfo_is_plain(const char *url)
+{
+    const char *slashes = strstr(url, "://");
+    const char *rest = slashes && strcspn(url, "@/") > (size_t)(slashes - url) ? slashes + 3 : url;
+    const char *at = strrchr(rest, '@');
+    return at == NULL || rest + strcspn(rest, "@/?#\\") == at;
+}
+
 void net_hide_userinfo(char *text)
 {
     /* libcurl takes one slash for two, and some clients take backslashes. */

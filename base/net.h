@@ -28,6 +28,11 @@ bool net_authority_parse(const char *text, size_t size, struct net_authority *ou
  * and counts as well: up to the last "@". */
 size_t net_userinfo_size(const char *text, size_t size);
 
+/* A URL, or what stands behind the "//" of one, has no "@" but the one before its host. With
+ * another one, as of a password that is written as it is ("/" and "#" too), programs would take
+ * different parts of it for the host, and one of them would show the rest. */
+bool net_userinfo_is_plain(const char *url);
+
 /* Takes the userinfo out of every URL in a text for people, in place: "https://u:p@host/x" becomes
  * "https://host/x". */
 void net_hide_userinfo(char *text);

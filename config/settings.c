@@ -298,6 +298,23 @@ static enum errc check_listen(const struct settings *settings, struct error *err
                 settings->listen);
 }
 
+static enum errc check_registry_files(const struct registry_setting *entry, const char *prefix,
+                                      struct error *err)
+{
+    char first[SETTING_PATH_MAX];
+    char second[SETTING_PATH_MAX];
+    if (entry->ca &&
+        settings_ca_check((struct named_file){setting_path(first, prefix, "ca"), entry->ca}, err) !=
+            ERR_OK)
+        return err->code;
+    if (entry->client_key == NULL)
+        return ERR_OK;
+    return settings_tls_check(
+        (struct named_file){setting_path(first, prefix, "client_certificate"),
+                            entry->client_certificate},
+        (struct named_file){setting_path(second, prefix, "client_key"), entry->client_key}, err);
+}
+
 enum errc settings_check(const struct settings *settings, struct error *err)
 {
     if (settings->data == NULL)
@@ -308,13 +325,15 @@ enum errc settings_check(const struct settings *settings, struct error *err)
     if (check_files(settings_rows, settings_row_count, settings, "", err) != ERR_OK)
         return err->code;
     if (settings->tls.key &&
-        settings_tls_check(settings->tls.certificate, settings->tls.key, err) != ERR_OK)
+        settings_tls_check((struct named_file){"tls.certificate", settings->tls.certificate},
+                           (struct named_file){"tls.key", settings->tls.key}, err) != ERR_OK)
         return err->code;
     for (size_t i = 0; i < settings->registry_count; i++) {
         char prefix[SETTING_PATH_MAX];
         const struct registry_setting *entry = &settings->registries[i];
         setting_path(prefix, "registries", entry->host);
-        if (check_files(registry_rows, registry_row_count, entry, prefix, err) != ERR_OK)
+        if (check_files(registry_rows, registry_row_count, entry, prefix, err) != ERR_OK ||
+            check_registry_files(entry, prefix, err) != ERR_OK)
             return err->code;
     }
     return ERR_OK;

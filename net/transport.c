@@ -526,6 +526,9 @@ static enum errc find_way(struct connection *connection, const struct http_reque
     if (url_parse(request->url, &url, request->public_only ? err : &wrong) != ERR_OK)
         return request->public_only ? err->code : ERR_OK; /* libcurl may know it all the same */
     autofree char *way = proxy_for(&url);
+    if (way && !net_userinfo_is_plain(way))
+        return fail(err, ERR_SETTINGS, 0, "the proxy of slipway's environment %s",
+                    USERINFO_NOT_PLAIN);
     if (judge(connection, request, &url, way != NULL, err) != ERR_OK)
         return err->code;
     *proxy = mem_take(&way);

@@ -127,6 +127,8 @@ enum errc url_parse_user(const char *text, struct url *out, char **user, char **
     autohandle CURLU *handle = curl_url();
     if (handle == NULL)
         return fail(err, ERR_MEMORY, 0, "no memory for a URL");
+    if (!net_userinfo_is_plain(text))
+        return fail(err, ERR_REGISTRY_ANSWER, 0, "the URL %s", USERINFO_NOT_PLAIN);
     CURLUcode code =
         curl_url_set(handle, CURLUPART_URL, text, CURLU_PATH_AS_IS | CURLU_NON_SUPPORT_SCHEME);
     if (code != CURLUE_OK)

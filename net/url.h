@@ -17,6 +17,11 @@
 #define URL_MAX 16384
 #define URL_HOST_MAX 256
 
+/* Behind what has such a URL, of which no part can be shown (net_userinfo_is_plain()). */
+#define USERINFO_NOT_PLAIN                                                                         \
+    "has an \"@\" that is not the one before its host: in a user, a password and a path \"@\" is " \
+    "written %40, \"/\" %2F, \"?\" %3F and \"#\" %23"
+
 struct url {
     char *text; /* owned; NULL in a zeroed value */
     bool tls;

@@ -354,8 +354,14 @@ int cmd_push(int argc, char **argv)
 {
     struct push_command *options = xcalloc(1, sizeof *options);
     int status = parse_options(argc, argv, options);
-    if (status == 0)
+    if (status == 0) {
         status = run_watched(options);
+    } else {
+        struct error ignored = ERROR_INIT;
+        FILE *emptied = NULL;
+        if (open_digests(options->digest_file, &emptied, &ignored) == ERR_OK && emptied)
+            fclose(emptied);
+    }
     push_order_deinit(&options->order);
     free(options);
     return status;

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "config/credentials.h"
+#include "config/settings_tls.h"
 #include "net/url.h"
 #include "upstream/auth/token_fetch.h"
 
@@ -129,24 +130,39 @@ static char *advice_of(const struct search *search, const char *host)
                      host, host, search->unknown.code ? "; " : "", search->unknown.text);
 }
 
-static void conclude(struct search *search, char *host, struct gateway_access *out)
+static bool is_set(const char *text)
 {
-    const char *ca = search->options->ca;
-    if (ca == NULL || ca[0] == '\0')
-        ca = getenv("SLIPWAY_CA");
-    if ((ca == NULL || ca[0] == '\0') && search->entry)
-        ca = search->entry->ca;
+    return text && text[0];
+}
+
+/* The path is NULL when there is none. */
+static struct named_file find_ca(const struct search *search)
+{
+    const char *given = search->options->ca;
+    const char *variable = getenv("SLIPWAY_CA");
+    if (is_set(given))
+        return (struct named_file){"--ca", given};
+    if (is_set(variable))
+        return (struct named_file){"SLIPWAY_CA", variable};
+    return (struct named_file){"ca", search->entry ? search->entry->ca : NULL};
+}
+
+static enum errc conclude(const struct search *search, char *host, struct gateway_access *out,
+                          struct error *err)
+{
+    const struct named_file ca = find_ca(search);
     size_t size = strlen(search->url.text);
     while (search->url.text[size - 1] == '/')
         size--;
     *out = (struct gateway_access){
         .url = xstrndup(search->url.text, size),
         .host = host,
-        .ca = ca && ca[0] ? xstrdup(ca) : NULL,
+        .ca = ca.path ? xstrdup(ca.path) : NULL,
         .ca_setting = xasprintf("--ca, SLIPWAY_CA or registries.\"%s\".ca", host),
         .authorization = search->user ? basic_authorization(search->user, search->password) : NULL,
         .advice = advice_of(search, host),
     };
+    return ca.path ? settings_ca_check(ca, err) : ERR_OK;
 }
 
 enum errc gateway_access_find(const struct gateway_options *options,
@@ -159,7 +175,7 @@ enum errc gateway_access_find(const struct gateway_options *options,
         search.entry = settings_registry(settings, host);
         if (search.user == NULL)
             find_stored(&search, host);
-        conclude(&search, host, out);
+        conclude(&search, host, out, err);
     }
     search_deinit(&search);
     return err->code;

@@ -109,7 +109,7 @@ def test_copies_are_bounded(registry: Registry, archive: Path, tmp_path: Path) -
         assert bool(blobs(data)) == left
 
 
-@pytest.mark.parametrize("why", ("no registry", "no archive", "no configuration"))
+@pytest.mark.parametrize("why", ("no registry", "no archive", "no configuration", "no tag"))
 def test_no_digest_file_after_a_failure(archive: Path, tmp_path: Path, why: str) -> None:
     """A digest that nobody serves must never be signed, neither one of an earlier push."""
     path = tmp_path / "digest"
@@ -119,6 +119,8 @@ def test_no_digest_file_after_a_failure(archive: Path, tmp_path: Path, why: str)
         words += ["--config", "/nonexistent"]
     with refusing_port() as port:
         target = f"127.0.0.1:{port}/c/x:1"
+        if why == "no tag":
+            target += "@sha256:0"
         source = archive if why != "no archive" else tmp_path / "none.tar"
         done = slipway(tmp_path, "push", source, target, *words)
     assert done.returncode == (FAILED if why == "no registry" else USAGE), done.stderr
@@ -354,7 +356,7 @@ def test_config_prints_what_is_in_force_without_secrets(tmp_path: Path) -> None:
 def test_config_prints_absolute_paths(tmp_path: Path) -> None:
     """Read from elsewhere, they would be others."""
     (tmp_path / "below").mkdir()
-    (tmp_path / "below/ca.pem").write_text("")
+    Authority(tmp_path / "ca").path.rename(tmp_path / "below/ca.pem")
     entry = {"ca": "ca.pem"}
     path = write_config(tmp_path / "below", {"data": "d", "registries": {"r.example.com": entry}})
     for name in (str(path), "below/slipway.json"):
@@ -381,6 +383,12 @@ def test_config_finds_a_key_that_is_not_the_certificates(tmp_path: Path) -> None
         path = write_config(tmp_path, {"tls": tls})
         done = slipway(tmp_path, "config", "--config", path, seconds=20)
         assert done.returncode == (USAGE if wrong else 0), done.stderr
+        shown = {"client_certificate": str(certificate), "client_key": str(key)}
+        path.write_text(json.dumps({"registries": {"r.example.com": shown}}))
+        client = slipway(tmp_path, "config", "--config", path)
+        told = wrong.replace("tls.", "registries.r.example.com.client_")
+        assert client.returncode == done.returncode and told in client.stderr, client.stderr
+        write_config(tmp_path, {"tls": tls})
         assert done.stderr.startswith(f"slipway: {wrong}: /" if wrong else ""), done.stderr
         if wrong:
             assert slipway(tmp_path, "serve", "--config", path, *serve).returncode == USAGE

@@ -134,6 +134,9 @@ GATEWAYS = (
     "ci:s3cret@{host}",
     "https://ci:s3cret@localhost:1",
     "https://ci:s3cret@localhost:x",
+    "https://ci:s3@cret/@{host}",
+    "https://ci:s3@localhost:1#/cret@{host}",
+    "https://ci:33/s3cret@{host}",
 )
 
 
@@ -145,10 +148,12 @@ def test_no_text_has_the_password_of_a_url(front: Front, archive: Path, tmp_path
         ("push", *rest, "--gateway", one.format(host=front.host)) for one in GATEWAYS
     ]
     asked += [("push", archive, f"{url}/x:1"), ("push", url, rest[1])]
+    asked += [("push", *rest, "--data", tmp_path / "data")]
     asked += [("push", *rest, f"--gatway={url}"), (url,)]
     path = tmp_path / "wrong.json"
     for words in asked:
-        done = slipway(tmp_path, *words)
+        proxy = {"https_proxy": "http://ci:s3@localhost/cret@127.0.0.1:1"}
+        done = slipway(tmp_path, *words, env=proxy)
         assert done.returncode != PUSHED
         assert "s3" not in done.stderr and "cret" not in done.stdout + done.stderr, done.stderr
     for value in (
@@ -206,7 +211,8 @@ def test_refused_by_the_proxy(front: Front, archive: Path, tmp_path: Path, why: 
     "words, env, says",
     (
         ((), {}, ("unknown authority", "--ca, SLIPWAY_CA")),
-        (("--ca", "/nonexistent"), {}, ("/nonexistent", "--ca")),
+        (("--ca", "/nonexistent"), {}, ("--ca: open /nonexistent",)),
+        ((), {"SLIPWAY_CA": "/dev/null"}, ("SLIPWAY_CA: /dev/null", "no certificate")),
         ((), {"SSL_CERT_FILE": "/nonexistent"}, ("/nonexistent", "(SSL_CERT_FILE)")),
         (("--user", "ci"), {}, ("--password-file", "SLIPWAY_USER=USER:PASSWORD")),
         (("--password-file", "/nonexistent"), {}, ("--user",)),
@@ -231,7 +237,7 @@ def test_advice_names_what_there_is(
     if not words and not env:
         path = tmp_path / "slipway.json"
         assert f'registries."{front.host}".ca' in done.stderr
-        path.write_text(json.dumps({"registries": {front.host: {"ca": str(path)}}}))
+        path.write_text(json.dumps({"registries": {front.host: {"ca": str(front.authority.path)}}}))
         assert slipway(tmp_path, "config", "--config", path).returncode == 0
 
 

@@ -55,6 +55,22 @@ static void authorities(void **state)
     }
 }
 
+/* What is hidden and what is connected to must be told apart in one way. */
+static void userinfo_is_plain(void **state)
+{
+    (void)state;
+    static const char *const plain[] = {"https://h/x", "https://u:p@h/x",
+                                        "u:p@h:1",     "http://:p@[::1]",
+                                        "h:1",         "https://u:p%40%2F@h"};
+    static const char *const others[] = {
+        "https://u:p@s@h", "https://u:p@h/w@h2", "http://u:1/w@h", "u:p@h#w@h2",
+        "u:p?w@h",         "u:p://w@h@h",        "https://h/x@y",  "https://u:p\\w@h"};
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
+        assert_true(net_userinfo_is_plain(plain[i]));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_false(net_userinfo_is_plain(others[i]));
+}
+
 static void userinfo_is_hidden(void **state)
 {
     (void)state;
@@ -279,13 +295,10 @@ static void networks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(authorities),
-        cmocka_unit_test(userinfo_is_hidden),
-        cmocka_unit_test(hosts_have_255_bytes_at_most),
-        cmocka_unit_test(first_components),
-        cmocka_unit_test(reach_of_hosts),
-        cmocka_unit_test(addresses),
-        cmocka_unit_test(networks),
+        cmocka_unit_test(authorities),       cmocka_unit_test(userinfo_is_hidden),
+        cmocka_unit_test(userinfo_is_plain), cmocka_unit_test(hosts_have_255_bytes_at_most),
+        cmocka_unit_test(first_components),  cmocka_unit_test(reach_of_hosts),
+        cmocka_unit_test(addresses),         cmocka_unit_test(networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

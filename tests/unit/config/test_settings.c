@@ -404,7 +404,11 @@ static void named_files_must_be_there(void **state)
                                        pem, pem);
     expect_checked(missing, "tls.key: open /");
     autofree char *ca = xasprintf("{\"data\":\"/d\",\"registries\":{\"r\":{\"ca\":\"%s\"}}}", pem);
-    expect_checked(ca, NULL);
+    expect_checked(ca, "registries.r.ca: /");
+    autofree char *pair = xasprintf("{\"data\":\"/d\",\"registries\":{\"r\":{"
+                                    "\"client_certificate\":\"%s\",\"client_key\":\"%s\"}}}",
+                                    pem, pem);
+    expect_checked(pair, "registries.r.client_certificate: /");
     autofree char *nowhere =
         xasprintf("{\"data\":\"/d\",\"registries\":{\"r\":{\"ca\":\"%s\"}}}", folder);
     expect_checked(nowhere, "registries.r.ca: /");
