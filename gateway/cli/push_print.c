@@ -112,27 +112,36 @@ static void draw(struct push_print *print, struct buf *out)
     }
 }
 
+static bool retries(const struct layer_line *layer)
+{
+    return strncmp(layer->status, "Retrying", 8) == 0;
+}
+
 static bool finished(const struct layer_line *layer)
 {
     return strcmp(layer->status, "Preparing") != 0 && strcmp(layer->status, "Waiting") != 0 &&
-           strcmp(layer->status, "Pushing") != 0 && strncmp(layer->status, "Retrying", 8) != 0;
+           strcmp(layer->status, "Pushing") != 0 && !retries(layer);
 }
 
 static void summarize(struct push_print *print, struct buf *out)
 {
     char have[SIZE_TEXT_MAX];
     char all[SIZE_TEXT_MAX];
+    const struct layer_line *waits = NULL;
     size_t done = 0;
     uint64_t current = 0;
     uint64_t total = 0;
     for (size_t i = 0; i < print->count; i++) {
         done += finished(&print->layers[i]);
+        if (waits == NULL && retries(&print->layers[i]))
+            waits = &print->layers[i];
         current += print->layers[i].current;
         total += print->layers[i].total;
     }
     if (print->count > 0)
-        buf_format(out, "%zu of %zu layers done, %s of %s sent\n", done, print->count,
-                   size_text(current, have), size_text(total, all));
+        buf_format(out, "%zu of %zu layers done, %s of %s sent%s%s%s%s\n", done, print->count,
+                   size_text(current, have), size_text(total, all), waits ? "; " : "",
+                   waits ? waits->target : "", waits ? ": " : "", waits ? waits->status : "");
     else if (print->archive_total > 0)
         buf_format(out, "read %s of %s of the archive\n", size_text(print->archive_current, have),
                    size_text(print->archive_total, all));

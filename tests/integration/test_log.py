@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from support.command import slipway
 from support.front import Front
 from support.gateway import SOURCE_FOLDER, Gateway, pushed
 from support.http_server import LoopbackServer
@@ -248,6 +249,22 @@ def test_each_result_is_told_once_and_at_once(
             (answered,) = of(gateway, event="request.answered", reference="1")
             code = answered.get("code"), answered.get("party")
             assert code == (("REGISTRY_FAULT", "registry") if acknowledge == "pushed" else (None, None))
+
+
+def test_a_command_says_what_it_waits_for(tmp_path: Path, archive: Path) -> None:
+    goes_on = threading.Event()
+    goes_on.set()
+    with LoopbackServer(type("Full", (Full,), {"goes_on": goes_on})) as full:
+        host = f"127.0.0.1:{full.port}"
+        path = tmp_path / "slipway.json"
+        setting = {"retry_wait": "500ms", "plain_http": True}
+        path.write_text(json.dumps({"registries": {host: setting}}))
+        words = ["push", archive, f"{host}/log/app:1", "--config", path]
+        done = slipway(tmp_path, *words, "--data", tmp_path / "data")
+    told = [line for line in done.stderr.splitlines() if Full.reason in line]
+    assert done.returncode == 1 and len(told) == 2, done.stderr
+    assert "attempt 1 of 5 failed, the next one follows in 0." in told[0]
+    assert re.search(rf"; {host}/log/app.*: Retrying in \d second", done.stderr), done.stderr
 
 
 def test_lines_of_a_registry_client(json_gateway: Gateway, seed: str) -> None:

@@ -34,7 +34,7 @@ struct retry {
 
 /*
  * After a failed attempt: true when another one follows at retry->until_ms; then the failure is
- * logged as `what`'s and `err` cleared; at info where it is the first since the registry took
+ * logged as `what`'s and `err` cleared; at warn where it is the first since the registry took
  * something (back_off_first_failure()), else at debug. False: the error is the last word; after
  * the last of several it says how many were made. `helps`: the error is worth another attempt.
  */
