@@ -62,18 +62,17 @@ static enum errc find_stored(struct registry_client *client, const char *referen
     return code == ERR_OK ? ERR_OK : error_wrap(err, "verifying the manifest");
 }
 
-static enum errc check_stored(const struct target_push *push,
-                              const struct outgoing_manifest *manifest, const struct digest *stored,
+static enum errc check_stored(const struct outgoing_manifest *manifest, const struct digest *stored,
                               struct error *err)
 {
     if (stored->algorithm == DIGEST_NONE)
         return fail(err, ERR_PUSHED_DIGEST, 0,
-                    "%s: the registry accepted the manifest but does not serve it", push->target);
+                    "the registry accepted the manifest but does not serve it");
     if (is_of(stored, manifest))
         return ERR_OK;
     char ours[DIGEST_TEXT_MAX];
     char theirs[DIGEST_TEXT_MAX];
-    return fail(err, ERR_PUSHED_DIGEST, 0, "%s: the registry holds %s, sent was %s", push->target,
+    return fail(err, ERR_PUSHED_DIGEST, 0, "the registry holds %s, sent was %s",
                 digest_text(stored, theirs), digest_text(&manifest->digest, ours));
 }
 
@@ -115,7 +114,7 @@ enum errc manifest_put(struct target_push *push, struct registry_client *client,
     if (stored.algorithm == DIGEST_NONE &&
         find_stored(client, reference, manifest, &stored, err) != ERR_OK)
         return err->code;
-    return check_stored(push, manifest, &stored, err);
+    return check_stored(manifest, &stored, err);
 }
 
 char *manifest_put_turn(const struct target_push *push, const struct outgoing_manifest *manifest)
