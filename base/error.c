@@ -59,6 +59,7 @@ enum errc fail(struct error *err, enum errc code, int sys, const char *format, .
     err->code = refine(code, sys);
     err->sys = sys;
     err->status = 0;
+    err->hints = 0;
     return err->code;
 }
 
@@ -82,6 +83,7 @@ void error_clear(struct error *err)
     err->code = ERR_OK;
     err->sys = 0;
     err->status = 0;
+    err->hints = 0;
     err->text[0] = '\0';
 }
 

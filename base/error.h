@@ -105,7 +105,7 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_NOT_A_REGISTRY,        "NOT_A_REGISTRY",         502, false, PARTY_REGISTRY)             \
     X(ERR_TOO_MANY_REQUESTS,     "TOO_MANY_REQUESTS",      502, true,  PARTY_REGISTRY)             \
     X(ERR_REGISTRY_UNSUPPORTED,  "REGISTRY_UNSUPPORTED",   502, false, PARTY_REGISTRY)             \
-    X(ERR_REGISTRY_REFUSED,      "REGISTRY_REFUSED",       502, true,  PARTY_REGISTRY)             \
+    X(ERR_REGISTRY_REFUSED,      "REGISTRY_REFUSED",       502, false,  PARTY_REGISTRY)             \
     X(ERR_REGISTRY_FAULT,        "REGISTRY_FAULT",         502, true,  PARTY_REGISTRY)             \
     X(ERR_REGISTRY_ANSWER,       "REGISTRY_ANSWER",        502, true,  PARTY_REGISTRY)             \
     X(ERR_MANIFEST_REFUSED,      "MANIFEST_REFUSED",       502, false, PARTY_REGISTRY)             \
@@ -144,6 +144,7 @@ struct error {
     enum errc code;
     int sys;                   /* errno at the failure, 0 when there is none */
     int status;                /* HTTP status that a registry answered, 0 when none was received */
+    unsigned hints;            /* what may follow from that answer: upstream/auth/verdict.h */
     char text[ERROR_TEXT_MAX]; /* one line for a person; truncated, never overrun; no secrets */
 };
 

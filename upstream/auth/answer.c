@@ -6,28 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-/* distribution-spec, "Error Codes", and the codes of Docker's distribution beside them. What is not
- * here is judged by its status. */
-static const struct {
-    const char *code;
-    enum errc errc;
-} known_codes[] = {
-    {"UNAUTHORIZED", ERR_UNAUTHORIZED},
-    {"DENIED", ERR_DENIED},
-    {"NAME_UNKNOWN", ERR_NAME_UNKNOWN},
-    {"TOOMANYREQUESTS", ERR_TOO_MANY_REQUESTS},
-    {"UNSUPPORTED", ERR_REGISTRY_UNSUPPORTED},
-    {"BLOB_UPLOAD_UNKNOWN", ERR_UPLOAD_UNKNOWN},
-    {"MANIFEST_INVALID", ERR_MANIFEST_REFUSED},
-    {"MANIFEST_UNVERIFIED", ERR_MANIFEST_REFUSED},
-    {"MANIFEST_BLOB_UNKNOWN", ERR_BLOB_NOT_THERE},
-    {"BLOB_UNKNOWN", ERR_BLOB_NOT_THERE},
-    {"MANIFEST_UNKNOWN", ERR_MANIFEST_UNKNOWN},
-    /* Digests are computed from the very bytes that are sent: it mistook, or they suffered. */
-    {"DIGEST_INVALID", ERR_REGISTRY_FAULT},
-    {"TAG_INVALID", ERR_MANIFEST_REFUSED},
-};
-
 static bool has_type(const struct http_response *response, const char *type)
 {
     const char *value = http_header(response, "Content-Type");
@@ -124,54 +102,6 @@ void answer_read(const struct http_response *response, struct answer *out)
         http_text(&response->secrets, text, strlen(text), out->message, sizeof out->message);
 }
 
-static enum errc code_of(int status, const char *code)
-{
-    if (status == 429)
-        return ERR_TOO_MANY_REQUESTS;
-    for (size_t i = 0; i < sizeof known_codes / sizeof known_codes[0]; i++)
-        if (strcasecmp(known_codes[i].code, code) == 0)
-            return known_codes[i].errc;
-    switch (status) {
-    case 401:
-        return ERR_UNAUTHORIZED;
-    case 403:
-        return ERR_DENIED;
-    case 405:
-    case 415:
-    case 501:
-        return ERR_REGISTRY_UNSUPPORTED;
-    default:
-        if (status >= 500)
-            return ERR_REGISTRY_FAULT;
-        return status >= 400 ? ERR_REGISTRY_REFUSED : ERR_REGISTRY_ANSWER;
-    }
-}
-
-static const char *hint(int status)
-{
-    if (status == 413)
-        return " (the registry, or a proxy in front of it, limits the size of a request)";
-    return "";
-}
-
-enum errc answer_fail(const char *method, const struct url *url,
-                      const struct http_response *response, struct error *err)
-{
-    struct answer answer;
-    answer_read(response, &answer);
-    char shown[URL_SHOWN_MAX];
-    char said[sizeof answer.code + sizeof answer.message + 4] = "";
-    if (answer.code[0] && answer.message[0])
-        snprintf(said, sizeof said, ": %s: %s", answer.code, answer.message);
-    else if (answer.code[0] || answer.message[0])
-        snprintf(said, sizeof said, ": %s", answer.code[0] ? answer.code : answer.message);
-    fail(err, code_of(response->status, answer.code), 0, "%s %s: status %d%s%s", method,
-         url_shown(url->text, shown), response->status, said, hint(response->status));
-    http_text_clean(&response->secrets, err);
-    err->status = response->status;
-    return err->code;
-}
-
 void answer_explain_credentials(const char *host, const struct registry_credentials *credentials,
                                 struct error *err)
 {
@@ -200,4 +130,5 @@ void answer_mention_credentials(const char *host, struct error *err)
          "set username and password_file for it in the configuration)",
          said.text, host, host);
     err->status = said.status;
+    err->hints = said.hints;
 }

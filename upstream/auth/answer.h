@@ -1,5 +1,5 @@
 /*
- * What a registry says when it refuses: from an HTTP answer to an error value.
+ * What a registry says when it refuses, in words; what it means is upstream/auth/verdict.h.
  * OCI distribution-spec, "Error Codes": {"errors":[{"code","message","detail"}]}. Registries also
  * send errors as plain strings, a lone {"message"} or {"error"}, HTML pages and plain text; the
  * first sentence of any of them is better than none.
@@ -8,7 +8,6 @@
 #define SLIPWAY_UPSTREAM_AUTH_ANSWER_H
 
 #include "net/transport.h"
-#include "net/url.h"
 #include "upstream/auth/credentials.h"
 
 #define ANSWER_LIMIT_BYTES ((size_t)4 << 10) /* of an error document */
@@ -21,12 +20,6 @@ struct answer {
 
 /* Any body; never fails. Nothing in it is a secret of the request (net/http_text.h). */
 void answer_read(const struct http_response *response, struct answer *out);
-
-/* Fill `err` from an answer that was not the hoped for one: its code by the document's code and the
- * status, its text by method, URL, status and what the registry said; err->status is the status.
- * Returns the code. */
-enum errc answer_fail(const char *method, const struct url *url,
-                      const struct http_response *response, struct error *err);
 
 /* Add to `err` which user was refused at `host`, that it is slipway's and no client's, and what
  * mends it. Never a secret. */

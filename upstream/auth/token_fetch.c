@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "upstream/auth/answer.h"
+#include "upstream/auth/verdict.h"
 
 #include <string.h>
 
@@ -107,7 +108,7 @@ static enum errc send(const struct token_request *request, struct url *url,
                         url_shown(url->text, here), url_shown(next.text, there));
         url_move(&next, url);
     }
-    return fail(err, ERR_REGISTRY_ANSWER, 0, "%s: more than %d redirects",
+    return fail(err, ERR_ADDRESS_REFUSED, 0, "%s: more than %d redirects",
                 url_shown(url->text, here), REDIRECTS_MAX);
 }
 
@@ -182,11 +183,6 @@ static enum errc by_post(const struct token_request *request, const struct url *
     return code;
 }
 
-static bool post_not_known(int status)
-{
-    return status == 303 || status == 400 || status == 401 || status == 404 || status == 405;
-}
-
 enum errc token_fetch(const struct token_request *request, struct token *out, struct error *err)
 {
     autourl struct url realm = {0};
@@ -196,21 +192,21 @@ enum errc token_fetch(const struct token_request *request, struct token *out, st
         return error_wrap(err, "token server of %s", request->host);
 
     bool by_get_next = true;
-    const char *method = "GET";
+    struct question question = {.what = ASKED_TOKEN, .method = "GET"};
     if (request->credentials->identity_token) {
         if (by_post(request, &realm, &response, err) != ERR_OK)
             return error_wrap(err, "token server of %s", request->host);
-        by_get_next = post_not_known(response.status);
-        method = by_get_next ? "GET" : "POST";
+        by_get_next = verdict_of(&question, &response).hints & HINT_METHOD;
+        question.method = by_get_next ? "GET" : "POST";
     }
     if (by_get_next && by_get(request, &realm, &response, err) != ERR_OK)
         return error_wrap(err, "token server of %s", request->host);
 
-    if (response.status == 200)
+    if (verdict_of(&question, &response).code == ERR_OK)
         return read_token(&realm, &response, out, err);
-    if (request->busy && (response.status == 429 || response.status == 503))
+    if (request->busy && verdict_is_busy(&response))
         request->busy(request->self, &response);
-    answer_fail(method, &realm, &response, err);
+    verdict_fail(&question, &realm, &response, err);
     error_wrap(err, "token server of %s", request->host);
     if (err->code == ERR_UNAUTHORIZED || err->code == ERR_DENIED)
         answer_explain_credentials(request->host, request->credentials, err);

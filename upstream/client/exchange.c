@@ -245,7 +245,7 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     request->authorization = NULL;
     if (!elsewhere && (code == ERR_OK || code == ERR_CERTIFICATE))
         endpoint_spoke_tls(endpoint);
-    if (code == ERR_OK && (response->status == 429 || response->status == 503))
+    if (code == ERR_OK && verdict_is_busy(response))
         on_busy(endpoint, response);
     if (!elsewhere && code == ERR_OK && response->peer_private)
         atomic_store(&endpoint->private_seen, true);
@@ -319,7 +319,7 @@ static enum errc send_and_follow(struct registry_client *client, struct url *url
         url_move(&next, url);
     }
     char shown[URL_SHOWN_MAX];
-    return fail(err, ERR_REGISTRY_ANSWER, 0, "%s %s: more than %d redirects", request->method,
+    return fail(err, ERR_ADDRESS_REFUSED, 0, "%s %s: more than %d redirects", request->method,
                 url_shown(url->text, shown), REDIRECTS_MAX);
 }
 
@@ -330,12 +330,12 @@ enum errc exchange(struct registry_client *client, struct url *url, struct http_
     return code == ERR_OK ? ERR_OK : clean(client->repository, err);
 }
 
-enum errc exchange_refused(const struct registry_client *client, const char *method,
+enum errc exchange_refused(const struct registry_client *client, const struct question *question,
                            const struct url *url, const struct http_response *response,
                            struct error *err)
 {
     const struct repository *repository = client->repository;
-    answer_fail(method, url, response, err);
+    verdict_fail(question, url, response, err);
     bool anonymous = registry_credentials_empty(repository->credentials);
     bool denied = err->code == ERR_DENIED && anonymous;
     bool challenged = http_header(response, "WWW-Authenticate") != NULL;

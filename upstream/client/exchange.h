@@ -11,6 +11,7 @@
 #ifndef SLIPWAY_UPSTREAM_CLIENT_EXCHANGE_H
 #define SLIPWAY_UPSTREAM_CLIENT_EXCHANGE_H
 
+#include "upstream/auth/verdict.h"
 #include "upstream/client/registry_host.h"
 
 struct repository {
@@ -52,13 +53,13 @@ enum errc registry_client_url(const struct registry_client *client, const char *
  * is the URL that answered afterwards: Location is relative to it. Neither an error's text nor one
  * that is taken from the response has a secret that was ever sent to this repository. Any final
  * status is ERR_OK, also 401 when a token does not help. Errors: the transport's, those of getting
- * a token, ERR_ADDRESS_REFUSED for a redirect, ERR_REGISTRY_ANSWER after too many of them.
+ * a token, ERR_ADDRESS_REFUSED for a redirect that must not be followed, or too many.
  */
 enum errc exchange(struct registry_client *client, struct url *url, struct http_request *request,
                    struct http_response *response, struct error *err);
 
-/* As answer_fail(), with advice about credentials for a 401 and 403. */
-enum errc exchange_refused(const struct registry_client *client, const char *method,
+/* As verdict_fail(), with advice about credentials for a 401 and 403. */
+enum errc exchange_refused(const struct registry_client *client, const struct question *question,
                            const struct url *url, const struct http_response *response,
                            struct error *err);
 

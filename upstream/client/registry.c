@@ -71,19 +71,23 @@ static bool looks_like_registry(const struct http_response *response)
            (response->status == 200 && (response->body.size == 0 || is_json(response)));
 }
 
+static const struct question ping_question = {.what = ASKED_PING, .method = "GET"};
+
 static enum errc judge_ping(struct registry_client *client, const struct url *url,
                             const struct http_response *response, struct error *err)
 {
-    int status = response->status;
-    bool challenged = status == 401 && auth_scheme(client->repository->endpoint->auth) != AUTH_NONE;
-    if (status == 429 || status >= 500)
-        return answer_fail("GET", url, response, err);
+    const enum errc code = verdict_of(&ping_question, response).code;
+    bool challenged =
+        code == ERR_UNAUTHORIZED && auth_scheme(client->repository->endpoint->auth) != AUTH_NONE;
+    if (code != ERR_OK && code != ERR_UNAUTHORIZED && code != ERR_DENIED &&
+        code != ERR_NOT_A_REGISTRY)
+        return verdict_fail(&ping_question, url, response, err);
     bool led = !url_same_origin(url, &client->repository->endpoint->base);
-    if (led && status != 200)
+    if (led && code != ERR_OK)
         return has_moved(client->repository->endpoint, url, response, err);
     if (!challenged && !looks_like_registry(response))
-        return status == 403 ? exchange_refused(client, "GET", url, response, err)
-                             : not_a_registry(url, response, err);
+        return code == ERR_DENIED ? exchange_refused(client, &ping_question, url, response, err)
+                                  : not_a_registry(url, response, err);
     endpoint_answered(client->repository->endpoint);
     return ERR_OK;
 }
@@ -102,7 +106,7 @@ static enum errc ping(struct registry_client *client, struct error *err)
     /* A token for one repository need not open /v2/; a password opens all or nothing. */
     bool basic = auth_scheme(client->repository->endpoint->auth) == AUTH_BASIC;
     if (response.status == 401 && basic)
-        return exchange_refused(client, "GET", &url, &response, err);
+        return exchange_refused(client, &ping_question, &url, &response, err);
     return ERR_OK;
 }
 
@@ -137,8 +141,10 @@ enum errc registry_blob_exists(struct registry_client *client, const struct dige
         .method = "HEAD", .answer_limit_bytes = ANSWER_LIMIT_BYTES, .deadline = HTTP_ANSWER};
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
-    if (response.status == 429 || response.status >= 500)
-        return exchange_refused(client, "HEAD", &url, &response, err);
-    *exists = response.status == 200 && !names_another(&response, digest);
+    const struct question question = {.what = ASKED_BLOB, .method = "HEAD", .reference = text};
+    const struct verdict verdict = verdict_of(&question, &response);
+    if (verdict.code != ERR_OK)
+        return exchange_refused(client, &question, &url, &response, err);
+    *exists = !(verdict.hints & HINT_ABSENT) && !names_another(&response, digest);
     return ERR_OK;
 }

@@ -3,10 +3,8 @@
 #include "base/mem.h"
 #include "image/manifest.h"
 #include "upstream/auth/answer.h"
-#include "upstream/client/manifest_refusal.h"
 
 #include <string.h>
-#include <strings.h>
 
 /* Without these, registries convert or refuse what they hold (distribution-spec, "Pulling
  * manifests"). */
@@ -34,15 +32,6 @@ static enum errc read_digest_header(const struct url *url, const struct http_res
     error_wrap(err, "%s: Docker-Content-Digest", url_shown(url->text, shown));
     http_text_clean(&response->secrets, err);
     return err->code;
-}
-
-static bool refuses_kind(const struct http_response *response)
-{
-    struct answer answer;
-    answer_read(response, &answer);
-    return response->status == 405 || response->status == 415 ||
-           (response->status == 400 && strcasecmp(answer.code, "MANIFEST_INVALID") == 0) ||
-           strcasecmp(answer.code, "UNSUPPORTED") == 0;
 }
 
 /* They stand in a message, or in a detail of one form or another. */
@@ -91,16 +80,17 @@ static enum errc put(struct registry_client *client, const char *reference, cons
     };
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
-    if (response.status < 200 || response.status > 204) {
-        const struct refused_manifest refused = {reference, manifest->data, manifest->size};
-        const char *final = manifest_refusal_is_final(&refused, &response);
-        answer->kind_refused = refuses_kind(&response);
+    const struct question question = {.what = ASKED_PUT_MANIFEST,
+                                      .method = "PUT",
+                                      .reference = reference,
+                                      .media_type = manifest->media_type,
+                                      .manifest = manifest->data,
+                                      .manifest_size = manifest->size};
+    if (verdict_of(&question, &response).code != ERR_OK) {
         read_named(&response, answer);
-        exchange_refused(client, "PUT", &url, &response, err);
-        if (final == NULL)
-            return err->code;
-        err->code = ERR_MANIFEST_REFUSED;
-        return error_wrap(err, "%s", final);
+        exchange_refused(client, &question, &url, &response, err);
+        answer->kind_refused = err->hints & HINT_KIND;
+        return err->code;
     }
     answer->tag_noted = names_tag(&response, tag);
     answer->subject_noted = http_header(&response, "OCI-Subject") != NULL;
@@ -135,14 +125,17 @@ static enum errc manifest_request(struct registry_client *client, const char *me
     return exchange(client, url, &request, response, err);
 }
 
+static const struct question get_question = {.what = ASKED_MANIFEST, .method = "GET"};
+
 /* *found false for a 404. */
 static enum errc get(struct registry_client *client, struct url *url,
                      struct http_response *response, bool *found, struct error *err)
 {
     if (manifest_request(client, "GET", url, response, err) != ERR_OK)
         return err->code;
-    if (response->status != 200 && response->status != 404)
-        return exchange_refused(client, "GET", url, response, err);
+    const struct verdict verdict = verdict_of(&get_question, response);
+    if (verdict.code != ERR_OK)
+        return exchange_refused(client, &get_question, url, response, err);
     char shown[URL_SHOWN_MAX];
     if (response->body_cut) {
         fail(err, ERR_REGISTRY_ANSWER, 0, "GET %s: more than %zu bytes are no manifest",
@@ -150,7 +143,7 @@ static enum errc get(struct registry_client *client, struct url *url,
         http_text_clean(&response->secrets, err);
         return err->code;
     }
-    *found = response->status == 200;
+    *found = !(verdict.hints & HINT_ABSENT);
     return ERR_OK;
 }
 
@@ -163,10 +156,13 @@ enum errc registry_manifest_digest(struct registry_client *client, const char *r
         manifest_request(client, "HEAD", &url, &response, err) != ERR_OK)
         return err->code;
     struct digest named = {0};
-    if (response.status == 200 && read_digest_header(&url, &response, &named, err) != ERR_OK)
+    const struct verdict verdict = verdict_of(&get_question, &response);
+    bool absent = verdict.hints & HINT_ABSENT;
+    if (verdict.code == ERR_OK && !absent &&
+        read_digest_header(&url, &response, &named, err) != ERR_OK)
         return err->code;
     *digest = named;
-    if (response.status == 404 || named.algorithm != DIGEST_NONE)
+    if (absent || named.algorithm != DIGEST_NONE)
         return ERR_OK;
     bool found = false;
     if (get(client, &url, &response, &found, err) != ERR_OK)

@@ -25,8 +25,7 @@ struct manifest_answer {
     size_t named_count;                      /* blobs that it misses */
     bool tag_noted;                          /* OCI-Tag names the tag that went along */
     bool subject_noted; /* OCI-Subject was there: the registry lists referrers itself */
-    bool kind_refused;  /* on failure: it takes no manifests of this kind (400 MANIFEST_INVALID,
-                           405, 415, UNSUPPORTED), so another kind may be tried */
+    bool kind_refused;  /* on failure: it takes no manifests of this kind, another may be tried */
 };
 
 /* end-7, PUT of a manifest under a tag or digest. `answer` is filled on failure too. Errors:

@@ -13,7 +13,7 @@ enum errc blob_check(struct target_push *push, struct registry_client *client,
     struct error refused = ERROR_INIT;
     bool there = false;
     if (registry_blob_exists(client, &blob->digest, &there, &refused) != ERR_OK &&
-        refused.status < 500) {
+        !(refused.hints & HINT_ABSENT)) {
         *err = refused;
         return err->code;
     }
@@ -46,11 +46,10 @@ static void meter_sent(void *arg, uint64_t bytes)
 static enum errc judge(struct target_push *push, const struct digest *digest, struct error *err)
 {
     struct error wrong = ERROR_INIT;
-    bool of_bytes = err->code == ERR_BLOB_CORRUPT || err->code == ERR_PUSHED_DIGEST ||
-                    err->status == 400 || err->status == 422;
-    if (err->code != ERR_BLOB_CORRUPT &&
-        (error_party(err->code) != PARTY_REGISTRY || err->status == 401 || err->status == 403 ||
-         err->status == 429))
+    bool of_bytes =
+        err->code == ERR_BLOB_CORRUPT || err->code == ERR_PUSHED_DIGEST || err->hints & HINT_BYTES;
+    if (err->code != ERR_BLOB_CORRUPT && (error_party(err->code) != PARTY_REGISTRY ||
+                                          err->code == ERR_DENIED || err->hints & HINT_WHO))
         return err->code;
     if (blob_prove(push->store, digest, of_bytes ? 0 : DOUBT_MS, &push->cancel, &wrong) ==
         ERR_BLOB_CORRUPT)

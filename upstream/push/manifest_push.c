@@ -220,8 +220,7 @@ static bool could_fall_back(const struct manifest_tree *tree, const struct frame
 static bool was_believed(const struct manifest_tree *tree, const struct manifest_answer *answer,
                          const struct error *err)
 {
-    bool of_blobs = err->status == 400 || err->status == 404 || err->status == 422;
-    for (size_t i = 0; of_blobs && i < answer->named_count; i++)
+    for (size_t i = 0; err->hints & HINT_BLOBS && i < answer->named_count; i++)
         tree->push->doubts |= target_push_distrust(tree->push, &answer->named[i]);
     return tree->push->doubts ||
            (err->code == ERR_BLOB_NOT_THERE && atomic_load(&tree->push->assumed));
@@ -234,7 +233,7 @@ static bool kind_is_in_doubt(const struct manifest_tree *tree, struct frame *fra
 {
     if (!frame->answer.kind_refused || ++frame->kind_refusals >= KIND_REFUSALS)
         return false;
-    return err->status == 400 || could_fall_back(tree, frame);
+    return err->hints & HINT_DOUBT || could_fall_back(tree, frame);
 }
 
 static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const char *tag,
@@ -244,8 +243,7 @@ static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const
     registry_client_open(&client, tree->push->repository, &tree->push->cancel);
     enum errc code = manifest_put(tree->push, &client, tag, &frame->outgoing, &frame->answer, err);
     *helps = code != ERR_OK && !was_believed(tree, &frame->answer, err) &&
-             (kind_is_in_doubt(tree, frame, err) ||
-              manifest_put_may_help(&frame->outgoing, &frame->answer, err));
+             (kind_is_in_doubt(tree, frame, err) || error_retriable(code));
     return code;
 }
 
@@ -275,7 +273,7 @@ static enum errc note_referrer(struct manifest_tree *tree, struct frame *frame, 
     registry_client_open(&client, tree->push->repository, &tree->push->cancel);
     enum errc code = referrers_note(tree->push, &client, tree->image->repository,
                                     &frame->manifest.subject.digest, &referrer, err);
-    *helps = code != ERR_REGISTRY_REFUSED && error_retriable(code);
+    *helps = error_retriable(code);
     return code;
 }
 
@@ -306,7 +304,7 @@ static enum errc put_list(struct manifest_tree *tree, struct frame *frame, bool 
                                         &frame->outgoing.digest, &size, err);
     if (code == ERR_OK)
         frame->outgoing.canonical_size = (size_t)size;
-    *helps = code != ERR_REGISTRY_REFUSED && error_retriable(code);
+    *helps = error_retriable(code);
     return code;
 }
 

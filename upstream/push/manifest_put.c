@@ -21,7 +21,7 @@ static bool stands_there_anyway(struct registry_client *client, const char *refe
 {
     bool doubtful = why->status >= 400 || why->code == ERR_TIMEOUT || why->code == ERR_NO_ANSWER ||
                     why->code == ERR_CONNECTION_LOST;
-    if (!doubtful || why->status == 401 || why->status == 429)
+    if (!doubtful || why->hints & HINT_WHO)
         return false;
     struct digest there = {0};
     struct error ignored = ERROR_INIT;
@@ -123,12 +123,4 @@ char *manifest_put_turn(const struct target_push *push, const struct outgoing_ma
     char digest[DIGEST_TEXT_MAX];
     return xasprintf("manifest %s/%s@%s", repository->endpoint->host->name, repository->path,
                      digest_text(&manifest->digest, digest));
-}
-
-bool manifest_put_may_help(const struct outgoing_manifest *manifest,
-                           const struct manifest_answer *answer, const struct error *err)
-{
-    bool refused = answer->kind_refused || err->code == ERR_REGISTRY_REFUSED ||
-                   (is_signed(manifest) && err->status == 500);
-    return error_retriable(err->code) && !refused;
 }

@@ -31,10 +31,4 @@ enum errc manifest_put(struct target_push *push, struct registry_client *client,
  * twice at once. */
 char *manifest_put_turn(const struct target_push *push, const struct outgoing_manifest *manifest);
 
-/* A further attempt may help: a blob that the registry does not find right after its upload may
- * turn up, other refusals (a tag that must not move, say) stay refusals. docker-registry 2.8 says
- * 500 to a schema1 manifest when it is not told to take them. */
-bool manifest_put_may_help(const struct outgoing_manifest *manifest,
-                           const struct manifest_answer *answer, const struct error *err);
-
 #endif

@@ -126,11 +126,10 @@ static bool is_transport_error(enum errc code)
     return error_party(code) == PARTY_NETWORK;
 }
 
-/* Nobody is there, or what stands before it says so (RFC 9110 sections 15.6.3 to 15.6.5). */
+/* Nobody is there, or what stands before it says so. */
 static bool is_away(const struct error *err)
 {
-    return is_transport_error(err->code) ||
-           (err->code == ERR_REGISTRY_FAULT && err->status >= 502 && err->status <= 504);
+    return is_transport_error(err->code) || err->hints & HINT_ENDPOINT;
 }
 
 static bool next_endpoint_may_help(const struct error *err)

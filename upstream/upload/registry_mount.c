@@ -27,16 +27,11 @@ static enum errc post(struct registry_client *client, const struct digest *diges
         return err->code;
     if (upload_session_post(client, &url, &response, err) != ERR_OK)
         return err->code;
-    switch (response.status) {
-    case 201:
-        *mounted = true;
-        return ERR_OK;
-    case 202:
-        *mounted = false;
-        return upload_session_begin(client, &url, &response, session, err);
-    default:
-        return exchange_refused(client, "POST", &url, &response, err);
-    }
+    const struct question question = {.what = ASKED_MOUNT, .method = "POST"};
+    if (verdict_of(&question, &response).code != ERR_OK)
+        return exchange_refused(client, &question, &url, &response, err);
+    *mounted = response.status == 201;
+    return *mounted ? ERR_OK : upload_session_begin(client, &url, &response, session, err);
 }
 
 enum errc registry_mount(struct registry_client *client, const struct digest *digest,

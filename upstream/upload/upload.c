@@ -35,13 +35,13 @@ static bool was_lost(const struct error *err)
 /* The answer may have got lost while the blob arrived: these ends do not say. */
 static bool end_is_doubtful(const struct error *err)
 {
-    return err->status >= 500 || err->status == 404 || was_lost(err);
+    return err->hints & HINT_LOOK || was_lost(err);
 }
 
 /* What says nothing against the session or the bytes in it. */
 static bool may_pass(const struct error *err)
 {
-    return err->code == ERR_NO_ANSWER || err->status == 408 || err->status == 429 ||
+    return err->code == ERR_NO_ANSWER || err->hints & HINT_KEEP ||
            error_party(err->code) == PARTY_NETWORK;
 }
 
@@ -54,52 +54,34 @@ static enum errc ask(struct attempt *attempt, bool *arrived, struct error *err)
 
 /* --- which refusals mean: not this way --- */
 
-/* 404 for a body sent to a session that was just opened: some know no such request. Of a way that
- * has worked before it is one of their moods. */
-static bool no_such_request(const struct attempt *attempt, const struct error *err)
+/* A way that has worked is never given up for what may be trouble with the bytes, or a mood. */
+static bool is_untried(const struct attempt *attempt)
 {
     const struct upload *upload = &attempt->upload;
-    if (err->status != 404 || err->code == ERR_NAME_UNKNOWN || attempt->choice.known)
-        return false;
-    bool with_body = upload->stage == UPLOAD_COMMITTING && upload->body_bytes > 0;
-    return with_body && (err->code != ERR_UPLOAD_UNKNOWN || attempt->sessions > 0);
+    return upload->stage == UPLOAD_COMMITTING && upload->body_bytes > 0 && !attempt->choice.known &&
+           !upload_methods_knows(attempt->methods, attempt->choice.way);
 }
 
-/* Others know it, but no body in it: what they have then, which is nothing, has another digest.
- * That looks like trouble with the bytes, so it counts for a way only that has never worked. */
+/* Some know no body where this way has one, and say that there is no such upload, or that its bytes
+ * are others. */
 static bool body_is_not_known(const struct attempt *attempt, const struct error *err)
 {
-    const struct upload *upload = &attempt->upload;
-    if (attempt->choice.way != UPLOAD_METHOD_PUT || upload->stage != UPLOAD_COMMITTING ||
-        upload->body_bytes == 0 || attempt->choice.known ||
-        upload_methods_knows(attempt->methods, UPLOAD_METHOD_PUT))
-        return false;
-    bool of_bytes = err->code == ERR_REGISTRY_REFUSED || err->code == ERR_REGISTRY_FAULT;
-    return of_bytes && (err->status == 400 || err->status == 422 || err->status == 500);
+    bool lost_again = err->hints & HINT_SESSION && attempt->sessions > 0;
+    return (err->hints & HINT_UNTRIED || lost_again) && is_untried(attempt);
 }
 
 /* What we counted against its word was wrong after all. */
 static bool count_is_refused(const struct attempt *attempt, const struct error *err)
 {
     return attempt->upload.session->doubted && attempt->upload.stage == UPLOAD_COMMITTING &&
-           (err->status == 400 || err->status == 422);
+           err->hints & HINT_BYTES;
 }
 
 static bool way_is_refused(const struct attempt *attempt, const struct error *err)
 {
-    const struct upload *upload = &attempt->upload;
-    switch (err->status) {
-    case 405:
-    case 413:
-    case 501:
-        return true;
-    case 416:
-        return upload->session->offset == 0;
-    default:
-        break;
-    }
-    return upload->stuck || err->code == ERR_REGISTRY_UNSUPPORTED ||
-           count_is_refused(attempt, err) || no_such_request(attempt, err) ||
+    if (err->hints & HINT_OFFSET)
+        return attempt->upload.session->offset == 0;
+    return err->hints & HINT_METHOD || count_is_refused(attempt, err) ||
            body_is_not_known(attempt, err);
 }
 
@@ -119,14 +101,14 @@ static enum next next_rung(struct attempt *attempt, struct error *err)
         attempt->first = *err;
     if (body_is_not_known(attempt, err))
         upload_methods_doubt(attempt->methods, choice->way);
-    if (err->status == 413 && upload_methods_too_large(attempt->methods, upload->body_bytes,
-                                                       upload->session->chunk_least, choice)) {
+    if (err->hints & HINT_SMALLER &&
+        upload_methods_too_large(attempt->methods, upload->body_bytes, upload->session->chunk_least,
+                                 choice)) {
         log_info("%s; trying chunks of %llu bytes", err->text,
                  (unsigned long long)choice->chunk_bytes);
         return AGAIN;
     }
     upload_session_cancel(upload->client->repository, upload->session);
-    upload->stuck = false;
     attempt->exhausted =
         !upload_methods_refused(attempt->methods, upload->blob->body->size, choice);
     if (attempt->exhausted)
@@ -170,7 +152,7 @@ static enum next resume(struct attempt *attempt, struct error *err)
         upload_session_cancel(upload->client->repository, session);
         return begin_anew(attempt);
     }
-    if (session->offset <= attempt->resumed_at && err->status == 416)
+    if (session->offset <= attempt->resumed_at && err->hints & HINT_OFFSET)
         return next_rung(attempt, err);
     if (session->offset <= attempt->resumed_at)
         return send_again(attempt, err);
@@ -191,14 +173,14 @@ static enum next after_failure(struct attempt *attempt, struct error *err)
         return ARRIVED;
     if (way_is_refused(attempt, err))
         return next_rung(attempt, err);
-    if (err->status == 404 && err->code != ERR_NAME_UNKNOWN) {
+    if (err->hints & HINT_SESSION) {
         upload_session_drop(attempt->upload.session);
         return begin_anew(attempt);
     }
     /* How often so long a wait is worth it is for the attempts to say. */
     if (err->code == ERR_NO_ANSWER)
         return LATER;
-    if (was_lost(err) || err->status == 416 || err->status >= 500)
+    if (was_lost(err) || err->hints & HINT_RESUME)
         return resume(attempt, err);
     return may_pass(err) ? LATER : GIVE_UP;
 }
@@ -246,7 +228,7 @@ static enum errc take_up(struct attempt *attempt, bool *arrived, struct error *e
     const struct upload *upload = &attempt->upload;
     struct upload_session *session = upload->session;
     bool known = false;
-    if (ask(attempt, arrived, err) != ERR_OK && err->status < 500)
+    if (ask(attempt, arrived, err) != ERR_OK && !(err->hints & HINT_ABSENT))
         return err->code;
     error_clear(err);
     if (*arrived || !upload_session_is_open(session))

@@ -97,10 +97,10 @@ static enum errc commit(struct upload *upload, struct error *err)
     if (send_part(upload, "PUT", &url, blob->body->size - session->offset, session->offset > 0,
                   &response, err) != ERR_OK)
         return err->code;
-    int status = response.status;
-    if (status == 200 || status == 201 || status == 202 || status == 204)
-        return check_named_digest("PUT", &url, &response, blob->digest, err);
-    return exchange_refused(upload->client, "PUT", &url, &response, err);
+    const struct question question = {.what = ASKED_COMMIT, .method = "PUT", .reference = text};
+    if (verdict_of(&question, &response).code != ERR_OK)
+        return exchange_refused(upload->client, &question, &url, &response, err);
+    return check_named_digest("PUT", &url, &response, blob->digest, err);
 }
 
 static enum errc send_chunk(struct upload *upload, uint64_t size, bool ranged, struct error *err)
@@ -112,9 +112,9 @@ static enum errc send_chunk(struct upload *upload, uint64_t size, bool ranged, s
     upload->stage = UPLOAD_SENDING;
     if (send_part(upload, "PATCH", &url, size, ranged, &response, err) != ERR_OK)
         return err->code;
-    int status = response.status;
-    if (status != 201 && status != 202 && status != 204)
-        return exchange_refused(upload->client, "PATCH", &url, &response, err);
+    const struct question question = {.what = ASKED_CHUNK, .method = "PATCH"};
+    if (verdict_of(&question, &response).code != ERR_OK)
+        return exchange_refused(upload->client, &question, &url, &response, err);
     return upload_session_sent(upload->client, &url, &response, size, session, err);
 }
 
@@ -150,18 +150,13 @@ static enum errc post(struct upload *upload, struct error *err)
     url.text = url_with_query(&plain, "digest", digest_text(blob->digest, text));
     if (send_part(upload, "POST", &url, blob->body->size, false, &response, err) != ERR_OK)
         return err->code;
-    if (response.status == 201)
+    const struct question question = {.what = ASKED_POST_BLOB, .method = "POST", .reference = text};
+    if (verdict_of(&question, &response).code == ERR_OK)
         return check_named_digest("POST", &url, &response, blob->digest, err);
-    if (response.status != 202)
-        return exchange_refused(client, "POST", &url, &response, err);
-    if (upload_session_begin(client, &url, &response, upload->session, err) != ERR_OK)
+    if (response.status == 202 &&
+        upload_session_begin(client, &url, &response, upload->session, err) != ERR_OK)
         return err->code;
-    char shown[URL_SHOWN_MAX];
-    upload->stuck = true;
-    fail(err, ERR_REGISTRY_UNSUPPORTED, 0, "POST %s: the registry does not take a blob in one POST",
-         url_shown(url.text, shown));
-    http_text_clean(&response.secrets, err);
-    return err->code;
+    return exchange_refused(client, &question, &url, &response, err);
 }
 
 enum errc upload_by(struct upload *upload, enum upload_method way, uint64_t chunk_bytes,

@@ -25,7 +25,6 @@ struct upload {
     struct upload_session *session; /* opened where it is none and the way needs one */
     enum upload_stage stage;
     uint64_t body_bytes; /* of the last request's body */
-    bool stuck;          /* it opened a session instead: another way has to be found */
 };
 
 /* ERR_OK when the registry acknowledged the blob under its digest, else `upload` says at which

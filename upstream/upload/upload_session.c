@@ -110,8 +110,9 @@ enum errc upload_session_open(struct registry_client *client, enum digest_algori
     }
     if (upload_session_post(client, &url, &response, err) != ERR_OK)
         return err->code;
-    if (response.status < 200 || response.status > 202)
-        return exchange_refused(client, "POST", &url, &response, err);
+    const struct question question = {.what = ASKED_SESSION, .method = "POST"};
+    if (verdict_of(&question, &response).code != ERR_OK)
+        return exchange_refused(client, &question, &url, &response, err);
     return upload_session_begin(client, &url, &response, session, err);
 }
 
@@ -144,11 +145,12 @@ enum errc upload_session_ask(struct registry_client *client, uint64_t size,
     if (exchange(client, &url, &request, &response, err) != ERR_OK)
         return err->code;
     uint64_t there = 0;
-    int status = response.status;
-    if (status == 408 || status == 429 || status >= 500)
-        return exchange_refused(client, "GET", &url, &response, err);
-    bool told = status == 200 || status == 202 || status == 204;
-    *known = told && upload_range_parse(http_header(&response, "Range"), &there) && there <= size;
+    const struct question question = {.what = ASKED_OFFSET, .method = "GET"};
+    const struct verdict verdict = verdict_of(&question, &response);
+    if (verdict.code != ERR_OK)
+        return exchange_refused(client, &question, &url, &response, err);
+    *known = !(verdict.hints & HINT_ABSENT) &&
+             upload_range_parse(http_header(&response, "Range"), &there) && there <= size;
     if (!*known)
         return ERR_OK;
     const char *location = http_header(&response, "Location");

@@ -1,6 +1,7 @@
 #include "upstream/auth/answer.h"
 
 #include "base/mem.h"
+#include "upstream/auth/verdict.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,49 +28,13 @@ static struct error failed(int status, const char *header, const char *body)
     autourl struct url url = {0};
     struct error err = ERROR_INIT;
     assert_int_equal(url_parse("https://r.example.com/v2/x?_state=secret", &url, &err), ERR_OK);
-    enum errc code = answer_fail("PUT", &url, &response, &err);
+    const struct question question = {.what = ASKED_COMMIT, .method = "PUT"};
+    enum errc code = verdict_fail(&question, &url, &response, &err);
     assert_int_equal(code, err.code);
     assert_int_equal(err.status, status);
     assert_non_null(strstr(err.text, "PUT https://r.example.com/v2/x: status"));
     assert_null(strstr(err.text, "secret"));
     return err;
-}
-
-static void expect(int status, const char *body, enum errc code)
-{
-    struct error err = failed(status, NULL, body);
-    assert_int_equal(err.code, code);
-}
-
-static void test_codes(void **state)
-{
-    (void)state;
-#define ERRORS(code) "{\"errors\":[{\"code\":\"" code "\",\"message\":\"m\"}]}"
-    expect(401, "", ERR_UNAUTHORIZED);
-    expect(401, ERRORS("UNAUTHORIZED"), ERR_UNAUTHORIZED);
-    expect(401, ERRORS("DENIED"), ERR_DENIED);
-    expect(403, "", ERR_DENIED);
-    expect(400, ERRORS("DENIED"), ERR_DENIED);
-    expect(404, ERRORS("NAME_UNKNOWN"), ERR_NAME_UNKNOWN);
-    expect(404, ERRORS("BLOB_UPLOAD_UNKNOWN"), ERR_UPLOAD_UNKNOWN);
-    expect(404, "", ERR_REGISTRY_REFUSED);
-    expect(400, ERRORS("MANIFEST_INVALID"), ERR_MANIFEST_REFUSED);
-    expect(404, ERRORS("MANIFEST_BLOB_UNKNOWN"), ERR_BLOB_NOT_THERE);
-    expect(400, ERRORS("BLOB_UNKNOWN"), ERR_BLOB_NOT_THERE);
-    expect(404, ERRORS("MANIFEST_UNKNOWN"), ERR_MANIFEST_UNKNOWN);
-    expect(400, ERRORS("DIGEST_INVALID"), ERR_REGISTRY_FAULT);
-    expect(400, ERRORS("UNSUPPORTED"), ERR_REGISTRY_UNSUPPORTED);
-    expect(405, "", ERR_REGISTRY_UNSUPPORTED);
-    expect(415, "", ERR_REGISTRY_UNSUPPORTED);
-    expect(501, "", ERR_REGISTRY_UNSUPPORTED);
-    expect(400, ERRORS("SIZE_INVALID"), ERR_REGISTRY_REFUSED);
-    expect(413, "", ERR_REGISTRY_REFUSED);
-    expect(429, ERRORS("DENIED"), ERR_TOO_MANY_REQUESTS);
-    expect(503, ERRORS("TOOMANYREQUESTS"), ERR_TOO_MANY_REQUESTS);
-    expect(500, ERRORS("UNKNOWN"), ERR_REGISTRY_FAULT);
-    expect(503, "", ERR_REGISTRY_FAULT);
-    expect(206, "", ERR_REGISTRY_ANSWER);
-    expect(302, "", ERR_REGISTRY_ANSWER);
 }
 
 static void expect_said(const char *header, const char *body, const char *said)
@@ -174,7 +139,6 @@ static void test_advice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_codes),
         cmocka_unit_test(test_documents),
         cmocka_unit_test(test_long_documents_are_cut),
         cmocka_unit_test(test_registry_is_recognised),

@@ -134,7 +134,7 @@ static void others_are_not(void **state)
         {"http://127.0.0.1:1/auth/token", ERR_ADDRESS_REFUSED, "another server"},
         {"https://127.0.0.1/auth/token", ERR_ADDRESS_REFUSED, "another server"},
         {"gopher://x/", ERR_REGISTRY_ANSWER, "neither http nor https"},
-        {"/token", ERR_REGISTRY_ANSWER, "more than 5 redirects"},
+        {"/token", ERR_ADDRESS_REFUSED, "more than 5 redirects"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct token token = {0};

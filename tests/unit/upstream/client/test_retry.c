@@ -90,7 +90,7 @@ static void errors_that_are_not_retried(void **state)
         ERR_UNAUTHORIZED,     ERR_DENIED,          ERR_REGISTRY_UNSUPPORTED, ERR_NOT_A_REGISTRY,
         ERR_NO_SPACE,         ERR_CANCELLED,       ERR_BLOB_CORRUPT,         ERR_BLOB_UNKNOWN,
         ERR_NAME_UNKNOWN,     ERR_PUSHED_DIGEST,   ERR_CERTIFICATE,          ERR_MANIFEST_UNKNOWN,
-        ERR_MANIFEST_REFUSED, ERR_ADDRESS_REFUSED,
+        ERR_MANIFEST_REFUSED, ERR_ADDRESS_REFUSED, ERR_REGISTRY_REFUSED,
     };
     for (size_t i = 0; i < sizeof final / sizeof final[0]; i++) {
         struct scene scene;
@@ -107,9 +107,17 @@ static void errors_that_are_retried(void **state)
 {
     (void)state;
     const enum errc passing[] = {
-        ERR_TOO_MANY_REQUESTS, ERR_REGISTRY_FAULT, ERR_REGISTRY_REFUSED, ERR_REGISTRY_ANSWER,
-        ERR_UPLOAD_UNKNOWN,    ERR_BLOB_NOT_THERE, ERR_CONNECT,          ERR_HOST_UNKNOWN,
-        ERR_TIMEOUT,           ERR_NO_ANSWER,      ERR_CONNECTION_LOST,  ERR_IO,
+        ERR_TOO_MANY_REQUESTS,
+        ERR_REGISTRY_FAULT,
+        ERR_REGISTRY_ANSWER,
+        ERR_UPLOAD_UNKNOWN,
+        ERR_BLOB_NOT_THERE,
+        ERR_CONNECT,
+        ERR_HOST_UNKNOWN,
+        ERR_TIMEOUT,
+        ERR_NO_ANSWER,
+        ERR_CONNECTION_LOST,
+        ERR_IO,
     };
     for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
         struct scene scene;

@@ -425,7 +425,7 @@ static const struct scripted scripts[] = {
      false},
     {"/v2/ redirected for ever",
      {"GET", "/", ALWAYS, .status = 301, .headers = "Location: /v2/\r\n"},
-     ERR_REGISTRY_ANSWER,
+     ERR_ADDRESS_REFUSED,
      0,
      false},
 };
