@@ -46,6 +46,7 @@ struct event_stream {
     bool ended;
     bool abandoned;
     bool parked; /* the connection is suspended, and the next line resumes it */
+    struct registry_waits waits;
 };
 
 struct event_stream *event_stream_new(int64_t linger_ms)
@@ -180,8 +181,24 @@ static enum line_kind kind_of(const struct progress_event *event)
     return event->id && event->kind == PROGRESS_COUNTDOWN ? LINE_COUNTDOWN : LINE_STATE;
 }
 
+/* Once, whatever the number of targets and layers that wait. */
+static void tell_wait(struct event_stream *stream, const struct progress_event *event)
+{
+    char text[REGISTRY_WAIT_TEXT_MAX];
+    const struct progress_event told = {
+        .kind = PROGRESS_MESSAGE, .target = event->target, .status = text};
+    pthread_mutex_lock(&stream->lock);
+    bool news = registry_waits_tell(&stream->waits, event->wait, text);
+    pthread_mutex_unlock(&stream->lock);
+    if (news)
+        add(stream, LINE_STATE, answer_event(&told), NULL);
+}
+
 static void on_event(void *self, const struct progress_event *event)
 {
+    tell_wait(self, event);
+    if (event->kind == PROGRESS_COUNTDOWN && event->id == NULL)
+        return;
     autofree char *key = event->id ? xasprintf("%s %s", event->target, event->id) : NULL;
     add(self, kind_of(event), answer_event(event), key);
 }

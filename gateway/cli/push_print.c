@@ -34,6 +34,7 @@ struct push_print {
     int64_t next_ms;    /* when the next line or drawing is due */
     unsigned drawn;     /* lines of the last drawing */
     struct buf pending; /* messages to be shown above the drawing */
+    struct registry_waits waits;
 };
 
 struct push_print *push_print_new(bool terminal)
@@ -112,36 +113,27 @@ static void draw(struct push_print *print, struct buf *out)
     }
 }
 
-static bool retries(const struct layer_line *layer)
-{
-    return strncmp(layer->status, "Retrying", 8) == 0;
-}
-
 static bool finished(const struct layer_line *layer)
 {
     return strcmp(layer->status, "Preparing") != 0 && strcmp(layer->status, "Waiting") != 0 &&
-           strcmp(layer->status, "Pushing") != 0 && !retries(layer);
+           strcmp(layer->status, "Pushing") != 0 && strncmp(layer->status, "Retrying", 8) != 0;
 }
 
 static void summarize(struct push_print *print, struct buf *out)
 {
     char have[SIZE_TEXT_MAX];
     char all[SIZE_TEXT_MAX];
-    const struct layer_line *waits = NULL;
     size_t done = 0;
     uint64_t current = 0;
     uint64_t total = 0;
     for (size_t i = 0; i < print->count; i++) {
         done += finished(&print->layers[i]);
-        if (waits == NULL && retries(&print->layers[i]))
-            waits = &print->layers[i];
         current += print->layers[i].current;
         total += print->layers[i].total;
     }
     if (print->count > 0)
-        buf_format(out, "%zu of %zu layers done, %s of %s sent%s%s%s%s\n", done, print->count,
-                   size_text(current, have), size_text(total, all), waits ? "; " : "",
-                   waits ? waits->target : "", waits ? ": " : "", waits ? waits->status : "");
+        buf_format(out, "%zu of %zu layers done, %s of %s sent\n", done, print->count,
+                   size_text(current, have), size_text(total, all));
     else if (print->archive_total > 0)
         buf_format(out, "read %s of %s of the archive\n", size_text(print->archive_current, have),
                    size_text(print->archive_total, all));
@@ -193,8 +185,12 @@ static struct layer_line *line_of(struct push_print *print, const struct progres
 
 static void take_event(struct push_print *print, const struct progress_event *event)
 {
-    if (event->kind == PROGRESS_MESSAGE || event->id == NULL) {
-        buf_format(&print->pending, "%s\n", event->status);
+    char wait[REGISTRY_WAIT_TEXT_MAX];
+    if (registry_waits_tell(&print->waits, event->wait, wait))
+        buf_format(&print->pending, "%s\n", wait);
+    if (event->id == NULL) {
+        if (event->kind != PROGRESS_COUNTDOWN)
+            buf_format(&print->pending, "%s\n", event->status);
         return;
     }
     struct layer_line *line = line_of(print, event);

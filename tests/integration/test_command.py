@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from support.archives import docker_save_old, index_layout, oci_folder
 from support.certificates import Authority
 from support.command import RESULT_LINE, result_lines, slipway, start_slipway
 from support.gateway import SOURCE_FOLDER, Gateway, files_below, staged_below
+from support.http_server import LoopbackServer
 from support.images import make_small_image
 from support.ports import refusing_port
 from support.processes import Process, must_run
@@ -218,6 +221,52 @@ def test_progress_is_lines_on_stderr(registry: Registry, archive: Path, tmp_path
     assert RESULT_LINE.fullmatch(done.stdout.rstrip("\n"))
     assert done.stderr.strip()
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", done.stderr)
+
+
+class BusyAtFirst(BaseHTTPRequestHandler):
+    """A registry that asks for patience, and refuses after that."""
+
+    protocol_version = "HTTP/1.1"
+    patience_until = 0.0
+
+    def _go(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        kind = type(self)
+        status = {"GET": 200, "HEAD": 404}.get(self.command, 403)
+        if status == 403 and kind.patience_until == 0:
+            kind.patience_until = time.monotonic() + 0.5
+        if status == 403 and time.monotonic() < kind.patience_until:
+            status = 503
+        self.send_response(status)
+        self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = do_POST = _go
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+def test_a_wait_is_one_line(archive: Path, tmp_path: Path) -> None:
+    """For what and until when; not one a layer and target."""
+    with LoopbackServer(BusyAtFirst) as server:
+        host = f"127.0.0.1:{server.port}"
+        config = write_config(
+            tmp_path, {"registries": {host: {"retry_wait": "100ms", "plain_http": True}}}
+        )
+        targets = [f"{host}/c/wait-{n}:1" for n in range(2)]
+        done = slipway(
+            tmp_path, "push", archive, *targets, "--data", tmp_path / "data", "--config", config
+        )
+    assert done.returncode == FAILED
+    waits = re.findall(
+        rf"^waiting \d+ s for registry {host}, until \d\d:\d\d:\d\d UTC: (.*)$",
+        done.stderr,
+        re.MULTILINE,
+    )
+    assert len(waits) == 1 and "status 503" in waits[0], done.stderr
+    assert "Retrying" not in done.stderr
 
 
 def test_exit_status_of_a_refused_archive(

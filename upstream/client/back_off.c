@@ -2,10 +2,11 @@
 
 #include "base/clock.h"
 
-void back_off_init(struct back_off *back_off, struct work_queue *transfers,
+void back_off_init(struct back_off *back_off, const char *registry, struct work_queue *transfers,
                    struct work_queue *requests, unsigned limit, int64_t base_ms)
 {
-    *back_off = (struct back_off){.transfers = transfers,
+    *back_off = (struct back_off){.registry = registry,
+                                  .transfers = transfers,
                                   .requests = requests,
                                   .limit = limit,
                                   .base_ms = base_ms,

@@ -22,6 +22,7 @@
 struct back_off {
     struct work_queue *transfers; /* borrowed; NULL: nothing is queued */
     struct work_queue *requests;
+    const char *registry; /* borrowed; its name */
     unsigned limit;
     int64_t base_ms;
     pthread_mutex_t lock; /* guards what follows */
@@ -32,7 +33,7 @@ struct back_off {
 };
 
 /* `limit` (at least 1) is that of `transfers`; `base_ms` is the base wait. */
-void back_off_init(struct back_off *back_off, struct work_queue *transfers,
+void back_off_init(struct back_off *back_off, const char *registry, struct work_queue *transfers,
                    struct work_queue *requests, unsigned limit, int64_t base_ms);
 void back_off_deinit(struct back_off *back_off);
 

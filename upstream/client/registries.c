@@ -271,8 +271,8 @@ static enum errc host_new(struct registries *registries, const char *name,
         settings && settings->retry_wait_ms > 0 ? settings->retry_wait_ms : RETRY_WAIT_MS;
     if (registries->executor)
         make_queues(registries, host);
-    back_off_init(&host->back_off, host->transfers, host->requests, registries->transfers,
-                  host->retry_wait_ms);
+    back_off_init(&host->back_off, host->name, host->transfers, host->requests,
+                  registries->transfers, host->retry_wait_ms);
     host->transport = make_transport(registries, settings, name);
     size_t configured = settings ? settings->endpoint_count : 0;
     enum errc code = ERR_OK;

@@ -14,12 +14,11 @@ int64_t retry_wait_ms(int64_t base_ms, unsigned failed, uint32_t jitter)
     return least + (int64_t)((uint64_t)(least / 4) * jitter / UINT32_MAX);
 }
 
-/* A registry in trouble fails many attempts of many blobs in the same way: one line for all, which
- * `slipway push` shows, too: it says what is waited for. */
+/* A registry in trouble fails many attempts of many blobs in the same way: one line for all. */
 static void tell(const struct retry *retry, const char *what, struct back_off *back_off,
                  int64_t wait_ms, const struct error *err)
 {
-    log_event(back_off_first_failure(back_off) ? LOG_WARN : LOG_DEBUG, "attempt.failed",
+    log_event(back_off_first_failure(back_off) ? LOG_INFO : LOG_DEBUG, "attempt.failed",
               LOG_FIELDS(log_text("target", what), log_number("attempt", retry->made),
                          log_text("code", error_name(err->code)),
                          log_text("party", party_name(error_party(err->code))),
@@ -45,8 +44,11 @@ bool retry_follows(struct retry *retry, const char *what, struct back_off *back_
     if (asked_ms > wait_ms)
         wait_ms = asked_ms;
     tell(retry, what, back_off, wait_ms, err);
-    error_clear(err);
     retry->until_ms = clock_ms() + wait_ms;
+    retry->wait =
+        (struct registry_wait){.registry = back_off->registry, .until_ms = retry->until_ms};
+    snprintf(retry->wait.reason, sizeof retry->wait.reason, "%s", err->text);
+    error_clear(err);
     return true;
 }
 

@@ -21,20 +21,22 @@
 
 #include "net/transport.h"
 #include "upstream/client/back_off.h"
+#include "upstream/client/registry_wait.h"
 
 #define RETRY_ATTEMPTS 5
 #define RETRY_WAIT_MS 5000 /* base wait where nothing else is set */
 
 /* Zeroed before the first attempt. */
 struct retry {
-    unsigned made;    /* attempts: counted by the owner before each */
-    bool unanswered;  /* one of them ended with ERR_NO_ANSWER */
-    int64_t until_ms; /* clock_ms() of the next one; 0: none is waited for */
+    unsigned made;             /* attempts: counted by the owner before each */
+    bool unanswered;           /* one of them ended with ERR_NO_ANSWER */
+    int64_t until_ms;          /* clock_ms() of the next one; 0: none is waited for */
+    struct registry_wait wait; /* the same in words, as long as one is waited for */
 };
 
 /*
  * After a failed attempt: true when another one follows at retry->until_ms; then the failure is
- * logged as `what`'s and `err` cleared; at warn where it is the first since the registry took
+ * logged as `what`'s and `err` cleared; at info where it is the first since the registry took
  * something (back_off_first_failure()), else at debug. False: the error is the last word; after
  * the last of several it says how many were made. `helps`: the error is worth another attempt.
  */

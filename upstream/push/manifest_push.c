@@ -190,6 +190,9 @@ static enum tree_state try_again(struct manifest_tree *tree, const char *what, b
         tree->retry = (struct retry){0};
         return TREE_FAILED;
     }
+    char words[RETRY_WORDS_MAX];
+    retry_words(&tree->retry, words);
+    target_push_tell_countdown(tree->push, NULL, words, &tree->retry.wait);
     turn->until_ms = tree->retry.until_ms;
     return TREE_LATER;
 }

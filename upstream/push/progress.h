@@ -8,6 +8,8 @@
 #ifndef SLIPWAY_UPSTREAM_PUSH_PROGRESS_H
 #define SLIPWAY_UPSTREAM_PUSH_PROGRESS_H
 
+#include "upstream/client/registry_wait.h"
+
 #include <stdint.h>
 
 enum progress_kind {
@@ -24,6 +26,7 @@ struct progress_event {
     const char *status;
     uint64_t current;
     uint64_t total;
+    const struct registry_wait *wait; /* what a countdown waits for; NULL: nothing that is known */
 };
 
 struct progress {

@@ -169,10 +169,23 @@ static void keep_worth_telling(struct push_run *run, const struct error *now, bo
 
 /* --- what is told --- */
 
-static void tell(const struct push_run *run, enum progress_kind kind, const char *words)
+static void tell(const struct push_run *run, enum progress_kind kind, const char *words,
+                 const struct registry_wait *wait)
 {
-    const struct progress_event event = {.kind = kind, .target = run->target, .status = words};
+    const struct progress_event event = {
+        .kind = kind, .target = run->target, .status = words, .wait = wait};
     progress_emit(run->options.progress, &event);
+}
+
+/* The registry has asked others to stay away. */
+static void tell_pause(const struct push_run *run)
+{
+    int64_t left_ms = run->host ? back_off_left_ms(&run->host->back_off) : 0;
+    const struct registry_wait wait = {.registry = run->host ? run->host->name : "",
+                                       .reason = "it has asked for patience (429 or 503)",
+                                       .until_ms = clock_ms() + left_ms};
+    if (left_ms > 0)
+        tell(run, PROGRESS_COUNTDOWN, "Waiting", &wait);
 }
 
 static void tell_start(const struct push_run *run)
@@ -181,7 +194,7 @@ static void tell_start(const struct push_run *run)
     autobuf struct buf words = BUF_INIT(REFERENCE_TEXT_MAX + 64);
     buf_format(&words, "The push refers to repository [%s]",
                reference_name(&run->job.target->reference, name));
-    tell(run, PROGRESS_MESSAGE, buf_cstr(&words));
+    tell(run, PROGRESS_MESSAGE, buf_cstr(&words), NULL);
 }
 
 static void tell_end(const struct push_run *run)
@@ -193,7 +206,7 @@ static void tell_end(const struct push_run *run)
     digest_text(&target->digest, digest);
     buf_format(&words, "%s: digest: %s size: %llu", tag[0] ? tag : digest, digest,
                (unsigned long long)target->size);
-    tell(run, PROGRESS_MESSAGE, buf_cstr(&words));
+    tell(run, PROGRESS_MESSAGE, buf_cstr(&words), NULL);
 }
 
 /* --- begin and end --- */
@@ -320,6 +333,7 @@ static enum next all_were_tried(struct push_run *run)
     if (!retry_follows(&run->rounds, run->target, &run->host->back_off, away, &run->error))
         return NEXT_END;
     run->turn.until_ms = run->retry.until_ms = run->rounds.until_ms;
+    run->retry.wait = run->rounds.wait;
     run->worth = WORTH_NOBODY;
     run->endpoint = 0;
     run->order_count = registry_host_order(run->host, run->order);
@@ -540,7 +554,7 @@ static bool counts_down(struct push_run *run)
     if (words[0] == '\0')
         return false;
     run->turn.until_ms = run->options.progress ? due_ms : run->retry.until_ms;
-    tell(run, PROGRESS_COUNTDOWN, words);
+    tell(run, PROGRESS_COUNTDOWN, words, &run->retry.wait);
     return true;
 }
 
@@ -616,6 +630,7 @@ void push_run_start(const struct push_job *job)
     cancel_init_child(&run->cancel, run->options.cancel, "cancelled");
     run->watch = (struct cancel_watch){.call = on_cancel, .self = run};
     registries_host(upstream->registries, job->target->reference.host, &run->host, &run->error);
+    tell_pause(run);
     pthread_mutex_lock(&run->lock);
     bool waits = cancel_watch(&run->cancel, &run->watch) && run->host;
     struct work_queue *queue = upstream->ends;

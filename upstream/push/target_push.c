@@ -144,7 +144,7 @@ static void emit(const struct target_push *push, const struct progress_event *ev
 {
     struct progress_event told = *event;
     told.target = push->target;
-    if (told.id == NULL || told.id[0])
+    if (told.id == NULL || told.id[0] || told.wait)
         progress_emit(push->progress, &told);
 }
 
@@ -177,7 +177,9 @@ void target_push_tell_outcome(const struct target_push *push, const char *id,
     target_push_tell_layer(push, id, outcome->end == LAYER_MOUNTED ? mounted : words[outcome->end]);
 }
 
-void target_push_tell_countdown(const struct target_push *push, const char *id, const char *words)
+void target_push_tell_countdown(const struct target_push *push, const char *id, const char *words,
+                                const struct registry_wait *wait)
 {
-    emit(push, &(struct progress_event){.kind = PROGRESS_COUNTDOWN, .id = id, .status = words});
+    emit(push, &(struct progress_event){
+                   .kind = PROGRESS_COUNTDOWN, .id = id, .status = words, .wait = wait});
 }

@@ -101,6 +101,7 @@ void target_push_tell_bytes(const struct target_push *push, const char *id, uint
 void target_push_tell_outcome(const struct target_push *push, const char *id,
                               const struct layer_outcome *outcome);
 /* A wait for another attempt, in words of upstream/client/retry.h; `id` NULL: of the whole push. */
-void target_push_tell_countdown(const struct target_push *push, const char *id, const char *words);
+void target_push_tell_countdown(const struct target_push *push, const char *id, const char *words,
+                                const struct registry_wait *wait);
 
 #endif

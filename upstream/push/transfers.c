@@ -44,6 +44,7 @@ struct transfer {
     bool telling; /* the waits are being told something: none may leave, nor be ended */
     struct progress_event last; /* that was told; without a status: nothing yet */
     char last_words[RETRY_WORDS_MAX];
+    struct registry_wait last_wait;
     unsigned references;
 };
 
@@ -106,8 +107,8 @@ static void tell(const struct transfer_wait *wait, const struct progress_event *
 {
     struct progress_event told = *event;
     told.target = wait->push->target;
-    told.id = wait->layer->id;
-    if (told.id[0])
+    told.id = wait->layer->id[0] ? wait->layer->id : NULL;
+    if (told.id || told.wait)
         progress_emit(wait->push->progress, &told);
 }
 
@@ -142,6 +143,10 @@ static void tell_all(void *self, const struct progress_event *event)
     transfer->last = *event;
     transfer->last.status = transfer->last_words;
     snprintf(transfer->last_words, sizeof transfer->last_words, "%s", event->status);
+    if (event->wait) {
+        transfer->last_wait = *event->wait;
+        transfer->last.wait = &transfer->last_wait;
+    }
     tell_from(transfer, TAILQ_FIRST(&transfer->waits));
     pthread_mutex_unlock(&table->lock);
 }
@@ -352,7 +357,7 @@ static bool counts_down(struct transfer *transfer)
         return false;
     if (!has_listeners(transfer))
         return wait_until(transfer, transfer->retry.until_ms);
-    target_push_tell_countdown(&transfer->push, transfer->layer.id, words);
+    target_push_tell_countdown(&transfer->push, transfer->layer.id, words, &transfer->retry.wait);
     return wait_until(transfer, due_ms);
 }
 

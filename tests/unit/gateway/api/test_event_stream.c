@@ -9,6 +9,7 @@
 #undef fail
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "gateway/api/event_stream.h"
@@ -185,6 +186,32 @@ static void what_passes_gives_way_to_what_is_newer(void **state)
     stop(&fixture);
 }
 
+/* For what and until when, whatever the number of layers and targets. */
+static void a_wait_is_told_once(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    start(&fixture);
+    const struct registry_wait wait = {
+        .registry = "r.example.com", .reason = "status 503", .until_ms = clock_ms() + 60000};
+    static const char *const targets[] = {"t", "other"};
+    static const char *const layers[] = {"aa", "bb", NULL};
+    for (size_t i = 0; i < 6; i++) {
+        const struct progress_event event = {.kind = PROGRESS_COUNTDOWN,
+                                             .target = targets[i % 2],
+                                             .id = layers[i / 2],
+                                             .status = "Retrying in 60 seconds",
+                                             .wait = &wait};
+        progress_emit(&fixture.progress, &event);
+    }
+    event_stream_end(fixture.stream);
+    read_all(&fixture, 4096);
+    assert_int_equal(count(&fixture, "for registry r.example.com, until "), 1);
+    assert_int_equal(count(&fixture, "Retrying in 60 seconds"), 4);
+    assert_int_equal(count(&fixture, "\n"), 5);
+    stop(&fixture);
+}
+
 static void a_line_that_has_begun_stays(void **state)
 {
     (void)state;
@@ -352,6 +379,7 @@ int main(void)
         cmocka_unit_test(lines_come_whole_and_in_order),
         cmocka_unit_test(begin_and_outcomes),
         cmocka_unit_test(what_passes_gives_way_to_what_is_newer),
+        cmocka_unit_test(a_wait_is_told_once),
         cmocka_unit_test(a_line_that_has_begun_stays),
         cmocka_unit_test(what_waits_is_bounded),
         cmocka_unit_test(there_is_room_again_for_who_reads),

@@ -39,7 +39,8 @@ static void set_up(struct scene *scene, unsigned limit)
         fail_msg("%s", err.text);
     scene->transfers = work_queue_new(scene->executor, NULL, limit);
     scene->requests = work_queue_new(scene->executor, NULL, limit);
-    back_off_init(&scene->back_off, scene->transfers, scene->requests, limit, BASE_MS);
+    back_off_init(&scene->back_off, "r.example.com", scene->transfers, scene->requests, limit,
+                  BASE_MS);
     cancel_init(&scene->pause);
 }
 
@@ -226,7 +227,7 @@ static void the_longest_and_without_queues(void **state)
 {
     (void)state;
     struct back_off back_off;
-    back_off_init(&back_off, NULL, NULL, 5, BACK_OFF_GROWN_MAX_MS * 3);
+    back_off_init(&back_off, "r.example.com", NULL, NULL, 5, BACK_OFF_GROWN_MAX_MS * 3);
     back_off_refused(&back_off, -1);
     assert_in_range(back_off_left_ms(&back_off), BACK_OFF_GROWN_MAX_MS - 1000,
                     BACK_OFF_GROWN_MAX_MS);
