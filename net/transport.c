@@ -53,6 +53,7 @@ void http_response_deinit(struct http_response *response)
 {
     buf_deinit(&response->headers);
     buf_deinit(&response->body);
+    free(response->proxy);
     http_secrets_deinit(&response->secrets);
 }
 
@@ -65,6 +66,8 @@ static void response_reset(struct http_response *response, size_t body_limit)
     response->status = 0;
     response->body_cut = false;
     response->peer_private = false;
+    free(response->proxy);
+    response->proxy = NULL;
 }
 
 static size_t on_header(char *data, size_t one, size_t size, void *arg)
@@ -485,6 +488,8 @@ static enum errc conclude(struct connection *connection, struct exchange *exchan
         return transport_fail(connection, request, exchange->proxy, CURLE_HTTP_RETURNED_ERROR, "",
                               err);
     exchange->response->status = (int)status;
+    if (exchange->proxy && strncasecmp(request->url, "https:", strlen("https:")) != 0)
+        exchange->response->proxy = xstrdup(url_shown(exchange->proxy, shown));
     exchange->response->peer_private = exchange->proxy == NULL && peer_is_private(connection->easy);
     return ERR_OK;
 }

@@ -133,8 +133,10 @@ struct http_response {
     int status;
     struct buf headers; /* "Name: value" lines, each ended by NUL; bounded by HTTP_HEADERS_MAX */
     struct buf body;
-    bool body_cut;               /* there was more than answer_limit_bytes */
-    bool peer_private;           /* the server has a private address; false through a proxy */
+    bool body_cut;     /* there was more than answer_limit_bytes */
+    bool peer_private; /* the server has a private address; false through a proxy */
+    char *proxy; /* owned; its URL as it may be shown, where the answer may be its own: to http.
+                    NULL: there was none, or it only passed on what it could not read */
     struct http_secrets secrets; /* of all its requests: not to be told to anybody */
 };
 

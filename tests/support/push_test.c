@@ -59,6 +59,7 @@ struct upstream *push_test_upstream(struct push_test *test, const char *host)
         .endpoint_count = 1,
         .retry_wait_ms = 10,
         .times = test->times,
+        .plain_http = true,
         .schema1_fallback = true,
     };
     const struct upstream_options options = {

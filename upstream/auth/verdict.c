@@ -292,10 +292,21 @@ enum errc verdict_fail(const struct question *question, const struct url *url,
          response->status, said);
     if (verdict.words)
         error_wrap(err, "%s", verdict.words);
+    if (verdict_may_be_proxys(response))
+        error_wrap(err, "this may be the answer of the proxy %s, as nothing in it is a registry's",
+                   response->proxy);
     http_text_clean(&response->secrets, err);
     err->status = response->status;
     err->hints = verdict.hints;
     return err->code;
+}
+
+bool verdict_may_be_proxys(const struct http_response *response)
+{
+    struct answer answer;
+    answer_read(response, &answer);
+    return response->proxy && response->status >= 400 && !answer.registry &&
+           answer.code[0] == '\0' && http_header(response, "WWW-Authenticate") == NULL;
 }
 
 size_t verdict_rows(void)

@@ -79,6 +79,9 @@ bool verdict_is_busy(const struct http_response *response);
 enum errc verdict_fail(const struct question *question, const struct url *url,
                        const struct http_response *response, struct error *err);
 
+/* It may be the answer of a proxy on the way, response->proxy: nothing in it is a registry's. */
+bool verdict_may_be_proxys(const struct http_response *response);
+
 /* How many rows the table has: its test goes through all of them. */
 size_t verdict_rows(void);
 

@@ -339,6 +339,8 @@ enum errc exchange_refused(const struct registry_client *client, const struct qu
     bool anonymous = registry_credentials_empty(repository->credentials);
     bool denied = err->code == ERR_DENIED && anonymous;
     bool challenged = http_header(response, "WWW-Authenticate") != NULL;
+    if (verdict_may_be_proxys(response))
+        return err->code;
     if (denied && !challenged)
         answer_mention_credentials(repository->endpoint->host->name, err);
     else if (err->code == ERR_UNAUTHORIZED || denied)

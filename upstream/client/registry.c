@@ -28,10 +28,29 @@ static enum errc not_a_registry(const struct url *url, const struct http_respons
     if (location)
         url_shown(location, where);
     fail(err, ERR_NOT_A_REGISTRY, 0,
-         "GET %s: what answers there is not a registry: status %d%s%s%s%s%s%.200s%s",
-         url_shown(url->text, shown), response->status, server[0] ? " from " : "", server,
-         location ? ", leading to " : "", where, answer.message[0] ? ", saying \"" : "",
+         "GET %s: what answers there%s%s is not a registry: status %d%s%s%s%s%s%.200s%s",
+         url_shown(url->text, shown), response->proxy ? ", or the proxy " : "",
+         response->proxy ? response->proxy : "", response->status, server[0] ? " from " : "",
+         server, location ? ", leading to " : "", where, answer.message[0] ? ", saying \"" : "",
          answer.message, answer.message[0] ? "\"" : "");
+    http_text_clean(&response->secrets, err);
+    err->status = response->status;
+    return err->code;
+}
+
+/* Kerberos (Negotiate), Digest and the like. */
+static enum errc unknown_scheme(const struct url *url, const struct http_response *response,
+                                struct error *err)
+{
+    char shown[URL_SHOWN_MAX];
+    char scheme[40];
+    const char *wanted = http_header(response, "WWW-Authenticate");
+    http_text(&response->secrets, wanted, strcspn(wanted, " ,"), scheme, sizeof scheme);
+    fail(err, ERR_UNAUTHORIZED, 0,
+         "GET %s: status %d: a login by \"%s\" is wanted there, which slipway does not know; it "
+         "knows "
+         "Basic and Bearer",
+         url_shown(url->text, shown), response->status, scheme);
     http_text_clean(&response->secrets, err);
     err->status = response->status;
     return err->code;
@@ -85,6 +104,8 @@ static enum errc judge_ping(struct registry_client *client, const struct url *ur
     bool led = !url_same_origin(url, &client->repository->endpoint->base);
     if (led && code != ERR_OK)
         return has_moved(client->repository->endpoint, url, response, err);
+    if (!challenged && code == ERR_UNAUTHORIZED && http_header(response, "WWW-Authenticate"))
+        return unknown_scheme(url, response, err);
     if (!challenged && !looks_like_registry(response))
         return code == ERR_DENIED ? exchange_refused(client, &ping_question, url, response, err)
                                   : not_a_registry(url, response, err);

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -428,28 +429,111 @@ static const struct scripted scripts[] = {
      ERR_ADDRESS_REFUSED,
      0,
      false},
+    {"POST 425", {"POST", UPLOADS, 1, .status = 425}, ERR_OK, 0, false},
+    {"POST 429 until yesterday",
+     {"POST", UPLOADS, 1, .status = 429, .headers = "Retry-After: -86400\r\n"},
+     ERR_OK,
+     0,
+     false},
+    {"manifest 425", {"PUT", "/manifests/", 1, .status = 425}, ERR_OK, 0, false},
 };
+
+/* Of which there is no second attempt. */
+static const struct scripted finals[] = {
+    {"POST 400 and a page",
+     {"POST", UPLOADS, ALWAYS, .status = 400, .body = "<html><title>Bad Request</title></html>"},
+     ERR_REGISTRY_REFUSED,
+     400,
+     false},
+    {"POST 451", {"POST", UPLOADS, ALWAYS, .status = 451}, ERR_REGISTRY_REFUSED, 451, false},
+    {"POST 302",
+     {"POST", UPLOADS, ALWAYS, .status = 302, .headers = "Location: /login\r\n"},
+     ERR_ADDRESS_REFUSED,
+     302,
+     false},
+    {"POST 308 in circles",
+     {"POST", UPLOADS, ALWAYS, .status = 308, .headers = "Location: ?again\r\n"},
+     ERR_ADDRESS_REFUSED,
+     0,
+     false},
+    {"PUT 507", {"PUT", UPLOADS, ALWAYS, .status = 507}, ERR_REGISTRY_REFUSED, 507, true},
+    {"PUT NAME_UNKNOWN",
+     {"PUT", UPLOADS, ALWAYS, .status = 404, .body = "{\"errors\":[{\"code\":\"NAME_UNKNOWN\"}]}"},
+     ERR_NAME_UNKNOWN,
+     404,
+     true},
+    {"/v2/ wants another scheme",
+     {"GET", "/v2/", 1, .status = 401, .headers = "WWW-Authenticate: Negotiate\r\n"},
+     ERR_UNAUTHORIZED,
+     401,
+     false},
+    {"manifest 507", {"PUT", "/manifests/", 1, .status = 507}, ERR_REGISTRY_REFUSED, 507, false},
+};
+
+/* A proxy that takes plain http refuses in its own name. */
+static void test_an_answer_may_be_the_proxys(void **state)
+{
+    (void)state;
+    static const struct {
+        struct fake_rule rule;
+        bool proxys;
+    } cases[] = {
+        {{"GET", "/v2/", ALWAYS, .status = 403, .body = "<title>Access Denied</title>"}, true},
+        {{"GET", "/v2/", ALWAYS, .status = 403, .body = "{\"errors\":[{\"code\":\"DENIED\"}]}"},
+         false},
+        {{"GET", "/v2/", ALWAYS, .status = 403,
+          .headers = "Docker-Distribution-Api-Version: registry/2.0\r\n"},
+         false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct push_test *test = push_test_new(NULL);
+        struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+        struct made_image image = push_test_image(test, "a", LAYER_BYTES);
+        autofree char *proxy = xasprintf("http://%s", fake_registry_host(fake));
+        fake_registry_rule(fake, cases[i].rule);
+        fake_registry_rule(fake, (struct fake_rule){"POST", "", ALWAYS, .status = 403,
+                                                    .headers = cases[i].rule.headers,
+                                                    .body = cases[i].rule.body});
+        setenv("http_proxy", proxy, 1);
+        enum errc code = push_test_push(test, &image.manifest, "registry.invalid:5000");
+        unsetenv("http_proxy");
+        assert_int_equal(code, ERR_DENIED);
+        const char *text = test->result.error.text;
+        bool named = strstr(text, "the answer of the proxy http://127.0.0.1:") != NULL;
+        if (named != cases[i].proxys || (strstr(text, "docker login") == NULL) != named)
+            fail_msg("%zu: %s", i, text);
+        fake_registry_stop(fake);
+        push_test_free(test);
+    }
+}
+
+static void run_script(const struct scripted *script, bool once)
+{
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    enum errc code = push_with_rules(test, fake, "a", &script->rule, 1);
+    if (code != script->want || test->result.error.status != script->status)
+        fail_msg("%s: %s, status %d: %s", script->name, error_name(code), test->result.error.status,
+                 test->result.error.text);
+    /* Whoever shows an error names its target. */
+    if (strncmp(test->result.error.text, "127.0.0.1", 9) == 0)
+        fail_msg("%s: %s", script->name, test->result.error.text);
+    if (once && test->result.attempts != 1)
+        fail_msg("%s: %u attempts", script->name, test->result.attempts);
+    bool taken_back = http_double_count(fake_registry_http(fake), "DELETE") > 0;
+    if (taken_back != script->taken_back)
+        fail_msg("%s: DELETE %s", script->name, taken_back ? "sent" : "missing");
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
 
 static void test_scripts(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
-        const struct scripted *script = &scripts[i];
-        struct push_test *test = push_test_new(NULL);
-        struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
-        enum errc code = push_with_rules(test, fake, "a", &script->rule, 1);
-        if (code != script->want || test->result.error.status != script->status)
-            fail_msg("%s: %s, status %d: %s", script->name, error_name(code),
-                     test->result.error.status, test->result.error.text);
-        /* Whoever shows an error names its target. */
-        if (strncmp(test->result.error.text, "127.0.0.1", 9) == 0)
-            fail_msg("%s: %s", script->name, test->result.error.text);
-        bool taken_back = http_double_count(fake_registry_http(fake), "DELETE") > 0;
-        if (taken_back != script->taken_back)
-            fail_msg("%s: DELETE %s", script->name, taken_back ? "sent" : "missing");
-        fake_registry_stop(fake);
-        push_test_free(test);
-    }
+    for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++)
+        run_script(&scripts[i], false);
+    for (size_t i = 0; i < sizeof finals / sizeof finals[0]; i++)
+        run_script(&finals[i], true);
 }
 
 static void test_attempts_are_counted(void **state)
@@ -691,6 +775,7 @@ int main(void)
         cmocka_unit_test(test_refused_targets),
         cmocka_unit_test(test_settings_are_checked),
         cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_an_answer_may_be_the_proxys),
         cmocka_unit_test(test_attempts_are_counted),
         cmocka_unit_test(test_asked_to_wait),
         cmocka_unit_test(test_immutable_tag_with_the_same_content),
