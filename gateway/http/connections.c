@@ -5,6 +5,8 @@
 #include "gateway/http/jobs.h"
 #include "gateway/http/places.h"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,6 +32,8 @@ struct connection {
     int64_t since_ms; /* of the state; of a window of STATE_DRAIN */
     size_t bytes;     /* in this window */
     bool lingers;     /* it was sent an answer, and is shut down later */
+    int64_t takes_ms; /* while the gateway stops: since when its client is to take an answer; 0: */
+    uint64_t taken;   /* none waits. Bytes that it had taken then */
 };
 
 struct connections {
@@ -139,6 +143,35 @@ void connections_end(struct connections *table, uint64_t id, const char *answer)
 
 /* ---- deadlines ---- */
 
+/* What the other side has taken of all that was sent to it; false: nothing waits to be taken, or
+ * that is not known. */
+static bool waits_to_be_taken(int socket, uint64_t *taken)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        return false;
+    *taken = info.tcpi_bytes_acked;
+    return info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
+}
+
+static void sweep_answer_locked(struct connection *connection, int64_t now_ms)
+{
+    uint64_t taken = 0;
+    if (!waits_to_be_taken(connection->socket, &taken)) {
+        connection->takes_ms = 0;
+        return;
+    }
+    if (connection->takes_ms != 0 && now_ms - connection->takes_ms < STOPPING_ANSWER_MS)
+        return;
+    if (connection->takes_ms != 0 && taken - connection->taken < CLIENT_PACE_BYTES) {
+        shut_locked(connection);
+        return;
+    }
+    connection->takes_ms = now_ms;
+    connection->taken = taken;
+}
+
 static void sweep_locked(struct connection *connection, int64_t now_ms, bool stopping)
 {
     const struct connections_options *options = &connection->table->options;
@@ -167,6 +200,8 @@ static void sweep_locked(struct connection *connection, int64_t now_ms, bool sto
     case STATE_ANSWER:
     case STATE_BODY:
     case STATE_JOB:
+        if (stopping)
+            sweep_answer_locked(connection, now_ms);
         break;
     }
 }

@@ -8,7 +8,9 @@
  * - Of a body that nobody reads (a refused request's, or the rest behind an answer that is ready)
  *   at least CLIENT_PACE_BYTES have to come in each `drain_ms`.
  * A body for a job, and the time in which a request waits, is worked on or answered, are not
- * theirs: the job has deadlines of its own (gateway/http/jobs.h).
+ * theirs: the job has deadlines of its own (gateway/http/jobs.h). But while the gateway stops, of
+ * an answer that waits in the socket at least CLIENT_PACE_BYTES have to be taken in each
+ * STOPPING_ANSWER_MS.
  *
  * There are at most `max`. One more is let in, and another one ends for it: where one address has
  * more than half of them, one of its, else any; at first one whose headers are not there, then one
@@ -29,6 +31,9 @@
 #include "base/net.h"
 
 #define LINGER_MS 1000
+/* Longer than for a body: kernels tell in steps of up to some 100 KiB what their program has read.
+ */
+#define STOPPING_ANSWER_MS 5000
 
 struct connections;
 struct connection;
@@ -50,7 +55,7 @@ void connections_free(struct connections *connections); /* NULL is a no-op */
 bool connections_admit(struct connections *connections, int socket, struct net_address address,
                        int64_t since_ms);
 
-/* End what is late as of `now_ms`; while the gateway stops, each body that nobody reads. */
+/* End what is late as of `now_ms`; while the gateway stops, also answers that nobody takes. */
 void connections_sweep(struct connections *connections, int64_t now_ms, bool stopping);
 
 /* The request of this connection is answered, and its body may not be there yet. */

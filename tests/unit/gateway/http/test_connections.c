@@ -12,6 +12,8 @@
 #include "gateway/http/connections.h"
 #include "gateway/http/jobs.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -44,11 +46,27 @@ static struct net_address address_of(uint8_t last)
     return address;
 }
 
-static bool visit(struct connections *connections, uint8_t address, int64_t since_ms,
-                  struct visit *out)
+static void tcp_pair(int ends[2])
 {
-    int ends[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof own;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&own, size), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&own, &size), 0);
+    ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* So that its kernel takes far less than CLIENT_PACE_BYTES for it. */
+    const int room = 4096;
+    assert_int_equal(setsockopt(ends[0], SOL_SOCKET, SO_RCVBUF, &room, sizeof room), 0);
+    assert_int_equal(connect(ends[0], (struct sockaddr *)&own, size), 0);
+    ends[1] = accept(listener, NULL, NULL);
+    assert_true(ends[1] >= 0);
+    close(listener);
+}
+
+static bool visit_by(struct connections *connections, const int ends[2], uint8_t address,
+                     int64_t since_ms, struct visit *out)
+{
     *out = (struct visit){.client = ends[0], .socket = ends[1]};
     if (!connections_admit(connections, ends[1], address_of(address), since_ms)) {
         close(ends[0]);
@@ -57,6 +75,14 @@ static bool visit(struct connections *connections, uint8_t address, int64_t sinc
     }
     out->connection = connection_open(connections, ends[1], address_of(address));
     return true;
+}
+
+static bool visit(struct connections *connections, uint8_t address, int64_t since_ms,
+                  struct visit *out)
+{
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    return visit_by(connections, ends, address, since_ms, out);
 }
 
 static void leave(struct visit *visit)
@@ -179,6 +205,59 @@ static void an_answer_does_not_wait_for_the_body(void **state)
     connections_free(connections);
 }
 
+/* As much of an answer as the sockets take. */
+static void fill(const struct visit *visit)
+{
+    static const char block[16384];
+    while (send(visit->socket, block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        ;
+}
+
+static void take(const struct visit *visit, size_t bytes)
+{
+    char block[4096];
+    while (bytes > 0) {
+        fill(visit);
+        ssize_t got = recv(visit->client, block, bytes < sizeof block ? bytes : sizeof block, 0);
+        assert_true(got > 0);
+        bytes -= (size_t)got;
+    }
+}
+
+/* When it stops, an answer that waits for its client has a pace, and a job that works has not. */
+static void an_answer_that_nobody_takes_does_not_hold_up_the_end(void **state)
+{
+    (void)state;
+    enum { SILENT, TAKING, WORKING, COUNT };
+    struct connections *connections = table(10, LATE);
+    struct visit all[COUNT];
+    int64_t now_ms = clock_ms();
+    for (int i = 0; i < COUNT; i++) {
+        int ends[2];
+        tcp_pair(ends);
+        assert_true(visit_by(connections, ends, 1, now_ms, &all[i]));
+        assert_true(connection_begins(all[i].connection));
+        connection_waits(all[i].connection);
+        if (i != WORKING)
+            fill(&all[i]);
+    }
+    connections_sweep(connections, now_ms + 100 * IDLE_MS, false);
+    connections_sweep(connections, now_ms, true);
+    connections_sweep(connections, now_ms + STOPPING_ANSWER_MS - 1, true);
+    assert_false(connection_ended(all[SILENT].connection));
+    take(&all[TAKING], 2 * CLIENT_PACE_BYTES);
+    connections_sweep(connections, now_ms + STOPPING_ANSWER_MS, true);
+    assert_true(connection_ended(all[SILENT].connection));
+    assert_false(connection_ended(all[TAKING].connection));
+    connections_sweep(connections, now_ms + 2 * STOPPING_ANSWER_MS, true);
+    assert_true(connection_ended(all[TAKING].connection)); /* a window later, with none more */
+    connections_sweep(connections, now_ms + 100 * STOPPING_ANSWER_MS, true);
+    assert_false(connection_ended(all[WORKING].connection));
+    for (int i = 0; i < COUNT; i++)
+        leave(&all[i]);
+    connections_free(connections);
+}
+
 /* Who has more than half makes room, what is begun goes last, and others are served. */
 static void the_address_with_most_makes_room(void **state)
 {
@@ -271,6 +350,7 @@ int main(void)
         cmocka_unit_test(one_without_a_request_ends_in_time),
         cmocka_unit_test(a_body_that_nobody_reads_has_a_pace),
         cmocka_unit_test(an_answer_does_not_wait_for_the_body),
+        cmocka_unit_test(an_answer_that_nobody_takes_does_not_hold_up_the_end),
         cmocka_unit_test(the_address_with_most_makes_room),
         cmocka_unit_test(an_answer_ends_for_who_has_fewer),
         cmocka_unit_test(requests_of_one_address_keep_nobody_out),
