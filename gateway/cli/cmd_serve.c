@@ -1,4 +1,3 @@
-#include "base/clock.h"
 #include "gateway/cli/cli.h"
 #include "gateway/server/server.h"
 
@@ -9,12 +8,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* How long a cancelled push may take to report before the process ends without it. */
-#define CANCEL_GRACE_MS 2000
-#define POLL_MS 200
-/* What an orderly stop may take in all before it cancels what runs. Service managers are told to
- * wait a little longer (docs/operations.md). */
-#define ORDERLY_STOP_MS 100000
 /* What whoever reads the log has for its last lines. */
 #define LOG_STOP_MS 2000
 /* Connections that wait and those that speak, and what their requests open. */
@@ -44,23 +37,19 @@ static void on_broken(void)
     signals_wake();
 }
 
+/* Somebody wants the end at once. */
+static bool hurried(void)
+{
+    return signals_next(0) != 0 || atomic_load(&store_broken);
+}
+
 static void run_until_signal(struct server *server)
 {
     while (signals_next(60000) == 0 && !atomic_load(&store_broken))
         ;
-    log_event(LOG_INFO, "gateway.stopping", NULL,
-              "stopping: no new work is taken, what runs is finished; signal again to end it now");
-    server_drain(server);
-    int64_t until_ms = clock_ms() + ORDERLY_STOP_MS;
-    while (!server_wait(server, POLL_MS)) {
-        if (signals_next(0) == 0 && !atomic_load(&store_broken) && clock_ms() < until_ms)
-            continue;
-        log_event(LOG_WARN, "gateway.cancelling", NULL, "stopping now: what runs is cancelled");
-        server_cancel(server);
-        if (!server_wait(server, CANCEL_GRACE_MS)) {
-            log_stop(LOG_STOP_MS);
-            _exit(EXIT_TARGET_FAILED);
-        }
+    if (!server_end(server, hurried, SERVER_END_MS, SERVER_CANCELLED_MS)) {
+        log_stop(LOG_STOP_MS);
+        _exit(EXIT_TARGET_FAILED);
     }
 }
 

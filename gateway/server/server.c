@@ -19,6 +19,7 @@
 #define CONNECTIONS_MAX 1024
 #define OPS_THREADS 1
 #define OPS_CONNECTIONS_MAX 64
+#define POLL_MS 200
 
 struct server {
     struct gateway gateway;
@@ -179,7 +180,7 @@ enum errc server_start(struct runtime *runtime, void (*broken)(void), struct ser
     return ERR_OK;
 }
 
-void server_drain(struct server *server)
+static void drain(struct server *server)
 {
     jobs_close(server->gateway.jobs);
     daemon_close(server->daemon);
@@ -187,7 +188,7 @@ void server_drain(struct server *server)
     push_queue_close(server->gateway.queue);
 }
 
-void server_cancel(struct server *server)
+static void cancel(struct server *server)
 {
     daemon_cancel(server->daemon);
     jobs_cancel(server->gateway.jobs);
@@ -199,11 +200,27 @@ static int64_t left_ms(int64_t until_ms)
     return left > 0 ? left : 0;
 }
 
-bool server_wait(struct server *server, int64_t ms)
+/* True when nothing runs any more; waits for it at most `ms`. */
+static bool wait_idle(struct server *server, int64_t ms)
 {
     int64_t until_ms = clock_ms() + ms;
     return jobs_wait(server->gateway.jobs, ms) && daemon_wait(server->daemon, left_ms(until_ms)) &&
            push_queue_wait(server->gateway.queue, left_ms(until_ms));
+}
+
+bool server_end(struct server *server, bool (*hurried)(void), int64_t end_ms, int64_t cancelled_ms)
+{
+    log_event(LOG_INFO, "gateway.stopping", NULL,
+              "stopping: no new work is taken, what runs is finished; signal again to end it now");
+    drain(server);
+    int64_t until_ms = clock_ms() + end_ms;
+    do {
+        if (wait_idle(server, POLL_MS))
+            return true;
+    } while (!hurried() && clock_ms() < until_ms);
+    log_event(LOG_WARN, "gateway.cancelling", NULL, "stopping now: what runs is cancelled");
+    cancel(server);
+    return wait_idle(server, cancelled_ms);
 }
 
 void server_stop(struct server *server)
