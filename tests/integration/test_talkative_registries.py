@@ -3,13 +3,17 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from support.gateway import Gateway, failed
 from support.http_server import LoopbackServer
+from support.waiting import wait_until
 
 USER = "ci-user"
 PASSWORD = "open sesame=+/ü"
@@ -143,3 +147,76 @@ def test_a_header_without_end_is_the_registrys_fault(tmp_path: Path, archive: Pa
         with Gateway(tmp_path / "gateway", config) as gateway:
             error = failed(gateway.post(archive, f"{host}/a/b:1"), "REGISTRY_ANSWER", "registry")
             assert "head of the answer" in error["message"]
+
+
+class Dribble(BaseHTTPRequestHandler):
+    """Takes blobs a few bytes at a time, or confirms them so, and comes to no end with it."""
+
+    protocol_version = "HTTP/1.1"
+    over = threading.Event()
+    opened: ClassVar[list[str]] = []
+    sessions: ClassVar[set[str]] = set()
+    confirmed: ClassVar[set[str]] = set()  # sessions whose client still listens
+
+    def do_GET(self) -> None:
+        self._answer(200 if self.path == "/v2/" else 404)
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        location = f"{self.path.split('?')[0]}{len(self.opened)}"
+        self.opened.append(location)
+        self.sessions.add(location)
+        self._answer(202, ("Location", location))
+
+    def do_PUT(self) -> None:
+        self.close_connection = True
+        if "/thirsty/" in self.path:
+            while not self.over.wait(0.02) and self.rfile.read1(100):
+                pass
+            return
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.confirmed.add(self.path)
+        self.send_response_only(201)
+        self.end_headers()
+        with suppress(OSError):
+            while not self.over.wait(0.02):
+                self.wfile.write(b"x")
+        self.confirmed.discard(self.path)
+
+    def do_DELETE(self) -> None:
+        self.sessions.discard(self.path.split("?")[0])
+        self._answer(204)
+
+    def _answer(self, status: int, *headers: tuple[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+def test_one_that_never_ends_is_given_up(tmp_path: Path, larger_archive: Path) -> None:
+    """Whoever waits for the push is told; no upload and no session is left of it."""
+    with LoopbackServer(Dribble) as server:
+        host = f"127.0.0.1:{server.port}"
+        config = {
+            "limits": {"push_time": "2s"},
+            "registries": {host: {"endpoints": [f"http://{host}"], "retry_wait": "10ms"}},
+        }
+        targets = [f"{host}/{kind}/app:1" for kind in ("thirsty", "slow")]
+        with Gateway(tmp_path / "gateway", config) as gateway:
+            reply = gateway.post(larger_archive, targets)
+            assert reply.status == 504, reply
+            for result, target in zip(reply.json()["results"], targets, strict=True):
+                error = result["error"]
+                assert (result["target"], result["state"]) == (target, "failed")
+                assert (error["code"], error["party"]) == ("PUSH_TIMEOUT", "registry"), error
+                assert "limits.push_time" in error["message"]
+            assert Dribble.opened and not Dribble.sessions
+            wait_until(lambda: not Dribble.confirmed, "nobody listens to an answer any more")
+            gateway.wait_nothing_staged()
+        Dribble.over.set()
