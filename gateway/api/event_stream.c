@@ -1,6 +1,5 @@
 #include "gateway/api/event_stream.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/api/answer.h"
 
@@ -41,18 +40,15 @@ struct event_stream {
     size_t waiting_bytes; /* with LINE_COST_BYTES each */
     size_t sent;          /* of the first line */
     void *slots;          /* tsearch tree */
-    int64_t linger_ms;
-    int64_t ended_ms;
     bool ended;
     bool abandoned;
     bool parked; /* the connection is suspended, and the next line resumes it */
     struct registry_waits waits;
 };
 
-struct event_stream *event_stream_new(int64_t linger_ms)
+struct event_stream *event_stream_new(void)
 {
     struct event_stream *stream = xcalloc(1, sizeof *stream);
-    stream->linger_ms = linger_ms;
     pthread_mutex_init(&stream->lock, NULL);
     stream->references = 2;
     stream->end = &stream->first;
@@ -222,7 +218,6 @@ void event_stream_end(struct event_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
     stream->ended = true;
-    stream->ended_ms = clock_ms();
     bool resume = stream->parked;
     stream->parked = false;
     pthread_mutex_unlock(&stream->lock);
@@ -279,13 +274,12 @@ static ssize_t read_lines(void *self, char *out, size_t size)
     struct event_stream *stream = self;
     struct line *through = NULL;
     pthread_mutex_lock(&stream->lock);
-    bool late = stream->ended && clock_ms() - stream->ended_ms >= stream->linger_ms;
     size_t copied = copy_out(stream, out, size, &through);
     bool end = stream->ended;
     pthread_mutex_unlock(&stream->lock);
     free_lines(through);
     if (copied > 0)
-        return late ? BODY_BROKEN : (ssize_t)copied;
+        return (ssize_t)copied;
     if (end)
         return BODY_END;
 

@@ -11,8 +11,9 @@
  * is replaced by the next of its kind of the same layer and target as long as it waits in the
  * queue. At most EVENT_STREAM_BYTES wait, with what their list takes: beyond that the newest line
  * about a layer replaces the one that waits, and other messages are dropped, until there is room.
- * Begin and outcomes are never dropped. What waits when the push has ended is sent for `linger_ms`
- * more, then the connection ends.
+ * Begin and outcomes are never dropped. What waits when the push has ended the client has
+ * EVENT_STREAM_LINGER_MS to take, which is whoever's affair that ends the stream
+ * (job_answer_within()).
  *
  * When the client is gone (release), what comes is dropped and the push goes on.
  *
@@ -39,7 +40,7 @@
 struct event_stream;
 
 /* With two references. */
-struct event_stream *event_stream_new(int64_t linger_ms);
+struct event_stream *event_stream_new(void);
 void event_stream_unref(struct event_stream *stream);
 
 /* Producer. Events for the push, from any of its threads. */

@@ -54,7 +54,7 @@ static int good_status(const struct sending *sending)
 static void begin_events(struct sending *sending)
 {
     struct reply reply = REPLY_INIT(good_status(sending));
-    sending->stream = event_stream_new(EVENT_STREAM_LINGER_MS);
+    sending->stream = event_stream_new();
     sending->progress = event_stream_progress(sending->stream);
     for (size_t i = 0; i < sending->count; i++)
         event_stream_begin(sending->stream, sending->pushes[i]);
@@ -68,6 +68,7 @@ static void end_events(const struct sending *sending)
     for (size_t i = 0; i < sending->count; i++)
         for (size_t t = 0; t < sending->pushes[i]->target_count; t++)
             event_stream_outcome(sending->stream, &sending->pushes[i]->targets[t]);
+    job_answer_within(sending->job, EVENT_STREAM_LINGER_MS);
     event_stream_end(sending->stream);
     event_stream_unref(sending->stream);
 }

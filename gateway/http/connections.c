@@ -32,6 +32,7 @@ struct connection {
     int64_t since_ms; /* of the state; of a window of STATE_DRAIN */
     size_t bytes;     /* in this window */
     bool lingers;     /* it was sent an answer, and is shut down later */
+    int64_t end_ms;   /* of its request, whatever becomes of the answer; 0: none */
     int64_t takes_ms; /* while the gateway stops: since when its client is to take an answer; 0: */
     uint64_t taken;   /* none waits. Bytes that it had taken then */
 };
@@ -79,6 +80,8 @@ static void change_locked(struct connection *connection, enum state state)
     connection->state = state;
     connection->since_ms = clock_ms();
     connection->bytes = 0;
+    if (state == STATE_IDLE)
+        connection->end_ms = 0;
     if (state == STATE_ENDING)
         places_give_back(&connection->table->places, &connection->site);
 }
@@ -141,6 +144,17 @@ void connections_end(struct connections *table, uint64_t id, const char *answer)
     pthread_mutex_unlock(&table->lock);
 }
 
+void connections_end_by(struct connections *table, uint64_t id, int64_t end_ms)
+{
+    if (table == NULL)
+        return;
+    pthread_mutex_lock(&table->lock);
+    struct connection *connection = find_locked(table, id);
+    if (connection)
+        connection->end_ms = end_ms;
+    pthread_mutex_unlock(&table->lock);
+}
+
 /* ---- deadlines ---- */
 
 /* What the other side has taken of all that was sent to it; false: nothing waits to be taken, or
@@ -200,7 +214,9 @@ static void sweep_locked(struct connection *connection, int64_t now_ms, bool sto
     case STATE_ANSWER:
     case STATE_BODY:
     case STATE_JOB:
-        if (stopping)
+        if (connection->end_ms != 0 && now_ms >= connection->end_ms)
+            shut_locked(connection);
+        else if (stopping)
             sweep_answer_locked(connection, now_ms);
         break;
     }

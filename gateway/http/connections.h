@@ -65,6 +65,10 @@ void connections_answered(struct connections *connections, uint64_t id);
  * connection ends. No-op where `connections` is NULL, or the body is there. */
 void connections_end(struct connections *connections, uint64_t id, const char *answer);
 
+/* The answer to its request has to be taken by then, or the connection ends. No-op where
+ * `connections` is NULL. */
+void connections_end_by(struct connections *connections, uint64_t id, int64_t end_ms);
+
 /* --- the connection's HTTP thread --- */
 
 struct connection *connection_open(struct connections *connections, int socket,

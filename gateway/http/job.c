@@ -259,6 +259,11 @@ void job_answer(struct job *job, struct reply *reply)
         resume_connection(job);
 }
 
+void job_answer_within(struct job *job, int64_t ms)
+{
+    connections_end_by(job->peer.table, job->peer.id, clock_ms() + ms);
+}
+
 bool job_interrupt(struct job *job, const struct error *why)
 {
     if (!ring_fail(job->ring, why))

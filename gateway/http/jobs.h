@@ -156,6 +156,10 @@ struct suspendable job_connection(const struct job *job);
 /* The reply is taken. With a stream of events the job goes on. */
 void job_answer(struct job *job, struct reply *reply);
 
+/* The client has taken all of the answer in so long from now, or its connection ends. Before the
+ * end of a stream of events. */
+void job_answer_within(struct job *job, int64_t ms);
+
 /* Within run(): the job goes on after it has returned, until job_over(), from any thread and also
  * before run() has returned. */
 void job_continue(struct job *job);

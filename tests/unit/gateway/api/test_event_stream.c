@@ -31,8 +31,7 @@ struct fixture {
 
 static void start(struct fixture *fixture)
 {
-    *fixture =
-        (struct fixture){.stream = event_stream_new(WAIT_MS), .text = BUF_INIT((size_t)64 << 20)};
+    *fixture = (struct fixture){.stream = event_stream_new(), .text = BUF_INIT((size_t)64 << 20)};
     fake_connection_init(&fixture->connection);
     event_stream_attach(fixture->stream, fake_connection_suspendable(&fixture->connection));
     fixture->progress = event_stream_progress(fixture->stream);
@@ -275,23 +274,6 @@ static void there_is_room_again_for_who_reads(void **state)
     stop(&fixture);
 }
 
-static void a_reader_is_not_waited_for_for_ever(void **state)
-{
-    (void)state;
-    struct fixture fixture;
-    start(&fixture);
-    event_stream_unref(fixture.stream);
-    fixture.body.release(fixture.body.self);
-    fixture.stream = event_stream_new(0);
-    fixture.body = event_stream_body(fixture.stream);
-    fixture.progress = event_stream_progress(fixture.stream);
-    tell(&fixture, "t", "aa", "Waiting");
-    assert_int_equal(read_some(&fixture, 10), 10);
-    event_stream_end(fixture.stream);
-    assert_int_equal(read_some(&fixture, 10), BODY_BROKEN);
-    stop(&fixture);
-}
-
 static void an_empty_queue_suspends_and_a_line_resumes(void **state)
 {
     (void)state;
@@ -383,7 +365,6 @@ int main(void)
         cmocka_unit_test(a_line_that_has_begun_stays),
         cmocka_unit_test(what_waits_is_bounded),
         cmocka_unit_test(there_is_room_again_for_who_reads),
-        cmocka_unit_test(a_reader_is_not_waited_for_for_ever),
         cmocka_unit_test(an_empty_queue_suspends_and_a_line_resumes),
         cmocka_unit_test(nothing_is_kept_for_a_reader_that_is_gone),
         cmocka_unit_test(many_threads_tell),

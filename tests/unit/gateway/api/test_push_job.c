@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "gateway/api/event_stream.h"
+#include "gateway/http/connections.h"
 #include "tests/support/fake_connection.h"
 #include "tests/support/queue_test.h"
 
@@ -10,6 +12,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -52,6 +55,7 @@ static int tear_down(void **state)
 struct client {
     struct bench *bench;
     struct fake_connection connection;
+    struct connection *at; /* in a table of connections; NULL: in none */
     struct job *job;
     struct push push;
     bool events;
@@ -102,9 +106,12 @@ static void begin(struct client *client, void (*run)(struct job *job, void *self
     client->reply = (struct reply)REPLY_INIT(0);
     client->text = (struct buf)BUF_INIT(TEXT_MAX);
     fake_connection_init(&client->connection);
-    assert_int_equal(job_start(client->bench->jobs, &work,
-                               fake_connection_peer(&client->connection), &client->job, &err),
-                     ERR_OK);
+    struct peer peer = fake_connection_peer(&client->connection);
+    if (client->at) {
+        peer.table = connection_table(client->at);
+        peer.id = connection_id(client->at);
+    }
+    assert_int_equal(job_start(client->bench->jobs, &work, peer, &client->job, &err), ERR_OK);
 }
 
 static void wait_resumed(struct client *client)
@@ -326,6 +333,38 @@ static void events_come_while_it_is_pushed(void **state)
     client_free(client);
 }
 
+/* The connection ends for it, slow or silent, but not as long as the push runs. */
+static void who_takes_no_events_has_a_minute_after_the_push(void **state)
+{
+    struct bench *bench = *state;
+    struct client *client = client_new(bench, "team/app:one", "");
+    const struct connections_options options = {.max = 1};
+    struct connections *table = connections_new(&options);
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    client->at = connection_open(table, ends[0], (struct net_address){{0}});
+    assert_true(connection_begins(client->at));
+    connection_waits(client->at);
+    client->events = true;
+    hold(bench, "one");
+    begin(client, run_push);
+    await_reply(client);
+    connections_sweep(table, clock_ms() + 100 * EVENT_STREAM_LINGER_MS, false);
+    int64_t since_ms = clock_ms();
+    fake_registry_release(bench->test->registry);
+    assert_int_equal(finish(client), 200);
+    assert_int_equal(EVENT_STREAM_LINGER_MS, 60000);
+    connections_sweep(table, since_ms + EVENT_STREAM_LINGER_MS - 1, false);
+    assert_false(connection_ended(client->at));
+    connections_sweep(table, clock_ms() + EVENT_STREAM_LINGER_MS, false);
+    assert_true(connection_ended(client->at));
+    connection_close(client->at);
+    client_free(client);
+    connections_free(table);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Known when the status has been sent: the last lines say it. */
 static void a_failure_is_an_event(void **state)
 {
@@ -472,6 +511,7 @@ int main(void)
         JOB_TEST(a_failure_is_the_status),
         JOB_TEST(an_optional_target_may_fail),
         JOB_TEST(events_come_while_it_is_pushed),
+        JOB_TEST(who_takes_no_events_has_a_minute_after_the_push),
         JOB_TEST(a_failure_is_an_event),
         JOB_TEST(events_of_what_is_stored_end_at_once),
         JOB_TEST(events_of_both_kinds_have_an_outcome_each),

@@ -224,6 +224,37 @@ static void take(const struct visit *visit, size_t bytes)
     }
 }
 
+/* Of one request; the next on the connection has none. */
+static void an_answer_may_have_a_deadline(void **state)
+{
+    (void)state;
+    struct connections *connections = table(10, LATE);
+    struct visit late;
+    struct visit next;
+    struct visit *both[] = {&late, &next};
+    int64_t end_ms = clock_ms() + 100 * DRAIN_MS;
+    for (int i = 0; i < 2; i++) {
+        assert_true(visit(connections, 1, clock_ms(), both[i]));
+        assert_true(connection_begins(both[i]->connection));
+        connections_end_by(connections, connection_id(both[i]->connection), end_ms);
+        connection_waits(both[i]->connection);
+    }
+    connection_rests(next.connection);
+    assert_true(connection_begins(next.connection));
+    connection_waits(next.connection);
+    connections_sweep(connections, end_ms - 1, false);
+    assert_false(ended(&late, ""));
+    connections_sweep(connections, end_ms, false);
+    assert_true(ended(&late, ""));
+    assert_false(ended(&next, ""));
+    uint64_t gone = connection_id(late.connection);
+    leave(&late);
+    leave(&next);
+    connections_end_by(connections, gone, end_ms);
+    connections_end_by(NULL, gone, end_ms);
+    connections_free(connections);
+}
+
 /* When it stops, an answer that waits for its client has a pace, and a job that works has not. */
 static void an_answer_that_nobody_takes_does_not_hold_up_the_end(void **state)
 {
@@ -350,6 +381,7 @@ int main(void)
         cmocka_unit_test(one_without_a_request_ends_in_time),
         cmocka_unit_test(a_body_that_nobody_reads_has_a_pace),
         cmocka_unit_test(an_answer_does_not_wait_for_the_body),
+        cmocka_unit_test(an_answer_may_have_a_deadline),
         cmocka_unit_test(an_answer_that_nobody_takes_does_not_hold_up_the_end),
         cmocka_unit_test(the_address_with_most_makes_room),
         cmocka_unit_test(an_answer_ends_for_who_has_fewer),
