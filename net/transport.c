@@ -8,6 +8,7 @@
 #include "base/secret.h"
 #include "net/proxy.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/ssl.h>
@@ -543,6 +544,7 @@ static enum errc find_way(struct connection *connection, const struct http_reque
 enum errc transport_exchange(struct connection *connection, const struct http_request *request,
                              struct http_response *response, struct error *err)
 {
+    assert(request->deadline != 0 || request->timeout_ms > 0);
     struct exchange exchange = {.request = request, .response = response};
     char detail[CURL_ERROR_SIZE] = "";
     char shown[URL_SHOWN_MAX];

@@ -58,11 +58,12 @@ struct transport_options {
     struct transport_times times;
 };
 
-/* How long an exchange may take beside the stall limit, whatever comes meanwhile. */
+/* How long an exchange may take beside the stall limit, whatever comes meanwhile. A request says
+ * which, or has a timeout_ms. */
 enum http_deadline {
-    HTTP_STALL,  /* for as long as it does not stall: bytes of a blob, streams. The limit grows with
-                    the body, since some registries read it again before they answer. */
-    HTTP_ANSWER, /* answer_ms for all of it: ERR_TIMEOUT */
+    HTTP_STALL = 1, /* for as long as it does not stall: bytes of a blob, streams. The limit grows
+                    with the body, since some registries read it again before they answer. */
+    HTTP_ANSWER,    /* answer_ms for all of it: ERR_TIMEOUT */
     HTTP_COMMIT, /* the body must not stall; once it has gone, commit_ms and more for a large one,
                     in which nothing need come: registries copy or scan a blob before they confirm
                     it. ERR_NO_ANSWER. */

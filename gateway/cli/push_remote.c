@@ -219,6 +219,7 @@ static enum errc post(const struct remote_push *push, struct events *events,
                                    .accept = MEDIA_NDJSON ", application/json",
                                    .body = &body,
                                    .answer_limit_bytes = PUSH_OBJECT_LIMIT_BYTES,
+                                   .deadline = HTTP_STALL,
                                    .cancel = push->cancel,
                                    .received = on_received,
                                    .received_arg = events};

@@ -82,6 +82,7 @@ static struct http_request request_for(struct fixture *fixture, const char *meth
         .method = method,
         .url = fixture->url,
         .answer_limit_bytes = 4096,
+        .deadline = HTTP_STALL,
     };
 }
 

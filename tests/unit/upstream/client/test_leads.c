@@ -121,7 +121,8 @@ static enum errc get(struct registry_client *client, const char *url, struct err
 {
     autourl struct url at = {0};
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    struct http_request request = {.method = "GET", .answer_limit_bytes = 4096};
+    struct http_request request = {
+        .method = "GET", .answer_limit_bytes = 4096, .deadline = HTTP_ANSWER};
     assert_int_equal(url_parse(url, &at, err), ERR_OK);
     return exchange(client, &at, &request, &response, err);
 }
