@@ -82,8 +82,9 @@ void blob_upload_close(struct blob_upload *upload);
 
 /* The session is complete: its bytes become a blob of `batch`, if its bytes have this digest; else
  * ERR_DIGEST_INVALID, which names both. Frees the upload: on success and after ERR_DIGEST_INVALID
- * the session is over, after any other error it stays. (A batch that is aborted afterwards takes
- * the bytes with it.) */
+ * the session is over, after any other error it stays. A batch that is aborted afterwards takes the
+ * bytes with it; a process that dies before the batch is in leaves the session, with all of its
+ * bytes. */
 enum errc blob_upload_finish(struct blob_upload *upload, struct batch *batch,
                              const struct digest *digest, struct error *err);
 

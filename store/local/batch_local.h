@@ -27,8 +27,8 @@ enum errc stage_open(struct batch *batch, struct error *err);
 const char *stage_file_name(uint32_t number, char name[STAGE_NAME_MAX]);
 
 /* The complete file `name` of the folder `folder_fd`, on the store's file system, becomes a blob of
- * the batch: it is moved. `digest` is of its `size` bytes. On failure it is where it was. Of a blob
- * that the batch has already it is removed. */
+ * the batch, and stays where it is, too: nobody may write to it any more. `digest` is of its `size`
+ * bytes. */
 enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, uint64_t size,
                           const struct digest *digest, struct error *err);
 

@@ -25,8 +25,17 @@ static void remove_folder(struct batch *batch)
         log_warn("clean up after a batch: %s", err.text);
 }
 
+/* Their bytes are in a blob, or nobody waits for them. What stays here a process that dies before
+ * leaves: a session, or, after the commit, a file that blob_uploads_expire() removes. */
+static void remove_session_files(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->session_count; i++)
+        unlinkat(batch->store->uploads_fd, batch->sessions[i].id, 0);
+}
+
 void stage_end(struct batch *batch)
 {
+    remove_session_files(batch);
     if (batch->stage->folder_fd >= 0)
         remove_folder(batch);
     free(batch->stage);
@@ -75,16 +84,14 @@ enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, 
                           const struct digest *digest, struct error *err)
 {
     char own_name[STAGE_NAME_MAX];
-    if (batch_find(batch, digest) != NULL) {
-        if (unlinkat(folder_fd, name, 0) != 0)
-            return fail(err, ERR_IO, errno, "remove a file that the batch has");
+    if (batch_find(batch, digest) != NULL)
         return ERR_OK;
-    }
     if (batch_make_room(batch, err) != ERR_OK || stage_open(batch, err) != ERR_OK)
         return err->code;
     uint32_t number = batch->stage->next_number++;
-    if (renameat(folder_fd, name, batch->stage->folder_fd, stage_file_name(number, own_name)) != 0)
-        return fail(err, ERR_IO, errno, "move a file into the batch");
+    stage_file_name(number, own_name);
+    if (linkat(folder_fd, name, batch->stage->folder_fd, own_name, 0) != 0)
+        return fail(err, ERR_IO, errno, "take a file into the batch");
     return batch_add_blob(batch, digest, size, number, err);
 }
 

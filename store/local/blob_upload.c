@@ -22,6 +22,7 @@ struct blob_upload {
     int fd;                   /* -1: no byte has come yet, so there is no file */
     uint64_t size;
     uint64_t flushed;
+    bool shared;        /* a blob may have the same file: see open_file() */
     bool over;          /* nothing is left of the session */
     struct error error; /* of the write that failed */
 };
@@ -102,6 +103,8 @@ static enum errc open_file(struct blob_upload *upload, struct error *err)
     if (upload->fd < 0 ? errno != ENOENT : fstat(upload->fd, &st) != 0)
         return fail(err, ERR_IO, errno, "open an upload");
     upload->size = upload->flushed = (uint64_t)st.st_size;
+    /* A process died while the session's end was under way (batch_take_file()). */
+    upload->shared = st.st_nlink > 1;
     if (upload->slot->hashed != upload->size)
         upload_slot_reset(upload->slot);
     if (upload->size == 0 && upload->slot->digester == NULL)
@@ -109,13 +112,46 @@ static enum errc open_file(struct blob_upload *upload, struct error *err)
     return ERR_OK;
 }
 
-static enum errc need_file(struct blob_upload *upload, struct error *err)
+static enum errc make_file(struct blob_upload *upload, struct error *err)
 {
-    if (upload->fd >= 0)
-        return ERR_OK;
     upload->fd = openat(upload->store->uploads_fd, upload->slot->id,
                         O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     return upload->fd >= 0 ? ERR_OK : fail(err, ERR_IO, errno, "create the file of an upload");
+}
+
+static enum errc need_file(struct blob_upload *upload, struct error *err)
+{
+    return upload->fd >= 0 ? ERR_OK : make_file(upload, err);
+}
+
+/* In place of one that it shares with a blob. Where that fails the session has what was copied. */
+static enum errc copy_file(struct blob_upload *upload, struct error *err)
+{
+    autofd int from = upload->fd;
+    autofree uint8_t *bytes = xmalloc(READ_BYTES);
+    uint64_t size = upload->size;
+    size_t got = 0;
+    upload->fd = -1;
+    upload->size = 0;
+    if (unlinkat(upload->store->uploads_fd, upload->slot->id, 0) != 0)
+        return fail(err, ERR_IO, errno, "remove the file of an upload");
+    if (make_file(upload, err) != ERR_OK)
+        return err->code;
+    upload->shared = false;
+    for (; upload->size < size; upload->size += got) {
+        if (file_read_at(from, bytes, READ_BYTES, upload->size, &got, err) != ERR_OK ||
+            file_write_all(upload->fd, bytes, got, err) != ERR_OK)
+            return err->code;
+        if (got == 0)
+            return fail(err, ERR_IO, 0, "an upload has become shorter while it was read");
+    }
+    return ERR_OK;
+}
+
+/* One of its own, to write to. */
+static enum errc need_own_file(struct blob_upload *upload, struct error *err)
+{
+    return upload->shared ? copy_file(upload, err) : need_file(upload, err);
 }
 
 enum errc blob_upload_open(struct store *store, const char *repository, const char *id,
@@ -168,7 +204,7 @@ enum errc blob_upload_write(struct blob_upload *upload, const void *data, size_t
         return ERR_OK;
     if (upload->error.code == ERR_OK &&
         store_check_room_at(upload->store, upload->size, size, &upload->error) == ERR_OK) {
-        if (need_file(upload, &upload->error) == ERR_OK &&
+        if (need_own_file(upload, &upload->error) == ERR_OK &&
             file_write_all(upload->fd, data, size, &upload->error) == ERR_OK) {
             add_to_digest(upload, data, size);
             upload->size += size;
@@ -256,10 +292,6 @@ static enum errc finish(struct blob_upload *upload, struct batch *batch,
         return error_wrap(err, "complete an upload");
     if (!digest_equal(&got, digest))
         return fail_digest(&got, digest, err);
-    /* A process that dies between here and the commit takes the bytes with it, so what takes long,
-     * the disk, is waited for first. */
-    if (upload->size >= FLUSH_BYTES && file_sync(upload->fd, "an upload", err) != ERR_OK)
-        return store_tell(upload->store, err);
     if (need_file(upload, err) != ERR_OK ||
         batch_take_file(batch, upload->store->uploads_fd, upload->slot->id, upload->size, digest,
                         err) != ERR_OK)

@@ -127,7 +127,7 @@ class Client:
 
     def _go_on(self) -> None:
         """The session that the last round ended. Nothing that was acknowledged is missing, but it
-        may be over, or begin anew, when its end was under way."""
+        may be over when its end was under way."""
         session = self.session
         assert self._connection is not None
         if session is None:
@@ -144,8 +144,6 @@ class Client:
             return
         last = int(reply.headers["Range"].removeprefix("0-"))
         there = last + 1 if last else 0
-        if there == 0 and session.closing:
-            session.acknowledged = 0
         if not session.acknowledged <= there <= len(session.data):
             self.complaints.append(f"session with {session.acknowledged} bytes has {there}")
         session.acknowledged = there

@@ -1,6 +1,7 @@
 #include "tests/unit/store/blob_upload_test.h"
 
 #include "base/clock.h"
+#include "store/local/blob_files.h"
 #include "store/local/records_repositories.h"
 
 #include <sched.h>
@@ -114,6 +115,90 @@ static void a_wrong_digest_ends_the_session(void **state)
     batch_abort(batch);
     assert_over(store, &session);
     assert_int_equal(count_records(store), 0);
+    store_close(store);
+}
+
+/* In a process that is killed before the batch is in. */
+static int child(const char *folder)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(folder);
+    struct session session = begin(store);
+    struct digest digest = digest_of_text("one two");
+    struct batch *batch = NULL;
+    char path[600];
+    write_text(store, &session, "one ");
+    write_text(store, &session, "two");
+    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    assert_ok(blob_upload_finish(open_upload(store, &session), batch, &digest, &err), &err);
+    snprintf(path, sizeof path, "%s/id", folder);
+    autofd int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_ok(file_write_all(fd, session.id, sizeof session.id, &err), &err);
+    raise(SIGKILL);
+    return 1;
+}
+
+static struct session killed(const char *folder)
+{
+    struct error err = ERROR_INIT;
+    struct session session;
+    char path[600];
+    size_t got = 0;
+    int status = run_again("die", folder);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    snprintf(path, sizeof path, "%s/id", folder);
+    autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_ok(file_read_at(fd, session.id, sizeof session.id, 0, &got, &err), &err);
+    assert_int_equal(got, sizeof session.id);
+    return session;
+}
+
+static void link_into_blobs(struct store *store, const struct session *session, const char *content)
+{
+    struct digest digest = digest_of_text(content);
+    char path[BLOB_PATH_MAX];
+    char folder[BLOB_PATH_MAX];
+    snprintf(folder, sizeof folder, "sha256/%02x", digest.bytes[0]);
+    blob_path(&digest, path);
+    mkdirat(store->blobs_fd, folder, 0700);
+    unlinkat(store->blobs_fd, path, 0);
+    assert_int_equal(linkat(store->uploads_fd, session->id, store->blobs_fd, path, 0), 0);
+}
+
+/* Before or after the move to the blobs. */
+static void no_byte_is_lost_when_it_is_killed_before_the_commit(void **state)
+{
+    for (int moved = 1; moved >= 0; moved--) {
+        struct session session = killed(*state);
+        struct store *store = open_store(*state);
+        if (moved)
+            link_into_blobs(store, &session, "one two");
+        assert_int_equal(expire(store, LONG_AGO), 0);
+        assert_true(offset(store, &session) == 7);
+        finish(store, &session, "one two", DIGEST_SHA256);
+        assert_int_equal(expire(store, LONG_AGO), 0);
+        store_close(store);
+    }
+}
+
+/* The kill was after the move, and another batch has recorded the same blob. */
+static void a_blob_does_not_change_with_its_session(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct session session = killed(*state);
+    struct store *store = open_store(*state);
+    struct batch *batch = NULL;
+    autofree char *data = NULL;
+    size_t size = 0;
+    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    struct digest digest;
+    assert_ok(batch_put_blob(batch, "one two", 7, &digest, &err), &err);
+    assert_ok(batch_commit(batch, &err), &err);
+    link_into_blobs(store, &session, "one two");
+    write_text(store, &session, " three");
+    assert_ok(blob_read_all(store, &digest, 100, "blob", &data, &size, &err), &err);
+    assert_string_equal(data, "one two");
+    finish(store, &session, "one two three", DIGEST_SHA256);
     store_close(store);
 }
 
@@ -437,8 +522,10 @@ static void much_goes_through(void **state)
     store_close(store);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3)
+        return child(argv[2]);
     const struct CMUnitTest tests[] = {
         folder_test(pieces_become_a_blob),
         folder_test(nothing_is_a_blob_too),
@@ -447,6 +534,8 @@ int main(void)
         folder_test(a_session_goes_on_in_another_process),
         folder_test(the_file_tells_how_far_it_is),
         folder_test(a_wrong_digest_ends_the_session),
+        folder_test(no_byte_is_lost_when_it_is_killed_before_the_commit),
+        folder_test(a_blob_does_not_change_with_its_session),
         folder_test(an_aborted_batch_takes_the_bytes_along),
         folder_test(a_session_is_of_one_repository),
         folder_test(any_text_may_be_asked_for),
