@@ -3,7 +3,7 @@
  * see in different ways ends the comparison:
  *
  * slipway refuses, libarchive does not (slipway_may_refuse):
- * - a pax record that is malformed, of which libarchive warns
+ * - a pax record that is malformed, of which libarchive warns; behind a long name it only has words
  * - a name with a NUL, or a size that is no number, in a pax record
  * - digits of a size behind a NUL, or behind anything else: libarchive reads what stands before it
  * - a checksum without digits, which to libarchive is 0
@@ -204,10 +204,12 @@ static bool has_gnu_map(const uint8_t *header)
 
 static bool slipway_may_refuse(const struct pair *pair, bool warned)
 {
+    static const char malformed[] = "Ignoring malformed pax extended attribute";
     static const char *const texts[] = {"a pax record has a name with a NUL in it",
                                         "a pax record has a size that is no number",
                                         "a header's size is no number"};
-    if (warned && strcmp(pair->err.text, "a pax record is malformed") == 0)
+    if (strcmp(pair->err.text, "a pax record is malformed") == 0 &&
+        (warned || strcmp(their_words(pair), malformed) == 0))
         return true;
     if (!has_digits(pair->tar.block + CHECKSUM_AT))
         return true;
