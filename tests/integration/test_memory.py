@@ -180,13 +180,13 @@ def test_many_of_the_largest_manifests(release: Path, tmp_path: Path) -> None:
     values = b"".join(b'","%07d":"%012d' % (n, n) for n in range(135_000)) + text
 
     def put(number: int) -> tuple[bool, int, bytes]:
-        right = number % 4 == 0
+        right = number % 8 == 0
         data = largest_manifest(image, number, values if number % 32 == 0 else text)
         data = data if right else b"}" + data[1:]
         with Front(gateway.port, 120) as front:
             reply = front.put("mem/manifests", f"t{number}", data)
             held = front.manifest("mem/manifests", f"t{number}", "HEAD")
-        assert (held.headers.get("docker-content-digest") == sha256(data)) == right, number
+        assert held.headers.get("docker-content-digest") == (sha256(data) if right else None), number
         return right, reply.status, reply.body if right else reply.error["code"].encode()
 
     with Gateway(tmp_path / "gateway", binary=release) as gateway, ThreadPoolExecutor(64) as pool:
