@@ -157,7 +157,8 @@ static enum MHD_Result answer(struct exchange *exchange, struct reply *reply)
     reply_harmless(reply);
     if (exchange->handler->jobs && jobs_closed(exchange->handler->jobs))
         reply_header(reply, MHD_HTTP_HEADER_CONNECTION, "close");
-    return reply_send(reply, exchange->connection, exchange->handler->reads);
+    bool has_body = strcmp(exchange->method, "HEAD") != 0;
+    return reply_send(reply, exchange->connection, has_body ? exchange->handler->reads : NULL);
 }
 
 static struct peer peer_of(const struct exchange *exchange, const struct request *request)

@@ -3,11 +3,12 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define LOOK_MS 500 /* how often one that waits looks whether it is cancelled */
 
-struct place {
+struct finding {
     struct digest digest;
     int64_t at_ms;
     bool wrong;
@@ -17,15 +18,21 @@ struct proofs {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t ended;
     struct proof *under_way;
-    struct place *places; /* owned */
+    struct finding *findings; /* owned */
+    size_t count;
+    size_t capacity;
+    /* By place: the number of its finding, from 1; 0: it has none. They are apart because digests
+     * are all over the places: findings would each have a page of their own. */
+    uint16_t places[PROOFS_MAX];
 };
+
+static_assert(PROOFS_MAX <= UINT16_MAX, "the number of findings fits a place");
 
 struct proofs *proofs_new(void)
 {
     struct proofs *proofs = xcalloc(1, sizeof *proofs);
     pthread_mutex_init(&proofs->lock, NULL);
     clock_cond_init(&proofs->ended);
-    proofs->places = xcalloc(PROOFS_MAX, sizeof *proofs->places);
     return proofs;
 }
 
@@ -33,22 +40,36 @@ void proofs_free(struct proofs *proofs)
 {
     pthread_cond_destroy(&proofs->ended);
     pthread_mutex_destroy(&proofs->lock);
-    free(proofs->places);
+    free(proofs->findings);
     free(proofs);
 }
 
-static struct place *place_of(const struct proofs *proofs, const struct digest *digest)
+static size_t place_of(const struct digest *digest)
 {
     uint32_t hash;
     memcpy(&hash, digest->bytes, sizeof hash);
-    return &proofs->places[hash % PROOFS_MAX];
+    return hash % PROOFS_MAX;
+}
+
+/* With the lock. NULL: nothing is known of it. */
+static const struct finding *find(const struct proofs *proofs, const struct digest *digest)
+{
+    size_t number = proofs->places[place_of(digest)];
+    const struct finding *found = number > 0 ? &proofs->findings[number - 1] : NULL;
+    return found && digest_equal(&found->digest, digest) ? found : NULL;
 }
 
 /* With the lock. */
-static void note(const struct proofs *proofs, const struct digest *digest, bool wrong)
+static void note(struct proofs *proofs, const struct digest *digest, bool wrong)
 {
-    *place_of(proofs, digest) =
-        (struct place){.digest = *digest, .at_ms = clock_ms(), .wrong = wrong};
+    uint16_t *place = &proofs->places[place_of(digest)];
+    if (*place == 0) {
+        proofs->findings =
+            mem_grow(proofs->findings, proofs->count, &proofs->capacity, sizeof *proofs->findings);
+        *place = (uint16_t)++proofs->count;
+    }
+    proofs->findings[*place - 1] =
+        (struct finding){.digest = *digest, .at_ms = clock_ms(), .wrong = wrong};
 }
 
 void proofs_note(struct proofs *proofs, const struct digest *digest)
@@ -68,8 +89,8 @@ void proofs_refute(struct proofs *proofs, const struct digest *digest)
 bool proofs_refuted(struct proofs *proofs, const struct digest *digest)
 {
     pthread_mutex_lock(&proofs->lock);
-    const struct place *place = place_of(proofs, digest);
-    bool refuted = place->wrong && digest_equal(&place->digest, digest);
+    const struct finding *finding = find(proofs, digest);
+    bool refuted = finding && finding->wrong;
     pthread_mutex_unlock(&proofs->lock);
     return refuted;
 }
@@ -85,8 +106,8 @@ static bool is_under_way(const struct proofs *proofs, const struct digest *diges
 static bool is_proved_since(const struct proofs *proofs, const struct digest *digest,
                             int64_t since_ms)
 {
-    const struct place *place = place_of(proofs, digest);
-    return !place->wrong && place->at_ms > since_ms && digest_equal(&place->digest, digest);
+    const struct finding *finding = find(proofs, digest);
+    return finding && !finding->wrong && finding->at_ms > since_ms;
 }
 
 enum errc proofs_begin(struct proofs *proofs, const struct digest *digest, int64_t age_ms,

@@ -1,7 +1,7 @@
 /*
  * Which blobs were hashed, and when: what blob_prove() remembers, and who hashes at the moment.
  *
- * A table of PROOFS_MAX places, each blob has one of them by its digest and takes it from whoever
+ * There are PROOFS_MAX places, each blob has one of them by its digest and takes it from whoever
  * had it: what is forgotten costs a hash.
  *
  * Threads: any; one lock inside, no I/O under it.
