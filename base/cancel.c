@@ -84,22 +84,20 @@ enum errc cancel_check(const struct cancel *cancel, struct error *err)
 
 bool cancel_watch(struct cancel *cancel, struct cancel_watch *watch)
 {
-    pthread_mutex_lock(&cancel->lock);
+    autolock pthread_mutex_t *held = lock_take(&cancel->lock);
     watch->listed = !cancel_requested(cancel);
     if (watch->listed)
         TAILQ_INSERT_TAIL(&cancel->watches, watch, link);
     bool listed = watch->listed;
-    pthread_mutex_unlock(&cancel->lock);
     return listed;
 }
 
 void cancel_unwatch(struct cancel *cancel, struct cancel_watch *watch)
 {
-    pthread_mutex_lock(&cancel->lock);
+    autolock pthread_mutex_t *held = lock_take(&cancel->lock);
     if (watch->listed)
         TAILQ_REMOVE(&cancel->watches, watch, link);
     watch->listed = false;
     while (cancel->calling == watch && !pthread_equal(cancel->caller, pthread_self()))
         pthread_cond_wait(&cancel->changed, &cancel->lock);
-    pthread_mutex_unlock(&cancel->lock);
 }

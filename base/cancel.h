@@ -18,8 +18,8 @@
 #define SLIPWAY_BASE_CANCEL_H
 
 #include "base/error.h"
+#include "base/lock.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/queue.h>

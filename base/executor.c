@@ -1,12 +1,12 @@
 #include "base/executor.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <search.h>
 #include <string.h>
 
@@ -251,11 +251,10 @@ static void start_worker(struct executor *executor)
         return;
     log_debug("no further thread, %u do the work: %s", executor_threads(executor) - 1,
               strerror(rc));
-    pthread_mutex_lock(&executor->lock);
+    autolock pthread_mutex_t *held = lock_take(&executor->lock);
     executor->starting--;
     executor->threads--;
     pthread_cond_broadcast(&executor->ended);
-    pthread_mutex_unlock(&executor->lock);
 }
 
 /* With the lock. One worker starts at a time: when it takes its first work it looks whether another
@@ -319,7 +318,7 @@ static bool wait_for_work(struct executor *executor)
 static void *worker(void *arg)
 {
     struct executor *executor = arg;
-    pthread_mutex_lock(&executor->lock);
+    autolock pthread_mutex_t *held = lock_take(&executor->lock);
     executor->starting--;
     for (bool more = true; more;) {
         struct work_queue *queue = choose(executor);
@@ -330,7 +329,6 @@ static void *worker(void *arg)
     }
     executor->threads--;
     pthread_cond_broadcast(&executor->ended);
-    pthread_mutex_unlock(&executor->lock);
     return NULL;
 }
 
@@ -425,10 +423,8 @@ void executor_free(struct executor *executor)
 
 unsigned executor_threads(struct executor *executor)
 {
-    pthread_mutex_lock(&executor->lock);
-    unsigned threads = executor->threads;
-    pthread_mutex_unlock(&executor->lock);
-    return threads;
+    autolock pthread_mutex_t *held = lock_take(&executor->lock);
+    return executor->threads;
 }
 
 struct work_group *work_group_new(struct executor *executor, unsigned limit)
@@ -483,7 +479,7 @@ void work_queue_set_limit(struct work_queue *queue, unsigned limit)
 void work_queue_pause(struct work_queue *queue, int64_t until_ms)
 {
     struct executor *executor = queue->executor;
-    pthread_mutex_lock(&executor->lock);
+    autolock pthread_mutex_t *held = lock_take(&executor->lock);
     bool paused = queue->pause.position > 0;
     if (!paused || queue->pause.due_ms < until_ms) {
         if (paused)
@@ -491,24 +487,20 @@ void work_queue_pause(struct work_queue *queue, int64_t until_ms)
         timer_add(executor, &queue->pause, until_ms);
         update_ready(queue);
     }
-    pthread_mutex_unlock(&executor->lock);
 }
 
 size_t work_queue_waiting(struct work_queue *queue)
 {
-    pthread_mutex_lock(&queue->executor->lock);
-    size_t waiting = queue->waiting;
-    pthread_mutex_unlock(&queue->executor->lock);
-    return waiting;
+    autolock pthread_mutex_t *held = lock_take(&queue->executor->lock);
+    return queue->waiting;
 }
 
 bool work_queue_has_place(struct work_queue *queue)
 {
-    pthread_mutex_lock(&queue->executor->lock);
+    autolock pthread_mutex_t *held = lock_take(&queue->executor->lock);
     bool group_full = queue->group && queue->group->running >= queue->group->limit;
     bool place =
         queue->running + queue->waiting < queue->limit && queue->pause.position == 0 && !group_full;
-    pthread_mutex_unlock(&queue->executor->lock);
     return place;
 }
 
@@ -535,13 +527,12 @@ void work_submit_at(struct work_queue *queue, struct work *work, int64_t due_ms)
 {
     struct executor *executor = queue->executor;
     take_scope(work);
-    pthread_mutex_lock(&executor->lock);
+    autolock pthread_mutex_t *held = lock_take(&executor->lock);
     assert(work->place == WORK_NOWHERE);
     work->queue = queue;
     work->place = WORK_TIMED;
     work->timer.work = work;
     timer_add(executor, &work->timer, due_ms);
-    pthread_mutex_unlock(&executor->lock);
 }
 
 bool work_cancel(struct work_queue *queue, struct work *work)
@@ -576,9 +567,8 @@ void work_hold(struct work *work)
     struct executor *executor = work->queue->executor;
     assert(current == work && !current_is_held);
     current_is_held = true;
-    pthread_mutex_lock(&executor->lock);
+    autolock pthread_mutex_t *held = lock_take(&executor->lock);
     work->place = WORK_HELD;
-    pthread_mutex_unlock(&executor->lock);
 }
 
 void work_release(struct work *work)

@@ -27,49 +27,44 @@ static void tell(struct fault *fault)
 void fault_set(struct fault *fault, enum fault_state state, const struct error *why)
 {
     assert(state != FAULT_NONE && why->code != ERR_OK);
-    pthread_mutex_lock(&fault->lock);
+    autolock pthread_mutex_t *held = lock_take(&fault->lock);
     if (state > fault->state) {
         fault->state = state;
         fault->why = *why;
         tell(fault);
     }
-    pthread_mutex_unlock(&fault->lock);
 }
 
 void fault_clear(struct fault *fault)
 {
-    pthread_mutex_lock(&fault->lock);
+    autolock pthread_mutex_t *held = lock_take(&fault->lock);
     if (fault->state == FAULT_PASSES) {
         fault->state = FAULT_NONE;
         tell(fault);
     }
-    pthread_mutex_unlock(&fault->lock);
 }
 
 enum fault_state fault_now(struct fault *fault, struct error *why)
 {
-    pthread_mutex_lock(&fault->lock);
+    autolock pthread_mutex_t *held = lock_take(&fault->lock);
     enum fault_state state = fault->state;
     if (state != FAULT_NONE && why != NULL)
         *why = fault->why;
-    pthread_mutex_unlock(&fault->lock);
     return state;
 }
 
 uint64_t fault_wait(struct fault *fault, uint64_t seen, int64_t ms)
 {
     struct timespec until = clock_deadline(ms);
-    pthread_mutex_lock(&fault->lock);
+    autolock pthread_mutex_t *held = lock_take(&fault->lock);
     for (int rc = 0; fault->changes == seen && rc == 0;)
         rc = pthread_cond_timedwait(&fault->changed, &fault->lock, &until);
     uint64_t changes = fault->changes;
-    pthread_mutex_unlock(&fault->lock);
     return changes;
 }
 
 void fault_wake(struct fault *fault)
 {
-    pthread_mutex_lock(&fault->lock);
+    autolock pthread_mutex_t *held = lock_take(&fault->lock);
     tell(fault);
-    pthread_mutex_unlock(&fault->lock);
 }

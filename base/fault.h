@@ -12,8 +12,8 @@
 #define SLIPWAY_BASE_FAULT_H
 
 #include "base/error.h"
+#include "base/lock.h"
 
-#include <pthread.h>
 #include <stdint.h>
 
 enum fault_state { FAULT_NONE, FAULT_PASSES, FAULT_STAYS };

@@ -1,12 +1,12 @@
 #include "base/log_output.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <unistd.h>
@@ -92,14 +92,13 @@ static bool is_idle(void)
 static void *run(void *arg)
 {
     (void)arg;
-    pthread_mutex_lock(&output.lock);
+    autolock pthread_mutex_t *held = lock_take(&output.lock);
     while (!output.ending) {
         if (is_idle())
             pthread_cond_wait(&output.changed, &output.lock);
         else
             write_next();
     }
-    pthread_mutex_unlock(&output.lock);
     return NULL;
 }
 

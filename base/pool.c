@@ -1,9 +1,9 @@
 #include "base/pool.h"
 
+#include "base/lock.h"
 #include "base/mem.h"
 
 #include <assert.h>
-#include <pthread.h>
 
 struct pool {
     pthread_mutex_t lock;
@@ -84,20 +84,18 @@ unsigned pool_threads(const struct pool *pool)
 
 void pool_submit(struct pool *pool, struct pool_job *job)
 {
-    pthread_mutex_lock(&pool->lock);
+    autolock pthread_mutex_t *held = lock_take(&pool->lock);
     assert(!job->pending);
     job->pending = true;
     job->next = NULL;
     *pool->tail = job;
     pool->tail = &job->next;
     pthread_cond_signal(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
 }
 
 void pool_wait(struct pool *pool, struct pool_job *job)
 {
-    pthread_mutex_lock(&pool->lock);
+    autolock pthread_mutex_t *held = lock_take(&pool->lock);
     while (job->pending)
         pthread_cond_wait(&pool->done, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
 }

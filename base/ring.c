@@ -1,10 +1,10 @@
 #include "base/ring.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <string.h>
 
 struct ring {
@@ -74,26 +74,23 @@ size_t ring_put(struct ring *ring, const void *data, size_t size)
 
 bool ring_park(struct ring *ring)
 {
-    pthread_mutex_lock(&ring->lock);
+    autolock pthread_mutex_t *held = lock_take(&ring->lock);
     bool full = !ring->discarding && ring->put - ring->taken == ring->capacity;
     ring->parked = full;
-    pthread_mutex_unlock(&ring->lock);
     return full;
 }
 
 /* True when it has ended because of a failure, this one or one before. */
 static bool finish(struct ring *ring, const struct error *why)
 {
-    pthread_mutex_lock(&ring->lock);
+    autolock pthread_mutex_t *held = lock_take(&ring->lock);
     if (!ring->ended) {
         ring->ended = true;
         if (why)
             ring->failure = *why;
         pthread_cond_signal(&ring->filled);
     }
-    bool failed = ring->failure.code != ERR_OK;
-    pthread_mutex_unlock(&ring->lock);
-    return failed;
+    return ring->failure.code != ERR_OK;
 }
 
 void ring_end(struct ring *ring)
@@ -123,10 +120,9 @@ void ring_gather(struct ring *ring, int64_t timeout_ms)
 {
     struct timespec until = clock_deadline(timeout_ms);
     int rc = 0;
-    pthread_mutex_lock(&ring->lock);
+    autolock pthread_mutex_t *held = lock_take(&ring->lock);
     while (!ring->ended && ring->put - ring->taken < ring->capacity && rc == 0)
         rc = pthread_cond_timedwait(&ring->filled, &ring->lock, &until);
-    pthread_mutex_unlock(&ring->lock);
 }
 
 enum errc ring_pull(struct ring *ring, const uint8_t **data, size_t *size, int64_t timeout_ms,
@@ -180,8 +176,6 @@ void ring_discard(struct ring *ring)
 
 uint64_t ring_total(struct ring *ring)
 {
-    pthread_mutex_lock(&ring->lock);
-    uint64_t total = ring->put + ring->dropped;
-    pthread_mutex_unlock(&ring->lock);
-    return total;
+    autolock pthread_mutex_t *held = lock_take(&ring->lock);
+    return ring->put + ring->dropped;
 }

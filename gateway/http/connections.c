@@ -1,13 +1,13 @@
 #include "gateway/http/connections.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "gateway/http/jobs.h"
 #include "gateway/http/places.h"
 
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -122,18 +122,17 @@ void connections_answered(struct connections *table, uint64_t id)
 {
     if (table == NULL)
         return;
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     struct connection *connection = find_locked(table, id);
     if (connection && connection->state == STATE_BODY)
         change_locked(connection, STATE_DRAIN);
-    pthread_mutex_unlock(&table->lock);
 }
 
 void connections_end(struct connections *table, uint64_t id, const char *answer)
 {
     if (table == NULL)
         return;
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     struct connection *connection = find_locked(table, id);
     bool receives =
         connection && (connection->state == STATE_BODY || connection->state == STATE_DRAIN);
@@ -141,7 +140,6 @@ void connections_end(struct connections *table, uint64_t id, const char *answer)
         answer_locked(connection, answer);
     else if (receives)
         shut_locked(connection);
-    pthread_mutex_unlock(&table->lock);
 }
 
 void connections_end_by(struct connections *table, uint64_t id, int64_t end_ms)
@@ -224,11 +222,10 @@ static void sweep_locked(struct connection *connection, int64_t now_ms, bool sto
 
 void connections_sweep(struct connections *table, int64_t now_ms, bool stopping)
 {
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     for (size_t i = 0; i < table->slot_count; i++)
         if (table->slots[i])
             sweep_locked(table->slots[i], now_ms, stopping);
-    pthread_mutex_unlock(&table->lock);
 }
 
 /* ---- room ---- */
@@ -330,7 +327,7 @@ struct connection *connection_open(struct connections *table, int socket,
                                    struct net_address address)
 {
     struct connection *connection = xcalloc(1, sizeof *connection);
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     size_t slot = free_slot_locked(table);
     *connection = (struct connection){.table = table,
                                       .id = (uint64_t)++table->generation << 32 | slot,
@@ -342,7 +339,6 @@ struct connection *connection_open(struct connections *table, int socket,
         connection->since_ms = table->accepted[socket];
     table->slots[slot] = connection;
     places_take(&table->places, &connection->site, connection->since_ms);
-    pthread_mutex_unlock(&table->lock);
     return connection;
 }
 
@@ -381,18 +377,15 @@ struct exchange **connection_exchange(struct connection *connection)
 
 bool connection_ended(struct connection *connection)
 {
-    pthread_mutex_lock(&connection->table->lock);
-    bool ended = connection->state == STATE_ENDING;
-    pthread_mutex_unlock(&connection->table->lock);
-    return ended;
+    autolock pthread_mutex_t *held = lock_take(&connection->table->lock);
+    return connection->state == STATE_ENDING;
 }
 
 static bool change(struct connection *connection, enum state state)
 {
-    pthread_mutex_lock(&connection->table->lock);
+    autolock pthread_mutex_t *held = lock_take(&connection->table->lock);
     bool goes_on = connection->state != STATE_ENDING;
     change_locked(connection, state);
-    pthread_mutex_unlock(&connection->table->lock);
     return goes_on;
 }
 
@@ -418,9 +411,8 @@ void connection_answers(struct connection *connection)
 
 void connection_got(struct connection *connection, size_t bytes)
 {
-    pthread_mutex_lock(&connection->table->lock);
+    autolock pthread_mutex_t *held = lock_take(&connection->table->lock);
     connection->bytes += bytes;
-    pthread_mutex_unlock(&connection->table->lock);
 }
 
 void connection_rests(struct connection *connection)

@@ -1,13 +1,13 @@
 #include "gateway/http/daemon.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/http/connections.h"
 #include "gateway/http/listener.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,11 +40,10 @@ struct daemon {
 
 static void count_exchange(struct daemon *daemon, int change)
 {
-    pthread_mutex_lock(&daemon->lock);
+    autolock pthread_mutex_t *held = lock_take(&daemon->lock);
     daemon->exchanges += (unsigned)change;
     if (daemon->exchanges == 0)
         pthread_cond_broadcast(&daemon->ended);
-    pthread_mutex_unlock(&daemon->lock);
 }
 
 /* ---- what libmicrohttpd calls ---- */
@@ -269,9 +268,8 @@ void daemon_close(struct daemon *daemon)
 
 void daemon_cancel(struct daemon *daemon)
 {
-    pthread_mutex_lock(&daemon->lock);
+    autolock pthread_mutex_t *held = lock_take(&daemon->lock);
     daemon->cancelled = true;
-    pthread_mutex_unlock(&daemon->lock);
 }
 
 /* Downloads are waited for as long as nothing is cancelled. */
@@ -279,12 +277,10 @@ bool daemon_wait(struct daemon *daemon, int64_t ms)
 {
     struct timespec until = clock_deadline(ms);
     int rc = 0;
-    pthread_mutex_lock(&daemon->lock);
+    autolock pthread_mutex_t *held = lock_take(&daemon->lock);
     while (daemon->exchanges > 0 && !daemon->cancelled && rc == 0)
         rc = pthread_cond_timedwait(&daemon->ended, &daemon->lock, &until);
-    bool none = daemon->exchanges == 0 || daemon->cancelled;
-    pthread_mutex_unlock(&daemon->lock);
-    return none;
+    return daemon->exchanges == 0 || daemon->cancelled;
 }
 
 void daemon_stop(struct daemon *daemon)

@@ -1,11 +1,11 @@
 #include "gateway/http/file_reads.h"
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -47,11 +47,10 @@ struct file_reads *file_reads_new(struct executor *executor)
 
 void file_reads_close(struct file_reads *reads)
 {
-    pthread_mutex_lock(&reads->lock);
+    autolock pthread_mutex_t *held = lock_take(&reads->lock);
     reads->closed = true;
     while (reads->waiting > 0)
         pthread_cond_wait(&reads->ended, &reads->lock);
-    pthread_mutex_unlock(&reads->lock);
 }
 
 void file_reads_free(struct file_reads *reads)
@@ -88,10 +87,9 @@ static void read_block(struct work *work)
     body->block_size = got > 0 ? (size_t)got : 0;
     body->block_sent = 0;
     suspendable_resume(&connection); /* from here on the body is the HTTP thread's */
-    pthread_mutex_lock(&reads->lock);
+    autolock pthread_mutex_t *held = lock_take(&reads->lock);
     if (--reads->waiting == 0)
         pthread_cond_broadcast(&reads->ended);
-    pthread_mutex_unlock(&reads->lock);
 }
 
 /* ---- the HTTP thread ---- */

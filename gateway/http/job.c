@@ -1,6 +1,7 @@
 #include "gateway/http/jobs_internal.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "gateway/http/connections.h"
 
@@ -57,9 +58,8 @@ void job_free(struct job *job)
 
 void job_ref(struct job *job)
 {
-    pthread_mutex_lock(&job->lock);
+    autolock pthread_mutex_t *held = lock_take(&job->lock);
     job->references++;
-    pthread_mutex_unlock(&job->lock);
 }
 
 void job_unref(struct job *job)
@@ -73,10 +73,8 @@ void job_unref(struct job *job)
 
 bool job_answered(struct job *job)
 {
-    pthread_mutex_lock(&job->lock);
-    bool answered = job->answered;
-    pthread_mutex_unlock(&job->lock);
-    return answered;
+    autolock pthread_mutex_t *held = lock_take(&job->lock);
+    return job->answered;
 }
 
 void job_answer_error(struct job *job, const struct error *err)
@@ -174,20 +172,18 @@ bool job_pace_below(const struct job_pace *pace, size_t bytes)
 static void note_wait(struct job *job, bool begins, size_t bytes)
 {
     int64_t now_ms = clock_ms();
-    pthread_mutex_lock(&job->lock);
+    autolock pthread_mutex_t *held = lock_take(&job->lock);
     if (begins)
         job->pace.waits_ms = now_ms;
     job_pace_note(&job->pace, now_ms, bytes, CLIENT_PACE_MS);
     if (!begins)
         job->pace.waits_ms = 0;
-    pthread_mutex_unlock(&job->lock);
 }
 
 void job_mark_ended(struct job *job, bool ended)
 {
-    pthread_mutex_lock(&job->lock);
+    autolock pthread_mutex_t *held = lock_take(&job->lock);
     job->ended = ended;
-    pthread_mutex_unlock(&job->lock);
 }
 
 static enum errc pull_body(void *self, const uint8_t **data, size_t *size, struct error *err)
@@ -268,28 +264,24 @@ bool job_interrupt(struct job *job, const struct error *why)
 {
     if (!ring_fail(job->ring, why))
         return false;
-    pthread_mutex_lock(&job->lock);
+    autolock pthread_mutex_t *held = lock_take(&job->lock);
     if (job->interrupted.code == ERR_OK)
         job->interrupted = *why;
-    pthread_mutex_unlock(&job->lock);
     return true;
 }
 
 bool job_is_gone(struct job *job)
 {
-    pthread_mutex_lock(&job->lock);
-    bool gone = job->gone;
-    pthread_mutex_unlock(&job->lock);
-    return gone;
+    autolock pthread_mutex_t *held = lock_take(&job->lock);
+    return job->gone;
 }
 
 bool job_receives(struct job *job, int64_t now_ms, int64_t window_ms, struct job_pace *pace)
 {
-    pthread_mutex_lock(&job->lock);
+    autolock pthread_mutex_t *held = lock_take(&job->lock);
     bool receives = !job->answered && !job->gone && !job->ended && job->pace.waits_ms != 0;
     job_pace_note(&job->pace, now_ms, 0, window_ms);
     *pace = job->pace;
-    pthread_mutex_unlock(&job->lock);
     return receives;
 }
 

@@ -1,6 +1,7 @@
 #include "gateway/ingest/unpacked.h"
 
-#include <pthread.h>
+#include "base/lock.h"
+
 #include <stddef.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -21,23 +22,21 @@ static size_t position(const struct digest *blob)
 
 bool unpacked_find(const struct digest *blob, uint64_t limit_bytes, struct unpacked *out)
 {
-    pthread_mutex_lock(&lock);
+    autolock pthread_mutex_t *held = lock_take(&lock);
     size_t at = position(blob);
     bool found = at < UNPACKED_MAX && (notes[at].unpacked.diff_id.algorithm != DIGEST_NONE ||
                                        notes[at].unpacked.raw_size >= limit_bytes);
     if (found)
         *out = notes[at].unpacked;
-    pthread_mutex_unlock(&lock);
     return found;
 }
 
 void unpacked_note(const struct digest *blob, const struct unpacked *unpacked)
 {
-    pthread_mutex_lock(&lock);
+    autolock pthread_mutex_t *held = lock_take(&lock);
     size_t at = position(blob);
     if (at == UNPACKED_MAX)
         at = noted++ % UNPACKED_MAX;
     notes[at].blob = *blob;
     notes[at].unpacked = *unpacked;
-    pthread_mutex_unlock(&lock);
 }

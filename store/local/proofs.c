@@ -1,6 +1,7 @@
 #include "store/local/proofs.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -74,25 +75,21 @@ static void note(struct proofs *proofs, const struct digest *digest, bool wrong)
 
 void proofs_note(struct proofs *proofs, const struct digest *digest)
 {
-    pthread_mutex_lock(&proofs->lock);
+    autolock pthread_mutex_t *held = lock_take(&proofs->lock);
     note(proofs, digest, false);
-    pthread_mutex_unlock(&proofs->lock);
 }
 
 void proofs_refute(struct proofs *proofs, const struct digest *digest)
 {
-    pthread_mutex_lock(&proofs->lock);
+    autolock pthread_mutex_t *held = lock_take(&proofs->lock);
     note(proofs, digest, true);
-    pthread_mutex_unlock(&proofs->lock);
 }
 
 bool proofs_refuted(struct proofs *proofs, const struct digest *digest)
 {
-    pthread_mutex_lock(&proofs->lock);
+    autolock pthread_mutex_t *held = lock_take(&proofs->lock);
     const struct finding *finding = find(proofs, digest);
-    bool refuted = finding && finding->wrong;
-    pthread_mutex_unlock(&proofs->lock);
-    return refuted;
+    return finding && finding->wrong;
 }
 
 static bool is_under_way(const struct proofs *proofs, const struct digest *digest)
@@ -116,7 +113,7 @@ enum errc proofs_begin(struct proofs *proofs, const struct digest *digest, int64
 {
     int64_t since_ms = clock_ms() - age_ms;
     enum errc rc = ERR_OK;
-    pthread_mutex_lock(&proofs->lock);
+    autolock pthread_mutex_t *held = lock_take(&proofs->lock);
     while (rc == ERR_OK && is_under_way(proofs, digest)) {
         struct timespec until = clock_deadline(LOOK_MS);
         pthread_cond_timedwait(&proofs->ended, &proofs->lock, &until);
@@ -127,13 +124,12 @@ enum errc proofs_begin(struct proofs *proofs, const struct digest *digest, int64
         *proof = (struct proof){.digest = digest, .next = proofs->under_way};
         proofs->under_way = proof;
     }
-    pthread_mutex_unlock(&proofs->lock);
     return rc;
 }
 
 void proofs_end(struct proofs *proofs, struct proof *proof, bool right)
 {
-    pthread_mutex_lock(&proofs->lock);
+    autolock pthread_mutex_t *held = lock_take(&proofs->lock);
     struct proof **at = &proofs->under_way;
     while (*at != proof)
         at = &(*at)->next;
@@ -141,5 +137,4 @@ void proofs_end(struct proofs *proofs, struct proof *proof, bool right)
     if (right)
         note(proofs, proof->digest, false);
     pthread_cond_broadcast(&proofs->ended);
-    pthread_mutex_unlock(&proofs->lock);
 }

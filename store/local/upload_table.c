@@ -1,10 +1,10 @@
 #include "store/local/upload_table.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -361,7 +361,7 @@ struct upload_slot *upload_table_take_idle(struct upload_table *table, int64_t s
 static void let_go(struct upload_table *table, struct upload_slot *slot, bool over)
 {
     struct entry *entry = (struct entry *)slot;
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     while (entry->holder.calling)
         pthread_cond_wait(&table->changed, &table->lock);
     entry->held = false;
@@ -371,7 +371,6 @@ static void let_go(struct upload_table *table, struct upload_slot *slot, bool ov
         use(table, entry);
     pthread_cond_broadcast(&table->changed);
     settle(table, entry);
-    pthread_mutex_unlock(&table->lock);
 }
 
 void upload_table_release(struct upload_table *table, struct upload_slot *slot)
@@ -467,7 +466,7 @@ enum errc upload_table_add(struct upload_table *table, const char *id, const cha
                            struct upload_slot **yields, struct error *err)
 {
     struct entry *older = NULL;
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     enum errc rc = make_room(table, repository, client, &older, err);
     if (rc == ERR_OK) {
         struct entry *entry = add(table, id, repository, client);
@@ -478,23 +477,19 @@ enum errc upload_table_add(struct upload_table *table, const char *id, const cha
         *out = &entry->slot;
         *yields = older ? &older->slot : NULL;
     }
-    pthread_mutex_unlock(&table->lock);
     return rc;
 }
 
 void upload_table_load(struct upload_table *table, const char *id, const char *repository)
 {
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     add(table, id, repository, "");
-    pthread_mutex_unlock(&table->lock);
 }
 
 bool upload_table_has(struct upload_table *table, const char *id)
 {
-    pthread_mutex_lock(&table->lock);
-    bool has = find(table, id) != NULL;
-    pthread_mutex_unlock(&table->lock);
-    return has;
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
+    return find(table, id) != NULL;
 }
 
 bool upload_table_touch(struct upload_table *table, const char *repository, const char *id)

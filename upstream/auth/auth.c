@@ -1,5 +1,6 @@
 #include "upstream/auth/auth.h"
 
+#include "base/lock.h"
 #include "base/mem.h"
 #include "upstream/auth/token_fetch.h"
 #include "upstream/auth/tokens.h"
@@ -51,18 +52,14 @@ bool auth_learn(struct auth *auth, const struct http_response *response, struct 
 
 static struct challenge known_challenge(struct auth *auth)
 {
-    pthread_mutex_lock(&auth->lock);
-    struct challenge challenge = auth->challenge;
-    pthread_mutex_unlock(&auth->lock);
-    return challenge;
+    autolock pthread_mutex_t *held = lock_take(&auth->lock);
+    return auth->challenge;
 }
 
 enum auth_scheme auth_scheme(struct auth *auth)
 {
-    pthread_mutex_lock(&auth->lock);
-    enum auth_scheme scheme = auth->challenge.scheme;
-    pthread_mutex_unlock(&auth->lock);
-    return scheme;
+    autolock pthread_mutex_t *held = lock_take(&auth->lock);
+    return auth->challenge.scheme;
 }
 
 static enum errc run_fetch(void *self, struct token *out, struct error *err)

@@ -1,6 +1,7 @@
 #include "upstream/auth/tokens.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "upstream/auth/credentials.h"
 
@@ -142,9 +143,8 @@ static enum errc fetch_into(struct tokens *tokens, struct entry *entry,
 static void wake(void *self)
 {
     struct tokens *tokens = self;
-    pthread_mutex_lock(&tokens->lock);
+    autolock pthread_mutex_t *held = lock_take(&tokens->lock);
     pthread_cond_broadcast(&tokens->changed);
-    pthread_mutex_unlock(&tokens->lock);
 }
 
 enum errc tokens_get(struct tokens *tokens, const char *key, int64_t least_ms,
@@ -171,11 +171,10 @@ enum errc tokens_get(struct tokens *tokens, const char *key, int64_t least_ms,
 
 void tokens_drop(struct tokens *tokens, const char *key, const char *text)
 {
-    pthread_mutex_lock(&tokens->lock);
+    autolock pthread_mutex_t *held = lock_take(&tokens->lock);
     struct entry *entry = find(tokens, key);
     if (entry && entry->token.text && strcmp(entry->token.text, text) == 0) {
         secret_free(entry->token.text);
         entry->token = (struct token){0};
     }
-    pthread_mutex_unlock(&tokens->lock);
 }

@@ -1,6 +1,7 @@
 #include "upstream/push/early_upload.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "upstream/client/registry_host.h"
@@ -40,11 +41,10 @@ void early_uploads_close(struct early_uploads *early)
     if (early == NULL)
         return;
     cancel_request(&early->cancel);
-    pthread_mutex_lock(&early->lock);
+    autolock pthread_mutex_t *held = lock_take(&early->lock);
     early->closed = true;
     while (early->under_way > 0)
         pthread_cond_wait(&early->ended, &early->lock);
-    pthread_mutex_unlock(&early->lock);
 }
 
 void early_uploads_free(struct early_uploads *early)
@@ -59,19 +59,17 @@ void early_uploads_free(struct early_uploads *early)
 
 static bool enter(struct early_uploads *early)
 {
-    pthread_mutex_lock(&early->lock);
+    autolock pthread_mutex_t *held = lock_take(&early->lock);
     bool open = !early->closed;
     early->under_way += open;
-    pthread_mutex_unlock(&early->lock);
     return open;
 }
 
 static void leave(struct early_uploads *early)
 {
-    pthread_mutex_lock(&early->lock);
+    autolock pthread_mutex_t *held = lock_take(&early->lock);
     early->under_way--;
     pthread_cond_signal(&early->ended);
-    pthread_mutex_unlock(&early->lock);
 }
 
 static void on_ended(void *self)

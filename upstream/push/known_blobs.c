@@ -1,8 +1,8 @@
 #include "upstream/push/known_blobs.h"
 
+#include "base/lock.h"
 #include "base/mem.h"
 
-#include <pthread.h>
 #include <search.h>
 
 struct known_blobs {
@@ -57,8 +57,6 @@ bool known_blobs_has(struct known_blobs *known, const struct endpoint *endpoint,
                      const struct digest *digest)
 {
     const struct known_blob blob = {.endpoint = endpoint, .digest = *digest};
-    pthread_mutex_lock(&known->lock);
-    bool has = tfind(&blob, &known->tree, compare) != NULL;
-    pthread_mutex_unlock(&known->lock);
-    return has;
+    autolock pthread_mutex_t *held = lock_take(&known->lock);
+    return tfind(&blob, &known->tree, compare) != NULL;
 }

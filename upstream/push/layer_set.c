@@ -1,5 +1,6 @@
 #include "upstream/push/layer_set.h"
 
+#include "base/lock.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -66,10 +67,9 @@ static void on_ended(struct transfer_wait *wait)
     struct layer_item *item =
         (struct layer_item *)((char *)wait - offsetof(struct layer_item, wait));
     struct layer_set *set = item->set;
-    pthread_mutex_lock(&set->lock);
+    autolock pthread_mutex_t *held = lock_take(&set->lock);
     STAILQ_INSERT_TAIL(&set->ended, item, link);
     set->waker.wake(set->waker.self);
-    pthread_mutex_unlock(&set->lock);
 }
 
 static void settle(struct layer_set *set, const struct layer_item *item,
@@ -100,11 +100,10 @@ static void take_end(struct layer_set *set, struct layer_item *item)
 
 static struct layer_item *next_ended(struct layer_set *set)
 {
-    pthread_mutex_lock(&set->lock);
+    autolock pthread_mutex_t *held = lock_take(&set->lock);
     struct layer_item *item = STAILQ_FIRST(&set->ended);
     if (item)
         STAILQ_REMOVE_HEAD(&set->ended, link);
-    pthread_mutex_unlock(&set->lock);
     return item;
 }
 

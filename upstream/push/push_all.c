@@ -1,3 +1,4 @@
+#include "base/lock.h"
 #include "base/mem.h"
 #include "upstream/push/known_blobs.h"
 #include "upstream/push/push.h"
@@ -110,10 +111,9 @@ struct end_wait {
 static void note_end(void *self)
 {
     struct end_wait *wait = self;
-    pthread_mutex_lock(&wait->lock);
+    autolock pthread_mutex_t *held = lock_take(&wait->lock);
     wait->ended = true;
     pthread_cond_signal(&wait->changed);
-    pthread_mutex_unlock(&wait->lock);
 }
 
 void push_all(const struct push_options *options, struct push *push)
@@ -123,8 +123,7 @@ void push_all(const struct push_options *options, struct push *push)
     own.ended = note_end;
     own.self = &wait;
     push_all_start(&own, push, 0, push->target_count);
-    pthread_mutex_lock(&wait.lock);
+    autolock pthread_mutex_t *held = lock_take(&wait.lock);
     while (!wait.ended)
         pthread_cond_wait(&wait.changed, &wait.lock);
-    pthread_mutex_unlock(&wait.lock);
 }

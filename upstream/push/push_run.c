@@ -1,6 +1,7 @@
 #include "upstream/push/push_run.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/known_locations.h"
@@ -84,12 +85,11 @@ static void queue_step(struct push_run *run, const char *key)
 static void wake(void *self)
 {
     struct push_run *run = self;
-    pthread_mutex_lock(&run->lock);
+    autolock pthread_mutex_t *held = lock_take(&run->lock);
     if (run->state == RUN_SLEEPS)
         queue_step(run, NULL);
     else if (run->state == RUN_STEPS)
         run->state = RUN_STEPS_AGAIN;
-    pthread_mutex_unlock(&run->lock);
 }
 
 /* The cancel was requested: a wait for a place, a time or a turn is over. */
@@ -97,7 +97,7 @@ static void on_cancel(void *self)
 {
     struct push_run *run = self;
     struct work_queue *ends = run->upstream->ends;
-    pthread_mutex_lock(&run->lock);
+    autolock pthread_mutex_t *held = lock_take(&run->lock);
     switch (run->state) {
     case RUN_PLACED:
         if (work_cancel(ends, &run->place))
@@ -116,7 +116,6 @@ static void on_cancel(void *self)
         run->state = RUN_STEPS_AGAIN;
         break;
     }
-    pthread_mutex_unlock(&run->lock);
 }
 
 /* --- errors --- */
@@ -382,21 +381,19 @@ static enum next take_turn(struct push_run *run)
 static bool shares_failure(const struct push_run *run, struct error *err)
 {
     struct endpoint *endpoint = run->repository.endpoint;
-    pthread_mutex_lock(&endpoint->lock);
+    autolock pthread_mutex_t *held = lock_take(&endpoint->lock);
     bool shared = endpoint->greeting_failed_ms >= run->asked_since_ms;
     if (shared)
         *err = endpoint->greeting_error;
-    pthread_mutex_unlock(&endpoint->lock);
     return shared;
 }
 
 static void note_failure(const struct push_run *run, const struct error *err)
 {
     struct endpoint *endpoint = run->repository.endpoint;
-    pthread_mutex_lock(&endpoint->lock);
+    autolock pthread_mutex_t *held = lock_take(&endpoint->lock);
     endpoint->greeting_failed_ms = clock_ms();
     endpoint->greeting_error = *err;
-    pthread_mutex_unlock(&endpoint->lock);
 }
 
 static enum errc ask(struct push_run *run, struct error *err)
@@ -574,7 +571,7 @@ static enum next take_steps(struct push_run *run)
 /* The last thing that is done with the run. */
 static void wait_for(struct push_run *run, enum next next)
 {
-    pthread_mutex_lock(&run->lock);
+    autolock pthread_mutex_t *held = lock_take(&run->lock);
     bool cancelled = cancel_requested(&run->cancel);
     if (next == NEXT_IN_TURN) {
         queue_step(run, run->turn.key);
@@ -587,7 +584,6 @@ static void wait_for(struct push_run *run, enum next next)
     } else {
         run->state = RUN_SLEEPS;
     }
-    pthread_mutex_unlock(&run->lock);
 }
 
 static void on_step(struct work *work)
@@ -607,9 +603,8 @@ static void on_place(struct work *work)
 {
     struct push_run *run = (struct push_run *)((char *)work - offsetof(struct push_run, place));
     work_hold(work);
-    pthread_mutex_lock(&run->lock);
+    autolock pthread_mutex_t *held = lock_take(&run->lock);
     queue_step(run, NULL);
-    pthread_mutex_unlock(&run->lock);
 }
 
 /* --- its beginning --- */
@@ -631,11 +626,10 @@ void push_run_start(const struct push_job *job)
     run->watch = (struct cancel_watch){.call = on_cancel, .self = run};
     registries_host(upstream->registries, job->target->reference.host, &run->host, &run->error);
     tell_pause(run);
-    pthread_mutex_lock(&run->lock);
+    autolock pthread_mutex_t *held = lock_take(&run->lock);
     bool waits = cancel_watch(&run->cancel, &run->watch) && run->host;
     struct work_queue *queue = upstream->ends;
     if (waits)
         queue = job->push ? run->host->pushes : run->host->early;
     work_submit(queue, &run->place);
-    pthread_mutex_unlock(&run->lock);
 }

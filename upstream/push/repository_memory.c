@@ -1,8 +1,8 @@
 #include "upstream/push/repository_memory.h"
 
+#include "base/lock.h"
 #include "base/mem.h"
 
-#include <pthread.h>
 #include <string.h>
 
 struct place {
@@ -88,35 +88,31 @@ struct known_blobs *repository_memory_hold(struct repository_memory *memory,
 {
     char name[REFERENCE_NAME_MAX + 1];
     reference_name(ref, name);
-    pthread_mutex_lock(&memory->lock);
+    autolock pthread_mutex_t *held = lock_take(&memory->lock);
     drop_old(memory, now_ms);
     struct place *place = find(memory, name);
     if (place == NULL)
         place = add(memory, name, now_ms);
     place->holders++;
-    struct known_blobs *known = place->known;
-    pthread_mutex_unlock(&memory->lock);
-    return known;
+    return place->known;
 }
 
 void repository_memory_release(struct repository_memory *memory, struct known_blobs *known)
 {
-    pthread_mutex_lock(&memory->lock);
+    autolock pthread_mutex_t *held = lock_take(&memory->lock);
     struct place *place = memory->first;
     while (place && place->known != known)
         place = place->next;
     if (place)
         place->holders--;
-    pthread_mutex_unlock(&memory->lock);
 }
 
 void repository_memory_forget(struct repository_memory *memory, const struct reference *ref)
 {
     char name[REFERENCE_NAME_MAX + 1];
     reference_name(ref, name);
-    pthread_mutex_lock(&memory->lock);
+    autolock pthread_mutex_t *held = lock_take(&memory->lock);
     struct place *place = find(memory, name);
     if (place)
         place->wrong = true;
-    pthread_mutex_unlock(&memory->lock);
 }

@@ -1,5 +1,7 @@
 #include "upstream/push/target_push.h"
 
+#include "base/lock.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -114,21 +116,19 @@ bool target_push_knows_manifest(struct target_push *push, const struct digest *d
 void target_push_count(struct target_push *push, const struct layer_outcome *outcome)
 {
     struct push_target *result = push->result;
-    pthread_mutex_lock(&push->lock);
+    autolock pthread_mutex_t *held = lock_take(&push->lock);
     result->layers.existed += outcome->end == LAYER_EXISTED;
     result->layers.mounted += outcome->end == LAYER_MOUNTED;
     result->layers.uploaded += outcome->end == LAYER_UPLOADED;
     result->layers.skipped += outcome->end == LAYER_SKIPPED;
     result->bytes_uploaded += outcome->sent_bytes;
-    pthread_mutex_unlock(&push->lock);
 }
 
 void target_push_count_attempts(struct target_push *push, unsigned made)
 {
-    pthread_mutex_lock(&push->lock);
+    autolock pthread_mutex_t *held = lock_take(&push->lock);
     if (push->result->attempts < made)
         push->result->attempts = made;
-    pthread_mutex_unlock(&push->lock);
 }
 
 void target_push_part_failed(struct target_push *push, const struct error *err)

@@ -1,6 +1,7 @@
 #include "upstream/push/transfers.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "upstream/client/retry.h"
 
@@ -138,7 +139,7 @@ static void tell_all(void *self, const struct progress_event *event)
 {
     struct transfer *transfer = self;
     struct transfers *table = transfer->table;
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     await_told(transfer);
     transfer->last = *event;
     transfer->last.status = transfer->last_words;
@@ -148,7 +149,6 @@ static void tell_all(void *self, const struct progress_event *event)
         transfer->last.wait = &transfer->last_wait;
     }
     tell_from(transfer, TAILQ_FIRST(&transfer->waits));
-    pthread_mutex_unlock(&table->lock);
 }
 
 /* --- its life --- */
@@ -274,11 +274,10 @@ static void lead_no_more(struct transfer *transfer, bool there)
 static void hurry(void *self)
 {
     struct transfer *transfer = self;
-    pthread_mutex_lock(&transfer->table->lock);
+    autolock pthread_mutex_t *held = lock_take(&transfer->table->lock);
     bool waits = follow_no_more(transfer) || work_cancel(queue_of(transfer), &transfer->work);
     if (waits)
         work_submit(transfer->table->ends, &transfer->work);
-    pthread_mutex_unlock(&transfer->table->lock);
 }
 
 /* --- the work --- */
@@ -327,11 +326,10 @@ static void end(struct transfer *transfer, const struct error *err)
 static bool wait_until(struct transfer *transfer, int64_t due_ms)
 {
     struct transfers *table = transfer->table;
-    pthread_mutex_lock(&table->lock);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
     bool waits = !cancel_requested(&transfer->cancel);
     if (waits)
         work_submit_at(queue_of(transfer), &transfer->work, due_ms);
-    pthread_mutex_unlock(&table->lock);
     return waits;
 }
 
@@ -339,12 +337,11 @@ static bool has_listeners(struct transfer *transfer)
 {
     const struct transfer_wait *wait;
     bool any = false;
-    pthread_mutex_lock(&transfer->table->lock);
+    autolock pthread_mutex_t *held = lock_take(&transfer->table->lock);
     TAILQ_FOREACH(wait, &transfer->waits, link)
     {
         any |= wait->push->progress != NULL;
     }
-    pthread_mutex_unlock(&transfer->table->lock);
     return any;
 }
 

@@ -1,8 +1,7 @@
 #include "store/local/kv/writer.h"
 
+#include "base/lock.h"
 #include "base/mem.h"
-
-#include <pthread.h>
 
 struct writer {
     struct kv *kv;
@@ -229,9 +228,8 @@ enum errc writer_submit(struct writer *writer, struct change *change, struct err
 
 struct writer_counts writer_counts(struct writer *writer)
 {
-    pthread_mutex_lock(&writer->lock);
+    autolock pthread_mutex_t *held = lock_take(&writer->lock);
     struct writer_counts counts = writer->counts;
     counts.waiting = writer->waiting;
-    pthread_mutex_unlock(&writer->lock);
     return counts;
 }
