@@ -40,13 +40,15 @@ enum durability { BATCH_VOLATILE, BATCH_DURABLE };
 
 struct batch;
 
-enum errc batch_begin(struct store *store, enum durability durability, struct batch **out,
-                      struct error *err);
+struct batch *batch_begin(struct store *store, enum durability durability);
 /* Frees the batch, also on failure; then nothing of it is visible. Every blob_writer has ended.
  * ERR_BLOB_UNKNOWN: a reference to a manifest, or a held blob, that the store does not have. */
 enum errc batch_commit(struct batch *batch, struct error *err);
 /* NULL is a no-op. */
 void batch_abort(struct batch *batch);
+void batch_abort_at(struct batch **batch);
+/* Aborts the annotated batch at the end of its scope, unless it was taken out (mem_take()). */
+#define autobatch __attribute__((cleanup(batch_abort_at)))
 
 /* What is promised of it turned out to be more: from now on it is BATCH_DURABLE. */
 void batch_make_durable(struct batch *batch);

@@ -6,16 +6,18 @@
 #include <assert.h>
 #include <string.h>
 
-enum errc batch_begin(struct store *store, enum durability durability, struct batch **out,
-                      struct error *err)
+struct batch *batch_begin(struct store *store, enum durability durability)
 {
-    (void)err;
     struct batch *batch = xcalloc(1, sizeof *batch);
     batch->store = store;
     batch->durability = durability;
     stage_begin(batch);
-    *out = batch;
-    return ERR_OK;
+    return batch;
+}
+
+void batch_abort_at(struct batch **batch)
+{
+    batch_abort(*batch);
 }
 
 void batch_abort(struct batch *batch)

@@ -131,14 +131,10 @@ static enum errc make_image(struct job *job, const struct image_job *self,
                             const struct config_order *order, struct config_image *image,
                             struct error *err)
 {
-    struct batch *batch = NULL;
-    if (batch_begin(self->gateway->runtime->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
+    autobatch struct batch *batch = batch_begin(self->gateway->runtime->store, BATCH_VOLATILE);
+    if (config_image_make(order, job_cancelled(job), batch, image, err) != ERR_OK)
         return err->code;
-    if (config_image_make(order, job_cancelled(job), batch, image, err) != ERR_OK) {
-        batch_abort(batch);
-        return err->code;
-    }
-    return batch_commit(batch, err);
+    return batch_commit(mem_take(&batch), err);
 }
 
 static enum errc take_config(struct job *job, const struct image_job *self,

@@ -113,15 +113,10 @@ struct layer_job {
 static enum errc take_layer(struct job *job, const struct layer_job *self, struct stored_layer *out,
                             struct error *err)
 {
-    struct batch *batch = NULL;
+    autobatch struct batch *batch = batch_begin(self->runtime->store, BATCH_DURABLE);
     struct stored_layer layer;
-    if (batch_begin(self->runtime->store, BATCH_DURABLE, &batch, err) != ERR_OK)
-        return err->code;
-    if (layer_take(&self->order, job_body(job), job_cancelled(job), batch, &layer, err) != ERR_OK) {
-        batch_abort(batch);
-        return err->code;
-    }
-    if (batch_commit(batch, err) != ERR_OK)
+    if (layer_take(&self->order, job_body(job), job_cancelled(job), batch, &layer, err) != ERR_OK ||
+        batch_commit(mem_take(&batch), err) != ERR_OK)
         return err->code;
     *out = layer;
     return ERR_OK;

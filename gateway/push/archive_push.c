@@ -249,17 +249,12 @@ static enum errc accept_more(struct runtime *runtime, struct push_order *order, 
 enum errc archive_take(struct runtime *runtime, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err)
 {
-    struct batch *batch = NULL;
     struct received received = {.source = source};
     const struct source counted = {.pull = pull_received, .self = &received};
-    if (batch_begin(runtime->store, BATCH_VOLATILE, &batch, err) != ERR_OK)
-        return err->code;
+    autobatch struct batch *batch = batch_begin(runtime->store, BATCH_VOLATILE);
     limit_expansion(runtime, order, batch, &received);
-    if (take_into(runtime, order, counted, cancel, batch, err) != ERR_OK) {
-        batch_abort(batch);
-        return err->code;
-    }
-    if (batch_commit(batch, err) != ERR_OK)
+    if (take_into(runtime, order, counted, cancel, batch, err) != ERR_OK ||
+        batch_commit(mem_take(&batch), err) != ERR_OK)
         return err->code;
     if (order->push.id[0] == '\0')
         pushes_accept(runtime->store, &order->push);

@@ -220,44 +220,32 @@ static void put_names(const struct manifest_job *self, struct batch *batch)
 /* With its names, and its push if that is made after the answer. */
 static enum errc commit_whole(struct manifest_job *self, struct push *push, struct error *err)
 {
-    struct batch *batch = NULL;
-    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
+    autobatch struct batch *batch = batch_begin(store_of(self), BATCH_DURABLE);
+    if (put_blob(self, batch, err) != ERR_OK)
         return err->code;
-    if (put_blob(self, batch, err) != ERR_OK) {
-        batch_abort(batch);
-        return err->code;
-    }
     put_names(self, batch);
     if (push)
         batch_put_push(batch, push);
-    return batch_commit(batch, err);
+    return batch_commit(mem_take(&batch), err);
 }
 
 /* The bytes alone, for the push to read: nothing is promised yet. */
 static enum errc commit_bytes(struct manifest_job *self, struct error *err)
 {
-    struct batch *batch = NULL;
-    if (batch_begin(store_of(self), BATCH_VOLATILE, &batch, err) != ERR_OK)
+    autobatch struct batch *batch = batch_begin(store_of(self), BATCH_VOLATILE);
+    if (put_blob(self, batch, err) != ERR_OK)
         return err->code;
-    if (put_blob(self, batch, err) == ERR_OK) {
-        buf_deinit(&self->body);
-        return batch_commit(batch, err);
-    }
-    batch_abort(batch);
-    return err->code;
+    buf_deinit(&self->body);
+    return batch_commit(mem_take(&batch), err);
 }
 
 static enum errc commit_names(const struct manifest_job *self, struct error *err)
 {
-    struct batch *batch = NULL;
-    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
+    autobatch struct batch *batch = batch_begin(store_of(self), BATCH_DURABLE);
+    if (batch_hold_blob(batch, &self->digest, err) != ERR_OK)
         return err->code;
-    if (batch_hold_blob(batch, &self->digest, err) != ERR_OK) {
-        batch_abort(batch);
-        return err->code;
-    }
     put_names(self, batch);
-    return batch_commit(batch, err);
+    return batch_commit(mem_take(&batch), err);
 }
 
 /* ---- the request ---- */

@@ -134,14 +134,10 @@ static void run_begin(struct job *job, void *arg)
 
 static enum errc mount(const struct upload_job *self, struct error *err)
 {
-    struct batch *batch = NULL;
-    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
+    autobatch struct batch *batch = batch_begin(store_of(self), BATCH_DURABLE);
+    if (batch_hold_blob(batch, &self->digest, err) != ERR_OK)
         return err->code;
-    if (batch_hold_blob(batch, &self->digest, err) != ERR_OK) {
-        batch_abort(batch);
-        return err->code;
-    }
-    return commit_blob(self, "blob.mounted", batch, err);
+    return commit_blob(self, "blob.mounted", mem_take(&batch), err);
 }
 
 /* distribution-spec, "Mounting a blob from another repository": what cannot be mounted is sent. */
@@ -195,16 +191,12 @@ static enum errc receive_blob(struct job *job, const struct upload_job *self,
 
 static enum errc take_whole(struct job *job, const struct upload_job *self, struct error *err)
 {
-    struct batch *batch = NULL;
+    autobatch struct batch *batch = batch_begin(store_of(self), BATCH_DURABLE);
     struct blob_writer *writer = NULL;
-    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK)
-        return err->code;
     if (blob_writer_open(batch, &writer, err) != ERR_OK ||
-        receive_blob(job, self, writer, err) != ERR_OK) {
-        batch_abort(batch);
+        receive_blob(job, self, writer, err) != ERR_OK)
         return err->code;
-    }
-    return commit_blob(self, "upload.finished", batch, err);
+    return commit_blob(self, "upload.finished", mem_take(&batch), err);
 }
 
 /* distribution-spec, "Single POST" */
@@ -382,16 +374,10 @@ static void run_patch(struct job *job, void *arg)
 static enum errc finish(const struct upload_job *self, struct blob_upload *upload,
                         struct error *err)
 {
-    struct batch *batch = NULL;
-    if (batch_begin(store_of(self), BATCH_DURABLE, &batch, err) != ERR_OK) {
-        blob_upload_close(upload);
+    autobatch struct batch *batch = batch_begin(store_of(self), BATCH_DURABLE);
+    if (blob_upload_finish(upload, batch, &self->digest, err) != ERR_OK)
         return err->code;
-    }
-    if (blob_upload_finish(upload, batch, &self->digest, err) != ERR_OK) {
-        batch_abort(batch);
-        return err->code;
-    }
-    return commit_blob(self, "upload.finished", batch, err);
+    return commit_blob(self, "upload.finished", mem_take(&batch), err);
 }
 
 static void run_put(struct job *job, void *arg)

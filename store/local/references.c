@@ -7,9 +7,7 @@
 enum errc references_put(struct store *store, const struct reference *ref,
                          const struct digest *manifest, const char *media_type, struct error *err)
 {
-    struct batch *batch = NULL;
-    if (batch_begin(store, BATCH_VOLATILE, &batch, err) != ERR_OK)
-        return err->code;
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     batch_put_reference(batch, ref, manifest, media_type);
     return batch_commit(batch, err);
 }

@@ -150,7 +150,6 @@ static void choose(const struct archive *archive, const struct image_selector *s
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct error err = ERROR_INIT;
     struct archive archive = {.count = 0};
     struct cancel cancel;
     struct platform platform;
@@ -165,8 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     selector.codecs = codecs;
     cancel_init(&cancel);
     select_image(text, &platform, &selector);
-    enum errc rc = batch_begin(store, BATCH_VOLATILE, &archive.batch, &err);
-    assert(rc == ERR_OK);
+    archive.batch = batch_begin(store, BATCH_VOLATILE);
     archive.catalog = catalog_new();
     if (add_files(&archive, files + 4))
         choose(&archive, &selector);

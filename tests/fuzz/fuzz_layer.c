@@ -103,17 +103,15 @@ static enum errc take(const uint8_t *data, size_t size, size_t piece, struct sto
 {
     struct error err = ERROR_INIT;
     struct cancel cancel;
-    struct batch *batch = NULL;
     struct pieces pieces = {.data = data, .size = size, .piece = piece};
     const struct layer_order order = {
         .files = {.store = store, .codecs = codecs, .codec = CODEC_GZIP, .effort = EFFORT_FAST},
         .limit_bytes = LIMIT_BYTES,
         .size = FILE_SIZE_UNKNOWN};
-    enum errc rc = batch_begin(store, BATCH_VOLATILE, &batch, &err);
-    assert(rc == ERR_OK);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     cancel_init(&cancel);
-    rc = layer_take(&order, (struct source){.pull = pull_piece, .self = &pieces}, &cancel, batch,
-                    out, &err);
+    enum errc rc = layer_take(&order, (struct source){.pull = pull_piece, .self = &pieces}, &cancel,
+                              batch, out, &err);
     if (rc == ERR_OK)
         check_blob(batch, out);
     else

@@ -120,10 +120,7 @@ enum errc push_test_one(struct push_test *test, const struct push_request *reque
 
 static struct batch *begin(struct push_test *test)
 {
-    struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
-    assert_int_equal(batch_begin(test->store, BATCH_VOLATILE, &batch, &err), ERR_OK);
-    return batch;
+    return batch_begin(test->store, BATCH_VOLATILE);
 }
 
 static void commit(struct batch *batch)

@@ -93,12 +93,11 @@ struct push queue_test_push(struct queue_test *test, const struct descriptor *ma
 void queue_test_accept(struct queue_test *test, struct push *push)
 {
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     if (push_stored_targets(push) == 0) {
         pushes_accept(test->runtime.store, push);
         return;
     }
-    assert_int_equal(batch_begin(test->runtime.store, BATCH_DURABLE, &batch, &err), ERR_OK);
+    struct batch *batch = batch_begin(test->runtime.store, BATCH_DURABLE);
     batch_put_push(batch, push);
     if (batch_commit(batch, &err) != ERR_OK)
         fail_msg("%s", err.text);

@@ -97,8 +97,7 @@ static inline void finish(struct store *store, const struct session *session, co
 {
     struct error err = ERROR_INIT;
     struct digest digest = digest_of(algorithm, content, strlen(content));
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     assert_ok(blob_upload_finish(open_upload(store, session), batch, &digest, &err), &err);
     batch_put_member(batch, "app", &digest);
     assert_ok(batch_commit(batch, &err), &err);

@@ -20,9 +20,7 @@ static inline struct store *open_boot(const char *folder, const char *boot)
 
 static inline struct batch *begin(struct store *store, enum durability durability)
 {
-    struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, durability, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, durability);
     return batch;
 }
 

@@ -11,9 +11,7 @@
 
 static struct batch *begin(struct store *store, enum durability durability)
 {
-    struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, durability, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, durability);
     return batch;
 }
 
@@ -311,13 +309,13 @@ static void *race(void *arg)
     self->ok = true;
     for (int i = 0; i < 20; i++) {
         struct error err = ERROR_INIT;
-        struct batch *batch = NULL;
+        autobatch struct batch *batch = batch_begin(self->store, self->durability);
         struct digest digest;
         char content[16];
         snprintf(content, sizeof content, "race %d", i);
-        self->ok = self->ok && batch_begin(self->store, self->durability, &batch, &err) == ERR_OK &&
+        self->ok = self->ok &&
                    batch_put_blob(batch, content, strlen(content), &digest, &err) == ERR_OK &&
-                   batch_commit(batch, &err) == ERR_OK;
+                   batch_commit(mem_take(&batch), &err) == ERR_OK;
         autoblob struct blob blob = BLOB_INIT;
         self->ok = self->ok && blob_open(self->store, &digest, &blob, &err) == ERR_OK;
     }
@@ -358,10 +356,9 @@ static void *commit_one(void *arg)
 {
     struct racer *self = arg;
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
+    struct batch *batch = batch_begin(self->store, self->durability);
     struct digest digest;
-    self->ok = batch_begin(self->store, self->durability, &batch, &err) == ERR_OK &&
-               batch_put_blob(batch, "raced", 5, &digest, &err) == ERR_OK &&
+    self->ok = batch_put_blob(batch, "raced", 5, &digest, &err) == ERR_OK &&
                batch_commit(batch, &err) == ERR_OK;
     return NULL;
 }

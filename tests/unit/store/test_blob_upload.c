@@ -106,8 +106,7 @@ static void a_wrong_digest_ends_the_session(void **state)
     struct digest wrong = digest_of_text("two");
     struct digest right = digest_of_text("one");
     char text[DIGEST_TEXT_MAX];
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     assert_code(blob_upload_finish(open_upload(store, &session), batch, &wrong, &err),
                 ERR_DIGEST_INVALID, &err);
     assert_non_null(strstr(err.text, digest_text(&wrong, text)));
@@ -209,8 +208,7 @@ static void an_aborted_batch_takes_the_bytes_along(void **state)
     struct session session = begin(store);
     write_text(store, &session, "one");
     struct digest digest = digest_of_text("one");
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     assert_ok(blob_upload_finish(open_upload(store, &session), batch, &digest, &err), &err);
     batch_abort(batch);
     bool held = true;
@@ -480,9 +478,8 @@ static void a_failed_write_leaves_what_was_before(void **state)
     /* It fails again, and cannot be completed by this request; another one goes on. */
     assert_code(blob_upload_write(upload, "three", 5, &err), ERR_NO_SPACE, &err);
     assert_true(blob_upload_size(upload) == 8);
-    struct batch *batch = NULL;
     struct digest digest = digest_of_text("one two ");
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     assert_code(blob_upload_finish(upload, batch, &digest, &err), ERR_NO_SPACE, &err);
     batch_abort(batch);
     assert_true(offset(store, &session) == 8);
@@ -512,8 +509,7 @@ static void much_goes_through(void **state)
     }
     struct digest digest = digester_finish(digester);
     digester_free(digester);
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     assert_ok(blob_upload_finish(open_upload(store, &session), batch, &digest, &err), &err);
     assert_ok(batch_commit(batch, &err), &err);
     autoblob struct blob blob = BLOB_INIT;

@@ -9,9 +9,8 @@
 
 static enum errc put(struct store *store, const char *content, struct error *err)
 {
-    struct batch *batch = NULL;
     struct digest digest;
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, err), err);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     assert_ok(batch_put_blob(batch, content, strlen(content), &digest, err), err);
     return batch_commit(batch, err);
 }
@@ -96,7 +95,6 @@ static void below_the_floor_what_grows_is_refused(void **state)
     static uint8_t piece[3 << 20];
     struct error err = ERROR_INIT;
     struct store *store = open_store(*state);
-    struct batch *batch = NULL;
     struct blob_writer *writer = NULL;
     store->keep_free_bytes = 1;
     assert_ok(store_check_room(store, &err), &err);
@@ -111,7 +109,7 @@ static void below_the_floor_what_grows_is_refused(void **state)
     error_clear(&err);
     /* What is small has room; what grows beyond eight mebibytes is looked at. */
     assert_ok(put(store, "a manifest", &err), &err);
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     assert_ok(blob_writer_open(batch, &writer, &err), &err);
     for (int i = 0; i < 2; i++)
         assert_ok(blob_writer_write(writer, piece, sizeof piece, &err), &err);

@@ -6,10 +6,9 @@ static void put_form(struct store *store, const struct digest *diff_id, enum cod
                      enum effort effort, const char *content, uint64_t raw_size)
 {
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct layer_form form = {
         .codec = codec, .effort = effort, .size = strlen(content), .raw_size = raw_size};
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     assert_ok(batch_put_blob(batch, content, strlen(content), &form.digest, &err), &err);
     batch_put_layer(batch, diff_id, &form);
     assert_ok(batch_commit(batch, &err), &err);
@@ -126,9 +125,8 @@ static void a_layer_is_found_by_its_start(void **state)
     struct digest other = digest_of_text("other start");
     struct digest gone = digest_of_text("start of a layer that is not held");
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     put(store, &diff_id, CODEC_GZIP, EFFORT_FAST, "gzip fast");
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     batch_put_start(batch, &start, &diff_id);
     batch_put_start(batch, &gone, &other);
     assert_ok(batch_commit(batch, &err), &err);
@@ -183,9 +181,8 @@ static void any_form_that_knows_tells_the_raw_size(void **state)
     struct store *store = open_store(*state);
     struct digest diff_id = digest_of_text("layer");
     struct layer_form form = {.codec = CODEC_NONE, .digest = digest_of_text("unknown"), .size = 7};
-    struct batch *batch = NULL;
     assert_int_equal(raw_size(store, &diff_id), 0);
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     assert_ok(batch_put_blob(batch, "unknown", 7, &form.digest, &err), &err);
     batch_put_layer(batch, &diff_id, &form);
     assert_ok(batch_commit(batch, &err), &err);
@@ -200,16 +197,15 @@ static void a_form_whose_blob_is_nowhere_is_left_out(void **state)
     struct error err = ERROR_INIT;
     struct store *store = open_store(*state);
     struct digest diff_id = digest_of_text("layer");
-    struct batch *batch = NULL;
     struct layer_form form = {.codec = CODEC_GZIP, .digest = digest_of_text("x"), .size = 1};
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     assert_ok(batch_put_blob(batch, "x", 1, &form.digest, &err), &err);
     batch_put_layer(batch, &diff_id, &form);
     batch_drop_blob(batch, &form.digest);
     assert_ok(batch_commit(batch, &err), &err);
     assert_false(find(store, &diff_id, CODEC_GZIP, EFFORT_FAST, &form));
     /* Not even when the blob comes later: its record was never made. */
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    batch = batch_begin(store, BATCH_VOLATILE);
     assert_ok(batch_put_blob(batch, "x", 1, &form.digest, &err), &err);
     assert_ok(batch_commit(batch, &err), &err);
     assert_false(find(store, &diff_id, CODEC_GZIP, EFFORT_FAST, &form));
@@ -226,7 +222,7 @@ static void a_form_can_point_to_a_blob_that_is_held(void **state)
     struct batch *batch = NULL;
     put(store, &diff_id, CODEC_GZIP, EFFORT_FAST, "gzip");
     assert_true(find(store, &diff_id, CODEC_GZIP, EFFORT_FAST, &form));
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    batch = batch_begin(store, BATCH_VOLATILE);
     batch_put_layer(batch, &again, &form);
     assert_ok(batch_commit(batch, &err), &err);
     assert_true(find(store, &again, CODEC_GZIP, EFFORT_FAST, &form));

@@ -6,9 +6,8 @@
 static struct digest put_blob(struct store *store, const char *content)
 {
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct digest digest;
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     assert_ok(batch_put_blob(batch, content, strlen(content), &digest, &err), &err);
     assert_ok(batch_commit(batch, &err), &err);
     return digest;
@@ -163,8 +162,7 @@ static void many_names_are_listed(void **state)
     struct store *store = open_store(*state);
     struct digest digest = put_blob(store, "content");
     struct reference name = parse("h.io/app");
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     for (int i = 0; i < 500; i++) {
         snprintf(name.tag, sizeof name.tag, "%04d", i);
         batch_put_reference(batch, &name, &digest, MEDIA_OCI_MANIFEST);

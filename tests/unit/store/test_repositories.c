@@ -250,13 +250,12 @@ static void *put_and_remove(void *arg)
     struct worker *worker = arg;
     for (int i = 0; i < ROUNDS && !worker->failed; i++) {
         struct error err = ERROR_INIT;
-        struct batch *batch = NULL;
+        struct batch *batch = batch_begin(worker->store, BATCH_VOLATILE);
         struct digest digest;
         char tag[32];
         snprintf(tag, sizeof tag, "w%d-%02d", worker->number, i);
         bool found = false;
-        worker->failed = batch_begin(worker->store, BATCH_VOLATILE, &batch, &err) != ERR_OK ||
-                         batch_put_blob(batch, "same", 4, &digest, &err) != ERR_OK;
+        worker->failed = batch_put_blob(batch, "same", 4, &digest, &err) != ERR_OK;
         struct manifest_entry entry = entry_of("app", tag, &digest);
         batch_put_manifest(batch, &entry);
         worker->failed = worker->failed || batch_commit(batch, &err) != ERR_OK;

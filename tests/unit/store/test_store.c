@@ -50,10 +50,9 @@ static struct reference tagged(const char *tag)
 static void put(struct store *store, enum durability durability, const char *content)
 {
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct digest digest;
     struct reference ref = tagged(content);
-    assert_ok(batch_begin(store, durability, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, durability);
     assert_ok(batch_put_blob(batch, content, strlen(content), &digest, &err), &err);
     struct layer_form form = {.codec = CODEC_GZIP, .digest = digest, .size = strlen(content)};
     batch_put_layer(batch, &digest, &form);
@@ -262,8 +261,7 @@ static void a_durable_batch_makes_durable_what_it_depends_on(void **state)
     put(store, BATCH_VOLATILE, "layer");
     struct digest layer = digest_of_text("layer");
     struct layer_form form = {.codec = CODEC_ZSTD, .digest = layer, .size = 5};
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     batch_put_layer(batch, &layer, &form);
     batch_put_reference(batch, &ref, &named, MEDIA_OCI_MANIFEST);
     assert_ok(batch_commit(batch, &err), &err);
@@ -295,7 +293,7 @@ static void a_full_store_says_so_and_goes_on(void **state)
     unsigned count = 0;
     for (; err.code == ERR_OK && count < 100000; count++) {
         struct batch *batch = NULL;
-        assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+        batch = batch_begin(store, BATCH_VOLATILE);
         for (unsigned i = 0; i < 100; i++) {
             char tag[32];
             snprintf(tag, sizeof tag, "tag-%u-%u", count, i);

@@ -33,7 +33,7 @@ static struct layout *layout_new(const char *folder, size_t entries)
     struct layout *layout = xcalloc(1, sizeof *layout);
     struct store_options options = {.map_size_bytes = (uint64_t)8 << 20, .leave_volatile = true};
     assert_ok(store_open_local(folder, &options, &layout->store, &err), &err);
-    assert_ok(batch_begin(layout->store, BATCH_VOLATILE, &layout->batch, &err), &err);
+    layout->batch = batch_begin(layout->store, BATCH_VOLATILE);
     layout->catalog = catalog_new();
     layout->config = put(layout, MEDIA_OCI_EMPTY, "{}");
     layout->index.entries = xcalloc(entries, sizeof *layout->index.entries);

@@ -82,9 +82,8 @@ static enum errc take(struct test *test, const struct layer_order *order, const 
                       size_t size, struct stored_layer *out, struct error *err)
 {
     struct bytes bytes = {data, size};
-    struct batch *batch = NULL;
     error_clear(err);
-    assert_ok(batch_begin(test->store, BATCH_VOLATILE, &batch, err), err);
+    struct batch *batch = batch_begin(test->store, BATCH_VOLATILE);
     enum errc rc = layer_take(order, (struct source){.pull = pull_bytes, .self = &bytes},
                               &test->cancel, batch, out, err);
     if (rc != ERR_OK) {
@@ -227,9 +226,8 @@ static void preference(void **state)
 static void believe(struct test *test, const struct digest *diff_id, const void *data, size_t size)
 {
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct layer_form form = {.codec = CODEC_GZIP, .effort = EFFORT_AS_CAME, .size = size};
-    assert_ok(batch_begin(test->store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(test->store, BATCH_VOLATILE);
     assert_ok(batch_put_blob(batch, data, size, &form.digest, &err), &err);
     batch_put_layer(batch, diff_id, &form);
     assert_ok(batch_commit(batch, &err), &err);
@@ -247,9 +245,8 @@ static enum errc make_image(struct test *test, const struct digest *diff_id,
                                        .limit_bytes = test->limit_bytes,
                                        .data = config,
                                        .size = strlen(config)};
-    struct batch *batch = NULL;
     error_clear(err);
-    assert_ok(batch_begin(test->store, BATCH_VOLATILE, &batch, err), err);
+    struct batch *batch = batch_begin(test->store, BATCH_VOLATILE);
     if (config_image_make(&order, &test->cancel, batch, out, err) != ERR_OK) {
         batch_abort(batch);
         return err->code;

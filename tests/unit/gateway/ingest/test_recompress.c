@@ -20,7 +20,7 @@ static struct test open_test(void **state)
     struct test test = {.store = NULL};
     struct store_options options = {.map_size_bytes = (uint64_t)8 << 20, .leave_volatile = true};
     assert_ok(store_open_local(*state, &options, &test.store, &err), &err);
-    assert_ok(batch_begin(test.store, BATCH_VOLATILE, &test.batch, &err), &err);
+    test.batch = batch_begin(test.store, BATCH_VOLATILE);
     assert_ok(pool_new(2, &test.codecs, &err), &err);
     cancel_init(&test.cancel);
     return test;

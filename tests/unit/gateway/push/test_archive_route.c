@@ -38,7 +38,7 @@ static void open_bench(struct bench *bench, const char *folder)
     bench->maker.store = bench->store;
     bench->settings.mirrors = bench->mirrors;
     bench->chosen.names = bench->names;
-    assert_ok(batch_begin(bench->store, BATCH_VOLATILE, &bench->batch, &bench->err), &bench->err);
+    bench->batch = batch_begin(bench->store, BATCH_VOLATILE);
 }
 
 /* One target, "!" before an optional one, or two separated by a space. */

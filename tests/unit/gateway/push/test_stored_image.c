@@ -8,9 +8,7 @@
 
 static struct batch *begin(struct store *store)
 {
-    struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     return batch;
 }
 

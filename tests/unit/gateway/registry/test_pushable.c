@@ -11,10 +11,9 @@ static struct descriptor put(struct store *store, const char *media_type, const 
                              size_t size)
 {
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct descriptor blob = {.size = size};
     snprintf(blob.media_type, sizeof blob.media_type, "%s", media_type);
-    assert_ok(batch_begin(store, BATCH_VOLATILE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_VOLATILE);
     assert_ok(batch_put_blob(batch, data, size, &blob.digest, &err), &err);
     assert_ok(batch_commit(batch, &err), &err);
     return blob;

@@ -11,10 +11,9 @@ static struct digest put(struct store *store, char letter, size_t size, uint64_t
 {
     char text[64];
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct digest digest;
     memset(text, letter, size);
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     assert_ok(batch_put_blob(batch, text, size, &digest, &err), &err);
     if (repository)
         batch_put_member(batch, repository, &digest);
@@ -84,11 +83,10 @@ static void all_stays_while_a_push_is_promised(void **state)
 {
     struct store *store = open_store(*state);
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct reference target = {.host = "r.example.com", .path = "app", .tag = "1"};
     struct push push = {.manifest = {.size = 2, .media_type = MEDIA_OCI_MANIFEST}};
     struct digest other = put(store, 'a', 10, 100, NULL);
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     assert_ok(batch_put_blob(batch, "{}", 2, &push.manifest.digest, &err), &err);
     assert_ok(push_add_target(&push, &target, false, true, &err), &err);
     batch_put_push(batch, &push);

@@ -199,9 +199,8 @@ static void make_layer(struct scene *scene, uint64_t raw_size)
 {
     static const char content[] = "the bytes of a layer";
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct layer_form form = {.codec = CODEC_GZIP, .size = sizeof content, .raw_size = raw_size};
-    assert_int_equal(batch_begin(scene->test->store, BATCH_VOLATILE, &batch, &err), ERR_OK);
+    struct batch *batch = batch_begin(scene->test->store, BATCH_VOLATILE);
     assert_int_equal(batch_put_blob(batch, content, sizeof content, &form.digest, &err), ERR_OK);
     scene->layer = digest_of(DIGEST_SHA256, "layer", 5);
     batch_put_layer(batch, &scene->layer, &form);

@@ -28,13 +28,12 @@ static struct descriptor put(struct push_test *test, enum digest_algorithm algor
                              const char *type, const char *content)
 {
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
+    struct batch *batch = batch_begin(test->store, BATCH_VOLATILE);
     struct blob_writer *writer = NULL;
     struct descriptor made = {.size = strlen(content)};
     made.digest = digest_of(algorithm, content, strlen(content));
     snprintf(made.media_type, sizeof made.media_type, "%s", type);
-    if (batch_begin(test->store, BATCH_VOLATILE, &batch, &err) != ERR_OK ||
-        blob_writer_open(batch, &writer, &err) != ERR_OK ||
+    if (blob_writer_open(batch, &writer, &err) != ERR_OK ||
         blob_writer_write(writer, content, strlen(content), &err) != ERR_OK ||
         blob_writer_commit(writer, &made.digest, &err) != ERR_OK ||
         batch_commit(batch, &err) != ERR_OK)

@@ -23,9 +23,8 @@ static struct push_referrer put_artifact(struct push_test *test, const struct ma
     char digest[DIGEST_TEXT_MAX];
     struct push_referrer referrer = {.manifest = {.media_type = MEDIA_OCI_MANIFEST}};
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     struct digest empty;
-    assert_int_equal(batch_begin(test->store, BATCH_VOLATILE, &batch, &err), ERR_OK);
+    struct batch *batch = batch_begin(test->store, BATCH_VOLATILE);
     assert_int_equal(batch_put_blob(batch, "{}", 2, &empty, &err), ERR_OK);
     autofree char *text =
         xasprintf("{\"schemaVersion\":2,\"config\":{\"mediaType\":\"" MEDIA_OCI_EMPTY

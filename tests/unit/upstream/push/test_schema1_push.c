@@ -29,13 +29,12 @@ static void put_schema2(struct fallback *fallback, const struct made_image *imag
                         struct descriptor *layer)
 {
     struct error err = ERROR_INIT;
-    struct batch *batch = NULL;
     autofree char *config = NULL;
     autobuf struct buf text = BUF_INIT(1 << 16);
     struct descriptor of_config = {.media_type = MEDIA_DOCKER_CONFIG, .digest = image->config};
     *layer = (struct descriptor){
         .media_type = MEDIA_DOCKER_LAYER_GZIP, .digest = image->layers[0], .size = 1000};
-    assert_int_equal(batch_begin(fallback->test->store, BATCH_VOLATILE, &batch, &err), ERR_OK);
+    struct batch *batch = batch_begin(fallback->test->store, BATCH_VOLATILE);
     assert_int_equal(
         batch_read_all(batch, &image->config, 1 << 16, "config", &config, &of_config.size, &err),
         ERR_OK);
