@@ -302,13 +302,3 @@ struct source layout_source(struct layout_source *layout)
 {
     return (struct source){.pull = pull, .self = layout};
 }
-
-uint64_t layout_source_size(const struct layout_source *layout)
-{
-    uint64_t total = (uint64_t)2 * TAR_BLOCK;
-    for (size_t i = 0; i < layout->count; i++) {
-        uint64_t blocks = (layout->files[i].size + TAR_BLOCK - 1) / TAR_BLOCK;
-        total += (blocks + 1) * TAR_BLOCK;
-    }
-    return total;
-}

@@ -26,7 +26,4 @@ enum errc layout_source_open(const char *path, struct layout_source **out, struc
 void layout_source_close(struct layout_source *layout);
 struct source layout_source(struct layout_source *layout);
 
-/* About how many bytes the stream has, for progress. */
-uint64_t layout_source_size(const struct layout_source *layout);
-
 #endif

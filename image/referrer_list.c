@@ -35,6 +35,17 @@ bool referrer_list_is(const char *tag, const struct manifest *manifest)
     return is_oci_index(manifest) && referrer_list_tag_fits(tag);
 }
 
+void referrer_list_subject(const json_t *member, const char *tag, struct digest *subject)
+{
+    struct error ignored = ERROR_INIT;
+    struct digest digest;
+    char its_tag[REFERRER_LIST_TAG_MAX];
+    const char *text = json_text(json_object_get(member, "subject"), "digest");
+    if (text && digest_parse(text, &digest, &ignored) == ERR_OK &&
+        strcmp(referrer_list_tag(&digest, its_tag), tag) == 0)
+        *subject = digest;
+}
+
 json_t *referrer_list_empty(void)
 {
     json_t *list = json_object();

@@ -24,6 +24,10 @@ bool referrer_list_tag_fits(const char *tag);
 /* Such a tag, and what is put under it is an OCI index. */
 bool referrer_list_is(const char *tag, const struct manifest *manifest);
 
+/* The subject of one of its members, if the list under `tag` is its subject's: the tag has no more
+ * than 64 characters of a sha512 digest, the member has all of it. Else *subject is left alone. */
+void referrer_list_subject(const json_t *member, const char *tag, struct digest *subject);
+
 /* The bytes as a list, owned. ERR_MANIFEST_INVALID, ERR_JSON_INVALID when they are no OCI index;
  * ERR_JSON_TOO_LARGE. */
 enum errc referrer_list_parse(const char *data, size_t size, json_t **out, struct error *err);

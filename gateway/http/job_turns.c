@@ -79,32 +79,26 @@ static int64_t window_ms(const struct jobs *jobs)
     return jobs->closed ? STOPPING_PACE_MS : CLIENT_PACE_MS;
 }
 
+/* JOB_CLASSES: those of large documents, which are one number over all classes. */
+static struct places *places_of_class(struct jobs *jobs, enum job_class class)
+{
+    return class == JOB_CLASSES ? &jobs->documents : &jobs->classes[class].places;
+}
+
 /* As many as others want places, of those that are too slow for that; all when it stops. */
 static void end_slow_locked(struct jobs *jobs, enum job_class class, int64_t now_ms,
                             struct endings *endings)
 {
-    const struct wanted wanted = {
-        .now_ms = now_ms, .window_ms = window_ms(jobs), .below_bytes = CLIENT_PACE_BYTES};
-    unsigned places = places_wanted(&jobs->classes[class].places, now_ms);
-    struct error why = ERROR_INIT;
-    struct job *job;
-    say_slow(jobs->closed, &why);
-    while ((jobs->closed || places-- > 0) && (job = slowest_locked(jobs, class, &wanted)) != NULL)
-        list(endings, job, &why);
-}
-
-/* The same for the places of large documents, which are one number over all classes. */
-static void end_slow_documents_locked(struct jobs *jobs, int64_t now_ms, struct endings *endings)
-{
     const struct wanted wanted = {.now_ms = now_ms,
                                   .window_ms = window_ms(jobs),
                                   .below_bytes = CLIENT_PACE_BYTES,
-                                  .documents = true};
-    unsigned places = places_wanted(&jobs->documents, now_ms);
+                                  .documents = class == JOB_CLASSES};
+    bool all = jobs->closed && class != JOB_CLASSES;
+    unsigned places = places_wanted(places_of_class(jobs, class), now_ms);
     struct error why = ERROR_INIT;
     struct job *job;
     say_slow(jobs->closed, &why);
-    while (places-- > 0 && (job = slowest_locked(jobs, JOB_CLASSES, &wanted)) != NULL)
+    while ((all || places-- > 0) && (job = slowest_locked(jobs, class, &wanted)) != NULL)
         list(endings, job, &why);
 }
 
@@ -118,13 +112,11 @@ static void say_share(const struct places *places, const struct place_holder *fr
          net_address_text(&from->address, text), from->held, places->limit);
 }
 
-/* One at a time, and only as long as an address waits in vain. JOB_CLASSES: the places of large
- * documents. */
+/* One at a time, and only as long as an address waits in vain. */
 static void end_share_locked(struct jobs *jobs, enum job_class class, int64_t now_ms,
                              struct endings *endings)
 {
-    bool documents = class == JOB_CLASSES;
-    struct places *places = documents ? &jobs->documents : &jobs->classes[class].places;
+    struct places *places = places_of_class(jobs, class);
     const struct place_holder *from;
     struct place_holder *starved = places_starved(places, &from);
     if (starved == NULL || now_ms - starved->wants_ms < SHARE_WAIT_MS)
@@ -134,7 +126,7 @@ static void end_share_locked(struct jobs *jobs, enum job_class class, int64_t no
                                   .window_ms = window_ms(jobs),
                                   .below_bytes = any ? SIZE_MAX : SHARE_PACE_BYTES,
                                   .address = &from->address,
-                                  .documents = documents};
+                                  .documents = class == JOB_CLASSES};
     struct job *job = slowest_locked(jobs, class, &wanted);
     if (job == NULL)
         return;
@@ -176,12 +168,10 @@ void jobs_sweep(struct jobs *jobs, int64_t now_ms)
     pthread_mutex_lock(&jobs->lock);
     judge_all_locked(jobs, now_ms);
     endings.items = xcalloc(jobs->unended + 1, sizeof *endings.items);
-    for (enum job_class class = 0; class < JOB_CLASSES; class ++) {
+    for (enum job_class class = 0; class <= JOB_CLASSES; class ++) {
         end_slow_locked(jobs, class, now_ms, &endings);
         end_share_locked(jobs, class, now_ms, &endings);
     }
-    end_slow_documents_locked(jobs, now_ms, &endings);
-    end_share_locked(jobs, JOB_CLASSES, now_ms, &endings);
     if (jobs->closed)
         end_waiting_locked(jobs, now_ms, &endings);
     pthread_mutex_unlock(&jobs->lock);

@@ -34,18 +34,6 @@ static enum errc read_member(struct store *store, const char *repository,
     return ERR_OK;
 }
 
-/* The tag has no more than 64 characters of a sha512 digest: its referrers have all of it. */
-static void find_subject(const json_t *document, const char *tag, struct digest *subject)
-{
-    struct error ignored = ERROR_INIT;
-    struct digest digest;
-    char its_tag[REFERRER_LIST_TAG_MAX];
-    const char *text = json_text(json_object_get(document, "subject"), "digest");
-    if (text && digest_parse(text, &digest, &ignored) == ERR_OK &&
-        strcmp(referrer_list_tag(&digest, its_tag), tag) == 0)
-        *subject = digest;
-}
-
 static void add(struct listed_referrers *listed, const struct descriptor *member,
                 const json_t *document)
 {
@@ -73,7 +61,7 @@ static enum errc read_members(struct store *store, const struct cancel *cancel,
             read_member(store, repository, &list->children[i], &document, &turn, &read, err) !=
                 ERR_OK)
             return err->code;
-        find_subject(document, tag, &listed->subject);
+        referrer_list_subject(document, tag, &listed->subject);
         add(listed, &list->children[i], document);
     }
     if (listed->subject.algorithm == DIGEST_NONE)

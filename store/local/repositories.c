@@ -17,22 +17,13 @@ static enum errc blob_is_held(struct store *store, const struct digest *digest, 
     return ERR_OK;
 }
 
-static enum errc is_any(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
-                        struct error *err)
-{
-    (void)key, (void)value, (void)err;
-    *(bool *)self = *enough = true;
-    return ERR_OK;
-}
-
 static enum errc any_with_prefix(struct store *store, enum kv_table table,
                                  const struct record_key *prefix, bool *any, struct error *err)
 {
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    *any = false;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
         return err->code;
-    return kv_each(&txn, table, record_key_slice(prefix), is_any, any, err);
+    return kv_any(&txn, table, record_key_slice(prefix), any, err);
 }
 
 enum errc repository_held(struct store *store, const char *repository, bool *held,

@@ -25,16 +25,6 @@ struct listing {
     struct copies *copies;
 };
 
-static enum errc is_any(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
-                        struct error *err)
-{
-    (void)key;
-    (void)value;
-    (void)err;
-    *(bool *)self = *enough = true;
-    return ERR_OK;
-}
-
 static enum errc add_copy(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
                           struct error *err)
 {
@@ -44,7 +34,7 @@ static enum errc add_copy(void *self, struct kv_slice key, struct kv_slice value
     bool held = false;
     if (blob_key_decode(key, &copy.digest, err) != ERR_OK ||
         blob_decode(value, &copy.record, err) != ERR_OK ||
-        kv_each(listing->txn, KV_HOLDERS, key, is_any, &held, err) != ERR_OK)
+        kv_any(listing->txn, KV_HOLDERS, key, &held, err) != ERR_OK)
         return err->code;
     copies->bytes += copy.record.size;
     *enough = false;
@@ -63,7 +53,7 @@ static enum errc list_copies(struct store *store, struct copies *copies, bool *p
     autotxn struct kv_txn txn = KV_TXN_INIT;
     struct listing listing = {.txn = &txn, .copies = copies};
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_each(&txn, KV_PUSHES, all, is_any, promised, err) != ERR_OK)
+        kv_any(&txn, KV_PUSHES, all, promised, err) != ERR_OK)
         return err->code;
     return kv_each(&txn, KV_BLOBS, all, add_copy, &listing, err);
 }

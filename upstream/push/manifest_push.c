@@ -60,7 +60,6 @@ struct manifest_tree {
     struct target_push *push;
     struct transfers *transfers;
     const struct push *image;
-    const struct push_target *target;
     struct layer_set_waker waker;
     struct frame *frames[FRAMES_MAX];
     size_t depth; /* frames */
@@ -671,7 +670,7 @@ struct manifest_tree *manifest_tree_new(struct target_push *push, struct transfe
     struct manifest_tree *tree = xcalloc(1, sizeof *tree);
     struct error none = ERROR_INIT;
     *tree = (struct manifest_tree){
-        .push = push, .transfers = transfers, .image = image, .target = target, .waker = waker};
+        .push = push, .transfers = transfers, .image = image, .waker = waker};
     const char *tag = target->reference.tag;
     enter(tree, &image->manifest, tag[0] ? tag : NULL, 0, &none);
     return tree;

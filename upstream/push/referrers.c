@@ -228,17 +228,6 @@ enum errc referrers_note(struct target_push *push, struct registry_client *clien
 
 /* --- a list that a client put --- */
 
-static void read_subject(const json_t *document, const char *tag, struct digest *subject)
-{
-    struct error ignored = ERROR_INIT;
-    struct digest digest;
-    char its_tag[REFERRER_LIST_TAG_MAX];
-    const char *text = json_text(json_object_get(document, "subject"), "digest");
-    if (text && digest_parse(text, &digest, &ignored) == ERR_OK &&
-        strcmp(referrer_list_tag(&digest, its_tag), tag) == 0)
-        *subject = digest;
-}
-
 /* The members as they really are. One that is no JSON, or not held any more, is as the client
  * describes it. The tag names the subject whole unless it is of sha512; then its referrers do. */
 static enum errc want_members(const struct target_push *push, const struct client_list *list,
@@ -256,7 +245,7 @@ static enum errc want_members(const struct target_push *push, const struct clien
         if (blob_read_all(push->store, &member->digest, MANIFEST_LIMIT_BYTES, WHAT, &data, &size,
                           &ignored) == ERR_OK &&
             want(member, data, size, wanted, &document, &ignored) == ERR_OK)
-            read_subject(document, list->tag, subject);
+            referrer_list_subject(document, list->tag, subject);
     }
     return ERR_OK;
 }

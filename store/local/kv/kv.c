@@ -289,6 +289,17 @@ enum errc kv_each(const struct kv_txn *txn, enum kv_table table, struct kv_slice
     return rc;
 }
 
+enum errc kv_any(const struct kv_txn *txn, enum kv_table table, struct kv_slice prefix, bool *any,
+                 struct error *err)
+{
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    struct kv_slice key;
+    struct kv_slice value;
+    if (kv_cursor_open(txn, table, prefix, &cursor, err) != ERR_OK)
+        return err->code;
+    return kv_cursor_next(&cursor, &key, &value, any, err);
+}
+
 /* LMDB keeps its free pages in table 0: each value is a list of page numbers with its length in
  * front. */
 static int count_free_pages(MDB_txn *txn, uint64_t *pages)

@@ -136,6 +136,10 @@ typedef enum errc kv_visit(void *self, struct kv_slice key, struct kv_slice valu
 enum errc kv_each(const struct kv_txn *txn, enum kv_table table, struct kv_slice prefix,
                   kv_visit *visit, void *self, struct error *err);
 
+/* *any: there is an entry whose key begins with `prefix`. */
+enum errc kv_any(const struct kv_txn *txn, enum kv_table table, struct kv_slice prefix, bool *any,
+                 struct error *err);
+
 /* More than nine tenths of the map's pages are in use. Free pages are counted as free although the
  * file does not shrink, so deleting helps. */
 enum errc kv_nearly_full(struct kv *kv, bool *nearly, struct error *err);
