@@ -1,7 +1,6 @@
 #include "net/transport_private.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
@@ -10,21 +9,13 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/ssl.h>
 #include <string.h>
 #include <strings.h>
 
-#define UPLOAD_BUFFER_BYTES (1L << 20)
-#define SMALL_BODY_BYTES (64L << 10)
 #define STALL_FLOOR_BYTES_S 1024L
 #define CA_CACHE_S 300L
 #define WAIT_MAX_MS 60000
-/* What is read and dropped of an answer that is too long, so that the connection stays usable. */
-#define ANSWER_DROP_MAX ((size_t)1 << 20)
-/* A kept connection that was closed shows within what the socket buffers take. One that took more
- * broke: then the caller has to ask what arrived, and not to be sent everything again unasked. */
-#define REPEAT_BODY_MAX ((uint64_t)8 << 20)
 /* Registries read a blob once more before they acknowledge it: silence in proportion is no stall.
  */
 #define COMMIT_BYTES_S (UINT64_C(16) << 20)
@@ -32,23 +23,6 @@
 
 #define PRIVATE_REFUSED                                                                            \
     "%s %s: the registry leads to a host with a private address, which is refused"
-
-/* One running exchange: what libcurl's callbacks work on. */
-struct exchange {
-    const struct http_request *request;
-    struct http_response *response;
-    char *proxy; /* NULL: none */
-    uint64_t body_at;
-    const uint8_t *span; /* of the body's source: pulled and not sent yet */
-    size_t span_size;
-    size_t dropped;
-    int64_t sent_ms; /* HTTP_COMMIT: when the last byte of the body had gone; 0: it has not */
-    bool overdue;    /* HTTP_COMMIT: there was no answer in time */
-    bool answer_given_up;
-    bool address_refused;
-    bool crowded;            /* there was no descriptor for a connection */
-    struct error body_error; /* reading the body's file failed */
-};
 
 void http_response_deinit(struct http_response *response)
 {
@@ -69,162 +43,6 @@ static void response_reset(struct http_response *response, size_t body_limit)
     response->peer_private = false;
     free(response->proxy);
     response->proxy = NULL;
-}
-
-static size_t on_header(char *data, size_t one, size_t size, void *arg)
-{
-    (void)one;
-    struct exchange *exchange = arg;
-    struct buf *headers = &exchange->response->headers;
-    size_t used = size;
-    while (used > 0 && strchr("\r\n \t", data[used - 1]))
-        used--;
-    /* A status line begins another answer: after a 100, or when the request is sent again. */
-    if (used >= 5 && strncmp(data, "HTTP/", 5) == 0) {
-        buf_clear(headers);
-        buf_clear(&exchange->response->body);
-    } else if (used > 0 && memchr(data, '\0', used) == NULL &&
-               headers->size + used + 1 <= headers->limit_bytes) {
-        buf_append(headers, data, used);
-        buf_append(headers, "", 1);
-    }
-    return size;
-}
-
-static size_t on_answer(char *data, size_t one, size_t size, void *arg)
-{
-    (void)one;
-    struct exchange *exchange = arg;
-    const struct http_request *request = exchange->request;
-    if (request->received &&
-        request->received(request->received_arg, exchange->response, data, size))
-        return size;
-    struct buf *body = &exchange->response->body;
-    size_t room = body->limit_bytes - body->size;
-    size_t kept = size < room ? size : room;
-    buf_append(body, data, kept);
-    if (kept == size)
-        return size;
-    exchange->response->body_cut = true;
-    exchange->dropped += size - kept;
-    if (exchange->dropped <= ANSWER_DROP_MAX)
-        return size;
-    exchange->answer_given_up = true;
-    return 0;
-}
-
-/* A source gives spans of its own size. */
-static size_t read_source(struct exchange *exchange, char *out, size_t size)
-{
-    const struct http_body *body = exchange->request->body;
-    if (exchange->span_size == 0 && source_pull(body->source, &exchange->span, &exchange->span_size,
-                                                &exchange->body_error) != ERR_OK)
-        return CURL_READFUNC_ABORT;
-    if (exchange->span_size == 0 && body->size != HTTP_SIZE_UNKNOWN) {
-        fail(&exchange->body_error, ERR_IO, 0, "the body ends after %llu of %llu bytes",
-             (unsigned long long)exchange->body_at, (unsigned long long)body->size);
-        return CURL_READFUNC_ABORT;
-    }
-    size_t n = size < exchange->span_size ? size : exchange->span_size;
-    memcpy(out, exchange->span, n);
-    exchange->span += n;
-    exchange->span_size -= n;
-    return n;
-}
-
-static size_t read_body(struct exchange *exchange, char *out, size_t size)
-{
-    const struct http_body *body = exchange->request->body;
-    if (body->data) {
-        memcpy(out, (const char *)body->data + exchange->body_at, size);
-        return size;
-    }
-    if (body->source)
-        return read_source(exchange, out, size);
-    size_t got = 0;
-    struct error *err = &exchange->body_error;
-    if (file_read_at(body->fd, out, size, body->offset + exchange->body_at, &got, err) != ERR_OK)
-        return CURL_READFUNC_ABORT;
-    if (got == 0) {
-        /* Ending early would leave the registry waiting for the rest. */
-        fail(err, ERR_BLOB_CORRUPT, 0, "the blob ends after %llu of %llu bytes",
-             (unsigned long long)exchange->body_at, (unsigned long long)body->size);
-        return CURL_READFUNC_ABORT;
-    }
-    return got;
-}
-
-static size_t on_body(char *out, size_t one, size_t capacity, void *arg)
-{
-    (void)one;
-    struct exchange *exchange = arg;
-    const struct http_request *request = exchange->request;
-    uint64_t left = request->body->size - exchange->body_at;
-    size_t size = left < capacity ? (size_t)left : capacity;
-    if (size == 0)
-        return 0;
-    size_t got = read_body(exchange, out, size);
-    if (got == CURL_READFUNC_ABORT)
-        return got;
-    exchange->body_at += got;
-    if (request->sent)
-        request->sent(request->sent_arg, exchange->body_at);
-    return got;
-}
-
-static bool may_repeat(const struct exchange *exchange)
-{
-    return exchange->body_at <= (exchange->request->once ? 0 : REPEAT_BODY_MAX);
-}
-
-static int on_seek(void *arg, curl_off_t offset, int origin)
-{
-    struct exchange *exchange = arg;
-    const struct http_body *body = exchange->request->body;
-    if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > body->size || body->source)
-        return CURL_SEEKFUNC_CANTSEEK;
-    if (!may_repeat(exchange))
-        return CURL_SEEKFUNC_FAIL;
-    exchange->body_at = (uint64_t)offset;
-    return CURL_SEEKFUNC_OK;
-}
-
-static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    (void)purpose;
-    struct exchange *exchange = arg;
-    if (exchange->request->public_only && exchange->proxy == NULL &&
-        net_address_is_private(&address->addr)) {
-        exchange->address_refused = true;
-        return CURL_SOCKET_BAD;
-    }
-    int fd = transport_socket(address->family, address->socktype, address->protocol);
-    exchange->crowded = fd < 0 && errno == EMFILE;
-    return fd;
-}
-
-static void set_method(CURL *easy, struct exchange *exchange)
-{
-    const struct http_request *request = exchange->request;
-    if (strcmp(request->method, "HEAD") == 0)
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    else if (strcmp(request->method, "GET") != 0)
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
-    if (request->body == NULL)
-        return;
-    bool large = request->body->size > SMALL_BODY_BYTES;
-    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-    bool known = request->body->size != HTTP_SIZE_UNKNOWN;
-    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
-                     known ? (curl_off_t)request->body->size : (curl_off_t)-1);
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
-    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
-    curl_easy_setopt(easy, CURLOPT_SEEKDATA, exchange);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE,
-                     large ? UPLOAD_BUFFER_BYTES : SMALL_BODY_BYTES);
-    if (large && request->body->data == NULL && request->body->source == NULL)
-        posix_fadvise(request->body->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
 /* What a large body is given for its answer. */
@@ -282,16 +100,6 @@ static CURLcode on_tls(CURL *easy, void *tls, void *arg)
     (void)easy;
     SSL_CTX_set_cert_cb(tls, on_certificate_wanted, arg);
     return CURLE_OK;
-}
-
-static void set_callbacks(CURL *easy, struct exchange *exchange)
-{
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange);
 }
 
 static struct curl_slist *header_append(struct curl_slist *list, const char *name,
@@ -438,7 +246,7 @@ static bool was_stale(CURL *easy, CURLcode code, const struct exchange *exchange
         return false;
     long connects = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
-    return connects == 0 && exchange->response->headers.size == 0 && may_repeat(exchange);
+    return connects == 0 && exchange->response->headers.size == 0 && transport_may_repeat(exchange);
 }
 
 static void prepare(struct connection *connection, struct exchange *exchange,
@@ -457,8 +265,8 @@ static void prepare(struct connection *connection, struct exchange *exchange,
     connection->certificate_wanted = false;
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, connection);
-    set_callbacks(easy, exchange);
-    set_method(easy, exchange);
+    transport_set_callbacks(easy, exchange);
+    transport_set_method(easy, exchange);
 }
 
 static enum errc conclude(struct connection *connection, struct exchange *exchange, CURLcode code,

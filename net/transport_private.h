@@ -1,7 +1,7 @@
 /*
- * What the files of the transport share: transport.c (an exchange), transport_pool.c (the
- * connections), transport_lookup.c (where a name leads), transport_error.c (why an exchange
- * failed). Nobody else includes it.
+ * What the files of the transport share: transport.c (an exchange), transport_body.c (what it
+ * sends and receives), transport_pool.c (the connections), transport_lookup.c (where a name leads),
+ * transport_error.c (why an exchange failed). Nobody else includes it.
  */
 #ifndef SLIPWAY_NET_TRANSPORT_PRIVATE_H
 #define SLIPWAY_NET_TRANSPORT_PRIVATE_H
@@ -38,6 +38,32 @@ struct transport {
     struct transport_times times; /* none is 0 */
     unsigned idle_count;          /* under the pool's lock */
 };
+
+/* One running exchange: what libcurl's callbacks work on. */
+struct exchange {
+    const struct http_request *request;
+    struct http_response *response;
+    char *proxy; /* NULL: none */
+    uint64_t body_at;
+    const uint8_t *span; /* of the body's source: pulled and not sent yet */
+    size_t span_size;
+    size_t dropped;
+    int64_t sent_ms; /* HTTP_COMMIT: when the last byte of the body had gone; 0: it has not */
+    bool overdue;    /* HTTP_COMMIT: there was no answer in time */
+    bool answer_given_up;
+    bool address_refused;
+    bool crowded;            /* there was no descriptor for a connection */
+    struct error body_error; /* reading the body's file failed */
+};
+
+/* The request's method and body. */
+void transport_set_method(CURL *easy, struct exchange *exchange);
+
+/* Where the answer goes, and which addresses are connected to. */
+void transport_set_callbacks(CURL *easy, struct exchange *exchange);
+
+/* So little of the body has gone that it may be sent again without a question. */
+bool transport_may_repeat(const struct exchange *exchange);
 
 /* As socket(). With EMFILE also where it would take one of TRANSPORT_DESCRIPTORS_SPARE, after
  * everything idle was closed. */
