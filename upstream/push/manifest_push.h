@@ -15,19 +15,7 @@
 
 #include "base/limits.h"
 #include "upstream/push/layer_set.h"
-
-enum tree_state {
-    TREE_DONE,
-    TREE_FAILED,
-    TREE_WAITS,   /* for transfers: the waker is called */
-    TREE_LATER,   /* until turn->until_ms */
-    TREE_IN_TURN, /* for its turn under turn->key (base/executor.h) */
-};
-
-struct tree_turn {
-    int64_t until_ms;
-    const char *key; /* borrowed until the next call */
-};
+#include "upstream/push/tree_turn.h"
 
 struct manifest_tree;
 
