@@ -33,9 +33,4 @@ enum errc references_put(struct store *store, const struct reference *ref,
 enum errc references_get(struct store *store, const struct reference *ref, bool *found,
                          struct named_manifest *out, struct error *err);
 
-/* All tags and digests held of ref's name, sorted by text, at most `limit`; owned array (free()).
- */
-enum errc references_by_name(struct store *store, const struct reference *ref, size_t limit,
-                             struct named_manifest **out, size_t *count, struct error *err);
-
 #endif

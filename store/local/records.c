@@ -64,7 +64,8 @@ struct record_key start_key(const struct digest *start)
     return blob_key(start);
 }
 
-struct record_key reference_prefix(const struct reference *ref)
+/* All references of ref's name begin with it. */
+static struct record_key reference_prefix(const struct reference *ref)
 {
     char name[REFERENCE_NAME_MAX + 1];
     reference_name(ref, name);

@@ -102,9 +102,7 @@ struct record_key blob_key(const struct digest *digest);
 struct record_key layer_prefix(const struct digest *diff_id);
 struct record_key layer_key(const struct digest *diff_id, enum codec codec, enum effort effort);
 struct record_key start_key(const struct digest *start);
-/* All references of ref's name have this prefix. */
-struct record_key reference_prefix(const struct reference *ref);
-/* Of them, those by digest have this one. */
+/* Those references of ref's name that are by digest have this prefix. */
 struct record_key reference_digests_prefix(const struct reference *ref);
 /* A digest goes before a tag; the reference must have one of them. */
 struct record_key reference_key(const struct reference *ref);

@@ -35,40 +35,22 @@ struct reference_list {
     struct named_manifest *items;
     size_t count;
     size_t capacity;
-    size_t limit;
 };
+
+static void reference_list_deinit(struct reference_list *list)
+{
+    free(list->items);
+}
+
+#define autolist __attribute__((cleanup(reference_list_deinit)))
 
 static enum errc add(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
                      struct error *err)
 {
     struct reference_list *list = self;
-    *enough = list->count == list->limit;
-    if (*enough)
-        return ERR_OK;
+    *enough = false;
     list->items = mem_grow(list->items, list->count, &list->capacity, sizeof *list->items);
     return reference_decode(key, value, &list->items[list->count++], err);
-}
-
-static enum errc list(struct store *store, const struct record_key *prefix, size_t limit,
-                      struct named_manifest **out, size_t *count, struct error *err)
-{
-    struct reference_list list = {.limit = limit};
-    autotxn struct kv_txn txn = KV_TXN_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_each(&txn, KV_REFERENCES, record_key_slice(prefix), add, &list, err) != ERR_OK) {
-        free(list.items);
-        return err->code;
-    }
-    *out = list.items;
-    *count = list.count;
-    return ERR_OK;
-}
-
-enum errc references_by_name(struct store *store, const struct reference *ref, size_t limit,
-                             struct named_manifest **out, size_t *count, struct error *err)
-{
-    struct record_key prefix = reference_prefix(ref);
-    return list(store, &prefix, limit, out, count, err);
 }
 
 static int by_age(const void *a, const void *b)
@@ -90,12 +72,14 @@ enum errc reference_make_room(struct store *store, const struct reference *ref, 
                               struct change *change, struct error *err)
 {
     struct record_key prefix = reference_digests_prefix(ref);
-    autofree struct named_manifest *all = NULL;
-    size_t count = 0;
+    autolist struct reference_list list = {.count = 0};
+    autotxn struct kv_txn txn = KV_TXN_INIT;
     size_t others = 0;
-    if (list(store, &prefix, SIZE_MAX, &all, &count, err) != ERR_OK)
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_each(&txn, KV_REFERENCES, record_key_slice(&prefix), add, &list, err) != ERR_OK)
         return err->code;
-    for (size_t i = 0; i < count; i++) {
+    struct named_manifest *all = list.items;
+    for (size_t i = 0; i < list.count; i++) {
         if (digest_equal(&all[i].reference.digest, &ref->digest))
             continue;
         if (all[i].put_s >= *put_s)
