@@ -316,6 +316,7 @@ static void handle(void *self, const struct double_request *request, struct doub
 struct upload_double *upload_double_start(void)
 {
     struct upload_double *fake = xcalloc(1, sizeof *fake);
+    fake->algorithm = DIGEST_SHA256; /* of a session that was opened elsewhere */
     pthread_mutex_init(&fake->lock, NULL);
     fake->http = http_double_start(handle, fake);
     snprintf(fake->host, sizeof fake->host, "127.0.0.1:%u", http_double_port(fake->http));

@@ -124,11 +124,10 @@ static int child(const char *folder)
     struct store *store = open_store(folder);
     struct session session = begin(store);
     struct digest digest = digest_of_text("one two");
-    struct batch *batch = NULL;
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     char path[600];
     write_text(store, &session, "one ");
     write_text(store, &session, "two");
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
     assert_ok(blob_upload_finish(open_upload(store, &session), batch, &digest, &err), &err);
     snprintf(path, sizeof path, "%s/id", folder);
     autofd int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -186,10 +185,9 @@ static void a_blob_does_not_change_with_its_session(void **state)
     struct error err = ERROR_INIT;
     struct session session = killed(*state);
     struct store *store = open_store(*state);
-    struct batch *batch = NULL;
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
     autofree char *data = NULL;
     size_t size = 0;
-    assert_ok(batch_begin(store, BATCH_DURABLE, &batch, &err), &err);
     struct digest digest;
     assert_ok(batch_put_blob(batch, "one two", 7, &digest, &err), &err);
     assert_ok(batch_commit(batch, &err), &err);

@@ -123,7 +123,7 @@ static void ask_everything(struct registry_client *client, const struct digest *
     registry_manifest_digest(client, "1", &found, &err);
     registry_manifest_get(client, "1", &data, &size, &err);
     free(data);
-    assert_int_equal(upload_session_open(client, &session, &err), ERR_OK);
+    assert_int_equal(upload_session_open(client, DIGEST_SHA256, &session, &err), ERR_OK);
     assert_int_equal(upload_session_ask(client, SIZE, &session, &is, &err), ERR_OK);
     upload_session_cancel(client->repository, &session);
 }
