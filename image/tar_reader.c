@@ -99,7 +99,8 @@ static enum errc read_block(struct tar_reader *reader, size_t *filled, struct er
 static void forget_description(struct tar_reader *reader)
 {
     reader->described = reader->sparse = false;
-    reader->has_size = reader->has_name = reader->has_target = false;
+    reader->has_size = false;
+    reader->has_name = reader->has_target = TAR_NAMED_BY_HEADER;
     buf_deinit(&reader->name);
     buf_deinit(&reader->target);
     buf_deinit(&reader->extended);
@@ -122,12 +123,16 @@ static enum errc read_extended(struct tar_reader *reader, uint64_t size, struct 
     return skip(reader, &padding, err);
 }
 
-/* Where several headers name an entry, the first counts. */
-static void set_text(struct buf *text, bool *has, const char *value, size_t size)
+/* Where headers of both kinds name an entry, the first counts; of several of GNU's, the last. So
+ * other readers of tar have it. */
+static void set_text(struct buf *text, enum tar_naming *has, enum tar_naming by, const char *value,
+                     size_t size)
 {
-    if (*has || size == 0)
+    bool again = *has == TAR_NAMED_BY_GNU && by == TAR_NAMED_BY_GNU;
+    if ((*has != TAR_NAMED_BY_HEADER && !again) || size == 0)
         return;
-    *has = true;
+    *has = by;
+    buf_clear(text);
     buf_append(text, value, size);
 }
 
@@ -167,8 +172,9 @@ static enum errc read_pax(struct tar_reader *reader, struct error *err)
         if (take_record(&record, &path, &link_path, reader, err) != ERR_OK)
             return err->code;
     }
-    set_text(&reader->name, &reader->has_name, path.value, path.value_size);
-    set_text(&reader->target, &reader->has_target, link_path.value, link_path.value_size);
+    set_text(&reader->name, &reader->has_name, TAR_NAMED_BY_PAX, path.value, path.value_size);
+    set_text(&reader->target, &reader->has_target, TAR_NAMED_BY_PAX, link_path.value,
+             link_path.value_size);
     return ERR_OK;
 }
 
@@ -187,9 +193,9 @@ static enum errc read_description(struct tar_reader *reader, char type, uint64_t
     reader->is_pax = reader->is_pax || pax;
     reader->described = reader->described || type != 'g';
     if (type == 'L')
-        set_text(&reader->name, &reader->has_name, text, length);
+        set_text(&reader->name, &reader->has_name, TAR_NAMED_BY_GNU, text, length);
     if (type == 'K')
-        set_text(&reader->target, &reader->has_target, text, length);
+        set_text(&reader->target, &reader->has_target, TAR_NAMED_BY_GNU, text, length);
     return pax && type != 'g' ? read_pax(reader, err) : ERR_OK;
 }
 
@@ -206,13 +212,13 @@ static void take_names(struct tar_reader *reader)
     const uint8_t *magic = block + TAR_MAGIC_AT;
     bool gnu = memcmp(magic, GNU_MAGIC, sizeof GNU_MAGIC) == 0;
     bool posix = !gnu && memcmp(magic, POSIX_MAGIC, strlen(POSIX_MAGIC)) == 0;
-    if (!reader->has_name && posix && block[PREFIX_AT] != '\0') {
+    if (reader->has_name == TAR_NAMED_BY_HEADER && posix && block[PREFIX_AT] != '\0') {
         set_field(&reader->name, block + PREFIX_AT, PREFIX_BYTES);
         buf_text(&reader->name, "/");
     }
-    if (!reader->has_name)
+    if (reader->has_name == TAR_NAMED_BY_HEADER)
         set_field(&reader->name, block, NAME_BYTES);
-    if (!reader->has_target)
+    if (reader->has_target == TAR_NAMED_BY_HEADER)
         set_field(&reader->target, block + LINK_AT, LINK_BYTES);
 }
 

@@ -34,6 +34,9 @@ struct tar_entry {
     uint64_t size;      /* bytes of content */
 };
 
+/* What has named an entry, or what it links to, beside its own header. */
+enum tar_naming { TAR_NAMED_BY_HEADER, TAR_NAMED_BY_GNU, TAR_NAMED_BY_PAX };
+
 struct tar_reader {
     struct source source;
     const uint8_t *piece; /* what was pulled and not used yet */
@@ -49,9 +52,9 @@ struct tar_reader {
     bool sparse;
     bool has_size;
     uint64_t size;
-    bool has_name;
+    enum tar_naming has_name;
     struct buf name;
-    bool has_target;
+    enum tar_naming has_target;
     struct buf target;
     struct buf extended;
     uint8_t block[TAR_BLOCK_BYTES];

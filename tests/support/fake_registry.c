@@ -29,7 +29,7 @@ struct fake_registry {
     const char *wanted_scope;
     unsigned scoped_token; /* the first that was asked for with the wanted scope */
     const char *session_origin;
-    bool released;
+    unsigned releases;
     pthread_cond_t release;
 };
 
@@ -209,7 +209,7 @@ static void apply(struct fake_registry *fake, struct fake_rule *rule,
     if (rule->body)
         snprintf(answer->body, sizeof answer->body, "%s", rule->body);
     answer->drop = rule->drop;
-    while (rule->hold && !fake->released)
+    while (rule->hold && rule->releases == fake->releases)
         pthread_cond_wait(&fake->release, &fake->lock);
 }
 
@@ -258,6 +258,7 @@ void fake_registry_rule(struct fake_registry *fake, struct fake_rule rule)
     pthread_mutex_lock(&fake->lock);
     if (fake->rule_count == RULES_MAX)
         abort();
+    rule.releases = fake->releases;
     fake->rules[fake->rule_count++] = rule;
     pthread_mutex_unlock(&fake->lock);
 }
@@ -265,7 +266,7 @@ void fake_registry_rule(struct fake_registry *fake, struct fake_rule rule)
 void fake_registry_release(struct fake_registry *fake)
 {
     pthread_mutex_lock(&fake->lock);
-    fake->released = true;
+    fake->releases++;
     pthread_cond_broadcast(&fake->release);
     pthread_mutex_unlock(&fake->lock);
 }

@@ -232,7 +232,7 @@ static const struct row {
     /* Cloudflare's of the server behind it */
     {ALL, 520, 524, .errc = ERR_REGISTRY_FAULT, .hints = HINT_ENDPOINT | HINT_LOOK | HINT_RESUME},
     {ALL, 505, 506, .errc = ERR_REGISTRY_REFUSED},
-    {ALL, 507, 507, .errc = ERR_REGISTRY_REFUSED, .hints = HINT_LOOK,
+    {ALL, 507, 507, .errc = ERR_REGISTRY_FAULT, .hints = HINT_LOOK,
      .words = "the registry has no room left"},
     {ALL, 508, 508, .errc = ERR_REGISTRY_REFUSED},
     {ALL, 510, 510, .errc = ERR_REGISTRY_REFUSED},

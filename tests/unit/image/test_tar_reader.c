@@ -152,9 +152,15 @@ static void test_names(void **state)
     add_link(&tar, "short", '1', "near", 0);
     add_file(&tar, "PaxHeaders/g", 'g', "13 path=wrong\n");
     add_file(&tar, "name\377", '0', "");
+    add_file(&tar, "././@LongLink", 'L', "first, and longer");
+    add_file(&tar, "././@LongLink", 'K', "one");
+    add_file(&tar, "././@LongLink", 'L', "second");
+    add_file(&tar, "././@LongLink", 'K', "two");
+    add_file(&tar, "PaxHeaders/x", 'x', "14 path=third\n");
+    add_link(&tar, "short", '2', "near", 0);
     autobuf struct buf want = BUF_INIT(TAR_BUF_MAX);
     buf_format(&want, "- pre/%.100s> 0 \n- gnu> 0 \nl %s>far/away 0 \n", name, name);
-    buf_text(&want, "h \303\244>target 0 \n- name\377> 0 \n");
+    buf_text(&want, "h \303\244>target 0 \n- name\377> 0 \nl second>two 0 \n");
     assert_told(&tar, buf_cstr(&want));
 }
 

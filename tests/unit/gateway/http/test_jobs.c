@@ -763,6 +763,7 @@ static void an_archive_that_goes_on_counts_as_a_push(void **state)
     job_end(connections[2].job);
     assert_int_equal(finish(&connections[2], text), 200);
     close_table(jobs);
+    wait_for(&script, &script.returned, PUSHES);
 }
 
 static void a_job_may_be_over_before_its_run_returns(void **state)
@@ -802,6 +803,7 @@ static void a_job_that_goes_on_without_an_answer_is_an_error(void **state)
     assert_int_equal(finish(&connection, text), 500);
     assert_non_null(strstr(text, "INTERNAL"));
     close_table(jobs);
+    wait_for(&script, &script.returned, 1);
 }
 
 /* It is asked to end, and ends when it says so. */

@@ -456,7 +456,6 @@ static const struct scripted finals[] = {
      ERR_ADDRESS_REFUSED,
      0,
      false},
-    {"PUT 507", {"PUT", UPLOADS, ALWAYS, .status = 507}, ERR_REGISTRY_REFUSED, 507, true},
     {"PUT NAME_UNKNOWN",
      {"PUT", UPLOADS, ALWAYS, .status = 404, .body = "{\"errors\":[{\"code\":\"NAME_UNKNOWN\"}]}"},
      ERR_NAME_UNKNOWN,
@@ -467,7 +466,6 @@ static const struct scripted finals[] = {
      ERR_UNAUTHORIZED,
      401,
      false},
-    {"manifest 507", {"PUT", "/manifests/", 1, .status = 507}, ERR_REGISTRY_REFUSED, 507, false},
 };
 
 /* A proxy that takes plain http refuses in its own name. */
