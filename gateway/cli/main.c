@@ -9,7 +9,7 @@
 /* glibc keeps what a thread freed in the thread's arena, of which it makes up to eight a core: the
  * documents that workers parsed one after another would all stay (docs/decisions.md, 38).
  */
-#define ARENAS_MAX 4
+#define ARENAS_MAX 2
 
 /* What the process holds are the passwords of registries: no core file has them, and no other
  * process of the user reads them. The leak check of a sanitizer is such a reader. */
