@@ -209,7 +209,7 @@ static bool slipway_may_refuse(const struct pair *pair, bool warned)
                                         "a pax record has a size that is no number",
                                         "a header's size is no number"};
     if (strcmp(pair->err.text, "a pax record is malformed") == 0 &&
-        (warned || strcmp(their_words(pair), malformed) == 0))
+        (warned || strncmp(their_words(pair), malformed, strlen(malformed)) == 0))
         return true;
     if (!has_digits(pair->tar.block + CHECKSUM_AT))
         return true;
