@@ -3,13 +3,25 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from support.gateway import slipway_binary
 from support.processes import SANITIZER_WORDS, Process, plain_environment, run
 
 RESULT_LINE = re.compile(r"(?P<target>\S+)@(?P<digest>sha256:[0-9a-f]{64}) (?P<size>[1-9]\d*)")
+
+# With one of these a command says itself where its data is, or needs none.
+PLACES = {"--data", "--config", "--gateway", "--help"}
+
+
+def words_of(folder: Path, words: Sequence[str | Path]) -> list[str | Path]:
+    """The command line; a push keeps its data in the test's own folder and not in the machine's,
+    where another build may have been before."""
+    placed = any(str(word).split("=")[0] in PLACES for word in words)
+    if words[:1] != ("push",) or placed:
+        return [slipway_binary(), *words]
+    return [slipway_binary(), "push", "--data", folder / "home/slipway", *words[1:]]
 
 
 def slipway(
@@ -21,7 +33,7 @@ def slipway(
     seconds: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """`slipway WORDS` in an environment of its own; never with a sanitizer's complaint."""
-    argv = [slipway_binary(), *words]
+    argv = words_of(folder, words)
     environment = plain_environment(folder, env)
     if stdin:
         with stdin.open("rb") as source:
@@ -38,7 +50,7 @@ def start_slipway(
 ) -> Process:
     """`slipway WORDS` in the background."""
     return Process(
-        [slipway_binary(), *words], folder, name, env=plain_environment(folder), stdin=stdin
+        words_of(folder, words), folder, name, env=plain_environment(folder), stdin=stdin
     )
 
 
