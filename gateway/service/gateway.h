@@ -6,8 +6,8 @@
 #define SLIPWAY_GATEWAY_SERVICE_GATEWAY_H
 
 #include "gateway/http/jobs.h"
-#include "gateway/push/push_queue.h"
 #include "gateway/push/runtime.h"
+#include "gateway/queue/push_queue.h"
 
 struct gateway {
     struct runtime *runtime;

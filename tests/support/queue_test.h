@@ -6,7 +6,7 @@
 #ifndef SLIPWAY_TESTS_QUEUE_TEST_H
 #define SLIPWAY_TESTS_QUEUE_TEST_H
 
-#include "gateway/push/push_queue.h"
+#include "gateway/queue/push_queue.h"
 #include "tests/support/fake_registry.h"
 #include "tests/support/push_test.h"
 

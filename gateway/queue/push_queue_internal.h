@@ -5,8 +5,8 @@
  *
  * All of it is under the queue's lock, but for what an entry or a chain has while it runs.
  */
-#ifndef SLIPWAY_GATEWAY_PUSH_PUSH_QUEUE_INTERNAL_H
-#define SLIPWAY_GATEWAY_PUSH_PUSH_QUEUE_INTERNAL_H
+#ifndef SLIPWAY_GATEWAY_QUEUE_PUSH_QUEUE_INTERNAL_H
+#define SLIPWAY_GATEWAY_QUEUE_PUSH_QUEUE_INTERNAL_H
 
 #include "base/cancel.h"
 #include "base/executor.h"

@@ -29,8 +29,8 @@
  * (takes nothing more after the answer, cancels what runs of it, keeps the records),
  * push_queue_free.
  */
-#ifndef SLIPWAY_GATEWAY_PUSH_PUSH_QUEUE_H
-#define SLIPWAY_GATEWAY_PUSH_PUSH_QUEUE_H
+#ifndef SLIPWAY_GATEWAY_QUEUE_PUSH_QUEUE_H
+#define SLIPWAY_GATEWAY_QUEUE_PUSH_QUEUE_H
 
 #include "gateway/push/runtime.h"
 #include "store/pushes.h"

@@ -2,7 +2,7 @@
  * The rules of the push queue, against a registry double that is held where a test needs to look.
  * Where nothing may happen, another push is made and waited for: the queue had its time.
  */
-#include "gateway/push/push_queue.h"
+#include "gateway/queue/push_queue.h"
 
 #include "base/clock.h"
 #include "base/mem.h"

@@ -1,7 +1,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
-#include "gateway/push/push_queue.h"
-#include "gateway/push/push_queue_internal.h"
+#include "gateway/queue/push_queue.h"
+#include "gateway/queue/push_queue_internal.h"
 #include "upstream/push/known_blobs.h"
 
 #include <stddef.h>

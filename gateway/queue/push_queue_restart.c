@@ -1,8 +1,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/push/push_log.h"
-#include "gateway/push/push_queue.h"
-#include "gateway/push/push_queue_internal.h"
+#include "gateway/queue/push_queue.h"
+#include "gateway/queue/push_queue_internal.h"
 
 #include <search.h>
 #include <string.h>

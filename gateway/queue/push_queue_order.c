@@ -1,5 +1,5 @@
 #include "base/mem.h"
-#include "gateway/push/push_queue_internal.h"
+#include "gateway/queue/push_queue_internal.h"
 #include "image/referrer_list.h"
 
 #include <search.h>

@@ -1,10 +1,10 @@
-#include "gateway/push/push_queue.h"
+#include "gateway/queue/push_queue.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/push/push_log.h"
-#include "gateway/push/push_queue_internal.h"
+#include "gateway/queue/push_queue_internal.h"
 
 #include <assert.h>
 #include <limits.h>
