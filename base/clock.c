@@ -53,3 +53,13 @@ const char *clock_text(char out[CLOCK_TEXT_MAX])
     snprintf(out + n, CLOCK_TEXT_MAX - n, ".%03dZ", (int)((now.tv_nsec / 1000000) % 1000));
     return out;
 }
+
+const char *clock_text_of(int64_t second, char out[CLOCK_TEXT_MAX])
+{
+    time_t at = (time_t)second;
+    struct tm utc;
+    if (gmtime_r(&at, &utc) == NULL ||
+        strftime(out, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
+        out[0] = '\0';
+    return out;
+}

@@ -26,5 +26,7 @@ void clock_cond_init(pthread_cond_t *cond);
 /* RFC 3339 UTC with milliseconds into `out`; returns out. */
 #define CLOCK_TEXT_MAX 32
 const char *clock_text(char out[CLOCK_TEXT_MAX]);
+/* The same of a second since the epoch, without milliseconds. */
+const char *clock_text_of(int64_t second, char out[CLOCK_TEXT_MAX]);
 
 #endif

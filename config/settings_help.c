@@ -45,8 +45,9 @@ static void describe_limits(struct buf *out, const struct setting_row *row)
                    setting_size_text(row->most, most));
         return;
     case SETTING_DURATION:
-        buf_format(out, "%s to %s", setting_duration_text(row->least, least),
-                   setting_duration_text(row->most, most));
+        buf_format(out, "%s to %s%s%s", setting_duration_text(row->least, least),
+                   setting_duration_text(row->most, most), row->choices ? ", or " : "",
+                   row->choices ? row->choices[0] : "");
         return;
     case SETTING_CHOICE:
         describe_choices(out, row->choices);

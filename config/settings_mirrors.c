@@ -4,6 +4,7 @@
 #include "config/settings_text.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 /* How many wildcards of each kind a pattern has. */
@@ -175,6 +176,70 @@ static enum errc read_mirror(struct mirror_setting *mirror, const json_t *object
     return read_targets(mirror, json_object_get(object, "to"), path, &match, origin, err);
 }
 
+/* ---- names of targets ---- */
+
+static enum errc check_name(const char *name, struct error *err)
+{
+    for (const char *at = name; *at; at++)
+        if (!(*at >= 'a' && *at <= 'z') && !isdigit((unsigned char)*at) && *at != '-')
+            return fail(err, ERR_SETTINGS, 0, "must have lower-case letters, digits and \"-\"");
+    return ERR_OK;
+}
+
+/* Among those that have one already. */
+static bool is_taken(const struct settings *settings, const char *label)
+{
+    for (size_t i = 0; i < settings->mirror_count; i++)
+        for (size_t j = 0; j < settings->mirrors[i].target_count; j++) {
+            const char *other = settings->mirrors[i].targets[j].label;
+            if (other && strcmp(other, label) == 0)
+                return true;
+        }
+    return false;
+}
+
+static char *default_label(const struct settings *settings, const char *target)
+{
+    int host_size = (int)strcspn(target, "/");
+    char label[SETTING_TARGET_NAME_MAX + 1];
+    if (host_size > SETTING_TARGET_NAME_MAX - 6)
+        host_size = SETTING_TARGET_NAME_MAX - 6;
+    snprintf(label, sizeof label, "%.*s", host_size, target);
+    for (unsigned number = 2; is_taken(settings, label); number++)
+        snprintf(label, sizeof label, "%.*s-%u", host_size, target, number);
+    return xstrdup(label);
+}
+
+static enum errc take_name(const struct settings *settings, struct mirror_target_setting *target,
+                           const char *path, const struct setting_origin *origin, struct error *err)
+{
+    if (check_name(target->name, err) != ERR_OK)
+        return error_wrap(err, "%s: %s.name", origin->name, path);
+    if (is_taken(settings, target->name))
+        return fail(err, ERR_SETTINGS, 0, "%s: %s.name: another target has it", origin->name, path);
+    target->label = xstrdup(target->name);
+    return ERR_OK;
+}
+
+/* Those that are given go first, wherever they stand. */
+static enum errc label_targets(struct settings *settings, const struct setting_origin *origin,
+                               struct error *err)
+{
+    for (int given = 1; given >= 0; given--)
+        for (size_t i = 0; i < settings->mirror_count; i++)
+            for (size_t j = 0; j < settings->mirrors[i].target_count; j++) {
+                struct mirror_target_setting *target = &settings->mirrors[i].targets[j];
+                char path[SETTING_PATH_MAX];
+                snprintf(path, sizeof path, "mirrors[%zu].to[%zu]", i, j);
+                if (given && target->name &&
+                    take_name(settings, target, path, origin, err) != ERR_OK)
+                    return err->code;
+                if (!given && target->name == NULL)
+                    target->label = default_label(settings, target->target);
+            }
+    return ERR_OK;
+}
+
 enum errc setting_mirrors_read(struct settings *settings, const json_t *value,
                                const struct setting_origin *origin, struct error *err)
 {
@@ -193,12 +258,12 @@ enum errc setting_mirrors_read(struct settings *settings, const json_t *value,
         if (read_mirror(mirror, json_array_get(value, i), path, origin, err) != ERR_OK)
             return err->code;
     }
-    return ERR_OK;
+    return label_targets(settings, origin, err);
 }
 
 static json_t *print_target(const struct mirror_target_setting *target)
 {
-    if (target->required)
+    if (target->required && target->name == NULL)
         return json_string(target->target);
     json_t *object = json_object();
     setting_print(mirror_target_rows, mirror_target_row_count, target, object);
@@ -225,8 +290,10 @@ void setting_mirrors_clear(struct settings *settings)
 {
     for (size_t i = 0; i < settings->mirror_count; i++) {
         struct mirror_setting *mirror = &settings->mirrors[i];
-        for (size_t j = 0; j < mirror->target_count; j++)
+        for (size_t j = 0; j < mirror->target_count; j++) {
+            free(mirror->targets[j].label);
             setting_clear(mirror_target_rows, mirror_target_row_count, &mirror->targets[j]);
+        }
         free(mirror->targets);
         setting_clear(mirror_rows, mirror_row_count, mirror);
     }

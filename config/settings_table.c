@@ -50,6 +50,8 @@ static const char *const schema1[] = {
     [SCHEMA1_NEVER] = "never",
     NULL,
 };
+/* Beside the times that a duration may be; stored as 0. */
+static const char *const forever[] = {"forever", NULL};
 static const char *const acknowledgements[] = {
     [SETTING_ACKNOWLEDGE_PUSHED] = "pushed",
     [SETTING_ACKNOWLEDGE_STORED] = "stored",
@@ -107,6 +109,12 @@ static const char *const acknowledgements[] = {
     X("limits.upload_sessions_per_client", SETTING_COUNT, settings,                                \
       limits.upload_sessions_per_client, 1, 1000000, "512", NULL,                                  \
       "unfinished blobs at the same time that one address has begun")                              \
+    X("queue.keep_trying", SETTING_DURATION, settings, queue.keep_trying_ms, SECOND, 3650 * DAY,   \
+      "168h", forever, "how long a push after the answer is tried again")                          \
+    X("queue.history_count", SETTING_COUNT, settings, queue.history_count, 0, 1000000, "10000",    \
+      NULL, "pushes that are remembered after their end")                                          \
+    X("queue.history_age", SETTING_DURATION, settings, queue.history_ms, SECOND, 3650 * DAY,       \
+      "720h", NULL, "how long they are remembered")                                                \
     X("compression.codec", SETTING_CHOICE, settings, compression.codec, 0, 0, "gzip", codecs,      \
       "how layers that arrive uncompressed are compressed")                                        \
     X("compression.effort", SETTING_CHOICE, settings, compression.effort, 0, 0, "fast", efforts,   \
@@ -160,6 +168,8 @@ static const char *const acknowledgements[] = {
 #define MIRROR_TARGET_TABLE(X)                                                                     \
     X("target", SETTING_TEXT, mirror_target_setting, target, 1, SETTING_PATTERN_MAX, NULL, NULL,   \
       "host and repository, with the wildcards of match")                                          \
+    X("name", SETTING_TEXT, mirror_target_setting, name, 1, SETTING_TARGET_NAME_MAX, NULL, NULL,   \
+      "what the target is called in lists and metrics")                                            \
     X("required", SETTING_BOOL, mirror_target_setting, required, 0, 0, "true", NULL,               \
       "whether a push fails when this target does")
 /* clang-format on */

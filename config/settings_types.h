@@ -59,9 +59,13 @@ struct registry_setting {
 /* One entry of "mirrors": gateway/push/mirrors.h says what patterns mean. */
 enum setting_acknowledge { SETTING_ACKNOWLEDGE_PUSHED, SETTING_ACKNOWLEDGE_STORED };
 
+#define SETTING_TARGET_NAME_MAX 63 /* bytes; a default may be cut to it */
+
 struct mirror_target_setting {
     char *target; /* HOST/PATTERN, without tag and digest; no more wildcards of a kind than match */
     bool required;
+    char *name;  /* as given: lower-case letters, digits and "-"; NULL: none */
+    char *label; /* unique: the name or, without one, the host, "HOST-2", ... */
 };
 
 struct mirror_setting {
@@ -94,6 +98,11 @@ struct settings {
         unsigned upload_sessions_per_repository;
         unsigned upload_sessions_per_client;
     } limits;
+    struct {
+        int64_t keep_trying_ms; /* 0: for ever */
+        unsigned history_count;
+        int64_t history_ms;
+    } queue;
     struct {
         enum setting_codec codec;
         enum setting_effort effort;

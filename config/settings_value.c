@@ -132,6 +132,10 @@ static enum errc set_duration(const struct setting_row *row, int64_t *member, co
     int64_t ms = 0;
     if (!json_is_string(value))
         return refuse(err, "a time, like \"30s\"");
+    if (row->choices && strcmp(json_string_value(value), row->choices[0]) == 0) {
+        *member = 0;
+        return ERR_OK;
+    }
     if (settings_duration(json_string_value(value), &ms, err) != ERR_OK)
         return err->code;
     char least[SETTING_SIZE_TEXT_MAX];
@@ -401,6 +405,8 @@ json_t *setting_get(const struct setting_row *row, const void *base)
             return NULL;
         return json_string(setting_size_text(*(const uint64_t *)member, size));
     case SETTING_DURATION:
+        if (row->choices && *(const int64_t *)member == 0)
+            return json_string(row->choices[0]);
         return json_string(setting_duration_text((uint64_t) * (const int64_t *)member, size));
     case SETTING_CHOICE:
         return json_string(row->choices[*(const unsigned *)member]);

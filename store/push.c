@@ -5,6 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+bool push_target_is(const struct push_target *target, const char *name)
+{
+    static const char other[] = "other:";
+    if (target->name[0])
+        return strcmp(target->name, name) == 0;
+    return strncmp(name, other, strlen(other)) == 0 &&
+           strcmp(target->reference.host, name + strlen(other)) == 0;
+}
+
 void push_deinit(struct push *push)
 {
     free(push->targets);
@@ -52,7 +61,7 @@ enum errc push_add_target_of(struct push *push, const struct reference *referenc
     push->targets[push->target_count++] = (struct push_target){.reference = *reference,
                                                                .optional = optional,
                                                                .stored = stored,
-                                                               .state = PUSH_WAITING,
+                                                               .state = PUSH_QUEUED,
                                                                .attempts = 1};
     return ERR_OK;
 }
@@ -75,12 +84,75 @@ enum errc push_add_referrer(struct push *push, const struct descriptor *manifest
     return ERR_OK;
 }
 
+static const char *const state_names[PUSH_STATE_MAX + 1] = {
+    [PUSH_QUEUED] = "queued",         [PUSH_PUSHED] = "pushed",     [PUSH_FAILED] = "failed",
+    [PUSH_SUPERSEDED] = "superseded", [PUSH_RUNNING] = "running",   [PUSH_WAITING] = "waiting",
+    [PUSH_DRIFTED] = "drifted",       [PUSH_REFUSED] = "refused",   [PUSH_EXPIRED] = "expired",
+    [PUSH_CANCELLED] = "cancelled",   [PUSH_ORPHANED] = "orphaned",
+};
+
+const char *push_state_name(enum push_state state)
+{
+    return state_names[state];
+}
+
+bool push_state_by_name(const char *name, enum push_state *out)
+{
+    for (enum push_state state = PUSH_QUEUED; state <= PUSH_STATE_MAX; state++)
+        if (strcmp(state_names[state], name) == 0) {
+            *out = state;
+            return true;
+        }
+    return false;
+}
+
+bool push_state_is_final(enum push_state state)
+{
+    return state != PUSH_QUEUED && state != PUSH_RUNNING && state != PUSH_WAITING &&
+           state != PUSH_ORPHANED;
+}
+
+bool push_state_is_failure(enum push_state state)
+{
+    return push_state_is_final(state) && state != PUSH_PUSHED && state != PUSH_SUPERSEDED;
+}
+
 const struct push_target *push_failure(const struct push *push)
 {
     for (size_t i = 0; i < push->target_count; i++)
-        if (push->targets[i].state == PUSH_FAILED && !push->targets[i].optional)
+        if (push_state_is_failure(push->targets[i].state) && !push->targets[i].optional)
             return &push->targets[i];
     return NULL;
+}
+
+/* Of so many targets in these states. */
+static int overall_of(const size_t counts[PUSH_STATE_MAX + 1], size_t count)
+{
+    if (counts[PUSH_RUNNING] > 0)
+        return PUSH_RUNNING;
+    if (counts[PUSH_QUEUED] > 0)
+        return PUSH_QUEUED;
+    if (counts[PUSH_WAITING] + counts[PUSH_ORPHANED] > 0)
+        return PUSH_WAITING;
+    size_t good = counts[PUSH_PUSHED] + counts[PUSH_SUPERSEDED];
+    if (counts[PUSH_SUPERSEDED] == count)
+        return PUSH_SUPERSEDED;
+    if (good == count)
+        return PUSH_PUSHED;
+    if (counts[PUSH_CANCELLED] == count)
+        return PUSH_CANCELLED;
+    return good > 0 ? 0 : PUSH_FAILED;
+}
+
+int push_overall(const struct push *push)
+{
+    size_t counts[PUSH_STATE_MAX + 1] = {0};
+    size_t required = 0;
+    for (size_t i = 0; i < push->target_count; i++)
+        required += !push->targets[i].optional;
+    for (size_t i = 0; i < push->target_count; i++)
+        counts[push->targets[i].state] += required == 0 || !push->targets[i].optional;
+    return overall_of(counts, required ? required : push->target_count);
 }
 
 size_t push_stored_targets(const struct push *push)
@@ -91,10 +163,10 @@ size_t push_stored_targets(const struct push *push)
     return count;
 }
 
-bool push_is_waiting(const struct push *push)
+bool push_is_open(const struct push *push)
 {
     for (size_t i = 0; i < push->target_count; i++)
-        if (push->targets[i].stored && push->targets[i].state == PUSH_WAITING)
+        if (push->targets[i].stored && !push_state_is_final(push->targets[i].state))
             return true;
     return false;
 }

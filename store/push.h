@@ -15,13 +15,38 @@
 
 #define PUSH_ID_MAX 32
 
-/* The numbers are stored on disk. */
+/*
+ * What becomes of a target. The numbers are stored on disk; RUNNING is not, it is what a queued or
+ * waiting target does at the moment. Final states are last words: nothing happens to the target any
+ * more, unless somebody asks for it.
+ */
 enum push_state {
-    PUSH_WAITING = 1, /* or running */
-    PUSH_PUSHED = 2,
-    PUSH_FAILED = 3,
-    PUSH_SUPERSEDED = 4, /* a younger push of the same tag took its place before it began */
+    PUSH_QUEUED = 1,     /* its turn has not come */
+    PUSH_PUSHED = 2,     /* final: the registry confirmed the digest */
+    PUSH_FAILED = 3,     /* final: the attempts of a push that a client waited for are used up */
+    PUSH_SUPERSEDED = 4, /* final: a younger push of the same tag took its place before it began */
+    PUSH_RUNNING = 5,
+    PUSH_WAITING = 6,    /* the registry is away, or says later: `next_s` and `error` */
+    PUSH_DRIFTED = 7,    /* final: the tag there is something else, and the policy leaves it */
+    PUSH_REFUSED = 8,    /* final: the registry will not take it, and would say so again */
+    PUSH_EXPIRED = 9,    /* final: its time was over */
+    PUSH_CANCELLED = 10, /* final: somebody said so */
+    PUSH_ORPHANED = 11,  /* its target is not in the configuration any more */
 };
+#define PUSH_STATE_MAX PUSH_ORPHANED
+
+/* Its name in the API and in metrics. */
+const char *push_state_name(enum push_state state);
+/* False for a name that is none. */
+bool push_state_by_name(const char *name, enum push_state *out);
+/* Nothing happens any more. ORPHANED is not final, and nothing happens before somebody says what.
+ */
+bool push_state_is_final(enum push_state state);
+/* Final, and the target does not have the image of this push where it should. */
+bool push_state_is_failure(enum push_state state);
+
+/* How the configuration calls a target: mirrors[].to[].name. */
+#define TARGET_NAME_MAX 63
 
 struct push_layers {
     unsigned existed, mounted, uploaded, skipped;
@@ -32,6 +57,13 @@ struct push_target {
     bool optional;              /* its failure does not fail the push */
     bool stored;                /* acknowledged as soon as it is stored, and pushed afterwards */
     enum push_state state;
+    char name[TARGET_NAME_MAX + 1]; /* in the configuration; "": a client named the target */
+    bool converged;                 /* PUSH_PUSHED: the tag was there already */
+    unsigned tries;                 /* runs that have failed, of a push after the answer */
+    uint64_t deadline_s;            /* until when it is tried; 0: for ever */
+    uint64_t first_s;               /* when it was tried first; 0: not yet */
+    uint64_t next_s;                /* PUSH_WAITING: when it is tried again; 0: not known */
+    uint64_t ended_s;               /* when it came to its final state */
     /* the PushResult, when PUSH_PUSHED: the manifest as the registry serves it */
     struct digest digest;
     uint64_t size; /* bytes */
@@ -39,7 +71,9 @@ struct push_target {
     struct push_layers layers;
     uint64_t bytes_uploaded; /* blob bytes that the registry acknowledged */
     unsigned attempts;       /* the most that any blob, the manifest or the first request needed */
-    struct error error;      /* when PUSH_FAILED; error.status is the registry's HTTP status or 0 */
+    struct digest login;     /* names the credentials it was tried with last; not recorded */
+    struct error error;      /* of the last failure; error.status is the registry's HTTP status or
+                                0 */
 };
 
 /* A manifest that goes with an image because it refers to a part of it: by its `subject`, or by a
@@ -62,6 +96,9 @@ struct push {
     size_t target_count;
 };
 
+/* Is it meant by this name: that of the configuration, or "other:HOST" where a client named it? */
+bool push_target_is(const struct push_target *target, const char *name);
+
 void push_deinit(struct push *push);
 void push_copy(const struct push *from, struct push *to);
 
@@ -77,12 +114,18 @@ enum errc push_add_target(struct push *push, const struct reference *reference, 
 enum errc push_add_referrer(struct push *push, const struct descriptor *manifest, const char *tag,
                             struct error *err);
 
-/* The first failed target that is not optional; NULL when there is none. */
+/* The first target that has failed and is not optional; NULL when there is none. */
 const struct push_target *push_failure(const struct push *push);
+
+/* What has become of the push as a whole, as its required targets say (all of them, where none is
+ * required): PUSH_RUNNING, PUSH_QUEUED or PUSH_WAITING while one of them is; then PUSH_PUSHED,
+ * PUSH_SUPERSEDED, PUSH_CANCELLED or PUSH_FAILED where all have come to that, one pushed or
+ * superseded counting as good; 0: some are good and some have failed. */
+int push_overall(const struct push *push);
 
 /* How many targets are to be pushed after the answer. */
 size_t push_stored_targets(const struct push *push);
-/* One of them has not ended. */
-bool push_is_waiting(const struct push *push);
+/* One of them has not come to a final state. */
+bool push_is_open(const struct push *push);
 
 #endif

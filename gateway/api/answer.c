@@ -88,7 +88,7 @@ char *answer_outcome(const struct push_target *result)
     json_t *root = json_object();
     if (result->state == PUSH_PUSHED)
         set_aux(root, result);
-    else if (result->state == PUSH_WAITING)
+    else if (result->state == PUSH_QUEUED)
         json_put_text(root, "status", "Stored, is pushed from here");
     else
         set_error(root, &result->error);

@@ -108,17 +108,19 @@ static void tell(const struct exchange *exchange, const struct reply *reply, enu
     enum errc code = why ? why->code : reply ? reply->failed : ERR_OK;
     const struct path_shown path = exchange->handler->show(exchange->target);
     autofree char *name = path.name ? xstrndup(path.name, path.name_size) : NULL;
+    autofree char *cut = path.value_size ? xstrndup(path.value, path.value_size) : NULL;
     log_event(
         level, event,
-        LOG_FIELDS(
-            log_text("client", exchange->client), log_text("agent", agent_of(exchange)),
-            log_text("method", exchange->method), log_text("path", path.pattern),
-            log_text("repository", name), log_text(path.part ? path.part : "part", path.value),
-            reply ? log_number("status", (uint64_t)reply->status) : log_text("status", NULL),
-            log_text("code", code ? error_name(code) : NULL),
-            log_text("party", code ? party_name(error_party(code)) : NULL),
-            log_text("error", why ? why->text : NULL), log_number("bytes", body_bytes(exchange)),
-            log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
+        LOG_FIELDS(log_text("client", exchange->client), log_text("agent", agent_of(exchange)),
+                   log_text("method", exchange->method), log_text("path", path.pattern),
+                   log_text("repository", name),
+                   log_text(path.part ? path.part : "part", cut ? cut : path.value),
+                   reply ? log_number("status", (uint64_t)reply->status) : log_text("status", NULL),
+                   log_text("code", code ? error_name(code) : NULL),
+                   log_text("party", code ? party_name(error_party(code)) : NULL),
+                   log_text("error", why ? why->text : NULL),
+                   log_number("bytes", body_bytes(exchange)),
+                   log_number("ms", (uint64_t)(clock_ms() - exchange->begun_ms))),
         "%s", message);
 }
 

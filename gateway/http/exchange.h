@@ -19,6 +19,7 @@ struct path_shown {
     const char *pattern; /* a literal, as docs/openapi.yaml has it; PATH_OTHER for any other path */
     const char *part;    /* a literal: what the last part is, "digest"; NULL: none */
     const char *value;   /* that part as it was sent, borrowed from the path */
+    size_t value_size;   /* of it; 0: up to the end of the path */
     const char *name;    /* the repository's, as it was sent, borrowed; not terminated */
     size_t name_size;
 };

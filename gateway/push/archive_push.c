@@ -238,7 +238,7 @@ static enum errc accept_more(struct runtime *runtime, struct push_order *order, 
     for (size_t i = 0; i < order->more_count; i++) {
         struct push *push = &order->more[i];
         pushes_accept(runtime->store, push);
-        if (push_stored_targets(push) == 0 || pushes_put(runtime->store, push, err) == ERR_OK)
+        if (push_stored_targets(push) == 0 || pushes_put(runtime->store, push, true, err) == ERR_OK)
             continue;
         take_back(runtime, order, i);
         return err->code;

@@ -16,13 +16,8 @@ static enum errc route_name(const struct settings *settings, const struct refere
     struct mirror_route route;
     if (mirrors_route(settings, mirrors_name(name, repository), &route, err) != ERR_OK)
         return err->code;
-    for (size_t i = 0; i < route.count; i++) {
-        struct reference target = route.targets[i].repository;
-        memcpy(target.tag, name->tag, sizeof target.tag);
-        if (push_add_target(push, &target, route.targets[i].optional,
-                            route.acknowledge == ACKNOWLEDGE_STORED, err) != ERR_OK)
-            return error_wrap(err, "the archive's names lead to too many: choose with to=");
-    }
+    if (mirrors_plan(settings, &route, name->tag, TARGETS_MAX, push, err) != ERR_OK)
+        return error_wrap(err, "the archive's names lead to too many: choose with to=");
     return ERR_OK;
 }
 

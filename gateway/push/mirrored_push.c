@@ -5,31 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* `tag` NULL: under its digest. */
-static enum errc add_targets(const struct mirror_route *route, const char *tag, struct push *push,
-                             struct error *err)
-{
-    for (size_t i = 0; i < route->count; i++) {
-        struct reference target = route->targets[i].repository;
-        if (tag)
-            snprintf(target.tag, sizeof target.tag, "%s", tag);
-        else
-            target.digest = push->manifest.digest;
-        if (push_add_target_of(push, &target, route->targets[i].optional,
-                               route->acknowledge == ACKNOWLEDGE_STORED, PUSH_TARGETS_MAX,
-                               err) != ERR_OK)
-            return err->code;
-    }
-    return ERR_OK;
-}
-
-static enum errc add_tags(const struct mirror_route *route, const char *const *tags, size_t count,
-                          struct push *push, struct error *err)
+static enum errc add_tags(const struct settings *settings, const struct mirror_route *route,
+                          const char *const *tags, size_t count, struct push *push,
+                          struct error *err)
 {
     if (count == 0)
-        return add_targets(route, NULL, push, err);
+        return mirrors_plan(settings, route, NULL, PUSH_TARGETS_MAX, push, err);
     for (size_t i = 0; i < count; i++)
-        if (add_targets(route, tags[i], push, err) != ERR_OK)
+        if (mirrors_plan(settings, route, tags[i], PUSH_TARGETS_MAX, push, err) != ERR_OK)
             return err->code;
     return ERR_OK;
 }
@@ -43,7 +26,7 @@ enum errc mirrored_push_plan(const struct settings *settings, const char *reposi
     snprintf(push.repository, sizeof push.repository, "%s", repository);
     if (mirrors_route(settings, repository, &route, err) != ERR_OK)
         return err->code;
-    if (add_tags(&route, tags, tag_count, &push, err) != ERR_OK) {
+    if (add_tags(settings, &route, tags, tag_count, &push, err) != ERR_OK) {
         push_deinit(&push);
         return err->code;
     }

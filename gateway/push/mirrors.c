@@ -1,6 +1,7 @@
 #include "gateway/push/mirrors.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/net.h"
 
@@ -185,7 +186,7 @@ enum errc mirror_expand(const char *pattern, const char *name, const char *targe
 
 /* A target that is there already is not added again, but becomes required if this one is. */
 static void add_target(struct mirror_route *route, const struct reference *repository,
-                       bool optional)
+                       const char *name, bool optional)
 {
     for (size_t i = 0; i < route->count; i++) {
         if (!reference_same_name(&route->targets[i].repository, repository))
@@ -194,7 +195,7 @@ static void add_target(struct mirror_route *route, const struct reference *repos
         return;
     }
     route->targets[route->count++] =
-        (struct mirror_target){.repository = *repository, .optional = optional};
+        (struct mirror_target){.name = name, .repository = *repository, .optional = optional};
 }
 
 static enum errc route_by(const struct mirror_setting *mirror, const char *repository,
@@ -207,7 +208,7 @@ static enum errc route_by(const struct mirror_setting *mirror, const char *repos
         if (mirror_expand(mirror->match, repository, mirror->targets[i].target, &target, err) !=
             ERR_OK)
             return err->code;
-        add_target(out, &target, !mirror->targets[i].required);
+        add_target(out, &target, mirror->targets[i].label, !mirror->targets[i].required);
     }
     return ERR_OK;
 }
@@ -249,7 +250,39 @@ enum errc mirrors_route(const struct settings *settings, const char *repository,
     struct reference upstream;
     if (reference_parse(repository, &upstream, err) != ERR_OK)
         return err->code;
-    add_target(out, &upstream, false);
+    add_target(out, &upstream, NULL, false);
+    return ERR_OK;
+}
+
+static enum errc plan_target(const struct settings *settings, const struct mirror_target *target,
+                             const struct reference *reference, bool stored, size_t most,
+                             struct push *push, struct error *err)
+{
+    int64_t keep_ms = settings->queue.keep_trying_ms;
+    size_t before = push->target_count;
+    if (push_add_target_of(push, reference, target->optional, stored, most, err) != ERR_OK)
+        return err->code;
+    if (push->target_count == before)
+        return ERR_OK;
+    struct push_target *added = &push->targets[before];
+    snprintf(added->name, sizeof added->name, "%s", target->name ? target->name : "");
+    added->deadline_s = stored && keep_ms > 0 ? (uint64_t)(clock_wall_s() + keep_ms / 1000) : 0;
+    return ERR_OK;
+}
+
+enum errc mirrors_plan(const struct settings *settings, const struct mirror_route *route,
+                       const char *tag, size_t most, struct push *push, struct error *err)
+{
+    for (size_t i = 0; i < route->count; i++) {
+        struct reference target = route->targets[i].repository;
+        if (tag)
+            snprintf(target.tag, sizeof target.tag, "%s", tag);
+        else
+            target.digest = push->manifest.digest;
+        if (plan_target(settings, &route->targets[i], &target,
+                        route->acknowledge == ACKNOWLEDGE_STORED, most, push, err) != ERR_OK)
+            return err->code;
+    }
     return ERR_OK;
 }
 

@@ -22,10 +22,12 @@
 #include "base/limits.h"
 #include "config/settings_types.h"
 #include "image/reference.h"
+#include "store/push.h"
 
 enum acknowledge { ACKNOWLEDGE_PUSHED, ACKNOWLEDGE_STORED };
 
 struct mirror_target {
+    const char *name;            /* of the settings; NULL: it has none */
     struct reference repository; /* without tag and digest */
     bool optional;               /* its failure does not fail the push */
 };
@@ -40,6 +42,12 @@ struct mirror_route {
  * long, say). */
 enum errc mirrors_route(const struct settings *settings, const char *repository,
                         struct mirror_route *out, struct error *err);
+
+/* Add the targets of a route to a push of at most `most`, each under the tag (NULL: under the
+ * manifest's digest), with its name and, where it is pushed after the answer, its deadline. As
+ * push_add_target_of(). */
+enum errc mirrors_plan(const struct settings *settings, const struct mirror_route *route,
+                       const char *tag, size_t most, struct push *push, struct error *err);
 
 /* The name that a client of the front would use for this reference. */
 const char *mirrors_name(const struct reference *ref, char name[REFERENCE_NAME_MAX + 1]);

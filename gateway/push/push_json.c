@@ -1,5 +1,6 @@
 #include "gateway/push/push_json.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 
 void push_json_put_digest(json_t *object, const char *key, const struct digest *digest)
@@ -29,30 +30,16 @@ static json_t *layers_value(const struct push_target *result)
     return layers;
 }
 
-static const char *state_name(enum push_state state)
-{
-    switch (state) {
-    case PUSH_PUSHED:
-        return "pushed";
-    case PUSH_WAITING:
-        return "waiting";
-    case PUSH_SUPERSEDED:
-    case PUSH_FAILED:
-        break;
-    }
-    return "failed";
-}
-
 json_t *push_json_result(const struct push_target *result)
 {
     char target[REFERENCE_TEXT_MAX];
     bool pushed = result->state == PUSH_PUSHED;
     json_t *value = json_object();
     json_put_text(value, "target", reference_text(&result->reference, target));
-    json_put_text(value, "state", state_name(result->state));
+    json_put_text(value, "state", push_state_name(result->state));
     if (result->optional)
         json_object_set_new(value, "optional", json_true());
-    if (result->state == PUSH_WAITING)
+    if (!push_state_is_final(result->state) && result->error.code == ERR_OK)
         return value;
     if (pushed) {
         if (result->reference.tag[0]) /* else it was pushed under its digest */
@@ -64,7 +51,7 @@ json_t *push_json_result(const struct push_target *result)
     json_object_set_new(value, "layers", layers_value(result));
     json_put_number(value, "bytes_uploaded", result->bytes_uploaded);
     json_put_number(value, "attempts", result->attempts);
-    if (!pushed)
+    if (!pushed && result->error.code != ERR_OK)
         json_object_set_new(value, "error", failure_value(&result->error));
     return value;
 }
@@ -79,7 +66,7 @@ json_t *push_json_image(const struct push *push)
     return image;
 }
 
-static const char *push_state_name(const struct push *push)
+static const char *answer_state(const struct push *push)
 {
     if (push_failure(push))
         return "failed";
@@ -90,11 +77,52 @@ static json_t *push_value(const struct push *push)
 {
     json_t *root = json_object();
     json_put_text(root, "id", push->id);
-    json_put_text(root, "state", push_state_name(push));
+    json_put_text(root, "state", answer_state(push));
     json_object_set_new(root, "image", push_json_image(push));
     json_t *results = json_array();
     for (size_t i = 0; i < push->target_count; i++)
         json_array_append_new(results, push_json_result(&push->targets[i]));
+    json_object_set_new(root, "results", results);
+    return root;
+}
+
+static void put_time(json_t *object, const char *key, uint64_t seconds)
+{
+    char text[CLOCK_TEXT_MAX];
+    if (seconds > 0)
+        json_put_text(object, key, clock_text_of((int64_t)seconds, text));
+}
+
+static json_t *listed_result(const struct push_target *target)
+{
+    json_t *value = push_json_result(target);
+    if (target->name[0])
+        json_put_text(value, "name", target->name);
+    if (target->converged)
+        json_object_set_new(value, "converged", json_true());
+    if (target->tries > 0)
+        json_put_number(value, "tries", target->tries);
+    put_time(value, "first_at", target->first_s);
+    put_time(value, "next_at", target->next_s);
+    put_time(value, "ended_at", target->ended_s);
+    if (!push_state_is_final(target->state))
+        put_time(value, "deadline", target->deadline_s);
+    return value;
+}
+
+json_t *push_json_listed(const struct push *push)
+{
+    int state = push_overall(push);
+    json_t *root = json_object();
+    json_put_text(root, "id", push->id);
+    json_put_text(root, "state", state ? push_state_name((enum push_state)state) : "partial");
+    put_time(root, "created_at", push->created_s);
+    if (push->repository[0])
+        json_put_text(root, "repository", push->repository);
+    json_object_set_new(root, "image", push_json_image(push));
+    json_t *results = json_array();
+    for (size_t i = 0; i < push->target_count; i++)
+        json_array_append_new(results, listed_result(&push->targets[i]));
     json_object_set_new(root, "results", results);
     return root;
 }

@@ -12,6 +12,10 @@
 /* Of a push that was accepted. */
 char *push_json(const struct push *push);
 
+/* Of a push that is listed: with its state as a whole, when it was accepted, and of each target
+ * what is planned and was done. To be decrefed. */
+json_t *push_json_listed(const struct push *push);
+
 /* The parts that events of a push repeat: its image, and the result of one target. */
 json_t *push_json_image(const struct push *push);
 json_t *push_json_result(const struct push_target *result);

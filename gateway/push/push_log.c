@@ -36,28 +36,32 @@ void push_log_ended(const struct push *push, const struct push_target *target, u
 {
     if (target->state == PUSH_PUSHED)
         log_target(LOG_INFO, "target.pushed", "target pushed", push, target, ms);
-    else
+    else if (push_state_is_failure(target->state))
         log_target(LOG_WARN, "target.failed", "target failed", push, target, ms);
+    else
+        push_log_not_begun(push->id, target);
 }
 
-void push_log_postponed(const struct push *push, const struct push_target *target, uint64_t ms)
+void push_log_waiting(const struct push *push, const struct push_target *target, uint64_t ms,
+                      bool again)
 {
-    bool stopping = target->error.code == ERR_CANCELLED;
-    log_target(stopping ? LOG_INFO : LOG_WARN, "target.postponed",
-               "target waits for the next start", push, target, ms);
+    log_target(again ? LOG_DEBUG : LOG_WARN, "target.waiting", "target is tried again", push,
+               target, ms);
 }
 
-void push_log_superseded(const char *push, const struct push_target *target)
+void push_log_not_begun(const char *push, const struct push_target *target)
 {
     char text[REFERENCE_TEXT_MAX];
-    log_event(LOG_INFO, "target.superseded",
+    bool superseded = target->state == PUSH_SUPERSEDED;
+    log_event(LOG_INFO, superseded ? "target.superseded" : "target.ended",
               LOG_FIELDS(log_text("target", reference_text(&target->reference, text)),
-                         log_text("push", push)),
-              "target is superseded: a younger push has its tag");
+                         log_text("state", push_state_name(target->state)), log_text("push", push)),
+              superseded ? "target is superseded: a younger push has its tag"
+                         : "target has ended before it was tried");
 }
 
-void push_log_resumed(size_t pushes)
+void push_log_resumed(size_t targets)
 {
-    log_event(LOG_INFO, "pushes.resumed", LOG_FIELDS(log_number("count", pushes)),
-              "%zu pending %s on", pushes, pushes == 1 ? "push goes" : "pushes go");
+    log_event(LOG_INFO, "pushes.resumed", LOG_FIELDS(log_number("count", targets)),
+              "%zu pending %s on", targets, targets == 1 ? "target goes" : "targets go");
 }

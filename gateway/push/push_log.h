@@ -8,15 +8,16 @@
 
 void push_log_accepted(const struct push *push);
 
-/* What became of a target, `ms` after its push began there: it has the image, or failed for good.
- */
+/* What became of a target, `ms` after its push began there: its final state. */
 void push_log_ended(const struct push *push, const struct push_target *target, uint64_t ms);
-/* `push`: its id. */
-void push_log_superseded(const char *push, const struct push_target *target);
-/* It is tried again at the next start: the registry is away, or the gateway stops. */
-void push_log_postponed(const struct push *push, const struct push_target *target, uint64_t ms);
+/* It is tried again, at target->next_s: the registry is away, or something else may pass. `again`:
+ * for the same reason as before, which has been told. */
+void push_log_waiting(const struct push *push, const struct push_target *target, uint64_t ms,
+                      bool again);
+/* Its final state, without having been begun. `push`: its id. */
+void push_log_not_begun(const char *push, const struct push_target *target);
 
-/* At a start, so many pushes that were accepted earlier go on. */
-void push_log_resumed(size_t pushes);
+/* At a start, so many targets of pushes that were accepted earlier go on. */
+void push_log_resumed(size_t targets);
 
 #endif

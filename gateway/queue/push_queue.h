@@ -14,14 +14,16 @@
  * repositories at once, at most limits.pushes_per_registry of them for each registry, so that none
  * delays another. Pushes that clients wait for go at once, but for those to one tag.
  *
- * A target of a push after the answer that fails for good (the registry refuses) is logged and has
- * ended; one that fails because its registry is away, or because slipway itself cannot go on (a
- * full disk, credentials that cannot be read), keeps its record, and is tried again at the next
- * start. The record goes when all targets have ended.
+ * A target of a push after the answer that fails is tried again until its deadline
+ * (queue.keep_trying), unless the registry has refused it for good. The waits grow with the
+ * failures (gateway/queue/circuit.h): those of the registry where it is away, of the credentials
+ * where it does not know them, so that one push tries for all that wait for the same; else those of
+ * the target itself. What becomes of each target is recorded, and what is open is begun again by
+ * the next start.
  *
  * A push that a client waits for ends after limits.push_time with ERR_PUSH_TIME: what runs of it is
- * cancelled, with its upload sessions, and what waits for its turn does not wait any longer. Pushes
- * after the answer have no such limit.
+ * cancelled, with its upload sessions, and what waits for its turn does not wait any longer. What
+ * came of it is recorded soon afterwards.
  *
  * A push is no thread: it is a work of the executor, held while it is under way.
  *
@@ -44,7 +46,7 @@ void push_queue_close(struct push_queue *queue);
 bool push_queue_wait(struct push_queue *queue, int64_t ms);
 void push_queue_free(struct push_queue *queue); /* NULL is a no-op */
 
-/* Start every record of the store. */
+/* Go on with every open target of the store. */
 enum errc push_queue_restart(struct push_queue *queue, struct error *err);
 
 /* Push to the targets of an accepted push that are stored, after the answer. Its record is in the
@@ -56,5 +58,38 @@ void push_queue_start(struct push_queue *queue, const struct push *push);
  * until then. */
 void push_queue_run(struct push_queue *queue, const struct push_options *options,
                     struct push *push);
+
+/* ---- control; any thread that may block ---- */
+
+/* A recorded push, as of now: what runs of it runs, what waits for its registry waits. */
+void push_queue_look(struct push_queue *queue, struct push *push);
+
+/* The pushes that the store has no record of: those that clients wait for, and those that have just
+ * ended. Their number; an owned array, oldest first, each to be deinited. */
+size_t push_queue_unrecorded(struct push_queue *queue, struct push **out);
+
+/* End what is left of a push: what waits at once, what runs within a second, with its upload
+ * sessions. `target_count` is that of its record, 0 where there is none. False: nothing was left.
+ */
+bool push_queue_cancel(struct push_queue *queue, const char *id, size_t target_count);
+
+/* Which targets are tried again. */
+struct push_retry {
+    const char *id;        /* of a push; NULL: of all */
+    const char *target;    /* push_target_is(); NULL: any */
+    enum push_state state; /* 0: any */
+    uint64_t deadline_s;   /* that they get; 0: none */
+};
+struct push_retried {
+    size_t retried;
+    size_t superseded; /* left alone: a younger push has their tag */
+};
+/* Those that have failed begin anew, after the answer, whoever has waited for them; those that wait
+ * go at once. Looks at all pushes from the youngest on. Errors of the store. */
+enum errc push_queue_retry(struct push_queue *queue, const struct push_retry *wanted,
+                           struct push_retried *out, struct error *err);
+
+/* End what waits and has a deadline before `now_s` (seconds since the epoch). */
+void push_queue_expire(struct push_queue *queue, uint64_t now_s);
 
 #endif

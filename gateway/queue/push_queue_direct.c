@@ -1,10 +1,15 @@
 #include "base/clock.h"
+#include "base/lock.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "gateway/push/push_log.h"
 #include "gateway/queue/push_queue.h"
 #include "gateway/queue/push_queue_internal.h"
+#include "store/push.h"
 #include "upstream/push/known_blobs.h"
 
 #include <stddef.h>
+#include <string.h>
 
 static void leave_direct(struct push_queue *queue, struct direct *direct)
 {
@@ -14,14 +19,40 @@ static void leave_direct(struct push_queue *queue, struct direct *direct)
      * is the last. */
     if (direct->left == 1 && direct->clock_waits)
         last = work_cancel(queue->direct, &direct->clock);
+    if (last)
+        TAILQ_REMOVE(&queue->directs, direct, link);
     pthread_mutex_unlock(&queue->lock);
     if (!last)
         return;
     const struct push_options options = direct->options;
+    if (push_stored_targets(direct->push) < direct->push->target_count)
+        queue_note_over(queue, direct->push);
     cancel_unwatch(&direct->cancel, &direct->watch);
     cancel_deinit(&direct->cancel);
+    free(direct->entries);
     free(direct);
     options.ended(options.self);
+}
+
+bool direct_cancel(struct push_queue *queue, const char *id)
+{
+    struct direct *direct;
+    pthread_mutex_lock(&queue->lock);
+    TAILQ_FOREACH(direct, &queue->directs, link)
+    {
+        if (strcmp(direct->push->id, id) == 0)
+            break;
+    }
+    if (direct) {
+        direct->left++;
+        atomic_store(&direct->cancelled, true);
+    }
+    pthread_mutex_unlock(&queue->lock);
+    if (direct == NULL)
+        return false;
+    cancel_request(&direct->cancel);
+    leave_direct(queue, direct);
+    return true;
 }
 
 static void on_time(struct work *work)
@@ -54,26 +85,37 @@ static struct direct *direct_new(struct push_queue *queue, const struct push_opt
     int64_t limit_ms = queue->runtime->settings->limits.push_ms;
     struct direct *direct = xcalloc(1, sizeof *direct);
     *direct = (struct direct){.queue = queue, .options = *options, .push = push, .left = 1};
+    direct->entries = xcalloc(push->target_count, sizeof(struct queue_entry *));
     cancel_init_child(&direct->cancel, options->cancel, "limits.push_time is over");
     direct->watch = (struct cancel_watch){.call = on_cancel, .self = direct};
     cancel_watch(&direct->cancel, &direct->watch);
     direct->clock.run = on_time;
     direct->clock_waits = limit_ms > 0;
     direct->left += direct->clock_waits;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    TAILQ_INSERT_TAIL(&queue->directs, direct, link);
     if (direct->clock_waits)
         work_submit_at(queue->direct, &direct->clock, clock_ms() + limit_ms);
     return direct;
 }
 
-void direct_explain(const struct queue_entry *entry)
+/* ERR_CANCELLED by limits.push_time, or by somebody, becomes what it is. */
+static void explain(const struct queue_entry *entry)
 {
-    struct error *err = &entry->push->targets[entry->target].error;
+    const struct direct *direct = entry->chain->direct;
+    struct push_target *target = &entry->push->targets[entry->target];
     int64_t limit_s = entry->queue->runtime->settings->limits.push_ms / 1000;
-    if (err->code == ERR_CANCELLED && atomic_load(&entry->chain->direct->overdue))
-        fail(err, ERR_PUSH_TIME, 0,
+    if (target->error.code != ERR_CANCELLED)
+        return;
+    if (atomic_load(&direct->overdue)) {
+        fail(&target->error, ERR_PUSH_TIME, 0,
              "the push had not ended after %lld s (limits.push_time); blobs that arrived are not "
              "sent again",
              (long long)limit_s);
+    } else if (atomic_load(&direct->cancelled)) {
+        target->state = PUSH_CANCELLED;
+        fail(&target->error, ERR_CANCELLED, 0, "the push was cancelled by its id");
+    }
 }
 
 /* The chain goes on with its next entry. True when there is none. With the lock. */
@@ -87,8 +129,8 @@ static bool go_on(struct push_queue *queue, struct chain *chain)
     return false;
 }
 
-/* With the lock. */
-bool direct_finish(struct queue_entry *entry)
+/* The entry has ended, and its chain goes on. True when the chain has no other. With the lock. */
+static bool finish(struct queue_entry *entry)
 {
     struct push_queue *queue = entry->queue;
     struct chain *chain = entry->chain;
@@ -96,12 +138,13 @@ bool direct_finish(struct queue_entry *entry)
         entry_note_delivered(entry);
         entry_supersede_older(entry->tag, entry);
     }
+    chain->direct->entries[entry->target] = NULL;
     TAILQ_REMOVE(&chain->entries, entry, next);
     entry_leave(entry);
     return go_on(queue, chain);
 }
 
-void direct_end_chain(struct push_queue *queue, struct chain *chain)
+static void end_chain(struct push_queue *queue, struct chain *chain)
 {
     struct direct *direct = chain->direct;
     known_blobs_free(chain->known);
@@ -109,11 +152,61 @@ void direct_end_chain(struct push_queue *queue, struct chain *chain)
     leave_direct(queue, direct);
 }
 
+static void on_ended(void *self)
+{
+    struct queue_entry *entry = self;
+    struct push_queue *queue = entry->queue;
+    struct chain *chain = entry->chain;
+    explain(entry);
+    entry->push->targets[entry->target].ended_s = (uint64_t)clock_wall_s();
+    push_log_ended(entry->push, &entry->push->targets[entry->target],
+                   (uint64_t)(clock_ms() - entry->begun_ms));
+    pthread_mutex_lock(&queue->lock);
+    work_release(&entry->work); /* the next of its tag finds this one ended */
+    bool over = finish(entry);
+    pthread_mutex_unlock(&queue->lock);
+    if (over)
+        end_chain(queue, chain);
+    pthread_mutex_lock(&queue->lock);
+    queue_under_way(queue, -1);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static void on_work(struct work *work)
+{
+    struct queue_entry *entry =
+        (struct queue_entry *)((char *)work - offsetof(struct queue_entry, work));
+    struct push_queue *queue = entry->queue;
+    struct push_options options = entry->chain->direct->options;
+    options.upstream = queue->runtime->upstream;
+    options.cancel = &entry->chain->direct->cancel;
+    options.known = entry->chain->known;
+    options.ended = on_ended;
+    options.self = entry;
+    autoscope struct log_scope outer = log_scope_begin("push", entry->id);
+    work_hold(work);
+    pthread_mutex_lock(&queue->lock);
+    entry_set_state(entry, ENTRY_RUNS);
+    pthread_mutex_unlock(&queue->lock);
+    entry->begun_ms = clock_ms();
+    entry->push->targets[entry->target].first_s = (uint64_t)clock_wall_s();
+    push_start(&options, entry->push, entry->target);
+}
+
+void direct_begin(struct queue_entry *entry)
+{
+    entry_set_state(entry, ENTRY_WAITS);
+    entry->work.run = on_work;
+    entry->work.key = NULL;
+    queue_under_way(entry->queue, 1);
+    work_submit(entry->queue->direct, &entry->work);
+}
+
 /* What has not begun goes behind it, if it is pushed after the answer, or younger; what was
  * cancelled only comes to its end. */
 static bool goes_behind(const struct queue_entry *entry, const struct queue_entry *by)
 {
-    if (entry->pending)
+    if (entry->chain == NULL)
         return true;
     return entry_is_older(by, entry) && !cancel_requested(&entry->chain->direct->cancel);
 }
@@ -121,9 +214,12 @@ static bool goes_behind(const struct queue_entry *entry, const struct queue_entr
 /* With the lock. */
 static void add_direct(struct push_queue *queue, struct chain *chain, size_t index)
 {
-    struct queue_entry *entry = entry_new(queue, chain->direct->push, index);
+    struct push *push = chain->direct->push;
+    struct queue_entry *entry = entry_new(queue, push->id, index, &push->targets[index].reference);
     struct queue_entry *active = entry->tag->active;
+    entry->push = push;
     entry->chain = chain;
+    chain->direct->entries[index] = entry;
     entry_set_state(entry, ENTRY_LISTED);
     entry_take_turn(&entry->tag->direct, entry);
     TAILQ_INSERT_TAIL(&chain->entries, entry, next);

@@ -1,9 +1,14 @@
 /*
- * The push queue, for the files that make it: push_queue.c (its life, pushes after the answer),
- * push_queue_order.c (which push of a tag begins, and which is superseded), push_queue_direct.c
- * (pushes that a client waits for), push_queue_restart.c (what the last process left).
+ * The push queue, for the files that make it: push_queue.c (its life, and what comes in),
+ * push_queue_order.c (which push of a tag begins, and which is superseded), push_queue_gates.c (who
+ * waits for a registry, credentials or an operator), push_queue_run.c (a push after the answer runs
+ * and ends), push_queue_direct.c (pushes that a client waits for), push_queue_restart.c (what the
+ * last process left).
  *
  * All of it is under the queue's lock, but for what an entry or a chain has while it runs.
+ *
+ * An entry of a push after the answer is small: what is pushed is read from the store when its turn
+ * comes, and what becomes of it is written there.
  */
 #ifndef SLIPWAY_GATEWAY_QUEUE_PUSH_QUEUE_INTERNAL_H
 #define SLIPWAY_GATEWAY_QUEUE_PUSH_QUEUE_INTERNAL_H
@@ -11,6 +16,7 @@
 #include "base/cancel.h"
 #include "base/executor.h"
 #include "gateway/push/runtime.h"
+#include "gateway/queue/gate.h"
 #include "store/push.h"
 #include "upstream/push/push.h"
 
@@ -18,17 +24,13 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
-/* A push after the answer: its record, and what is left of it. */
-struct pending {
-    struct push push; /* owned */
-    size_t open;      /* entries */
-    bool changed;     /* the store has not got its last state */
-    bool writing;     /* some worker is giving it to the store */
-};
-
 /* A push that a client waits for. */
 struct direct {
     struct push_queue *queue;
+    TAILQ_ENTRY(direct) link; /* of all, by their coming */
+    struct queue_entry *
+        *entries;          /* one a target; NULL: it has ended, or is not waited for; owned */
+    atomic_bool cancelled; /* by somebody else than its client */
     struct push_options options;
     struct push *push;         /* borrowed */
     struct cancel cancel;      /* a child of the options' */
@@ -40,6 +42,14 @@ struct direct {
 };
 
 TAILQ_HEAD(entry_list, queue_entry);
+TAILQ_HEAD(direct_list, direct);
+
+/* A push that a client has waited for, until it is recorded. */
+struct over {
+    TAILQ_ENTRY(over) link;
+    struct push push; /* owned */
+};
+TAILQ_HEAD(over_list, over);
 
 /* Targets of a direct push in one repository, one after another: they need the same blobs and
  * mostly the same manifest. */
@@ -52,10 +62,19 @@ struct chain {
 enum entry_state {
     ENTRY_COMES,  /* it does not take part yet */
     ENTRY_LISTED, /* others of its tag, or of its chain, go first */
-    ENTRY_WAITS,  /* in the executor */
+    ENTRY_KEPT,   /* by a gate */
+    ENTRY_WAITS,  /* in the executor: for a time or a place */
     ENTRY_RUNS,
-    ENTRY_PARKED, /* until the next start */
     ENTRY_ENDS,
+};
+
+/* A push after the answer while it runs. */
+struct pending_run {
+    struct push push;       /* as recorded; owned */
+    struct push one;        /* what is run, with a target of its own; the rest is borrowed */
+    struct push_target own; /* its target */
+    struct cancel cancel;   /* a child of the queue's */
+    int64_t begun_ms;       /* clock_ms() */
 };
 
 /* One target of one push. */
@@ -65,18 +84,49 @@ struct queue_entry {
     struct tag *tag;
     TAILQ_ENTRY(queue_entry) link; /* of the tag, by id */
     TAILQ_ENTRY(queue_entry) turn; /* of its listed or direct ones, by id */
-    TAILQ_ENTRY(queue_entry) next; /* of the chain */
+    TAILQ_ENTRY(queue_entry) next; /* of the chain; pending: of all, by id */
     enum entry_state state;
-    int64_t begun_ms; /* clock_ms() */
-    struct push *push;
+    char id[PUSH_ID_MAX];
     size_t target;
-    struct pending *pending; /* NULL: direct */
-    struct chain *chain;     /* NULL: pending */
-    struct push one; /* pending: what is run, with a target of its own; the rest is borrowed */
-    struct push_target own;
-    char repository[REFERENCE_NAME_MAX + 1]; /* pending: pushes to it go one after another */
-    bool due;                                /* direct: its chain has come to it */
     bool superseded;
+    /* a push that a client waits for */
+    struct push *push;   /* borrowed */
+    struct chain *chain; /* NULL: it is one after the answer */
+    bool due;            /* its chain has come to it */
+    int64_t begun_ms;    /* clock_ms() */
+    /* a push after the answer */
+    struct gate_place place;
+    struct queue_gate *login; /* that it has entered, with its host */
+    int64_t began_ms;         /* when it entered; 0: it is outside */
+    int64_t next_ms;          /* when it is tried again, by its own failures; 0: no matter */
+    enum errc told;           /* why it waits, in the log */
+    unsigned tries;
+    uint64_t deadline_s;
+    bool cancelled;          /* by somebody */
+    struct pending_run *run; /* owned; NULL: it does not run, or has come to its end */
+};
+
+/* A gate, its clock and its name: a host, or credentials there. */
+struct queue_gate {
+    struct queue_gate *next;
+    struct push_queue *queue;
+    struct gate gate;
+    struct work clock; /* at the time until which the circuit is open */
+    bool clock_waits;
+    struct digest login;       /* of credentials: upstream/auth/credentials.h */
+    unsigned users;            /* of credentials: repositories and entries */
+    struct queue_gate *logins; /* of a host */
+    struct work_queue *works;  /* of a host */
+    struct error why;          /* its circuit was opened last */
+    char name[];               /* of a host */
+};
+
+/* A repository at a registry; it lasts as long as a tag of it. */
+struct queue_repository {
+    unsigned tags;
+    struct queue_gate *host;
+    struct queue_gate *login; /* as what the last push to it was made; NULL: not known */
+    char name[];              /* "HOST/PATH" */
 };
 
 /* What goes to one tag, or one digest, of one repository. A tag is kept for a while without
@@ -84,19 +134,14 @@ struct queue_entry {
 struct tag {
     TAILQ_ENTRY(tag) link; /* of those that are kept */
     bool is_kept;
+    struct queue_repository *repository;
     char delivered[PUSH_ID_MAX]; /* the youngest push that has ended well; "": none */
     struct entry_list entries;
     struct entry_list listed;   /* of them, those after the answer that are ENTRY_LISTED */
     struct entry_list direct;   /* of them, those that a client waits for */
-    struct queue_entry *active; /* the one that waits in the executor or runs */
+    struct queue_entry *active; /* the one that is kept, waits in the executor or runs */
     bool each_counts;           /* what goes to a digest or a list of referrers is not superseded */
     char key[];
-};
-
-struct queue_host {
-    struct queue_host *next;
-    struct work_queue *works;
-    char name[];
 };
 
 TAILQ_HEAD(tag_list, tag);
@@ -104,14 +149,23 @@ TAILQ_HEAD(tag_list, tag);
 struct push_queue {
     struct runtime *runtime;
     struct cancel cancel;
-    struct work_queue *direct;
-    pthread_mutex_t lock; /* guards what follows */
+    struct work_queue *direct; /* without a limit: also clocks */
+    pthread_mutex_t lock;      /* guards what follows */
     pthread_cond_t ended;
-    void *tags; /* tsearch tree */
+    void *tags; /* tsearch tree, as what follows */
+    void *repositories;
+    void *entries;             /* of pushes after the answer, by id and target */
+    struct entry_list pending; /* the same, by id */
+    struct direct_list directs;
+    struct over_list over; /* oldest first */
+    size_t over_count;
+    struct work recorder; /* brings them to the store */
+    bool recorder_waits;
+    bool recording; /* the first of them are being written */
     struct tag_list kept;
     size_t kept_count;
-    struct queue_host *hosts;
-    size_t under_way; /* entries in the executor, and records being written */
+    struct queue_gate *hosts;
+    size_t under_way; /* entries and clocks in the executor, and records being written */
     bool closed;
     bool restarts; /* records are read: none begins before all are known */
 };
@@ -129,6 +183,7 @@ void queue_tag_update(struct push_queue *queue, struct tag *tag);
 /* Where nothing of the tag is under way: begin the oldest push that a client waits for; without
  * any, the oldest after the answer. */
 void queue_tag_begin(struct push_queue *queue, struct tag *tag);
+void queue_tags_free(struct push_queue *queue);
 
 bool entry_is_older(const struct queue_entry *a, const struct queue_entry *b);
 /* Into its tag's entries, by id. */
@@ -136,7 +191,7 @@ void entry_add(struct queue_entry *entry);
 /* Into the tag's list of those that are listed or direct, by id. */
 void entry_take_turn(struct entry_list *list, struct queue_entry *entry);
 void entry_set_state(struct queue_entry *entry, enum entry_state state);
-/* Out of the executor. False when it runs, or is not there. */
+/* Out of the executor, or of the gate that keeps it. False when it runs, or is in neither. */
 bool entry_take_back(struct queue_entry *entry);
 /* The entry has ended: it is freed, and the tag updated. */
 void entry_leave(struct queue_entry *entry);
@@ -152,20 +207,69 @@ void entry_supersede_older(struct tag *tag, const struct queue_entry *by);
 
 /* --- push_queue.c; with the lock --- */
 
-/* So many more, or fewer, entries are in the executor. */
+/* So many more, or fewer, things are under way. */
 void queue_under_way(struct push_queue *queue, int change);
-struct queue_entry *entry_new(struct push_queue *queue, struct push *push, size_t target);
-void entry_submit(struct queue_entry *entry);
-/* The lock is given up meanwhile. */
-void entry_end_superseded(struct queue_entry *entry);
+struct queue_entry *entry_new(struct push_queue *queue, const char *id, size_t target,
+                              const struct reference *reference);
+/* One of a push after the answer, that is not known any more. */
+void entry_forget(struct queue_entry *entry);
+/* NULL: there is none. */
+struct queue_entry *queue_find(struct push_queue *queue, const char *id, size_t target);
+/* A target of a push after the answer takes part. The lock is given up meanwhile. */
+void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
+                       const struct push_target *what);
+
+/* --- push_queue_gates.c; with the lock --- */
+
+/* The repository, for one more tag. */
+struct queue_repository *queue_repository(struct push_queue *queue,
+                                          const struct reference *reference);
+void queue_repository_release(struct push_queue *queue, struct queue_repository *repository);
+/* It begins, as far as its gates let it: into the executor, or kept. */
+void entry_begin(struct queue_entry *entry);
+/* It has ended, or does not run after all: out of the gates that it has entered. */
+void entry_leave_gates(struct queue_entry *entry);
+/* Somebody wants it to go at once: its gates let one more through. False: it runs, or others of its
+ * tag go first. */
+bool entry_hurry(struct queue_entry *entry);
+/* One of the gates that it has entered was closed meanwhile. */
+bool entry_is_stale(const struct queue_entry *entry);
+/* How it ended, for its gates, which it leaves. `login` names the credentials. When a circuit is
+ * open for it now, until when (clock_ms()); else 0. */
+void entry_tell_success(struct queue_entry *entry, const struct digest *login);
+int64_t entry_tell_failure(struct queue_entry *entry, const struct push_target *target,
+                           bool of_login, int64_t asked_ms);
+/* For what an entry that is kept waits, and until when. */
+void entry_wait(const struct queue_entry *entry, struct push_target *target);
+/* The base of the waits at a registry. */
+int64_t queue_retry_wait_ms(const struct push_queue *queue, const char *host);
+/* No clock runs any more, but those that are about to. */
+void queue_gates_close(struct push_queue *queue);
+void queue_gates_free(struct push_queue *queue);
+
+/* --- push_queue_run.c --- */
+
+/* The work of an entry after the answer. */
+void pending_work(struct work *work);
+/* It has not begun, and does not any more: this is its last state. With the lock, which is given up
+ * meanwhile. */
+void pending_end(struct queue_entry *entry, enum push_state state);
+
+/* --- push_queue_history.c --- */
+
+/* A push that a client has waited for has ended: it is recorded soon, and the client does not wait
+ * for that. Without the lock. */
+void queue_note_over(struct push_queue *queue, const struct push *push);
+/* At the end, when nothing is under way. */
+void queue_record_all(struct push_queue *queue);
 
 /* --- push_queue_direct.c --- */
 
-/* ERR_CANCELLED by limits.push_time becomes what it is. */
-void direct_explain(const struct queue_entry *entry);
-/* The entry has ended, and its chain goes on. True when the chain has no other. With the lock. */
-bool direct_finish(struct queue_entry *entry);
-/* Without the lock. */
-void direct_end_chain(struct push_queue *queue, struct chain *chain);
+/* End what a client waits for, as its own cancel does. False: there is none with this id. Without
+ * the lock. */
+bool direct_cancel(struct push_queue *queue, const char *id);
+
+/* It is its turn. With the lock. */
+void direct_begin(struct queue_entry *entry);
 
 #endif

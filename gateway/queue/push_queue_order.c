@@ -34,6 +34,8 @@ struct tag *queue_tag(struct push_queue *queue, const struct reference *target)
     if (*held != tag)
         free(tag);
     tag = *held;
+    if (tag->repository == NULL)
+        tag->repository = queue_repository(queue, target);
     if (tag->is_kept) {
         TAILQ_REMOVE(&queue->kept, tag, link);
         queue->kept_count--;
@@ -44,7 +46,7 @@ struct tag *queue_tag(struct push_queue *queue, const struct reference *target)
 
 bool entry_is_older(const struct queue_entry *a, const struct queue_entry *b)
 {
-    return strcmp(a->push->id, b->push->id) < 0;
+    return strcmp(a->id, b->id) < 0;
 }
 
 void entry_add(struct queue_entry *entry)
@@ -79,20 +81,22 @@ void entry_take_turn(struct entry_list *list, struct queue_entry *entry)
 void entry_set_state(struct queue_entry *entry, enum entry_state state)
 {
     struct tag *tag = entry->tag;
-    if (entry->pending && entry->state == ENTRY_LISTED)
+    bool pending = entry->chain == NULL;
+    if (pending && entry->state == ENTRY_LISTED)
         TAILQ_REMOVE(&tag->listed, entry, turn);
-    if (tag->active == entry && state != ENTRY_RUNS)
+    if (tag->active == entry && (state == ENTRY_LISTED || state == ENTRY_ENDS))
         tag->active = NULL;
     entry->state = state;
-    if (entry->pending && state == ENTRY_LISTED)
+    if (pending && state == ENTRY_LISTED)
         entry_take_turn(&tag->listed, entry);
-    if (state == ENTRY_WAITS && tag->active == NULL)
+    if ((state == ENTRY_WAITS || state == ENTRY_KEPT) && tag->active == NULL)
         tag->active = entry;
 }
 
 static void forget_tag(struct push_queue *queue, struct tag *tag)
 {
     tdelete(tag, &queue->tags, compare_tags);
+    queue_repository_release(queue, tag->repository);
     free(tag);
 }
 
@@ -123,14 +127,14 @@ void queue_tag_update(struct push_queue *queue, struct tag *tag)
 void entry_note_delivered(const struct queue_entry *entry)
 {
     struct tag *tag = entry->tag;
-    if (strcmp(tag->delivered, entry->push->id) < 0)
-        memcpy(tag->delivered, entry->push->id, sizeof tag->delivered);
+    if (strcmp(tag->delivered, entry->id) < 0)
+        memcpy(tag->delivered, entry->id, sizeof tag->delivered);
 }
 
 /* A younger push of its tag has ended already. */
 bool entry_comes_late(const struct queue_entry *entry)
 {
-    return !entry->tag->each_counts && strcmp(entry->push->id, entry->tag->delivered) < 0;
+    return !entry->tag->each_counts && strcmp(entry->id, entry->tag->delivered) < 0;
 }
 
 /* The entry has ended, and is freed. */
@@ -141,17 +145,25 @@ void entry_leave(struct queue_entry *entry)
     entry_set_state(entry, ENTRY_ENDS);
     if (entry->chain)
         TAILQ_REMOVE(&tag->direct, entry, turn);
+    else
+        entry_forget(entry);
     TAILQ_REMOVE(&tag->entries, entry, link);
     free(entry);
     queue_tag_update(queue, tag);
 }
 
-/* Take an entry out of the executor. False when it runs, or is not there. */
 bool entry_take_back(struct queue_entry *entry)
 {
+    if (entry->state == ENTRY_KEPT) {
+        gate_give_back(&entry->place);
+        entry_set_state(entry, ENTRY_LISTED);
+        return true;
+    }
     if (entry->state != ENTRY_WAITS || !work_cancel(entry->queue->direct, &entry->work))
         return false;
+    entry->next_ms = 0;
     entry_set_state(entry, ENTRY_LISTED);
+    entry_leave_gates(entry);
     queue_under_way(entry->queue, -1);
     return true;
 }
@@ -176,13 +188,13 @@ void entry_supersede_older(struct tag *tag, const struct queue_entry *by)
         return;
     TAILQ_FOREACH(entry, &tag->entries, link)
     {
-        if (entry == by || !entry->pending || !entry_is_older(entry, by))
+        if (entry == by || entry->chain || !entry_is_older(entry, by))
             continue;
         entry_take_back(entry);
-        entry->superseded |= entry->state == ENTRY_LISTED || entry->state == ENTRY_PARKED;
+        entry->superseded |= entry->state == ENTRY_LISTED;
     }
     while ((entry = next_superseded(tag)))
-        entry_end_superseded(entry);
+        pending_end(entry, PUSH_SUPERSEDED);
 }
 
 /* What was cancelled only comes to its end, and nothing has to wait for that. With the lock. */
@@ -193,7 +205,7 @@ static void begin_cancelled(struct tag *tag)
     {
         if (entry->state == ENTRY_LISTED && entry->due &&
             cancel_requested(&entry->chain->direct->cancel))
-            entry_submit(entry);
+            direct_begin(entry);
     }
 }
 
@@ -207,7 +219,7 @@ void queue_tag_begin(struct push_queue *queue, struct tag *tag)
         return;
     if (entry) {
         if (entry->state == ENTRY_LISTED && entry->due)
-            entry_submit(entry);
+            direct_begin(entry);
         return;
     }
     if (queue->closed || queue->restarts)
@@ -216,14 +228,30 @@ void queue_tag_begin(struct push_queue *queue, struct tag *tag)
     while (entry && entry->superseded)
         entry = TAILQ_NEXT(entry, turn);
     if (entry)
-        entry_submit(entry);
+        entry_begin(entry);
 }
 
 bool entry_has_younger(const struct queue_entry *entry)
 {
     const struct queue_entry *at = entry;
     while ((at = TAILQ_NEXT(at, link)))
-        if (at->pending)
+        if (at->chain == NULL)
             return !entry->tag->each_counts;
     return false;
+}
+
+static void free_tag(void *node)
+{
+    struct tag *tag = node;
+    for (struct queue_entry *entry; (entry = TAILQ_FIRST(&tag->entries));) {
+        TAILQ_REMOVE(&tag->entries, entry, link);
+        free(entry);
+    }
+    free(tag);
+}
+
+void queue_tags_free(struct push_queue *queue)
+{
+    tdestroy(queue->tags, free_tag);
+    tdestroy(queue->repositories, free);
 }

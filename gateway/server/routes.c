@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/api/images.h"
 #include "gateway/api/layers.h"
+#include "gateway/api/push_list.h"
 #include "gateway/api/pushes.h"
 #include "gateway/http/error_body.h"
 #include "gateway/registry/path.h"
@@ -68,7 +69,7 @@ static struct job *get_version(struct gateway *gateway, const struct request *re
 /* The first row for a path and method counts. */
 /* clang-format off */
 static const struct row {
-    const char *path;    /* what it ends with in braces, or a star: whatever begins so */
+    const char *path;    /* one segment may be in braces; a star: whatever begins so */
     const char *methods; /* as in an Allow header; NULL: the handler decides */
     route_handler *handler;
     const char *takes; /* the media type of a body below /v1/ */
@@ -82,6 +83,11 @@ static const struct row {
     {"/v1/layers",   "POST, PUT", layers_post, "application/octet-stream", false, false, false},
     {"/v1/layers/{diff_id}", "GET, HEAD", layers_get, NULL,                false, false, false},
     {"/v1/pushes",   "POST",      pushes_post, "application/json",         true,  false, false},
+    {"/v1/pushes",   "GET, HEAD", pushes_list, NULL,                       false, false, false},
+    {"/v1/pushes/retry", "POST",  pushes_retry, "application/json",        true,  false, false},
+    {"/v1/pushes/{id}/retry", "POST", push_retry, "application/json",      true,  false, false},
+    {"/v1/pushes/{id}", "GET, HEAD", push_get, NULL,                       false, false, false},
+    {"/v1/pushes/{id}", "DELETE", push_delete, NULL,                       false, false, false},
     {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},
     {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true,  true},
     {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false, false},
@@ -89,11 +95,21 @@ static const struct row {
 /* clang-format on */
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
+/* What is in braces is one segment. */
 static bool matches(const struct row *row, const char *path)
 {
     size_t fixed = strcspn(row->path, "{*");
-    return strncmp(row->path, path, fixed) == 0 &&
-           (row->path[fixed] != '\0' || path[fixed] == '\0');
+    const char *rest = row->path + fixed;
+    if (strncmp(row->path, path, fixed) != 0)
+        return false;
+    if (*rest == '*')
+        return true;
+    path += fixed;
+    if (*rest == '{') {
+        path += strcspn(path, "/");
+        rest = strchr(rest, '}') + 1;
+    }
+    return strcmp(path, rest) == 0;
 }
 
 static struct path_shown show_v2(const char *path)
@@ -117,10 +133,13 @@ struct path_shown route_show(const char *path)
         return (struct path_shown){.pattern = PATH_OTHER};
     if (rows[at].handler == v2_route)
         return show_v2(path);
-    bool layer = rows[at].handler == layers_get;
+    size_t fixed = strcspn(rows[at].path, "{");
+    if (rows[at].path[fixed] == '\0')
+        return (struct path_shown){.pattern = rows[at].path};
     return (struct path_shown){.pattern = rows[at].path,
-                               .part = layer ? "diff_id" : NULL,
-                               .value = layer ? path + strcspn(rows[at].path, "{") : NULL};
+                               .part = rows[at].handler == layers_get ? "diff_id" : "id",
+                               .value = path + fixed,
+                               .value_size = strcspn(path + fixed, "/")};
 }
 
 static bool allows(const struct row *row, const char *method)
@@ -155,10 +174,14 @@ static struct job *find(struct gateway *gateway, bool ops, const struct request 
                         struct reply *reply)
 {
     autobuf struct buf allowed = BUF_INIT(200);
+    const struct row *first = NULL;
     for (size_t i = 0; i < ROW_COUNT; i++) {
         const struct row *row = &rows[i];
         if (!matches(row, request->path) || (ops && !row->ops))
             continue;
+        if (first && strcmp(first->path, row->path) != 0)
+            continue; /* what has a name of its own is no id */
+        first = row;
         struct error err = ERROR_INIT;
         if (allows(row, request->method)) {
             if (admit(gateway, row, request, &err) == ERR_OK)

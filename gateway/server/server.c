@@ -145,23 +145,22 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->runtime = runtime;
     gateway->jobs = jobs_new(&limits, runtime->executor);
     gateway->queue = push_queue_new(runtime);
-    if (janitor_start(runtime->store, runtime->upstream->registries,
-                      settings->limits.upload_idle_ms, &server->janitor, err) != ERR_OK ||
-        store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK)
+    if (store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK ||
+        push_queue_restart(gateway->queue, err) != ERR_OK)
         return err->code;
-    return push_queue_restart(gateway->queue, err);
+    return janitor_start(runtime, gateway->queue, &server->janitor, err);
 }
 
 /* Nothing uses it any more but what it runs itself. */
 static void close_gateway(struct server *server)
 {
     struct gateway *gateway = &server->gateway;
+    janitor_stop(server->janitor);
     push_queue_close(gateway->queue);
     while (!push_queue_wait(gateway->queue, 1000))
         ;
     push_queue_free(gateway->queue);
     store_watch_stop(server->watch);
-    janitor_stop(server->janitor);
     jobs_free(gateway->jobs);
 }
 

@@ -11,30 +11,46 @@
 #define ROUND_MS_MIN 250
 
 struct janitor {
-    struct store *store;
-    struct registries *registries;
-    int64_t upload_idle_ms;
+    struct runtime *runtime;
+    struct push_queue *queue;
     struct cancel stop;
     pthread_t thread;
 };
 
 static void expire_uploads(const struct janitor *janitor)
 {
+    int64_t idle_ms = janitor->runtime->settings->limits.upload_idle_ms;
     struct error err = ERROR_INIT;
     size_t count = 0;
-    if (blob_uploads_expire(janitor->store, clock_ms() - janitor->upload_idle_ms, &count, &err) !=
-        ERR_OK)
+    if (blob_uploads_expire(janitor->runtime->store, clock_ms() - idle_ms, &count, &err) != ERR_OK)
         log_warn("end unfinished uploads: %s", err.text);
     else if (count > 0)
-        log_event(LOG_INFO, "uploads.expired",
-                  LOG_FIELDS(log_number("count", count),
-                             log_number("idle_s", (uint64_t)janitor->upload_idle_ms / 1000)),
-                  "unfinished uploads ended: no byte came for them");
+        log_event(
+            LOG_INFO, "uploads.expired",
+            LOG_FIELDS(log_number("count", count), log_number("idle_s", (uint64_t)idle_ms / 1000)),
+            "unfinished uploads ended: no byte came for them");
+}
+
+static void forget_pushes(const struct janitor *janitor)
+{
+    const struct settings *settings = janitor->runtime->settings;
+    int64_t from_s = clock_wall_s() - settings->queue.history_ms / 1000;
+    const struct pushes_history history = {.count = settings->queue.history_count,
+                                           .from_s = from_s > 0 ? (uint64_t)from_s : 0};
+    struct error err = ERROR_INIT;
+    bool more = true;
+    while (more && !cancel_requested(&janitor->stop)) {
+        size_t count = 0;
+        if (pushes_forget(janitor->runtime->store, &history, &count, &more, &err) == ERR_OK)
+            continue;
+        log_warn("forget old pushes: %s", err.text);
+        return;
+    }
 }
 
 static int64_t round_ms(const struct janitor *janitor)
 {
-    int64_t ms = janitor->upload_idle_ms / 4;
+    int64_t ms = janitor->runtime->settings->limits.upload_idle_ms / 4;
     return ms < ROUND_MS_MIN ? ROUND_MS_MIN : ms > ROUND_MS_MAX ? ROUND_MS_MAX : ms;
 }
 
@@ -43,19 +59,20 @@ static void *janitor_thread(void *arg)
     struct janitor *janitor = arg;
     do {
         expire_uploads(janitor);
+        push_queue_expire(janitor->queue, (uint64_t)clock_wall_s());
+        forget_pushes(janitor);
         transport_close_idle(TRANSPORT_IDLE_MS);
-        registries_forget(janitor->registries);
+        registries_forget(janitor->runtime->upstream->registries);
     } while (!cancel_wait(&janitor->stop, round_ms(janitor)));
     return NULL;
 }
 
-enum errc janitor_start(struct store *store, struct registries *registries, int64_t upload_idle_ms,
-                        struct janitor **out, struct error *err)
+enum errc janitor_start(struct runtime *runtime, struct push_queue *queue, struct janitor **out,
+                        struct error *err)
 {
     struct janitor *janitor = xcalloc(1, sizeof *janitor);
-    janitor->store = store;
-    janitor->registries = registries;
-    janitor->upload_idle_ms = upload_idle_ms;
+    janitor->runtime = runtime;
+    janitor->queue = queue;
     cancel_init(&janitor->stop);
     int rc = pthread_create(&janitor->thread, NULL, janitor_thread, janitor);
     if (rc != 0) {

@@ -12,12 +12,8 @@ void batch_put_push(struct batch *batch, struct push *push)
 
 static void record_push(const struct batch *batch, uint64_t now_s, struct change *change)
 {
-    autofree uint8_t *value = NULL;
     batch->push->created_s = now_s;
-    size_t size = push_value(batch->push, &value);
-    change_put_numbered(change, KV_PUSHES, &batch->store->last_push,
-                        (struct kv_slice){batch->stage->push_suffix, PUSH_SUFFIX_SIZE},
-                        (struct kv_slice){value, size});
+    push_put_numbered(change, batch->push, batch->stage->push_suffix, &batch->store->last_push);
 }
 
 static void record_member(const struct batch_member *member, struct change *change)

@@ -32,6 +32,14 @@ void encode_number(struct encoder *out, uint64_t number, unsigned bytes)
     out->at += bytes;
 }
 
+void encode_short(struct encoder *out, const char *text)
+{
+    size_t size = strlen(text);
+    assert(size <= UINT8_MAX);
+    encode_number(out, size, 1);
+    encode_bytes(out, text, size);
+}
+
 void encode_digest(struct encoder *out, const struct digest *digest)
 {
     assert(digest->algorithm != DIGEST_NONE);
@@ -101,6 +109,25 @@ void decode_text(struct decoder *in, size_t size, char *text, size_t capacity)
     }
     memcpy(text, at, size);
     text[size] = '\0';
+}
+
+void decode_short(struct decoder *in, char *text, size_t capacity)
+{
+    decode_text(in, (size_t)decode_number(in, 1), text, capacity);
+}
+
+void decode_reference_name(struct decoder *in, struct reference *out)
+{
+    char name[REFERENCE_NAME_MAX + 1] = "";
+    decode_short(in, name, sizeof name);
+    char *slash = strchr(name, '/');
+    if (slash == NULL) {
+        in->bad = true;
+        return;
+    }
+    *slash = '\0';
+    memcpy(out->host, name, (size_t)(slash - name) + 1);
+    memcpy(out->path, slash + 1, strlen(slash + 1) + 1);
 }
 
 void decode_terminated(struct decoder *in, char *text, size_t capacity)

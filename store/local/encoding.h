@@ -10,6 +10,7 @@
 #define SLIPWAY_STORE_LOCAL_ENCODING_H
 
 #include "image/digest.h"
+#include "image/reference.h"
 #include "store/local/kv/kv.h"
 
 struct record_key;
@@ -29,6 +30,8 @@ struct encoder encode_value(struct record_value *value);
 
 void encode_bytes(struct encoder *out, const void *data, size_t size);
 void encode_number(struct encoder *out, uint64_t number, unsigned bytes);
+/* With its size in front, which has to fit a byte. */
+void encode_short(struct encoder *out, const char *text);
 /* Not DIGEST_NONE. */
 void encode_digest(struct encoder *out, const struct digest *digest);
 
@@ -49,6 +52,10 @@ uint64_t decode_number(struct decoder *in, unsigned bytes);
 struct digest decode_digest(struct decoder *in);
 /* Text of `size` bytes, without a NUL in it, into `text` with one behind it. */
 void decode_text(struct decoder *in, size_t size, char *text, size_t capacity);
+/* As encode_short() wrote it. */
+void decode_short(struct decoder *in, char *text, size_t capacity);
+/* "host/path", so encoded. */
+void decode_reference_name(struct decoder *in, struct reference *out);
 /* Text up to a NUL, which is read too. */
 void decode_terminated(struct decoder *in, char *text, size_t capacity);
 

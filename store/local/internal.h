@@ -44,6 +44,10 @@ enum errc store_tell(struct store *store, const struct error *err);
  * brought already. Not for what is smaller than that: manifests and records. */
 enum errc store_check_room_at(struct store *store, uint64_t before, size_t size, struct error *err);
 
+/* Pushes that are accepted from now on sort behind all that are recorded, whatever the clock says.
+ */
+enum errc store_meet_pushes(struct store *store, struct error *err);
+
 /* *found false when the blob is not held. */
 enum errc blob_find(struct store *store, const struct digest *digest, bool *found,
                     struct blob_record *out, struct error *err);

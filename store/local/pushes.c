@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* Records in one change of pushes_update(). */
-#define UPDATE_BATCH 256
+/* Targets in one change of pushes_change(). */
+#define CHANGES_AT_ONCE 256
 
 _Static_assert(PUSH_VALUE_MAX <= CHANGE_VALUE_MAX, "a push fits a change");
 
@@ -40,111 +40,286 @@ void pushes_accept(struct store *store, struct push *push)
 }
 
 /* Those that are accepted from now on sort behind it. */
-static void met(struct store *store, const char *id)
+static void meet(struct store *store, struct kv_slice id)
 {
     char hex[CHANGE_NUMBER_HEX + 1] = "";
-    memcpy(hex, id, strnlen(id, CHANGE_NUMBER_HEX));
+    memcpy(hex, id.data, id.size < CHANGE_NUMBER_HEX ? id.size : CHANGE_NUMBER_HEX);
     uint64_t number = strtoull(hex, NULL, 16);
     uint64_t last = atomic_load(&store->last_push);
     while (number > last && !atomic_compare_exchange_weak(&store->last_push, &last, number))
         ;
 }
 
-enum errc pushes_put(struct store *store, const struct push *push, struct error *err)
+enum errc store_meet_pushes(struct store *store, struct error *err)
 {
-    struct record_key key = push_key(push->id);
-    autofree uint8_t *value = NULL;
-    size_t size = push_value(push, &value);
+    struct kv_slice key;
+    struct kv_slice value;
+    bool any = false;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_cursor_open(&txn, KV_PUSHES, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK ||
+        kv_cursor_back(&cursor, &key, &value, &any, err) != ERR_OK)
+        return err->code;
+    if (any)
+        meet(store, key);
+    return ERR_OK;
+}
+
+enum errc pushes_put(struct store *store, const struct push *push, bool durable, struct error *err)
+{
     autochange struct change change;
     change_init(&change);
-    change.durable = true;
-    change_put(&change, KV_PUSHES, record_key_slice(&key), (struct kv_slice){value, size});
+    change.durable = durable;
+    change.saves_work = !durable;
+    push_put(&change, push);
+    return writer_submit(store->writer, &change, err);
+}
+
+/* A target that is pushed after the answer has a life of its own by now. */
+static void record_over(struct change *change, const struct push *push)
+{
+    if (push_stored_targets(push) == 0) {
+        push_put(change, push);
+        return;
+    }
+    for (size_t i = 0; i < push->target_count; i++)
+        if (!push->targets[i].stored)
+            push_target_put(change, push->id, i, &push->targets[i]);
+}
+
+enum errc pushes_record(struct store *store, const struct push *const *pushes, size_t count,
+                        struct error *err)
+{
+    autochange struct change change;
+    change_init(&change);
+    for (size_t i = 0; i < count; i++)
+        record_over(&change, pushes[i]);
     return writer_submit(store->writer, &change, err);
 }
 
 enum errc pushes_remove(struct store *store, const char *id, struct error *err)
 {
-    struct record_key key = push_key(id);
+    struct push push;
+    bool found = false;
+    if (pushes_get(store, id, &push, &found, err) != ERR_OK || !found)
+        return err->code;
     autochange struct change change;
     change_init(&change);
     change.durable = true;
-    change_delete(&change, KV_PUSHES, record_key_slice(&key));
+    change.essential = true;
+    push_remove_all(&change, id, push.target_count);
+    push_deinit(&push);
     return writer_submit(store->writer, &change, err);
 }
 
-static void add_record(struct change *change, const struct push *push)
-{
-    struct record_key key = push_key(push->id);
-    autofree uint8_t *value = NULL;
-    if (!push_is_waiting(push)) {
-        change_delete(change, KV_PUSHES, record_key_slice(&key));
-        return;
-    }
-    size_t size = push_value(push, &value);
-    change_put(change, KV_PUSHES, record_key_slice(&key), (struct kv_slice){value, size});
-}
-
-enum errc pushes_update(struct store *store, struct push *const *pushes, size_t count,
-                        struct error *err)
+enum errc pushes_change(struct store *store, const struct push_change *changes, size_t count,
+                        bool durable, struct error *err)
 {
     for (size_t i = 0; i < count;) {
         autochange struct change change;
         change_init(&change);
-        change.durable = true;
-        for (size_t end = i + UPDATE_BATCH; i < end && i < count; i++)
-            add_record(&change, pushes[i]);
+        change.durable = durable;
+        change.essential = true;
+        for (size_t end = i + CHANGES_AT_ONCE; i < end && i < count; i++)
+            push_target_put(&change, changes[i].id, changes[i].index, changes[i].target);
         if (writer_submit(store->writer, &change, err) != ERR_OK)
             return err->code;
     }
     return ERR_OK;
 }
 
-struct push_list {
-    struct push *items;
-    size_t count;
-    size_t capacity;
+/* ---- reading ---- */
+
+struct target_reader {
+    struct push *push;
+    size_t read;
 };
 
-static void push_list_deinit(struct push_list *list)
+static enum errc read_target(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                             struct error *err)
 {
-    for (size_t i = 0; i < list->count; i++)
-        push_deinit(&list->items[i]);
-    free(list->items);
+    struct target_reader *reader = self;
+    char id[PUSH_ID_MAX];
+    size_t index = 0;
+    *enough = false;
+    if (push_target_key_decode(key, id, &index, err) != ERR_OK)
+        return err->code;
+    if (index >= reader->push->target_count)
+        return fail(err, ERR_STORE, 0, "a record of the table push_targets belongs to no target");
+    reader->read++;
+    return push_target_decode(value, &reader->push->targets[index], err);
 }
 
-static enum errc list(struct kv_cursor *cursor, struct push_list *all, struct error *err)
+static enum errc read_push(const struct kv_txn *txn, struct kv_slice key, struct kv_slice value,
+                           struct push *out, struct error *err)
 {
-    for (;;) {
-        struct kv_slice key;
-        struct kv_slice value;
-        bool more = false;
-        if (kv_cursor_next(cursor, &key, &value, &more, err) != ERR_OK)
+    struct push push;
+    if (push_decode(key, value, &push, err) != ERR_OK)
+        return err->code;
+    struct record_key prefix = push_targets_prefix(push.id);
+    struct target_reader reader = {.push = &push};
+    if (kv_each(txn, KV_PUSH_TARGETS, record_key_slice(&prefix), read_target, &reader, err) ==
+            ERR_OK &&
+        reader.read < push.target_count)
+        fail(err, ERR_STORE, 0, "the push %s lacks records of its targets", push.id);
+    if (err->code == ERR_OK)
+        *out = push;
+    else
+        push_deinit(&push);
+    return err->code;
+}
+
+enum errc pushes_get(struct store *store, const char *id, struct push *out, bool *found,
+                     struct error *err)
+{
+    struct record_key key = push_key(id);
+    struct kv_slice value;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_get(&txn, KV_PUSHES, record_key_slice(&key), &value, found, err) != ERR_OK)
+        return err->code;
+    return *found ? read_push(&txn, record_key_slice(&key), value, out, err) : ERR_OK;
+}
+
+enum errc pushes_before(struct store *store, const char *before, struct push *out, size_t most,
+                        size_t *count, struct error *err)
+{
+    struct kv_slice key;
+    struct kv_slice value;
+    bool more = true;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    *count = 0;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_cursor_open(&txn, KV_PUSHES, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK)
+        return err->code;
+    kv_cursor_seek_before(&cursor, (struct kv_slice){before, strlen(before)});
+    while (*count < most) {
+        if (kv_cursor_back(&cursor, &key, &value, &more, err) != ERR_OK ||
+            (more && read_push(&txn, key, value, &out[*count], err) != ERR_OK))
+            break;
+        if (!more)
+            return ERR_OK;
+        ++*count;
+    }
+    while (err->code != ERR_OK && *count > 0)
+        push_deinit(&out[--*count]);
+    return err->code;
+}
+
+/* ---- open targets ---- */
+
+/* Read at once: no transaction lasts while they are visited. */
+#define OPEN_AT_ONCE 64
+
+static enum errc read_open(const struct kv_txn *txn, struct kv_slice key, struct open_target *out,
+                           struct error *err)
+{
+    struct kv_slice value;
+    bool found = false;
+    if (push_target_key_decode(key, out->id, &out->index, err) != ERR_OK ||
+        kv_get(txn, KV_PUSH_TARGETS, key, &value, &found, err) != ERR_OK)
+        return err->code;
+    if (!found)
+        return fail(err, ERR_STORE, 0, "a target that is open has no record");
+    return push_target_decode(value, &out->target, err);
+}
+
+/* Those at `from` and behind it, which is moved behind what was read. */
+static enum errc read_some_open(struct store *store, struct record_key *from,
+                                struct open_target *items, size_t *count, struct error *err)
+{
+    struct kv_slice key;
+    struct kv_slice value;
+    bool more = true;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
+    *count = 0;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_cursor_open(&txn, KV_OPEN_TARGETS, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK)
+        return err->code;
+    if (from->size > 0)
+        kv_cursor_seek(&cursor, record_key_slice(from));
+    while (*count < OPEN_AT_ONCE) {
+        if (kv_cursor_next(&cursor, &key, &value, &more, err) != ERR_OK)
             return err->code;
         if (!more)
             return ERR_OK;
-        if (all->count == all->capacity) {
-            all->capacity = all->capacity ? 2 * all->capacity : 8;
-            all->items = xrealloc(all->items, all->capacity, sizeof *all->items);
-        }
-        if (push_decode(key, value, &all->items[all->count], err) != ERR_OK)
+        if (read_open(&txn, key, &items[*count], err) != ERR_OK)
             return err->code;
-        all->count++;
+        ++*count;
     }
+    *from = push_target_key(items[*count - 1].id, items[*count - 1].index + 1);
+    return ERR_OK;
 }
 
-enum errc pushes_list(struct store *store, struct push **out, size_t *count, struct error *err)
+enum errc pushes_each_open(struct store *store, pushes_visit *visit, void *self, struct error *err)
 {
-    __attribute__((cleanup(push_list_deinit))) struct push_list all = {.items = NULL};
-    autotxn struct kv_txn txn = KV_TXN_INIT;
-    autocursor struct kv_cursor cursor = KV_CURSOR_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_cursor_open(&txn, KV_PUSHES, (struct kv_slice){NULL, 0}, &cursor, err) != ERR_OK ||
-        list(&cursor, &all, err) != ERR_OK)
-        return err->code;
-    for (size_t i = 0; i < all.count; i++)
-        met(store, all.items[i].id);
-    *count = all.count;
-    all.count = 0;
-    *out = mem_take(&all.items);
+    autofree struct open_target *items = xcalloc(OPEN_AT_ONCE, sizeof *items);
+    struct record_key from = {.size = 0};
+    size_t count = OPEN_AT_ONCE;
+    while (count == OPEN_AT_ONCE) {
+        if (read_some_open(store, &from, items, &count, err) != ERR_OK)
+            return err->code;
+        for (size_t i = 0; i < count; i++)
+            visit(self, &items[i]);
+    }
     return ERR_OK;
+}
+
+/* ---- history ---- */
+
+#define FORGET_AT_ONCE 256
+
+/* One walk from the oldest push on. */
+struct forgetting {
+    const struct pushes_history *history;
+    const struct kv_txn *txn;
+    struct change *change;
+    size_t left; /* pushes */
+    size_t forgotten;
+};
+
+/* *enough: neither this push nor a younger one is too much. */
+static enum errc forget_one(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                            struct error *err)
+{
+    struct forgetting *forgetting = self;
+    const struct pushes_history *history = forgetting->history;
+    struct push push;
+    bool open = false;
+    if (push_decode(key, value, &push, err) != ERR_OK)
+        return err->code;
+    struct record_key prefix = push_targets_prefix(push.id);
+    *enough = forgetting->left <= history->count && push.created_s >= history->from_s;
+    if (!*enough &&
+        kv_any(forgetting->txn, KV_OPEN_TARGETS, record_key_slice(&prefix), &open, err) == ERR_OK &&
+        !open) {
+        push_remove_all(forgetting->change, push.id, push.target_count);
+        forgetting->left--;
+        forgetting->forgotten++;
+    }
+    push_deinit(&push);
+    *enough = *enough || forgetting->forgotten == FORGET_AT_ONCE;
+    return err->code;
+}
+
+enum errc pushes_forget(struct store *store, const struct pushes_history *history,
+                        size_t *forgotten, bool *more, struct error *err)
+{
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    autochange struct change change;
+    struct forgetting forgetting = {.history = history, .txn = &txn, .change = &change};
+    change_init(&change);
+    change.essential = true;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_count(&txn, KV_PUSHES, &forgetting.left, err) != ERR_OK ||
+        kv_each(&txn, KV_PUSHES, (struct kv_slice){NULL, 0}, forget_one, &forgetting, err) !=
+            ERR_OK)
+        return err->code;
+    kv_end(&txn);
+    *forgotten = forgetting.forgotten;
+    *more = forgetting.forgotten == FORGET_AT_ONCE;
+    return *forgotten > 0 ? writer_submit(store->writer, &change, err) : ERR_OK;
 }

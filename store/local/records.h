@@ -8,7 +8,7 @@
  *                 = name ("host/path"), 0x00, then ":" and the tag, or "@" and a digest;
  *                   in byte order, the keys of one name are sorted as their texts are
  *
- *     table       key                                 value (after its version u8, now 1)
+ *     table       key                                 value (after its version u8, 1 if not said)
  *     meta        "schema"                            schema u32
  *     meta        "state"                             clean u8, boot id (text, to the end)
  *     blobs       digest                              state u8, size u64, created u64, last use u64
@@ -29,15 +29,22 @@
  *     referrers   repository, 0x00, subject digest,   descriptor, JSON text (to the end); it counts
  *                 manifest digest                     while the repository has the manifest
  *     sessions    id                                  created u64, repository (to the end)
- *     pushes      id                                  created u64, pushed manifest,
- *                                                     number of targets u16, targets,
- *                                                     number of referrers u16, referrers,
- *                                                     repository short (not there in older ones)
+ *     pushes      id                                  (version 2) created u64,
+ *                                                     pushed manifest, has a config u8, config
+ *                                                     digest if it has, repository short,
+ *                                                     number of targets u16, number of referrers
+ *                                                     u16, referrers
+ *     push targets  id, 0x00, index u16               target
+ *     open targets  id, 0x00, index u16               (nothing: being there is all)
  *
  *     short       = size u8, text
  *     pushed manifest = digest, size u64, media type short
- *     target      = state u8 (enum push_record_state), optional u8, "host/path" short, tag short,
- *                   has a digest u8, digest if it has
+ *     target      = state u8 (enum push_state), flags u8 (optional 1, after the answer 2, converged
+ *                   4, has a result 8, has an error 16), "host/path" short, tag short, has a digest
+ *                   u8, digest if it has, name short, tries u32, deadline u64, first tried u64,
+ * next u64, ended u64, layers existed, mounted, uploaded, skipped u32 each, bytes u64, attempts
+ *                   u32, result if it has (digest, size u64, media type short), error if it has
+ *                   (name of the code short, status u16, size u16, text)
  *     referrer    = pushed manifest, tag short
  *
  * A repository's name has no byte 0x00 or 0x01, so keys that begin with one and 0x00 are sorted by
@@ -47,7 +54,7 @@
  * version that is not known, or that is too short or too long, is ERR_STORE and never guessed at.
  *
  * The schema number is that of this page. A store of a greater number is refused; one of a smaller
- * number would be migrated at open (there is none yet).
+ * number is migrated at open (store/local/migrate.h).
  */
 #ifndef SLIPWAY_STORE_LOCAL_RECORDS_H
 #define SLIPWAY_STORE_LOCAL_RECORDS_H
@@ -58,7 +65,7 @@
 #include "store/local/kv/kv.h"
 #include "store/references.h"
 
-#define STORE_SCHEMA 1u
+#define STORE_SCHEMA 2u
 
 /* The longest value: a manifest's. */
 #define RECORD_VALUE_MAX (1 + 3 * 8 + 1 + 1 + DIGEST_BYTES_MAX + MEDIA_TYPE_MAX)

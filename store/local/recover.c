@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "image/manifest.h"
 #include "store/local/blob_files.h"
+#include "store/local/migrate.h"
 #include "store/local/records_pushes.h"
 #include "store/local/records_repositories.h"
 
@@ -72,12 +73,10 @@ enum errc store_check_schema(struct store *store, struct error *err)
                     "the data folder %s has schema %u, written by a newer slipway; this one knows "
                     "schemas up to %u",
                     store->path, schema, STORE_SCHEMA);
-    if (schema < STORE_SCHEMA)
-        return fail(err, ERR_STORE, 0, "the data folder %s has the unknown schema %u", store->path,
-                    schema);
-    if (found)
+    if (found && schema == STORE_SCHEMA)
         return ERR_OK;
-    if (sync_new_metadata(store, err) != ERR_OK)
+    if (found ? store_migrate(store, schema, err) != ERR_OK
+              : sync_new_metadata(store, err) != ERR_OK)
         return err->code;
     struct record_key key = schema_key();
     struct record_value value = schema_value(STORE_SCHEMA);
@@ -157,13 +156,40 @@ static enum errc sweep_files(struct store *store, struct error *err)
     return ERR_OK;
 }
 
+static enum errc push_of_target(const struct kv_txn *txn, struct kv_slice key, struct push *out,
+                                struct error *err)
+{
+    char id[PUSH_ID_MAX];
+    size_t index = 0;
+    struct kv_slice value;
+    bool found = false;
+    if (push_target_key_decode(key, id, &index, err) != ERR_OK)
+        return err->code;
+    struct record_key push = push_key(id);
+    if (kv_get(txn, KV_PUSHES, record_key_slice(&push), &value, &found, err) != ERR_OK)
+        return err->code;
+    if (!found)
+        return fail(err, ERR_STORE, 0, "a target that is open belongs to no push");
+    return push_decode(record_key_slice(&push), value, out, err);
+}
+
+static enum errc manifest_of_target(const struct kv_txn *txn, struct kv_slice key,
+                                    struct digest *out, struct error *err)
+{
+    struct push push;
+    if (push_of_target(txn, key, &push, err) != ERR_OK)
+        return err->code;
+    *out = push.manifest.digest;
+    push_deinit(&push);
+    return ERR_OK;
+}
+
 /* The blob without which the record is of no use. */
-static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct kv_slice value,
-                                struct digest *out, struct error *err)
+static enum errc blob_of_record(const struct kv_txn *txn, enum kv_table table, struct kv_slice key,
+                                struct kv_slice value, struct digest *out, struct error *err)
 {
     struct layer_form form;
     struct named_manifest named;
-    struct push push;
     char text[REPOSITORY_NAME_MAX + 1];
     switch (table) {
     case KV_BLOBS:
@@ -187,12 +213,8 @@ static enum errc blob_of_record(enum kv_table table, struct kv_slice key, struct
         return tag_decode(key, value, text, out, err);
     case KV_REFERRERS:
         return referrer_key_decode(key, text, out, err);
-    case KV_PUSHES:
-        if (push_decode(key, value, &push, err) != ERR_OK)
-            return err->code;
-        *out = push.manifest.digest;
-        push_deinit(&push);
-        return ERR_OK;
+    case KV_OPEN_TARGETS:
+        return manifest_of_target(txn, key, out, err);
     default:
         assert(0 && "a table whose records are about a blob");
         abort();
@@ -347,11 +369,22 @@ static enum errc any_volatile(struct store *store, bool *any, struct error *err)
 static enum errc name_manifest(struct step *step, const struct kv_txn *txn, struct kv_slice key,
                                struct kv_slice value, struct error *err)
 {
-    (void)txn;
-    return blob_of_record(step->table, key, value, &step->named[step->named_count++], err);
+    return blob_of_record(txn, step->table, key, value, &step->named[step->named_count++], err);
 }
 
 /* ---- what goes after a crash of the machine ---- */
+
+/* Of a push that is open, all goes. */
+static enum errc drop_push(struct step *step, const struct kv_txn *txn, struct kv_slice key,
+                           struct error *err)
+{
+    struct push push;
+    if (push_of_target(txn, key, &push, err) != ERR_OK)
+        return err->code;
+    push_remove_all(&step->change, push.id, push.target_count);
+    push_deinit(&push);
+    return ERR_OK;
+}
 
 static enum errc drop_unless_durable(struct step *step, const struct kv_txn *txn,
                                      struct kv_slice key, struct kv_slice value, struct error *err)
@@ -360,7 +393,7 @@ static enum errc drop_unless_durable(struct step *step, const struct kv_txn *txn
     struct kv_slice blob;
     struct blob_record record = {.state = BLOB_VOLATILE};
     bool found = false;
-    if (blob_of_record(step->table, key, value, &digest, err) != ERR_OK)
+    if (blob_of_record(txn, step->table, key, value, &digest, err) != ERR_OK)
         return err->code;
     struct record_key blob_is = blob_key(&digest);
     if (kv_get(txn, KV_BLOBS, record_key_slice(&blob_is), &blob, &found, err) != ERR_OK ||
@@ -368,8 +401,10 @@ static enum errc drop_unless_durable(struct step *step, const struct kv_txn *txn
         return err->code;
     if (record.state == BLOB_DURABLE)
         return ERR_OK;
-    change_delete(&step->change, step->table, key);
     step->changed++;
+    if (step->table == KV_OPEN_TARGETS)
+        return drop_push(step, txn, key, err);
+    change_delete(&step->change, step->table, key);
     return ERR_OK;
 }
 
@@ -385,8 +420,8 @@ static enum errc each_table(struct store *store, const enum kv_table *tables, si
 static enum errc drop_what_is_in_doubt(struct store *store, struct error *err)
 {
     /* Those that name manifests first, the blobs themselves last: by them the rest is judged. */
-    static const enum kv_table tables[] = {KV_REFERENCES, KV_MANIFESTS, KV_PUSHES,  KV_TAGS,
-                                           KV_REFERRERS,  KV_MEMBERS,   KV_HOLDERS, KV_LAYERS};
+    static const enum kv_table tables[] = {KV_REFERENCES, KV_MANIFESTS, KV_OPEN_TARGETS, KV_TAGS,
+                                           KV_REFERRERS,  KV_MEMBERS,   KV_HOLDERS,      KV_LAYERS};
     bool any = false;
     size_t marked = 0;
     size_t blobs = 0;

@@ -147,9 +147,9 @@ static enum errc open_metadata(struct store *store, uint64_t map_size_bytes, str
         map_size_bytes = MAP_SIZE_DEFAULT;
     if (kv_open(path, map_size_bytes, &store->kv, err) != ERR_OK ||
         writer_start(store->kv, &store->fault, &store->writer, err) != ERR_OK ||
-        store_check_schema(store, err) != ERR_OK)
+        store_check_schema(store, err) != ERR_OK || store_recover(store, err) != ERR_OK)
         return err->code;
-    return store_recover(store, err);
+    return store_meet_pushes(store, err);
 }
 
 static void store_free(struct store *store)

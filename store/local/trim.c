@@ -53,7 +53,7 @@ static enum errc list_copies(struct store *store, struct copies *copies, bool *p
     autotxn struct kv_txn txn = KV_TXN_INIT;
     struct listing listing = {.txn = &txn, .copies = copies};
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_any(&txn, KV_PUSHES, all, promised, err) != ERR_OK)
+        kv_any(&txn, KV_OPEN_TARGETS, all, promised, err) != ERR_OK)
         return err->code;
     return kv_each(&txn, KV_BLOBS, all, add_copy, &listing, err);
 }

@@ -25,7 +25,7 @@ static void check_order(const struct push_order *order)
         struct push_order again = {0};
         char text[REFERENCE_TEXT_MAX];
         assert(target->reference.digest.algorithm == DIGEST_NONE);
-        assert(!target->optional && !target->stored && target->state == PUSH_WAITING);
+        assert(!target->optional && !target->stored && target->state == PUSH_QUEUED);
         enum errc rc = push_order_add(&again, reference_text(&target->reference, text), &err);
         assert(rc == ERR_OK && again.push.target_count == 1);
         assert(same_tag(&again.push.targets[0].reference, &target->reference));

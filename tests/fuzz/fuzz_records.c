@@ -60,18 +60,43 @@ static void read_store(unsigned which, struct kv_slice key, struct kv_slice valu
     }
 }
 
+static void check_target(const struct push_target *target)
+{
+    char text[REFERENCE_TEXT_MAX];
+    assert(strlen(reference_text(&target->reference, text)) < REFERENCE_TEXT_MAX);
+    assert(strlen(target->name) <= TARGET_NAME_MAX);
+    assert(strlen(target->error.text) < ERROR_TEXT_MAX);
+    assert(push_state_name(target->state) != NULL);
+}
+
+static void check_push(struct push *push)
+{
+    for (size_t i = 0; i < push->referrer_count; i++)
+        assert(strlen(push->referrers[i].tag) <= REFERENCE_TAG_MAX);
+    push_deinit(push);
+}
+
+/* Of this schema, of the one before, and a target. */
 static void read_push(struct kv_slice key, struct kv_slice value, struct error *err)
 {
     struct push push = {.target_count = 0};
-    if (push_decode(key, value, &push, err) != ERR_OK)
-        return;
-    for (size_t i = 0; i < push.target_count; i++) {
-        char text[REFERENCE_TEXT_MAX];
-        assert(strlen(reference_text(&push.targets[i].reference, text)) < REFERENCE_TEXT_MAX);
+    struct push_target target;
+    char id[PUSH_ID_MAX];
+    size_t index = 0;
+    bool is_old = false;
+    if (push_decode(key, value, &push, err) == ERR_OK)
+        check_push(&push);
+    error_clear(err);
+    if (push_decode_schema_1(key, value, &is_old, &push, err) == ERR_OK && is_old) {
+        for (size_t i = 0; i < push.target_count; i++)
+            check_target(&push.targets[i]);
+        check_push(&push);
     }
-    for (size_t i = 0; i < push.referrer_count; i++)
-        assert(strlen(push.referrers[i].tag) <= REFERENCE_TAG_MAX);
-    push_deinit(&push);
+    error_clear(err);
+    push_target_key_decode(key, id, &index, err);
+    error_clear(err);
+    if (push_target_decode(value, &target, err) == ERR_OK)
+        check_target(&target);
 }
 
 static void read_front(unsigned which, struct kv_slice key, struct kv_slice value,

@@ -233,7 +233,7 @@ def test_each_result_is_told_once_and_at_once(
             wait_until(lambda: of(gateway, event="target.pushed"), "the good one", 30)
             goes_on.set()
             client.join()
-            failed = "target.failed" if acknowledge == "pushed" else "target.postponed"
+            failed = "target.failed" if acknowledge == "pushed" else "target.waiting"
             wait_until(lambda: len(of(gateway, event=failed)) == 2, "both others", 30)
             (good,) = of(gateway, event="target.pushed")
             assert good["target"] == f"{targets[0]}:1" and {"bytes", "ms"} < set(good)

@@ -77,7 +77,7 @@ def stored(reply: Reply, count: int = 1) -> str:
     assert value["state"] == "stored" and value["id"], value
     assert len(value["results"]) == count, value
     for result in value["results"]:
-        assert result["state"] == "waiting", result
+        assert result["state"] == "queued", result
         assert set(result) <= {"target", "state", "optional"}, result
     return str(value["image"]["manifest"])
 
@@ -277,7 +277,7 @@ def test_one_required_target_that_fails_is_enough(
 
 def test_stored_is_kept_for_what_is_away_only(three: Three, tmp_path: Path, seed: str) -> None:
     """The answer comes before any registry; the one that refuses has ended, the one that is down
-    is tried again at the next start."""
+    is tried again, also by the next start."""
     archive = make_archive(tmp_path / "image", seed)
     config = three.config("stored", ["refusing"])
     with Gateway(tmp_path / "gateway", config) as gateway:
@@ -286,9 +286,9 @@ def test_stored_is_kept_for_what_is_away_only(three: Three, tmp_path: Path, seed
         assert by_host(reply.json(), three)["refusing"]["optional"] is True
         wait_for_digest(three.registry, "three/app", "1", digest)
         wait_until(lambda: "no pushes on Mondays" in gateway.log(), "the refusal", WAIT)
-        wait_until(lambda: "waits for the next start" in gateway.log(), "the one down", WAIT)
+        wait_until(lambda: "target is tried again" in gateway.log(), "the one down", WAIT)
         restart(gateway)
-        wait_until(lambda: "waits for the next start" in gateway.log(), "another attempt", WAIT)
+        wait_until(lambda: "target is tried again" in gateway.log(), "another attempt", WAIT)
         assert "no pushes on Mondays" not in gateway.log()
         assert not re.search(r"target pushed target=\S+three/app:1 ", gateway.log()), "what was pushed is pushed once"
 
@@ -313,7 +313,7 @@ def test_a_promise_outlives_a_kill(tmp_path: Path, seed: str, registry: Registry
             assert digest_at(registry, "kill/app", "1") is None
             proxy.release()
             gateway.start()
-            assert "1 pending push goes on" in gateway.log()
+            assert "1 pending target goes on" in gateway.log()
             wait_for_digest(registry, "kill/app", "1", digest)
             restart(gateway)
             assert "go on" not in gateway.log(), "a promise is kept once"
@@ -328,10 +328,36 @@ def test_a_registry_that_is_away_gets_it_at_a_later_start(tmp_path: Path, seed: 
         gateway = Gateway(tmp_path / "gateway", config)
         gateway.start()
         digest = stored(gateway.post(archive))
-        wait_until(lambda: "waits for the next start" in gateway.log(), "the failure", WAIT)
+        wait_until(lambda: "target is tried again" in gateway.log(), "the failure", WAIT)
         assert gateway.process.stop() == 0
     with registry_at(tmp_path / "registry", port) as registry, gateway:
         wait_for_digest(registry, "later/app", "1", digest)
+
+
+def test_a_registry_that_is_back_gets_it(tmp_path: Path, seed: str) -> None:
+    """Nobody does anything: one push tries for all that wait, the others follow."""
+    archives = [make_archive(tmp_path / f"image{number}", f"{seed}-{number}") for number in range(3)]
+    with refusing_port() as port:
+        host = f"127.0.0.1:{port}"
+        config = promise_config(host, "back/*")
+        config["registries"][host]["retry_wait"] = "200ms"
+        gateway = Gateway(tmp_path / "gateway", config)
+        gateway.start()
+        digests = [stored(gateway.post(archive)) for archive in archives]
+        wait_until(lambda: "target is tried again" in gateway.log(), "the failure", WAIT)
+        waiting = wait_until(
+            lambda: gateway.request("/v1/pushes?state=waiting").json()["pushes"], "one waits", WAIT
+        )
+        assert [push["image"]["manifest"] for push in waiting] == [digests[2]]
+        (result,) = waiting[0]["results"]
+        assert result["error"]["code"] == "CONNECT_FAILED" and result["name"] == host
+        gone = gateway.request("/v1/pushes?state=superseded").json()["pushes"]
+        assert {push["image"]["manifest"] for push in gone} <= set(digests[:2])
+    with registry_at(tmp_path / "registry", port) as registry:
+        wait_for_digest(registry, "back/app", "1", digests[2])
+        ended = gateway.request("/v1/pushes?state=pushed").json()["pushes"]
+        assert digests[2] in {push["image"]["manifest"] for push in ended}
+        assert gateway.process.stop() == 0
 
 
 def test_the_image_is_whole_when_its_layers_were_held_already(
@@ -383,12 +409,12 @@ def test_an_image_that_waits_does_not_overwrite_a_younger_one(
     young = make_archive(tmp_path / "young", f"{seed}-young")
     with refusing_port() as port:
         target = f"127.0.0.1:{port}/overtaken/app"
-        gateway = Gateway(
-            tmp_path / "gateway", promise_config(f"127.0.0.1:{port}", "overtaken/*")
-        )
+        config = promise_config(f"127.0.0.1:{port}", "overtaken/*")
+        config["registries"][f"127.0.0.1:{port}"]["retry_wait"] = "10m"
+        gateway = Gateway(tmp_path / "gateway", config)
         gateway.start()
         stored(gateway.post(old))
-        wait_until(lambda: "waits for the next start" in gateway.log(), "the failure", WAIT)
+        wait_until(lambda: "target is tried again" in gateway.log(), "the failure", WAIT)
     with registry_at(tmp_path / "registry", port) as registry:
         (result,) = pushed(gateway.post(young, f"{target}:1"))
         wait_until(lambda: "is superseded" in gateway.log(), "the older one", WAIT)
@@ -413,7 +439,7 @@ def test_pushed_and_stored_in_one_archive(
         assert reply.status == 200 and value["state"] == "pushed", value
         assert [(r["target"], r["state"]) for r in value["results"]] == [
             (f"{host}/mixed/now:1", "pushed"),
-            (f"{host}/mixed/later:1", "waiting"),
+            (f"{host}/mixed/later:1", "queued"),
         ]
         wait_for_digest(registry, "mixed/later", "1", value["image"]["manifest"])
 
@@ -444,7 +470,7 @@ def test_stored_as_a_stream_of_events(registry: Registry, tmp_path: Path, seed: 
         digest = first["push"]["image"]["manifest"]
         target = f"{registry.host}/events/app:1"
         assert last["target"] == target and "error" not in last and "aux" not in last, last
-        assert last["result"] == {"target": target, "state": "waiting"}
+        assert last["result"] == {"target": target, "state": "queued"}
         wait_for_digest(registry, "events/app", "1", digest)
 
 
@@ -700,7 +726,7 @@ def test_front_stored(three: Three, tmp_path: Path, seed: str) -> None:
         assert answer.status == 201 and client.tags() == ["1"], answer
         wait_for_digest(three.registry, "three/app", "1", digest)
         wait_until(lambda: "no pushes on Mondays" in gateway.log(), "the refusal", WAIT)
-        wait_until(lambda: "waits for the next start" in gateway.log(), "the one down", WAIT)
+        wait_until(lambda: "target is tried again" in gateway.log(), "the one down", WAIT)
 
 
 def test_front_promise_outlives_a_kill(tmp_path: Path, seed: str, registry: Registry) -> None:

@@ -252,8 +252,8 @@ def test_the_limit_of_the_body(gateway: Gateway) -> None:
 
 
 def test_methods_and_parameters(gateway: Gateway) -> None:
-    assert gateway.request("/v1/pushes").status == 405
-    assert gateway.request("/v1/pushes", method="PUT", data=b"{}").headers["allow"] == "POST"
+    assert gateway.request("/v1/pushes", method="PATCH").status == 405
+    assert gateway.request("/v1/pushes", method="PUT", data=b"{}").headers["allow"] == "POST, GET, HEAD"
     json_type = ["Content-Type: application/json"]
     reply = gateway.request(
         "/v1/pushes?to=r.io/a:1", method="POST", data=b"{}", headers=json_type

@@ -106,7 +106,7 @@ void push_test_all(struct push_test *test, const struct push_request *requests, 
                                          .remembers = requests[0].remembers};
     for (size_t i = 0; i < count; i++)
         results[i] = (struct push_target){
-            .reference = requests[i].target, .state = PUSH_WAITING, .attempts = 1};
+            .reference = requests[i].target, .state = PUSH_QUEUED, .attempts = 1};
     push_all(&options, &push);
 }
 

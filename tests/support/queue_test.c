@@ -18,6 +18,10 @@ struct queue_test *queue_test_new(void)
     test->http = fake_registry_http(test->registry);
     test->host = fake_registry_host(test->registry);
     test->settings.limits.pushes_per_registry = 4;
+    test->registry_setting = (struct registry_setting){.host = xstrdup(test->host),
+                                                       .retry_wait_ms = QUEUE_TEST_RETRY_MS};
+    test->settings.registries = &test->registry_setting;
+    test->settings.registry_count = 1;
     test->runtime = (struct runtime){
         .settings = &test->settings,
         .store = test->push->store,
@@ -59,6 +63,7 @@ void queue_test_free(struct queue_test *test)
     early_uploads_free(test->runtime.early);
     push_test_free(test->push);
     fake_registry_stop(test->registry);
+    free(test->registry_setting.host);
     free(test);
 }
 
@@ -115,43 +120,40 @@ const char *queue_test_store(struct queue_test *test, const struct descriptor *m
     return id;
 }
 
-static size_t list(struct queue_test *test, struct push **records)
+struct open_count {
+    char last[PUSH_ID_MAX];
+    size_t pushes;
+    size_t targets;
+};
+
+static void count_open(void *self, const struct open_target *open)
+{
+    struct open_count *count = self;
+    count->targets++;
+    count->pushes += strcmp(count->last, open->id) != 0;
+    memcpy(count->last, open->id, sizeof count->last);
+}
+
+size_t queue_test_records(struct queue_test *test, size_t *targets)
 {
     struct error err = ERROR_INIT;
-    size_t count = 0;
-    if (pushes_list(test->runtime.store, records, &count, &err) != ERR_OK)
+    struct open_count count = {.last = ""};
+    if (pushes_each_open(test->runtime.store, count_open, &count, &err) != ERR_OK)
         fail_msg("%s", err.text);
-    return count;
+    *targets = count.targets;
+    return count.pushes;
 }
 
-static void free_list(struct push *records, size_t count)
+enum push_state queue_test_state(struct queue_test *test, const char *id, size_t target)
 {
-    for (size_t i = 0; i < count; i++)
-        push_deinit(&records[i]);
-    free(records);
-}
-
-size_t queue_test_records(struct queue_test *test, size_t *waiting)
-{
-    struct push *records = NULL;
-    size_t count = list(test, &records);
-    *waiting = 0;
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < records[i].target_count; j++)
-            *waiting += records[i].targets[j].state == PUSH_WAITING;
-    free_list(records, count);
-    return count;
-}
-
-bool queue_test_has_record(struct queue_test *test, const char *id)
-{
-    struct push *records = NULL;
-    size_t count = list(test, &records);
-    bool has = false;
-    for (size_t i = 0; i < count; i++)
-        has |= strcmp(records[i].id, id) == 0;
-    free_list(records, count);
-    return has;
+    struct error err = ERROR_INIT;
+    struct push push;
+    bool found = false;
+    if (pushes_get(test->runtime.store, id, &push, &found, &err) != ERR_OK || !found)
+        fail_msg("push %s: %s", id, err.text);
+    enum push_state state = push.targets[target].state;
+    push_deinit(&push);
+    return state;
 }
 
 /* ---- a push that somebody waits for ---- */

@@ -11,13 +11,15 @@
 #include "tests/support/push_test.h"
 
 #define QUEUE_TEST_MS 60000
+#define QUEUE_TEST_RETRY_MS 20
 
 struct queue_test {
     struct push_test *push;
     struct fake_registry *registry;
     struct http_double *http;
     const char *host;
-    struct settings settings; /* four pushes for each registry */
+    struct registry_setting registry_setting;
+    struct settings settings; /* four pushes for each registry, QUEUE_TEST_RETRY_MS to wait */
     struct runtime runtime;
     struct push_queue *queue; /* NULL between two starts */
 };
@@ -45,9 +47,10 @@ void queue_test_accept(struct queue_test *test, struct push *push);
 const char *queue_test_store(struct queue_test *test, const struct descriptor *manifest,
                              const char *targets);
 
-/* How many records the store has, and how many targets wait in them. */
-size_t queue_test_records(struct queue_test *test, size_t *waiting);
-bool queue_test_has_record(struct queue_test *test, const char *id);
+/* How many pushes have open targets, and how many of them. */
+size_t queue_test_records(struct queue_test *test, size_t *targets);
+/* What is recorded of a target. */
+enum push_state queue_test_state(struct queue_test *test, const char *id, size_t target);
 
 /* Poll: what it is about is done by threads that tell nobody. */
 #define QUEUE_TEST_UNTIL(condition)                                                                \

@@ -237,8 +237,10 @@ static enum next begin(struct push_run *run)
         registries_credentials(registries, target->host, target->path, &run->credentials,
                                &run->error) != ERR_OK)
         return NEXT_END;
-    if (run->job.push)
+    if (run->job.push) {
+        run->job.target->login = registry_credentials_digest(&run->credentials);
         tell_start(run);
+    }
     if (run->options.remembers)
         run->memory = repository_memory_hold(run->upstream->memory, target, clock_ms());
     run->order_count = registry_host_order(run->host, run->order);

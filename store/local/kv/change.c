@@ -172,7 +172,8 @@ static enum errc apply(const struct operation *operation, struct kv_txn *txn, st
 static void number(struct change *change, struct operation *operation)
 {
     char hex[CHANGE_NUMBER_HEX + 1];
-    change->number = change_next_number(operation->last);
+    if (change->number == 0)
+        change->number = change_next_number(operation->last);
     snprintf(hex, sizeof hex, "%0*" PRIx64, CHANGE_NUMBER_HEX, change->number);
     memcpy(operation->bytes, hex, CHANGE_NUMBER_HEX);
 }
@@ -181,6 +182,7 @@ enum errc change_apply(struct change *change, struct kv_txn *txn, struct error *
 {
     struct operation *operation;
     bool holds = true;
+    change->number = 0;
     for (operation = change->first; operation != NULL && holds; operation = operation->next)
         if (is_expectation(operation) && applies(operation, txn, &holds, err) != ERR_OK)
             return err->code;

@@ -61,8 +61,8 @@ void change_expect(struct change *change, enum kv_table table, struct kv_slice k
 
 /* Put under a key that begins with the next number, in CHANGE_NUMBER_HEX lower-case hex digits, and
  * goes on with `suffix`: what is applied later sorts behind. The number is greater than `*last`,
- * where it is left, and about the time in milliseconds. At most one a change; `last` is borrowed.
- */
+ * where it is left, and about the time in milliseconds. Several of one change have the same number;
+ * `last` is borrowed. */
 #define CHANGE_NUMBER_HEX 12
 void change_put_numbered(struct change *change, enum kv_table table, _Atomic uint64_t *last,
                          struct kv_slice suffix, struct kv_slice value);

@@ -25,6 +25,8 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_REFERRERS] = "referrers",
     [KV_SESSIONS] = "sessions",
     [KV_PUSHES] = "pushes",
+    [KV_PUSH_TARGETS] = "push_targets",
+    [KV_OPEN_TARGETS] = "open_targets",
 };
 
 _Static_assert((int)KV_TABLE_COUNT <= KV_TABLES_MAX, "raise KV_TABLES_MAX");
@@ -267,6 +269,41 @@ enum errc kv_cursor_next(struct kv_cursor *cursor, struct kv_slice *key, struct 
     return ERR_OK;
 }
 
+void kv_cursor_seek_before(struct kv_cursor *cursor, struct kv_slice key)
+{
+    assert(cursor->prefix.size == 0 && key.size <= KV_KEY_MAX);
+    cursor->seek = key;
+    cursor->started = false;
+}
+
+/* To the entry that is at `seek` or behind it, then one back; where there is none, to the last. */
+static int go_before(struct kv_cursor *cursor, MDB_val *key, MDB_val *value)
+{
+    *key = to_val(cursor->seek);
+    cursor->started = true;
+    if (cursor->seek.size == 0 ||
+        mdb_cursor_get(cursor->handle, key, value, MDB_SET_RANGE) == MDB_NOTFOUND)
+        return mdb_cursor_get(cursor->handle, key, value, MDB_LAST);
+    return mdb_cursor_get(cursor->handle, key, value, MDB_PREV);
+}
+
+enum errc kv_cursor_back(struct kv_cursor *cursor, struct kv_slice *key, struct kv_slice *value,
+                         bool *more, struct error *err)
+{
+    MDB_val k;
+    MDB_val v;
+    int rc = cursor->started ? mdb_cursor_get(cursor->handle, &k, &v, MDB_PREV)
+                             : go_before(cursor, &k, &v);
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        return kv_fail(err, rc, "list the metadata");
+    *more = rc == 0;
+    if (*more) {
+        *key = to_slice(&k);
+        *value = to_slice(&v);
+    }
+    return ERR_OK;
+}
+
 void kv_cursor_close(struct kv_cursor *cursor)
 {
     if (cursor->handle != NULL)
@@ -298,6 +335,16 @@ enum errc kv_any(const struct kv_txn *txn, enum kv_table table, struct kv_slice 
     if (kv_cursor_open(txn, table, prefix, &cursor, err) != ERR_OK)
         return err->code;
     return kv_cursor_next(&cursor, &key, &value, any, err);
+}
+
+enum errc kv_count(const struct kv_txn *txn, enum kv_table table, size_t *count, struct error *err)
+{
+    MDB_stat stat;
+    int rc = mdb_stat(txn->handle, txn->kv->tables[table], &stat);
+    if (rc != 0)
+        return kv_fail(err, rc, "count the metadata");
+    *count = stat.ms_entries;
+    return ERR_OK;
 }
 
 /* LMDB keeps its free pages in table 0: each value is a list of page numbers with its length in

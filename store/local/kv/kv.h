@@ -30,7 +30,7 @@
 
 #define KV_READERS_MAX 512
 #define KV_KEY_MAX 511 /* LMDB's own limit */
-#define KV_TABLES_MAX 16
+#define KV_TABLES_MAX 32
 
 /* Key layouts and value encodings: store/local/records.h. */
 enum kv_table {
@@ -49,6 +49,8 @@ enum kv_table {
     KV_REFERRERS,
     KV_SESSIONS,
     KV_PUSHES,
+    KV_PUSH_TARGETS,
+    KV_OPEN_TARGETS,
     KV_TABLE_COUNT
 };
 
@@ -125,6 +127,13 @@ enum errc kv_cursor_next(struct kv_cursor *cursor, struct kv_slice *key, struct 
 /* Let the next kv_cursor_next() give the first entry whose key is `key` or behind it. `key` begins
  * with the prefix; borrowed until then. */
 void kv_cursor_seek(struct kv_cursor *cursor, struct kv_slice key);
+/* Let the next kv_cursor_back() give the last entry before `key` (size 0: the last of all). Only
+ * for a cursor without a prefix. */
+void kv_cursor_seek_before(struct kv_cursor *cursor, struct kv_slice key);
+/* kv_cursor_next() in the other direction: after kv_cursor_seek_before(), and never mixed with it.
+ */
+enum errc kv_cursor_back(struct kv_cursor *cursor, struct kv_slice *key, struct kv_slice *value,
+                         bool *more, struct error *err);
 /* Before its transaction ends; declare it after the transaction, then scopes do it. */
 void kv_cursor_close(struct kv_cursor *cursor);
 
@@ -139,6 +148,9 @@ enum errc kv_each(const struct kv_txn *txn, enum kv_table table, struct kv_slice
 /* *any: there is an entry whose key begins with `prefix`. */
 enum errc kv_any(const struct kv_txn *txn, enum kv_table table, struct kv_slice prefix, bool *any,
                  struct error *err);
+
+/* How many entries the table has. */
+enum errc kv_count(const struct kv_txn *txn, enum kv_table table, size_t *count, struct error *err);
 
 /* More than nine tenths of the map's pages are in use. Free pages are counted as free although the
  * file does not shrink, so deleting helps. */

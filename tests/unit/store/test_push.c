@@ -27,7 +27,7 @@ static void targets_wait_and_are_each_there_once(void **state)
     assert_ok(add(&push, "r.example.com/b:1", false, false, &err), &err);
     assert_int_equal(push.target_count, 3);
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(push.targets[i].state, PUSH_WAITING);
+        assert_int_equal(push.targets[i].state, PUSH_QUEUED);
         assert_int_equal(push.targets[i].error.code, ERR_OK);
     }
     assert_int_equal(push_stored_targets(&push), 2);

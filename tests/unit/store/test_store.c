@@ -158,7 +158,7 @@ static void a_newer_schema_is_refused(void **state)
     struct store *store = NULL;
     put_schema(*state, schema_value(STORE_SCHEMA + 1));
     assert_code(open_in_boot(*state, "boot", &store, &err), ERR_STORE, &err);
-    assert_non_null(strstr(err.text, "schema 2"));
+    assert_non_null(strstr(err.text, "schema 3"));
     assert_non_null(strstr(err.text, "newer slipway"));
 }
 

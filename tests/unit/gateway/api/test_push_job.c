@@ -252,8 +252,8 @@ static void what_is_stored_is_answered_at_once(void **state)
     begin(client, run_push);
     assert_int_equal(finish(client), 202);
     expect_words(client, "\"state\":\"stored\"");
-    expect_words(client, "team/app:one\",\"state\":\"waiting\"}");
-    expect_words(client, "team/app:two\",\"state\":\"waiting\"}");
+    expect_words(client, "team/app:one\",\"state\":\"queued\"}");
+    expect_words(client, "team/app:two\",\"state\":\"queued\"}");
     client_free(client);
     assert_int_equal(queue_test_records(bench->test, &waiting), 1);
     assert_int_equal(waiting, 2);
@@ -275,7 +275,7 @@ static void both_kinds_are_answered_as_pushed(void **state)
     assert_int_equal(finish(client), 200);
     expect_words(client, "\"state\":\"pushed\",\"image\"");
     expect_words(client, "other/app:one\",\"state\":\"pushed\"");
-    expect_words(client, "team/app:two\",\"state\":\"waiting\"}");
+    expect_words(client, "team/app:two\",\"state\":\"queued\"}");
     client_free(client);
     fake_registry_release(bench->test->registry);
     queue_test_idle(bench->test);

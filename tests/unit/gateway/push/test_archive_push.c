@@ -79,7 +79,7 @@ static void targets_without_a_tag_get_those_of_the_image(void **state)
         autofree char *text = written(&order.push);
         assert_string_equal(text, rows[i].expanded);
         for (size_t k = 0; k < order.push.target_count; k++)
-            assert_int_equal(order.push.targets[k].state, PUSH_WAITING);
+            assert_int_equal(order.push.targets[k].state, PUSH_QUEUED);
         push_order_deinit(&order);
         free(tags.text);
     }

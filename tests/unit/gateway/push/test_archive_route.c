@@ -4,6 +4,7 @@
 #include "store/local/internal.h"
 #include "store/pushes.h"
 #include "tests/support/push_test.h"
+#include "tests/support/recorded_pushes.h"
 #include "tests/unit/store/store_test.h"
 
 #define NAMES_MAX (TARGETS_MAX + 1)
@@ -110,11 +111,8 @@ static void expect_targets(const struct bench *bench, const char *expected)
 
 static void expect_no_records(struct store *store)
 {
-    struct error err = ERROR_INIT;
     struct push *records = NULL;
-    size_t count = 9;
-    assert_ok(pushes_list(store, &records, &count, &err), &err);
-    assert_int_equal(count, 0);
+    assert_int_equal(recorded_pushes(store, &records), 0);
     free(records);
 }
 
@@ -255,14 +253,17 @@ static void the_batch_brings_the_record(void **state)
     assert_string_equal(bench.push.id, "");
     commit(&bench);
     assert_string_not_equal(bench.push.id, "");
-    assert_ok(pushes_list(bench.store, &records, &count, &bench.err), &bench.err);
+    count = recorded_pushes(bench.store, &records);
     assert_int_equal(count, 1);
     assert_string_equal(records[0].id, bench.push.id);
     assert_true(digest_equal(&records[0].manifest.digest, &image.manifest.digest));
-    assert_int_equal(records[0].target_count, 2);
-    assert_string_equal(reference_text(&records[0].targets[0].reference, text), "r.x/one/app:1");
-    assert_string_equal(reference_text(&records[0].targets[1].reference, text), "r.x/two/app:1");
-    assert_true(records[0].targets[1].optional);
+    assert_int_equal(records[0].target_count, 3);
+    assert_string_equal(reference_text(&records[0].targets[0].reference, text), "s.x/app:1");
+    assert_false(records[0].targets[0].stored);
+    assert_string_equal(reference_text(&records[0].targets[1].reference, text), "r.x/one/app:1");
+    assert_true(records[0].targets[1].stored && !records[0].targets[1].optional);
+    assert_string_equal(reference_text(&records[0].targets[2].reference, text), "r.x/two/app:1");
+    assert_true(records[0].targets[2].stored && records[0].targets[2].optional);
     push_deinit(&records[0]);
     free(records);
     close_bench(&bench);
@@ -360,7 +361,7 @@ static void what_is_promised_survives_the_machine(void **state)
     struct push *records = NULL;
     size_t count = 0;
     route_and_crash(&bench, *state, &crash);
-    assert_ok(pushes_list(bench.store, &records, &count, &bench.err), &bench.err);
+    count = recorded_pushes(bench.store, &records);
     assert_int_equal(count, 1);
     assert_int_equal(records[0].referrer_count, 1);
     push_deinit(&records[0]);

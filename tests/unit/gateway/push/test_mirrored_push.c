@@ -71,7 +71,7 @@ static void what_a_route_says(void **state)
             assert_string_equal(reference_text(&push.targets[i].reference, text), names[i]);
             assert_int_equal(push.targets[i].stored, stored);
             assert_int_equal(push.targets[i].optional, i == 1);
-            assert_int_equal(push.targets[i].state, PUSH_WAITING);
+            assert_int_equal(push.targets[i].state, PUSH_QUEUED);
         }
         push_deinit(&push);
     }
@@ -162,7 +162,7 @@ static void what_is_pushed_or_waits_is_well(void **state)
     struct bench bench;
     struct push push = two_ended(&bench);
     expect(&push, ERR_OK, 0, "");
-    push.targets[1].state = PUSH_WAITING;
+    push.targets[1].state = PUSH_QUEUED;
     expect(&push, ERR_OK, 0, "");
     push_deinit(&push);
     bench_deinit(&bench);

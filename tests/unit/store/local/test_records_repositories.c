@@ -107,46 +107,94 @@ static void a_push_is_pinned(void **state)
 {
     (void)state;
     struct digest small = digest_of_byte(DIGEST_SHA256, 0xab);
-    struct push_target targets[3] = {
-        {.reference = {.host = "h", .path = "p", .tag = "t"},
-         .stored = true,
-         .state = PUSH_WAITING},
-        {.reference = {.host = "h", .path = "not-stored", .tag = "t"}, .state = PUSH_WAITING},
-        {.reference = {.host = "h", .path = "p", .digest = small},
-         .optional = true,
-         .stored = true,
-         .state = PUSH_PUSHED}};
     struct push_referrer referrer = {.manifest = {.media_type = "a/b", .digest = small, .size = 2},
                                      .tag = "s"};
     const struct push push = {.id = "1",
                               .created_s = 0x55,
                               .manifest = {.media_type = "a/b", .digest = small, .size = 1},
+                              .config = small,
                               .repository = "r/a",
-                              .targets = targets,
                               .target_count = 3,
                               .referrers = &referrer,
                               .referrer_count = 1};
     autofree uint8_t *bytes = NULL;
     struct kv_slice slice = {.size = push_value(&push, &bytes)};
     slice.data = bytes;
-    expect_bytes(slice, "01"
+    expect_bytes(slice, "02"
                         "0000000000000055"
                         "01" X32("ab") "0000000000000001"
                                        "03612f62"
-                                       "0002"
-                                       "0100"
-                                       "03682f70"
-                                       "0174"
-                                       "00"
-                                       "0201"
-                                       "03682f70"
-                                       "00"
                                        "01"
-                                       "01" X32("ab") "0001"
+                                       "01" X32("ab") "03722f61"
+                                                      "0003"
+                                                      "0001"
                                                       "01" X32("ab") "0000000000000002"
                                                                      "03612f62"
-                                                                     "0173"
-                                                                     "03722f61");
+                                                                     "0173");
+}
+
+static void targets_of_a_push_are_pinned(void **state)
+{
+    (void)state;
+    struct digest small = digest_of_byte(DIGEST_SHA256, 0xab);
+    const struct push_target plain = {.reference = {.host = "h", .path = "p", .tag = "t"},
+                                      .state = PUSH_QUEUED};
+    const struct push_target full = {
+        .reference = {.host = "h", .path = "p", .digest = small},
+        .state = PUSH_WAITING,
+        .optional = true,
+        .stored = true,
+        .converged = true,
+        .name = "n",
+        .tries = 2,
+        .deadline_s = 14,
+        .first_s = 3,
+        .next_s = 4,
+        .ended_s = 5,
+        .layers = {6, 7, 8, 9},
+        .bytes_uploaded = 10,
+        .attempts = 11,
+        .digest = small,
+        .size = 12,
+        .media_type = "a/b",
+        .error = {.code = ERR_DENIED, .status = 403, .text = "no"},
+    };
+    struct push_target_value value;
+    struct record_key key = push_target_key("01", 258);
+    expect_bytes(record_key_slice(&key), "3031000102");
+    push_target_value(&plain, &value);
+    expect_bytes((struct kv_slice){value.bytes, value.size}, "010100"
+                                                             "03682f70"
+                                                             "0174"
+                                                             "0000"
+                                                             "00000000"
+                                                             "0000000000000000"
+                                                             "0000000000000000"
+                                                             "0000000000000000"
+                                                             "0000000000000000"
+                                                             "00000000000000000000000000000000"
+                                                             "0000000000000000"
+                                                             "00000000");
+    push_target_value(&full, &value);
+    expect_bytes((struct kv_slice){value.bytes, value.size},
+                 "01061f"
+                 "03682f70"
+                 "00"
+                 "01"
+                 "01" X32("ab") "016e"
+                                "00000002"
+                                "000000000000000e"
+                                "0000000000000003"
+                                "0000000000000004"
+                                "0000000000000005"
+                                "00000006000000070000000800000009"
+                                "000000000000000a"
+                                "0000000b"
+                                "01" X32("ab") "000000000000000c"
+                                               "03612f62"
+                                               "0644454e494544"
+                                               "0193"
+                                               "00026e6f");
 }
 
 static char *letters(size_t size)
@@ -311,11 +359,9 @@ static void damaged_keys_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_are_pinned),
-        cmocka_unit_test(values_are_pinned),
-        cmocka_unit_test(a_push_is_pinned),
-        cmocka_unit_test(the_longest_records_fit),
-        cmocka_unit_test(damaged_values_are_refused),
+        cmocka_unit_test(keys_are_pinned),          cmocka_unit_test(values_are_pinned),
+        cmocka_unit_test(a_push_is_pinned),         cmocka_unit_test(targets_of_a_push_are_pinned),
+        cmocka_unit_test(the_longest_records_fit),  cmocka_unit_test(damaged_values_are_refused),
         cmocka_unit_test(damaged_keys_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

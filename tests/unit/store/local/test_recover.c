@@ -4,6 +4,7 @@
 #include "store/local/records_pushes.h"
 #include "store/local/records_repositories.h"
 #include "store/references.h"
+#include "tests/support/recorded_pushes.h"
 
 #define DIGEST_A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
@@ -190,7 +191,7 @@ static struct digest put_in_all_tables(struct store *store, enum durability dura
     struct layer_form form = {.codec = CODEC_GZIP, .digest = digest, .size = strlen(content)};
     struct manifest_entry entry = entry_of("app", content, &digest);
     struct push_target target = {
-        .reference = tagged(content), .stored = true, .state = PUSH_WAITING};
+        .reference = tagged(content), .stored = true, .state = PUSH_QUEUED};
     struct push push = {.manifest = {.digest = digest, .size = 7, .media_type = "a/b"},
                         .targets = &target,
                         .target_count = 1};
@@ -207,16 +208,12 @@ static struct digest put_in_all_tables(struct store *store, enum durability dura
 
 static bool has_push(struct store *store, const struct digest *manifest)
 {
-    struct error err = ERROR_INIT;
     struct push *pushes = NULL;
-    size_t count = 0;
+    size_t count = recorded_pushes(store, &pushes);
     bool has = false;
-    assert_int_equal(pushes_list(store, &pushes, &count, &err), ERR_OK);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         has |= digest_equal(&pushes[i].manifest.digest, manifest);
-        push_deinit(&pushes[i]);
-    }
-    free(pushes);
+    recorded_pushes_free(pushes, count);
     return has;
 }
 

@@ -88,7 +88,7 @@ static struct started *start(struct scene *scene, const char *rest)
     cancel_init(&started->cancel);
     cancel_init(&started->ended);
     started->scene = scene;
-    started->target = (struct push_target){.reference = request.target, .state = PUSH_WAITING};
+    started->target = (struct push_target){.reference = request.target, .state = PUSH_QUEUED};
     started->push =
         (struct push){.manifest = request.manifest, .targets = &started->target, .target_count = 1};
     started->progress = (struct progress){.emit = note, .self = started};

@@ -1,0 +1,263 @@
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/queue/push_queue.h"
+#include "gateway/queue/push_queue_internal.h"
+#include "store/pushes.h"
+
+#include <search.h>
+#include <string.h>
+
+/* ---- what is under way ---- */
+
+static void look_at_pending(struct push_queue *queue, const char *id, size_t index,
+                            struct push_target *target)
+{
+    const struct queue_entry *entry = queue_find(queue, id, index);
+    if (entry == NULL)
+        return;
+    if (entry->state == ENTRY_RUNS)
+        target->state = PUSH_RUNNING;
+    else if (entry->state == ENTRY_KEPT) {
+        target->state = PUSH_WAITING;
+        entry_wait(entry, target);
+    }
+}
+
+void push_queue_look(struct push_queue *queue, struct push *push)
+{
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    for (size_t i = 0; i < push->target_count; i++)
+        if (push->targets[i].stored && !push_state_is_final(push->targets[i].state))
+            look_at_pending(queue, push->id, i, &push->targets[i]);
+}
+
+/* Of a target that a push is under way to, only what does not change meanwhile. */
+static void copy_running(const struct queue_entry *entry, struct push_target *to)
+{
+    const struct push_target *from = &entry->push->targets[entry->target];
+    *to = (struct push_target){
+        .reference = from->reference, .optional = from->optional, .state = PUSH_QUEUED};
+    memcpy(to->name, from->name, sizeof to->name);
+    if (entry->state == ENTRY_RUNS)
+        to->state = PUSH_RUNNING;
+}
+
+static void copy_direct(const struct direct *direct, struct push *out)
+{
+    const struct push *push = direct->push;
+    *out = *push;
+    out->targets = xcalloc(push->target_count, sizeof *out->targets);
+    out->referrers = NULL;
+    out->referrer_count = 0;
+    for (size_t i = 0; i < push->target_count; i++)
+        if (direct->entries[i])
+            copy_running(direct->entries[i], &out->targets[i]);
+        else
+            out->targets[i] = push->targets[i];
+}
+
+/* Those with a record are found there. */
+static bool is_unrecorded(const struct push *push)
+{
+    return push_stored_targets(push) == 0;
+}
+
+size_t push_queue_unrecorded(struct push_queue *queue, struct push **out)
+{
+    struct direct *direct;
+    struct over *over;
+    size_t count = 0;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    TAILQ_FOREACH(direct, &queue->directs, link)
+    {
+        count += is_unrecorded(direct->push);
+    }
+    struct push *pushes = xcalloc(count + queue->over_count, sizeof *pushes);
+    count = 0;
+    TAILQ_FOREACH(over, &queue->over, link)
+    {
+        if (is_unrecorded(&over->push))
+            push_copy(&over->push, &pushes[count++]);
+    }
+    TAILQ_FOREACH(direct, &queue->directs, link)
+    {
+        if (is_unrecorded(direct->push))
+            copy_direct(direct, &pushes[count++]);
+    }
+    *out = pushes;
+    return count;
+}
+
+/* ---- cancelling ---- */
+
+/* With the lock, which may be given up meanwhile. */
+static bool cancel_target(struct push_queue *queue, const char *id, size_t index)
+{
+    struct queue_entry *entry = queue_find(queue, id, index);
+    if (entry == NULL || entry->state == ENTRY_ENDS)
+        return false;
+    entry_take_back(entry);
+    if (entry->state == ENTRY_LISTED) {
+        pending_end(entry, PUSH_CANCELLED);
+        return true;
+    }
+    entry->cancelled = true;
+    if (entry->run)
+        cancel_request(&entry->run->cancel);
+    return true;
+}
+
+bool push_queue_cancel(struct push_queue *queue, const char *id, size_t target_count)
+{
+    bool any = direct_cancel(queue, id);
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    for (size_t i = 0; i < target_count; i++)
+        any = cancel_target(queue, id, i) || any;
+    return any;
+}
+
+/* ---- trying again ---- */
+
+/* One look at all pushes, from the youngest on. */
+struct retry {
+    struct push_queue *queue;
+    const struct push_retry *wanted;
+    void *taken; /* tsearch tree of texts: the tags that a younger push has, or will have */
+    size_t retried;
+    size_t superseded;
+    struct error *err;
+};
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* False: it was taken before. */
+static bool take_tag(struct retry *retry, const struct reference *reference)
+{
+    char text[REFERENCE_TEXT_MAX];
+    if (queue_each_counts(reference))
+        return true;
+    char *copy = xstrdup(reference_text(reference, text));
+    char **held = tsearch(copy, &retry->taken, compare_texts);
+    if (held == NULL)
+        abort(); /* out of memory, as in base/mem.h */
+    if (*held == copy)
+        return true;
+    free(copy);
+    return false;
+}
+
+static bool is_wanted(const struct push_retry *wanted, const struct push_target *target)
+{
+    if (wanted->state && target->state != wanted->state)
+        return false;
+    return wanted->target == NULL || push_target_is(target, wanted->target);
+}
+
+/* A target that has failed begins anew, with all its time. */
+static enum errc begin_anew(struct retry *retry, const struct push *push, size_t index)
+{
+    struct push_queue *queue = retry->queue;
+    struct push_target target = push->targets[index];
+    const struct push_change change = {push->id, index, &target};
+    target.state = PUSH_QUEUED;
+    target.stored = true;
+    target.tries = 0;
+    target.next_s = target.ended_s = 0;
+    target.deadline_s = retry->wanted->deadline_s;
+    error_clear(&target.error);
+    if (pushes_change(queue->runtime->store, &change, 1, true, retry->err) != ERR_OK)
+        return retry->err->code;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    if (queue_find(queue, push->id, index) == NULL)
+        queue_add_pending(queue, push->id, index, &target);
+    retry->retried++;
+    return ERR_OK;
+}
+
+/* What waits goes at once, whatever its gates say. */
+static void hurry(struct retry *retry, const struct push *push, size_t index)
+{
+    struct push_queue *queue = retry->queue;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    struct queue_entry *entry = queue_find(queue, push->id, index);
+    if (entry && entry_hurry(entry))
+        retry->retried++;
+}
+
+static enum errc retry_push(struct retry *retry, const struct push *push)
+{
+    const char *id = retry->wanted->id;
+    for (size_t i = 0; i < push->target_count; i++) {
+        const struct push_target *target = &push->targets[i];
+        bool wanted = (id == NULL || strcmp(id, push->id) == 0) && is_wanted(retry->wanted, target);
+        bool failed = push_state_is_failure(target->state);
+        if (!failed && target->state != PUSH_SUPERSEDED)
+            take_tag(retry, &target->reference);
+        if (!wanted)
+            continue;
+        if (failed && !take_tag(retry, &target->reference))
+            retry->superseded++;
+        else if (failed && begin_anew(retry, push, i) != ERR_OK)
+            return retry->err->code;
+        else if (!failed && target->stored && !push_state_is_final(target->state))
+            hurry(retry, push, i);
+    }
+    return ERR_OK;
+}
+
+#define PUSHES_AT_ONCE 16
+
+enum errc push_queue_retry(struct push_queue *queue, const struct push_retry *wanted,
+                           struct push_retried *out, struct error *err)
+{
+    struct retry retry = {.queue = queue, .wanted = wanted, .err = err};
+    struct push pushes[PUSHES_AT_ONCE];
+    char before[PUSH_ID_MAX] = "";
+    size_t count = PUSHES_AT_ONCE;
+    bool over = false;
+    while (count == PUSHES_AT_ONCE && !over && err->code == ERR_OK) {
+        if (pushes_before(queue->runtime->store, before, pushes, PUSHES_AT_ONCE, &count, err) !=
+            ERR_OK)
+            break;
+        for (size_t i = 0; i < count; i++) {
+            if (!over)
+                over = retry_push(&retry, &pushes[i]) != ERR_OK ||
+                       (wanted->id && strcmp(wanted->id, pushes[i].id) >= 0);
+            memcpy(before, pushes[i].id, sizeof before);
+            push_deinit(&pushes[i]);
+        }
+    }
+    tdestroy(retry.taken, free);
+    *out = (struct push_retried){.retried = retry.retried, .superseded = retry.superseded};
+    return err->code;
+}
+
+/* ---- deadlines and history ---- */
+
+void push_queue_expire(struct push_queue *queue, uint64_t now_s)
+{
+    struct queue_entry *entry;
+    struct queue_entry *next;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    do {
+        next = NULL;
+        TAILQ_FOREACH(entry, &queue->pending, next)
+        {
+            bool idle = entry->state == ENTRY_LISTED || entry->state == ENTRY_KEPT ||
+                        entry->state == ENTRY_WAITS;
+            if (idle && entry->deadline_s > 0 && entry->deadline_s <= now_s) {
+                next = entry;
+                break;
+            }
+        }
+        if (next && (entry_take_back(next), next->state == ENTRY_LISTED))
+            pending_end(next, PUSH_EXPIRED);
+        else
+            next = NULL;
+    } while (next);
+}

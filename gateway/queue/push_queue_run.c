@@ -1,0 +1,262 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/push/push_log.h"
+#include "gateway/queue/outcome.h"
+#include "gateway/queue/push_queue_internal.h"
+#include "store/pushes.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* ---- records ---- */
+
+static void write_target(struct push_queue *queue, const struct queue_entry *entry,
+                         const struct push_target *target)
+{
+    struct error err = ERROR_INIT;
+    const struct push_change change = {entry->id, entry->target, target};
+    if (pushes_change(queue->runtime->store, &change, 1, push_state_is_final(target->state),
+                      &err) != ERR_OK)
+        log_error("push %s: its record is out of date, so a target that has the image may get it "
+                  "again at the next start: %s",
+                  entry->id, err.text);
+}
+
+/* Without the lock. False where there is no record, or none that can be read. */
+static bool read_push(struct push_queue *queue, const struct queue_entry *entry, struct push *out,
+                      struct error *err)
+{
+    bool found = false;
+    if (pushes_get(queue->runtime->store, entry->id, out, &found, err) != ERR_OK)
+        return false;
+    if (found && entry->target < out->target_count)
+        return true;
+    if (found)
+        push_deinit(out);
+    fail(err, ERR_STORE, 0, "the push %s has no record of its target", entry->id);
+    return false;
+}
+
+static void end_record(struct queue_entry *entry, enum push_state state)
+{
+    struct push_queue *queue = entry->queue;
+    struct error err = ERROR_INIT;
+    struct push push;
+    if (!read_push(queue, entry, &push, &err)) {
+        log_error("push %s: %s", entry->id, err.text);
+        return;
+    }
+    struct push_target *target = &push.targets[entry->target];
+    target->state = state;
+    target->next_s = 0;
+    target->ended_s = (uint64_t)clock_wall_s();
+    write_target(queue, entry, target);
+    push_log_not_begun(entry->id, target);
+    push_deinit(&push);
+}
+
+void pending_end(struct queue_entry *entry, enum push_state state)
+{
+    struct push_queue *queue = entry->queue;
+    entry_set_state(entry, ENTRY_ENDS);
+    queue_under_way(queue, 1);
+    pthread_mutex_unlock(&queue->lock);
+    end_record(entry, state);
+    pthread_mutex_lock(&queue->lock);
+    entry_leave(entry);
+    queue_under_way(queue, -1);
+}
+
+/* ---- how a run ends ---- */
+
+static void end_run(struct pending_run *run)
+{
+    push_deinit(&run->push);
+    cancel_deinit(&run->cancel);
+    free(run);
+}
+
+/* It goes on later: at `until_ms`, where its gate is open by then; 0: by its own failures. With the
+ * lock. */
+static void wait_on(struct queue_entry *entry, int64_t until_ms, struct push_target *own)
+{
+    int64_t now_ms = clock_ms();
+    const char *host = own->reference.host;
+    int64_t own_ms =
+        circuit_delay_ms(queue_retry_wait_ms(entry->queue, host), entry->tries, arc4random());
+    entry->next_ms = until_ms ? 0 : now_ms + own_ms;
+    int64_t wait_ms = (until_ms ? until_ms : entry->next_ms) - now_ms;
+    own->state = PUSH_WAITING;
+    own->next_s = (uint64_t)(clock_wall_s() + (wait_ms + 999) / 1000);
+}
+
+/* What the end of a run makes of its target: with the lock. False: nothing, it was broken off by
+ * the end of the queue. */
+static bool decide(struct queue_entry *entry, struct push_target *own)
+{
+    bool pushed = own->state == PUSH_PUSHED;
+    enum outcome outcome = pushed ? OUTCOME_TARGET : outcome_of(&own->error);
+    int64_t until_ms = 0;
+    own->tries = entry->tries += !pushed && outcome != OUTCOME_STOPPED;
+    if (pushed) {
+        entry_note_delivered(entry);
+        entry_tell_success(entry, &own->login);
+    } else if (outcome == OUTCOME_HOST || outcome == OUTCOME_CREDENTIAL) {
+        until_ms = entry_tell_failure(entry, own, outcome == OUTCOME_CREDENTIAL, 0);
+    } else {
+        entry_leave_gates(entry);
+    }
+    own->next_s = 0;
+    entry->run = NULL; /* nobody cancels it any more */
+    if (pushed)
+        return true;
+    if (entry->cancelled)
+        own->state = PUSH_CANCELLED;
+    else if (outcome == OUTCOME_REFUSED)
+        own->state = PUSH_REFUSED;
+    else if (entry_has_younger(entry))
+        own->state = PUSH_SUPERSEDED;
+    else if (outcome == OUTCOME_STOPPED)
+        return false;
+    else if (entry->deadline_s > 0 && (uint64_t)clock_wall_s() >= entry->deadline_s)
+        own->state = PUSH_EXPIRED;
+    else
+        wait_on(entry, until_ms, own);
+    return true;
+}
+
+/* With the lock. Its own wait, or that of a gate. */
+static void go_on(struct queue_entry *entry)
+{
+    struct push_queue *queue = entry->queue;
+    if (entry->next_ms == 0 || queue->closed) {
+        entry_begin(entry);
+        return;
+    }
+    entry_set_state(entry, ENTRY_WAITS);
+    entry->work.run = pending_work;
+    entry->work.key = NULL;
+    queue_under_way(queue, 1);
+    work_submit_at(queue->direct, &entry->work, entry->next_ms);
+}
+
+/* The same trouble once, whatever the number of tries. */
+static void tell(struct queue_entry *entry, const struct pending_run *run)
+{
+    uint64_t ms = (uint64_t)(clock_ms() - run->begun_ms);
+    const struct push_target *own = &run->own;
+    if (own->state == PUSH_WAITING)
+        push_log_waiting(&run->push, own, ms, entry->told == own->error.code);
+    else
+        push_log_ended(&run->push, own, ms);
+    entry->told = own->error.code;
+}
+
+/* On a worker, when the push to the target has ended. */
+static void on_ended(void *self)
+{
+    struct queue_entry *entry = self;
+    struct push_queue *queue = entry->queue;
+    struct pending_run *run = entry->run;
+    struct push_target *own = &run->own;
+    work_release(&entry->work);
+    pthread_mutex_lock(&queue->lock);
+    bool changed = decide(entry, own);
+    pthread_mutex_unlock(&queue->lock);
+    bool final = changed && push_state_is_final(own->state);
+    if (final)
+        own->ended_s = (uint64_t)clock_wall_s();
+    if (changed) {
+        tell(entry, run);
+        write_target(queue, entry, own);
+    }
+    end_run(run);
+    pthread_mutex_lock(&queue->lock);
+    if (final)
+        entry_leave(entry);
+    else if (changed && entry_has_younger(entry)) /* it came while the record was written */
+        pending_end(entry, PUSH_SUPERSEDED);
+    else
+        go_on(entry);
+    queue_under_way(queue, -1);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+/* ---- how it begins ---- */
+
+static struct pending_run *new_run(struct queue_entry *entry, struct error *err)
+{
+    struct pending_run *run = xcalloc(1, sizeof *run);
+    if (!read_push(entry->queue, entry, &run->push, err)) {
+        free(run);
+        return NULL;
+    }
+    run->own = run->push.targets[entry->target];
+    if (run->own.first_s == 0)
+        run->own.first_s = (uint64_t)clock_wall_s();
+    run->begun_ms = clock_ms();
+    run->one = run->push;
+    run->one.targets = &run->own;
+    run->one.target_count = 1;
+    cancel_init_child(&run->cancel, &entry->queue->cancel, "cancelled");
+    return run;
+}
+
+/* What is not recorded cannot be pushed. It is not lost: the next start reads what there is. */
+static void give_up(struct queue_entry *entry, const struct error *err)
+{
+    struct push_queue *queue = entry->queue;
+    log_error("push %s cannot go on: %s", entry->id, err->text);
+    pthread_mutex_lock(&queue->lock);
+    entry_leave_gates(entry);
+    entry_leave(entry);
+    queue_under_way(queue, -1);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+/* False where it is to wait on: one of its gates was closed, or its own wait is over and its gates
+ * have not been asked yet. With the lock. */
+static bool may_run(struct queue_entry *entry)
+{
+    if (entry->began_ms > 0 && !entry_is_stale(entry) && !entry->queue->closed) {
+        entry_set_state(entry, ENTRY_RUNS);
+        return true;
+    }
+    entry->next_ms = 0;
+    entry_leave_gates(entry);
+    entry_begin(entry);
+    queue_under_way(entry->queue, -1);
+    return false;
+}
+
+void pending_work(struct work *work)
+{
+    struct queue_entry *entry =
+        (struct queue_entry *)((char *)work - offsetof(struct queue_entry, work));
+    struct push_queue *queue = entry->queue;
+    struct error err = ERROR_INIT;
+    autoscope struct log_scope outer = log_scope_begin("push", entry->id);
+    pthread_mutex_lock(&queue->lock);
+    bool runs = may_run(entry);
+    pthread_mutex_unlock(&queue->lock);
+    if (!runs)
+        return;
+    struct pending_run *run = new_run(entry, &err);
+    if (run == NULL) {
+        give_up(entry, &err);
+        return;
+    }
+    const struct push_options options = {.upstream = queue->runtime->upstream,
+                                         .remembers = true,
+                                         .cancel = &run->cancel,
+                                         .ended = on_ended,
+                                         .self = entry};
+    work_hold(work);
+    pthread_mutex_lock(&queue->lock);
+    entry->run = run;
+    if (entry->cancelled)
+        cancel_request(&run->cancel);
+    pthread_mutex_unlock(&queue->lock);
+    push_start(&options, &run->one, 0);
+}
