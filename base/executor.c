@@ -38,12 +38,17 @@ struct work_queue {
     TAILQ_ENTRY(work_queue) link;
 };
 
+/* A worker that waits for work, on its own stack. */
+struct idle_worker {
+    LIST_ENTRY(idle_worker) link;
+    pthread_cond_t work; /* something may begin */
+};
+
 struct executor {
     unsigned threads_max;
     int64_t idle_ms;
     pthread_t clock;
     pthread_mutex_t lock;   /* guards what follows, and all queues, groups and keys */
-    pthread_cond_t work;    /* something may begin */
     pthread_cond_t earlier; /* the first timer changed */
     pthread_cond_t ended;   /* a worker, or what it ran */
     TAILQ_HEAD(ready_queues, work_queue) ready;
@@ -52,8 +57,8 @@ struct executor {
     size_t timer_capacity;
     void *keys; /* tsearch tree */
     unsigned threads;
-    unsigned starting; /* of them: have not looked for work yet */
-    unsigned idle;
+    unsigned starting;                         /* of them: have not looked for work yet */
+    LIST_HEAD(idle_workers, idle_worker) idle; /* last come, first woken: the others may end */
     bool closed;
 };
 
@@ -264,8 +269,8 @@ static bool wake_worker(struct executor *executor)
 {
     if (TAILQ_EMPTY(&executor->ready) || choose(executor) == NULL)
         return false;
-    if (executor->idle > 0) {
-        pthread_cond_signal(&executor->work);
+    if (!LIST_EMPTY(&executor->idle)) {
+        pthread_cond_signal(&LIST_FIRST(&executor->idle)->work);
         return false;
     }
     bool another =
@@ -308,10 +313,13 @@ static bool wait_for_work(struct executor *executor)
 {
     struct timespec until = clock_deadline(executor->idle_ms);
     bool last = executor->threads == 1;
-    executor->idle++;
-    int rc = last ? pthread_cond_wait(&executor->work, &executor->lock)
-                  : pthread_cond_timedwait(&executor->work, &executor->lock, &until);
-    executor->idle--;
+    struct idle_worker self;
+    clock_cond_init(&self.work);
+    LIST_INSERT_HEAD(&executor->idle, &self, link);
+    int rc = last ? pthread_cond_wait(&self.work, &executor->lock)
+                  : pthread_cond_timedwait(&self.work, &executor->lock, &until);
+    LIST_REMOVE(&self, link);
+    pthread_cond_destroy(&self.work);
     return rc == 0 || executor->threads == 1 || choose(executor) != NULL;
 }
 
@@ -369,7 +377,6 @@ static void *watch_clock(void *arg)
 
 static void deinit(struct executor *executor)
 {
-    pthread_cond_destroy(&executor->work);
     pthread_cond_destroy(&executor->earlier);
     pthread_cond_destroy(&executor->ended);
     pthread_mutex_destroy(&executor->lock);
@@ -385,8 +392,8 @@ enum errc executor_new(const struct executor_options *options, struct executor *
     executor->threads_max = options->threads_max;
     executor->idle_ms = options->idle_ms > 0 ? options->idle_ms : IDLE_MS;
     TAILQ_INIT(&executor->ready);
+    LIST_INIT(&executor->idle);
     pthread_mutex_init(&executor->lock, NULL);
-    clock_cond_init(&executor->work);
     clock_cond_init(&executor->earlier);
     pthread_cond_init(&executor->ended, NULL);
     int rc = pthread_create(&executor->clock, NULL, watch_clock, executor);
@@ -412,7 +419,11 @@ void executor_free(struct executor *executor)
     pthread_mutex_lock(&executor->lock);
     assert(TAILQ_EMPTY(&executor->ready) && executor->timer_count == 0 && executor->keys == NULL);
     executor->closed = true;
-    pthread_cond_broadcast(&executor->work);
+    struct idle_worker *idle;
+    LIST_FOREACH(idle, &executor->idle, link)
+    {
+        pthread_cond_signal(&idle->work);
+    }
     pthread_cond_signal(&executor->earlier);
     while (executor->threads > 0)
         pthread_cond_wait(&executor->ended, &executor->lock);

@@ -16,12 +16,13 @@
 #include <cmocka.h>
 
 #define DEADLINE_MS 20000
+#define IDLE_MS 20
 
-static struct executor *executor_of(unsigned threads)
+static struct executor *executor_of(unsigned threads, int64_t idle_ms)
 {
     struct executor *executor = NULL;
     struct error err = ERROR_INIT;
-    const struct executor_options options = {.threads_max = threads, .idle_ms = 20};
+    const struct executor_options options = {.threads_max = threads, .idle_ms = idle_ms};
     if (executor_new(&options, &executor, &err) != ERR_OK)
         fail_msg("%s", err.text);
     return executor;
@@ -46,9 +47,9 @@ struct scene {
     bool open; /* what blocks may go on */
 };
 
-static void scene_init(struct scene *scene, unsigned threads)
+static void scene_init(struct scene *scene, unsigned threads, int64_t idle_ms)
 {
-    *scene = (struct scene){.executor = executor_of(threads)};
+    *scene = (struct scene){.executor = executor_of(threads, idle_ms)};
     pthread_mutex_init(&scene->lock, NULL);
     clock_cond_init(&scene->changed);
 }
@@ -107,7 +108,7 @@ static void test_a_queue_has_its_limit_and_its_order(void **state)
     (void)state;
     for (unsigned limit = 1; limit <= 3; limit++) {
         struct scene scene;
-        scene_init(&scene, 8);
+        scene_init(&scene, 8, IDLE_MS);
         struct work_queue *queue = work_queue_new(scene.executor, NULL, limit);
         struct probe probes[5];
         assert_true(work_queue_has_place(queue));
@@ -134,7 +135,7 @@ static void test_a_limit_may_change(void **state)
 {
     (void)state;
     struct scene scene;
-    scene_init(&scene, 8);
+    scene_init(&scene, 8, IDLE_MS);
     struct work_queue *queue = work_queue_new(scene.executor, NULL, 1);
     struct probe probes[4];
     for (int i = 0; i < 4; i++) {
@@ -157,7 +158,7 @@ static void test_a_group_is_fair(void **state)
 {
     (void)state;
     struct scene scene;
-    scene_init(&scene, 8);
+    scene_init(&scene, 8, IDLE_MS);
     struct work_group *group = work_group_new(scene.executor, 3);
     struct work_queue *queues[3];
     struct probe probes[3][4];
@@ -189,7 +190,7 @@ static void test_a_key_is_an_order_over_queues(void **state)
 {
     (void)state;
     struct scene scene;
-    scene_init(&scene, 8);
+    scene_init(&scene, 8, IDLE_MS);
     struct work_queue *queues[2] = {work_queue_new(scene.executor, NULL, 8),
                                     work_queue_new(scene.executor, NULL, 8)};
     struct probe probes[6];
@@ -218,7 +219,7 @@ static void test_times_and_pauses(void **state)
 {
     (void)state;
     struct scene scene;
-    scene_init(&scene, 4);
+    scene_init(&scene, 4, IDLE_MS);
     struct work_queue *queue = work_queue_new(scene.executor, NULL, 1);
     struct probe late = probe_of(&scene, 'l', false);
     struct probe soon = probe_of(&scene, 's', false);
@@ -250,7 +251,7 @@ static void test_what_has_not_begun_can_be_cancelled(void **state)
 {
     (void)state;
     struct scene scene;
-    scene_init(&scene, 4);
+    scene_init(&scene, 4, IDLE_MS);
     struct work_queue *queue = work_queue_new(scene.executor, NULL, 1);
     struct probe first = probe_of(&scene, 'f', true);
     struct probe second = probe_of(&scene, 's', true);
@@ -294,7 +295,7 @@ static void test_what_is_held_keeps_its_place_and_its_key(void **state)
     (void)state;
     for (int release_itself = 0; release_itself <= 1; release_itself++) {
         struct scene scene;
-        scene_init(&scene, 4);
+        scene_init(&scene, 4, IDLE_MS);
         struct work_queue *queue = work_queue_new(scene.executor, NULL, 1);
         struct work_queue *other = work_queue_new(scene.executor, NULL, 1);
         struct held held = {.work = {.run = run_held, .key = "k"},
@@ -327,7 +328,7 @@ static void test_few_threads_are_enough(void **state)
 {
     (void)state;
     struct scene scene;
-    scene_init(&scene, 1);
+    scene_init(&scene, 1, IDLE_MS);
     struct work_queue *queue = work_queue_new(scene.executor, NULL, 64);
     struct probe probes[100];
     for (int i = 0; i < 100; i++) {
@@ -340,11 +341,29 @@ static void test_few_threads_are_enough(void **state)
     scene_deinit(&scene);
 }
 
-static void test_idle_threads_end(void **state)
+/* Submit a work every `every_ms`, none for 0, until a single thread is left. */
+static void wait_for_the_last(struct scene *scene, struct work_queue *queue, int every_ms)
 {
-    (void)state;
+    int64_t until_ms = clock_ms() + DEADLINE_MS;
+    struct cancel pause;
+    cancel_init(&pause);
+    unsigned ended = scene->ended;
+    while (executor_threads(scene->executor) > 1 && clock_ms() < until_ms) {
+        struct probe probe = probe_of(scene, '\0', false);
+        cancel_wait(&pause, every_ms ? every_ms : 5);
+        if (every_ms) {
+            work_submit(queue, &probe.work);
+            wait_until(scene, 0, ++ended);
+        }
+    }
+    cancel_deinit(&pause);
+    assert_int_equal(executor_threads(scene->executor), 1);
+}
+
+static void idle_threads_end(int64_t idle_ms, int every_ms)
+{
     struct scene scene;
-    scene_init(&scene, 16);
+    scene_init(&scene, 16, idle_ms);
     struct work_queue *queue = work_queue_new(scene.executor, NULL, 16);
     struct probe probes[16];
     for (int i = 0; i < 16; i++) {
@@ -355,15 +374,22 @@ static void test_idle_threads_end(void **state)
     assert_int_equal(executor_threads(scene.executor), 16);
     let_go(&scene);
     wait_until(&scene, 0, 16);
-    int64_t until_ms = clock_ms() + DEADLINE_MS;
-    struct cancel pause;
-    cancel_init(&pause);
-    while (executor_threads(scene.executor) > 1 && clock_ms() < until_ms)
-        cancel_wait(&pause, 5);
-    cancel_deinit(&pause);
-    assert_int_equal(executor_threads(scene.executor), 1);
+    wait_for_the_last(&scene, queue, every_ms);
     work_queue_free(queue);
     scene_deinit(&scene);
+}
+
+static void test_idle_threads_end(void **state)
+{
+    (void)state;
+    idle_threads_end(IDLE_MS, 0);
+}
+
+/* A little work keeps one thread, not each that takes its turn. */
+static void test_idle_threads_end_beside_a_trickle(void **state)
+{
+    (void)state;
+    idle_threads_end(200, 10);
 }
 
 /* What comes in the moment in which the only idle thread ends is done all the same. */
@@ -374,7 +400,7 @@ static void test_nothing_is_left_by_a_thread_that_ends(void **state)
     struct scene scene;
     const struct executor_options options = {.threads_max = 2, .idle_ms = 1};
     struct error err = ERROR_INIT;
-    scene_init(&scene, 1);
+    scene_init(&scene, 1, IDLE_MS);
     executor_free(scene.executor);
     assert_int_equal(executor_new(&options, &scene.executor, &err), ERR_OK);
     struct work_queue *queue = work_queue_new(scene.executor, NULL, 2);
@@ -505,7 +531,8 @@ static void test_a_storm(void **state)
     const char *asked = getenv("SLIPWAY_STORM");
     unsigned long all = asked ? strtoul(asked, NULL, 10) : 100000;
     for (int round = 0; round < 10; round++) {
-        struct storm storm = {.executor = executor_of(6), .items = all / 10 / STORM_THREADS};
+        struct storm storm = {.executor = executor_of(6, IDLE_MS),
+                              .items = all / 10 / STORM_THREADS};
         void *items[STORM_THREADS];
         pthread_t threads[STORM_THREADS];
         storm.group = work_group_new(storm.executor, 5);
@@ -539,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_what_is_held_keeps_its_place_and_its_key),
         cmocka_unit_test(test_few_threads_are_enough),
         cmocka_unit_test(test_idle_threads_end),
+        cmocka_unit_test(test_idle_threads_end_beside_a_trickle),
         cmocka_unit_test(test_nothing_is_left_by_a_thread_that_ends),
         cmocka_unit_test(test_a_storm),
     };
