@@ -3,4 +3,6 @@ if(SLIPWAY_TESTS)
   add_executable(bench_sink bench/sink.c)
   target_link_libraries(bench_sink PRIVATE slipway_flags PkgConfig::MHD PkgConfig::CRYPTO
                                            Threads::Threads)
+  add_executable(bench_pushes bench/pushes.c)
+  target_link_libraries(bench_pushes PRIVATE slipway_gateway)
 endif()

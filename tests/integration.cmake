@@ -22,7 +22,7 @@ foreach(name fanout front_crowd mixed_attack overlap sharing threads)
   endif()
 endforeach()
 # The release build that these measure; registered in tests/house.cmake where it is.
-foreach(name bench fanout front_crowd memory mixed_attack overlap threads)
+foreach(name bench fanout front_crowd memory mixed_attack overlap threads years)
   if(TEST integration.${name} AND SLIPWAY_SANITIZE MATCHES "address")
     set_tests_properties(integration.${name} PROPERTIES FIXTURES_REQUIRED build_release)
   endif()
