@@ -72,6 +72,8 @@ static void set_network(CURL *easy, const struct transport *transport,
         curl_easy_setopt(easy, CURLOPT_SSLCERT, transport->client_certificate);
         curl_easy_setopt(easy, CURLOPT_SSLKEY, transport->client_key);
     }
+    if (transport->unix_socket)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, transport->unix_socket);
     /* Both said, so that libcurl does not read the environment in its own way. */
     curl_easy_setopt(easy, CURLOPT_PROXY, proxy ? proxy : "");
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
@@ -339,7 +341,7 @@ static enum errc find_way(struct connection *connection, const struct http_reque
     struct error wrong = ERROR_INIT;
     if (url_parse(request->url, &url, request->public_only ? err : &wrong) != ERR_OK)
         return request->public_only ? err->code : ERR_OK; /* libcurl may know it all the same */
-    autofree char *way = proxy_for(&url);
+    autofree char *way = connection->transport->unix_socket ? NULL : proxy_for(&url);
     if (way && !net_userinfo_is_plain(way))
         return fail(err, ERR_SETTINGS, 0, "the proxy of slipway's environment %s",
                     USERINFO_NOT_PLAIN);

@@ -45,7 +45,9 @@ struct transport_times {
 struct transport_options {
     const char *host;       /* of the registry, for messages that name a setting; copied */
     const char *user_agent; /* copied */
-    const char *ca_file;    /* PEM; NULL = $SSL_CERT_FILE, else the system's; copied */
+    /* Where to connect in place of the URL's host, without a proxy; NULL: there. Copied. */
+    const char *unix_socket;
+    const char *ca_file; /* PEM; NULL = $SSL_CERT_FILE, else the system's; copied */
     /* For messages: what the other side is, what sets ca_file, and what to do where no TLS is
      * spoken; NULL = "registry" and its settings. Copied. */
     const char *peer;

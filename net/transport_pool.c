@@ -60,6 +60,7 @@ struct transport *transport_new(const struct transport_options *options)
     struct transport *transport = xcalloc(1, sizeof *transport);
     transport->host = xstrdup(options->host);
     transport->user_agent = xstrdup(options->user_agent);
+    transport->unix_socket = options->unix_socket ? xstrdup(options->unix_socket) : NULL;
     set_authorities(transport, options);
     transport->peer = xstrdup(options->peer ? options->peer : "registry");
     transport->plain_advice = options->plain_advice
@@ -152,6 +153,7 @@ void transport_free(struct transport *transport)
     free_all(&closing);
     free(transport->host);
     free(transport->user_agent);
+    free(transport->unix_socket);
     free(transport->ca_file);
     free(transport->peer);
     free(transport->ca_setting);

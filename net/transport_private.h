@@ -26,6 +26,7 @@ struct connection {
 struct transport {
     char *host;
     char *user_agent;
+    char *unix_socket; /* NULL: none */
     char *ca_file;
     bool ca_of_environment;
     char *peer;

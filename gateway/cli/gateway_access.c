@@ -183,6 +183,7 @@ enum errc gateway_access_find(const struct gateway_options *options,
 
 void gateway_access_deinit(struct gateway_access *access)
 {
+    free(access->socket);
     free(access->url);
     free(access->host);
     free(access->ca);

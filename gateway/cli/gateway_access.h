@@ -1,5 +1,5 @@
 /*
- * How `slipway push --gateway` reaches its gateway: the URL, the authorities that may sign its
+ * How a command with `--gateway` reaches its gateway: the URL, the authorities that may sign its
  * certificate, and who asks.
  *
  * A gateway asks nobody who they are; a proxy in front of it may, by Basic authentication. What is
@@ -25,6 +25,7 @@ struct gateway_options {
 
 /* All texts are owned. */
 struct gateway_access {
+    char *socket;        /* the path of a socket to connect to in place of its host; NULL: none */
     char *url;           /* without userinfo and without a slash at its end */
     char *host;          /* as in references: "gw.example.com:5443" */
     char *ca;            /* NULL: none was named */
