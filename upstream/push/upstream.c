@@ -25,6 +25,7 @@ enum errc upstream_new(const struct upstream_options *options, struct upstream *
         return err->code;
     }
     upstream->transfers = transfers_new(upstream->ends);
+    upstream->tag_asks = tag_asks_new(upstream->registries, upstream->ends, TAG_ASK_MS);
     upstream->memory = repository_memory_new(MEMORY_MS);
     *out = upstream;
     return ERR_OK;
@@ -34,6 +35,7 @@ void upstream_free(struct upstream *upstream)
 {
     if (upstream == NULL)
         return;
+    tag_asks_free(upstream->tag_asks);
     work_queue_free(upstream->ends);
     registries_free(upstream->registries);
     transfers_free(upstream->transfers);

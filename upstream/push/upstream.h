@@ -11,6 +11,7 @@
 #include "base/executor.h"
 #include "store/store.h"
 #include "upstream/client/registries.h"
+#include "upstream/client/tag_ask.h"
 #include "upstream/push/repository_memory.h"
 
 #define UPSTREAM_TRANSFERS_MAX 128 /* default of `transfers` */
@@ -22,6 +23,7 @@ struct upstream {
     struct work_group *group; /* transfers and requests, over all registries */
     struct work_queue *ends;  /* what only has to end: without a limit */
     struct transfers *transfers;
+    struct tag_asks *tag_asks;        /* what registries have under their tags */
     struct repository_memory *memory; /* what is known of repositories */
 };
 
