@@ -286,6 +286,31 @@ enum errc mirrors_plan(const struct settings *settings, const struct mirror_rout
     return ERR_OK;
 }
 
+const struct mirror_target_setting *mirrors_target(const struct settings *settings,
+                                                   const char *name,
+                                                   const struct mirror_setting **mirror)
+{
+    for (size_t i = 0; i < settings->mirror_count; i++) {
+        const struct mirror_setting *one = &settings->mirrors[i];
+        for (size_t j = 0; j < one->target_count; j++) {
+            if (strcmp(one->targets[j].label, name) != 0)
+                continue;
+            if (mirror)
+                *mirror = one;
+            return &one->targets[j];
+        }
+    }
+    return NULL;
+}
+
+bool mirrors_leads_to(const struct mirror_target_setting *target, const char *host)
+{
+    struct error ignored = ERROR_INIT;
+    struct reference there;
+    autofree char *text = xasprintf("%.*s/x", (int)strcspn(target->target, "/"), target->target);
+    return reference_parse(text, &there, &ignored) == ERR_OK && strcmp(there.host, host) == 0;
+}
+
 const char *mirrors_name(const struct reference *ref, char name[REFERENCE_NAME_MAX + 1])
 {
     const char *path = ref->path;

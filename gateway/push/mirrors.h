@@ -49,6 +49,15 @@ enum errc mirrors_route(const struct settings *settings, const char *repository,
 enum errc mirrors_plan(const struct settings *settings, const struct mirror_route *route,
                        const char *tag, size_t most, struct push *push, struct error *err);
 
+/* The target that the configuration calls so, with its mirror (may be NULL); NULL: there is none.
+ * Borrowed from the settings. */
+const struct mirror_target_setting *mirrors_target(const struct settings *settings,
+                                                   const char *name,
+                                                   const struct mirror_setting **mirror);
+
+/* Is it a target at this host, as references have it? */
+bool mirrors_leads_to(const struct mirror_target_setting *target, const char *host);
+
 /* The name that a client of the front would use for this reference. */
 const char *mirrors_name(const struct reference *ref, char name[REFERENCE_NAME_MAX + 1]);
 

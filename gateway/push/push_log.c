@@ -60,6 +60,13 @@ void push_log_not_begun(const char *push, const struct push_target *target)
                          : "target has ended before it was tried");
 }
 
+void push_log_orphaned(size_t targets)
+{
+    log_event(LOG_WARN, "pushes.orphaned", LOG_FIELDS(log_number("count", targets)),
+              "%zu pending %s in the configuration any more: drop or send them", targets,
+              targets == 1 ? "target is not" : "targets are not");
+}
+
 void push_log_resumed(size_t targets)
 {
     log_event(LOG_INFO, "pushes.resumed", LOG_FIELDS(log_number("count", targets)),

@@ -17,7 +17,8 @@ void push_log_waiting(const struct push *push, const struct push_target *target,
 /* Its final state, without having been begun. `push`: its id. */
 void push_log_not_begun(const char *push, const struct push_target *target);
 
-/* At a start, so many targets of pushes that were accepted earlier go on. */
+/* At a start, so many targets of pushes that were accepted earlier are PUSH_ORPHANED, or go on. */
+void push_log_orphaned(size_t targets);
 void push_log_resumed(size_t targets);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/push/push_log.h"
 #include "gateway/queue/push_queue.h"
 #include "gateway/queue/push_queue_internal.h"
 #include "store/pushes.h"
@@ -109,9 +110,37 @@ static bool cancel_target(struct push_queue *queue, const char *id, size_t index
     return true;
 }
 
+/* Of a push that is recorded: its orphaned targets, which nothing of the queue waits for. */
+static bool drop_orphans(struct push_queue *queue, const char *id)
+{
+    struct store *store = queue->runtime->store;
+    struct error err = ERROR_INIT;
+    struct push push;
+    bool found = false;
+    bool any = false;
+    if (pushes_get(store, id, &push, &found, &err) != ERR_OK || !found)
+        return false;
+    for (size_t i = 0; i < push.target_count; i++) {
+        struct push_target *target = &push.targets[i];
+        const struct push_change change = {push.id, i, target};
+        if (target->state != PUSH_ORPHANED)
+            continue;
+        target->state = PUSH_CANCELLED;
+        target->ended_s = (uint64_t)clock_wall_s();
+        if (pushes_change(store, &change, 1, true, &err) != ERR_OK)
+            log_error("push %s: its orphaned target could not be dropped: %s", id, err.text);
+        else
+            push_log_not_begun(id, target);
+        any = true;
+    }
+    push_deinit(&push);
+    return any;
+}
+
 bool push_queue_cancel(struct push_queue *queue, const char *id, size_t target_count)
 {
     bool any = direct_cancel(queue, id);
+    any = (target_count > 0 && drop_orphans(queue, id)) || any;
     autolock pthread_mutex_t *held = lock_take(&queue->lock);
     for (size_t i = 0; i < target_count; i++)
         any = cancel_target(queue, id, i) || any;
@@ -158,12 +187,21 @@ static bool is_wanted(const struct push_retry *wanted, const struct push_target 
     return wanted->target == NULL || push_target_is(target, wanted->target);
 }
 
-/* A target that has failed begins anew, with all its time. */
+/* Nothing happens to it before somebody says so. */
+static bool has_stopped(const struct push_target *target)
+{
+    return push_state_is_failure(target->state) || target->state == PUSH_ORPHANED;
+}
+
+/* A target that has failed begins anew, with all its time. One that the configuration does not know
+ * any more is somebody's who named it, from now on. */
 static enum errc begin_anew(struct retry *retry, const struct push *push, size_t index)
 {
     struct push_queue *queue = retry->queue;
     struct push_target target = push->targets[index];
     const struct push_change change = {push->id, index, &target};
+    if (!queue_is_configured(queue, &target))
+        target.name[0] = '\0';
     target.state = PUSH_QUEUED;
     target.stored = true;
     target.tries = 0;
@@ -195,7 +233,7 @@ static enum errc retry_push(struct retry *retry, const struct push *push)
     for (size_t i = 0; i < push->target_count; i++) {
         const struct push_target *target = &push->targets[i];
         bool wanted = (id == NULL || strcmp(id, push->id) == 0) && is_wanted(retry->wanted, target);
-        bool failed = push_state_is_failure(target->state);
+        bool failed = has_stopped(target);
         if (!failed && target->state != PUSH_SUPERSEDED)
             take_tag(retry, &target->reference);
         if (!wanted)

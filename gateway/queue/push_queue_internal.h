@@ -247,6 +247,12 @@ int64_t queue_retry_wait_ms(const struct push_queue *queue, const char *host);
 void queue_gates_close(struct push_queue *queue);
 void queue_gates_free(struct push_queue *queue);
 
+/* --- push_queue_restart.c --- */
+
+/* Does the configuration still know the target? What else its name leads to by now is no matter,
+ * but for the host. What clients named always is. Any thread. */
+bool queue_is_configured(const struct push_queue *queue, const struct push_target *target);
+
 /* --- push_queue_run.c --- */
 
 /* The work of an entry after the answer. */

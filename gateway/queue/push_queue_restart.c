@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/push/mirrors.h"
 #include "gateway/push/push_log.h"
 #include "gateway/queue/push_queue.h"
 #include "gateway/queue/push_queue_internal.h"
@@ -9,9 +10,8 @@
 #include <search.h>
 #include <string.h>
 
-/* Written together: a wait for the disk for each of many records of one tag would keep a start for
- * minutes. */
-#define SUPERSEDED_AT_ONCE 256
+/* Written together: a wait for the disk for each of many records would keep a start for minutes. */
+#define CHANGED_AT_ONCE 256
 
 /* The youngest push to a tag. */
 struct youngest {
@@ -21,11 +21,21 @@ struct youngest {
 
 struct restart {
     struct push_queue *queue;
-    void *youngest; /* tsearch tree */
-    struct open_target *superseded;
-    size_t superseded_count;
-    size_t targets; /* that go on */
+    void *youngest;              /* tsearch tree */
+    struct open_target *changed; /* their records are to be written */
+    size_t changed_count;
+    size_t targets;  /* that go on */
+    size_t orphaned; /* that do not, by now or before */
 };
+
+bool queue_is_configured(const struct push_queue *queue, const struct push_target *target)
+{
+    if (target->name[0] == '\0') /* a client named it */
+        return true;
+    const struct mirror_target_setting *found =
+        mirrors_target(queue->runtime->settings, target->name, NULL);
+    return found && mirrors_leads_to(found, target->reference.host);
+}
 
 static int compare_youngest(const void *a, const void *b)
 {
@@ -46,54 +56,91 @@ static struct youngest *youngest_of(struct restart *restart, const struct refere
     return *held;
 }
 
+/* One that does not go on supersedes nothing. */
 static void note(void *self, const struct open_target *open)
 {
+    const struct restart *restart = self;
     const struct reference *reference = &open->target.reference;
-    if (!queue_each_counts(reference)) /* the later in the list, the younger */
+    if (!queue_each_counts(reference) && /* the later in the list, the younger */
+        queue_is_configured(restart->queue, &open->target))
         snprintf(youngest_of(self, reference)->id, PUSH_ID_MAX, "%s", open->id);
 }
 
-static void write_superseded(struct restart *restart)
+static void write_changed(struct restart *restart)
 {
-    struct push_change changes[SUPERSEDED_AT_ONCE];
+    struct push_change changes[CHANGED_AT_ONCE];
     struct error err = ERROR_INIT;
-    for (size_t i = 0; i < restart->superseded_count; i++) {
-        const struct open_target *one = &restart->superseded[i];
+    for (size_t i = 0; i < restart->changed_count; i++) {
+        const struct open_target *one = &restart->changed[i];
         changes[i] = (struct push_change){one->id, one->index, &one->target};
-        push_log_not_begun(one->id, &one->target);
     }
-    if (pushes_change(restart->queue->runtime->store, changes, restart->superseded_count, true,
+    if (pushes_change(restart->queue->runtime->store, changes, restart->changed_count, true,
                       &err) != ERR_OK)
-        log_error("records of superseded pushes are out of date, so they are superseded again at "
-                  "the next start: %s",
+        log_error("records of pushes are out of date, so they are looked at again at the next "
+                  "start: %s",
                   err.text);
-    restart->superseded_count = 0;
+    restart->changed_count = 0;
+}
+
+static void change(struct restart *restart, const struct open_target *open,
+                   const struct push_target *target)
+{
+    struct open_target *one = &restart->changed[restart->changed_count++];
+    *one = *open;
+    one->target = *target;
+    if (restart->changed_count == CHANGED_AT_ONCE)
+        write_changed(restart);
 }
 
 static void supersede(struct restart *restart, const struct open_target *open)
 {
-    struct open_target *one = &restart->superseded[restart->superseded_count++];
-    *one = *open;
-    one->target.state = PUSH_SUPERSEDED;
-    one->target.next_s = 0;
-    one->target.ended_s = (uint64_t)clock_wall_s();
-    if (restart->superseded_count == SUPERSEDED_AT_ONCE)
-        write_superseded(restart);
+    struct push_target target = open->target;
+    target.state = PUSH_SUPERSEDED;
+    target.next_s = 0;
+    target.ended_s = (uint64_t)clock_wall_s();
+    push_log_not_begun(open->id, &target);
+    change(restart, open, &target);
+}
+
+static void orphan(struct restart *restart, const struct open_target *open)
+{
+    struct push_target target = open->target;
+    target.state = PUSH_ORPHANED;
+    target.next_s = 0;
+    restart->orphaned++;
+    if (open->target.state != PUSH_ORPHANED)
+        change(restart, open, &target);
+}
+
+/* Its name is back: with all its time, since it could do nothing with what is over. */
+static void adopt(struct restart *restart, const struct open_target *open,
+                  struct push_target *target)
+{
+    int64_t keep_ms = restart->queue->runtime->settings->queue.keep_trying_ms;
+    target->state = PUSH_QUEUED;
+    target->deadline_s = keep_ms > 0 ? (uint64_t)(clock_wall_s() + keep_ms / 1000) : 0;
+    change(restart, open, target);
 }
 
 static void take(void *self, const struct open_target *open)
 {
     struct restart *restart = self;
     struct push_queue *queue = restart->queue;
-    const struct reference *reference = &open->target.reference;
-    if (!queue_each_counts(reference) &&
-        strcmp(youngest_of(restart, reference)->id, open->id) != 0) {
+    struct push_target target = open->target;
+    if (!queue_is_configured(queue, &target)) {
+        orphan(restart, open);
+        return;
+    }
+    if (!queue_each_counts(&target.reference) &&
+        strcmp(youngest_of(restart, &target.reference)->id, open->id) != 0) {
         supersede(restart, open);
         return;
     }
+    if (target.state == PUSH_ORPHANED)
+        adopt(restart, open, &target);
     restart->targets++;
     pthread_mutex_lock(&queue->lock);
-    queue_add_pending(queue, open->id, open->index, &open->target);
+    queue_add_pending(queue, open->id, open->index, &target);
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -111,14 +158,16 @@ enum errc push_queue_restart(struct push_queue *queue, struct error *err)
 {
     struct store *store = queue->runtime->store;
     struct restart restart = {.queue = queue};
-    restart.superseded = xcalloc(SUPERSEDED_AT_ONCE, sizeof *restart.superseded);
+    restart.changed = xcalloc(CHANGED_AT_ONCE, sizeof *restart.changed);
     queue->restarts = true;
     if (pushes_each_open(store, note, &restart, err) == ERR_OK)
         pushes_each_open(store, take, &restart, err);
-    if (restart.superseded_count > 0)
-        write_superseded(&restart);
+    if (restart.changed_count > 0)
+        write_changed(&restart);
     tdestroy(restart.youngest, free);
-    free(restart.superseded);
+    free(restart.changed);
+    if (restart.orphaned > 0)
+        push_log_orphaned(restart.orphaned);
     if (restart.targets > 0)
         push_log_resumed(restart.targets);
     begin_all(queue);
