@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "gateway/push/push_json.h"
+#include "gateway/service/control.h"
 #include "store/pushes.h"
 
 #include <ctype.h>
@@ -162,18 +163,6 @@ static void run(struct job *job, void *arg)
     job_answer(job, &reply);
 }
 
-/* Without identities nobody can be told from anybody else but by where they are. */
-static enum errc admit(const struct request *request, struct error *err)
-{
-    char address[NET_ADDRESS_TEXT_MAX];
-    net_address_text(&request->peer.address, address);
-    if (net_host_is_loopback(address))
-        return ERR_OK;
-    return fail(err, ERR_FORBIDDEN, 0,
-                "pushes are listed and controlled from the gateway's own machine only, not from %s",
-                address);
-}
-
 static struct job *start(struct gateway *gateway, const struct request *request, const char *id,
                          enum job_class class,
                          void (*answer)(struct control_job *, struct reply *, struct error *),
@@ -186,7 +175,7 @@ static struct job *start(struct gateway *gateway, const struct request *request,
     size_t size = id ? strcspn(id, "/") : 0;
     self->gateway = gateway;
     self->answer = answer;
-    if (admit(request, &err) == ERR_OK &&
+    if (control_check(request, &err) == ERR_OK &&
         query_parse(request->query, &self->query, &err) == ERR_OK) {
         if (id && (size == 0 || size >= sizeof self->id))
             fail(&err, ERR_NOT_FOUND, 0, "there is no push with this id");

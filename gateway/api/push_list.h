@@ -3,8 +3,7 @@
  * `since`, `limit`, `after`), GET and DELETE of /v1/pushes/ID, POST /v1/pushes/ID/retry and
  * /v1/pushes/retry. The shapes are described in docs/openapi.yaml.
  *
- * Who may: until clients have identities, only those on the machine itself: a request that comes
- * from another address is ERR_FORBIDDEN. Jobs of the classes JOB_LIST and JOB_BRIEF.
+ * Who may: gateway/service/control.h. Jobs of the classes JOB_LIST and JOB_BRIEF.
  */
 #ifndef SLIPWAY_GATEWAY_API_PUSH_LIST_H
 #define SLIPWAY_GATEWAY_API_PUSH_LIST_H

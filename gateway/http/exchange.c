@@ -177,7 +177,11 @@ static struct peer peer_of(const struct exchange *exchange, const struct request
 static void note_client(struct exchange *exchange, const struct request *request)
 {
     const char *agent = request_header(request, MHD_HTTP_HEADER_USER_AGENT);
-    net_address_text(&request->peer.address, exchange->client);
+    if (exchange->handler->administrators)
+        snprintf(exchange->client, sizeof exchange->client, "%s",
+                 exchange->handler->administrators);
+    else
+        net_address_text(&request->peer.address, exchange->client);
     snprintf(exchange->agent, sizeof exchange->agent, "%s", agent ? agent : "");
 }
 
@@ -190,7 +194,8 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_h
                               .version = version,
                               .path = exchange->target,
                               .query = exchange->query,
-                              .id = exchange->id};
+                              .id = exchange->id,
+                              .administrator = handler->administrators != NULL};
     struct error err = ERROR_INIT;
     exchange->handler = handler;
     exchange->connection = connection;

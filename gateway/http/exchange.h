@@ -32,7 +32,8 @@ struct request_handler {
     struct job *(*answer)(void *self, const struct request *request, struct reply *reply);
     struct path_shown (*show)(const char *path); /* any thread */
     void *self;
-    struct jobs *jobs; /* once they are closed, connections end with their next answer */
+    const char *administrators; /* only they reach its listener, and the log calls them so; NULL */
+    struct jobs *jobs;          /* once they are closed, connections end with their next answer */
     struct file_reads *reads;
     size_t (*make_room)(void);     /* of struct listener_options */
     struct client_proxies proxies; /* borrowed */

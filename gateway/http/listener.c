@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TLS_HANDSHAKE 0x16
@@ -256,6 +257,10 @@ static enum errc bind_socket(struct listener *listener, const struct listener_op
     setsockopt(listener->socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (family == AF_INET6)
         setsockopt(listener->socket, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    /* On Linux the mode of the socket is that of its file: nobody else can come in before a chmod.
+     */
+    if (family == AF_UNIX && fchmod(listener->socket, S_IRUSR | S_IWUSR) != 0)
+        return fail(err, ERR_SETTINGS, errno, "restrict the socket");
     if (bind(listener->socket, (const struct sockaddr *)options->address, options->address_size) !=
             0 ||
         listen(listener->socket, SOMAXCONN) != 0)
@@ -309,6 +314,8 @@ uint16_t listener_port(const struct listener *listener)
     } address = {.v6 = {.sin6_port = 0}};
     socklen_t size = sizeof address;
     getsockname(listener->socket, &address.any, &size);
+    if (address.any.sa_family == AF_UNIX)
+        return 0;
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 

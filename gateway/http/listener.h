@@ -28,7 +28,8 @@
 struct listener;
 
 struct listener_options {
-    const struct sockaddr_storage *address; /* IPv4 or IPv6 */
+    const struct sockaddr_storage *address; /* IPv4, IPv6, or of a unix socket: made with mode 0600,
+                                               where nothing is */
     socklen_t address_size;
     const char *tls_answer; /* to a client that speaks TLS; borrowed; NULL where TLS is spoken */
     const char
@@ -47,7 +48,7 @@ struct listener_options {
 enum errc listener_open(const struct listener_options *options, struct listener **out,
                         struct error *err);
 
-/* The port, also where any free one was asked for. */
+/* The port (of a unix socket 0), also where any free one was asked for. */
 uint16_t listener_port(const struct listener *listener);
 
 /* Takes no more; connections that wait for their first byte are closed. NULL is a no-op. */

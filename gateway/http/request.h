@@ -21,7 +21,8 @@ struct request {
     const char *path;    /* without the query */
     const char *query;   /* without "?"; "" when there is none */
     const char *id;
-    struct peer peer; /* whose it is, for job_start() */
+    bool administrator; /* it came by a listener that only administrators reach */
+    struct peer peer;   /* whose it is, for job_start() */
 };
 
 /* The id that its answer and the log have: X-Request-Id of the client if that is 1 to 128 printable

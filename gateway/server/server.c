@@ -2,23 +2,29 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/folder_socket.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/settings_text.h"
 #include "gateway/http/daemon.h"
 #include "gateway/http/file_reads.h"
 #include "gateway/server/routes.h"
+#include "gateway/service/control.h"
 #include "gateway/service/janitor.h"
 #include "gateway/service/store_watch.h"
 #include "net/transport.h"
 
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define PEM_LIMIT_BYTES ((size_t)1 << 20)
 #define HTTP_THREADS 2
 #define CONNECTIONS_MAX 1024
 #define OPS_THREADS 1
 #define OPS_CONNECTIONS_MAX 64
+#define CONTROL_THREADS 1
+#define CONTROL_CONNECTIONS_MAX 64
 #define POLL_MS 200
 
 struct server {
@@ -27,10 +33,13 @@ struct server {
     struct store_watch *watch;
     struct request_handler handler;
     struct request_handler ops_handler;
+    struct request_handler control_handler;
     struct net_network proxies[SETTINGS_PROXIES_MAX];
     struct daemon *daemon;
-    struct daemon *ops; /* NULL without ops.listen */
-    char *certificate;  /* PEM texts; NULL without TLS */
+    struct daemon *ops;     /* NULL without ops.listen */
+    struct daemon *control; /* NULL where there can be no socket */
+    struct folder_socket control_at;
+    char *certificate; /* PEM texts; NULL without TLS */
     char *key;
 };
 
@@ -58,13 +67,14 @@ static struct client_proxies read_proxies(struct server *server, const struct se
     return (struct client_proxies){server->proxies, list->count};
 }
 
+/* With the certificate of `server`; NULL: in plain HTTP. */
 static enum errc start_daemon(const struct server *server, const struct request_handler *handler,
                               unsigned threads, unsigned connections, struct daemon **out,
                               struct error *err)
 {
     const struct daemon_options options = {.handler = handler,
-                                           .certificate = server->certificate,
-                                           .key = server->key,
+                                           .certificate = server ? server->certificate : NULL,
+                                           .key = server ? server->key : NULL,
                                            .threads = threads,
                                            .connections = connections,
                                            .head_ms = HEAD_MS,
@@ -109,6 +119,46 @@ static enum errc open_ops(struct server *server, const struct settings *settings
     return ERR_OK;
 }
 
+/* What is there is of a gateway that is gone: this one has the lock of the folder. */
+static enum errc listen_in_folder(struct server *server, struct error *err)
+{
+    struct sockaddr_storage address = {0};
+    struct stat found;
+    unsigned port = 0;
+    const struct sockaddr_un *at = &server->control_at.address;
+    memcpy(&address, at, sizeof *at);
+    if (lstat(at->sun_path, &found) == 0 && S_ISSOCK(found.st_mode))
+        unlink(at->sun_path);
+    return daemon_listen(server->control, &address, sizeof *at, &port, err);
+}
+
+static void close_control(struct server *server)
+{
+    if (server->control == NULL)
+        return;
+    daemon_close(server->control);
+    unlink(server->control_at.address.sun_path);
+}
+
+/* A file system without sockets, or a file in the place of this one, is no reason not to run. As
+ * for ops.listen, its connections and threads are its own. */
+static void open_control(struct server *server, const struct settings *settings)
+{
+    struct error err = ERROR_INIT;
+    server->control_handler = server->handler;
+    server->control_handler.administrators = CONTROL_SOCKET;
+    server->control_handler.proxies = (struct client_proxies){.count = 0};
+    if (folder_socket_open(settings->data, CONTROL_SOCKET, &server->control_at, &err) == ERR_OK &&
+        start_daemon(NULL, &server->control_handler, CONTROL_THREADS, CONTROL_CONNECTIONS_MAX,
+                     &server->control, &err) == ERR_OK &&
+        listen_in_folder(server, &err) == ERR_OK)
+        return;
+    daemon_stop(server->control);
+    server->control = NULL;
+    log_event(LOG_WARN, "control.unavailable", LOG_FIELDS(log_text("error", err.text)),
+              "commands cannot control this gateway by %s/" CONTROL_SOCKET, settings->data);
+}
+
 static enum errc open_daemon(struct server *server, const struct settings *settings,
                              struct error *err)
 {
@@ -126,6 +176,7 @@ static enum errc open_daemon(struct server *server, const struct settings *setti
                      err) != ERR_OK ||
         start_listening(server->daemon, listen, &port, err) != ERR_OK)
         return err->code;
+    open_control(server, settings);
     log_event(LOG_INFO, "gateway.listening",
               LOG_FIELDS(log_text("version", SLIPWAY_VERSION), log_number("port", port),
                          log_text("data", settings->data)),
@@ -169,6 +220,7 @@ enum errc server_start(struct runtime *runtime, void (*broken)(void), struct ser
 {
     const struct settings *settings = runtime->settings;
     struct server *server = xcalloc(1, sizeof *server);
+    server->control_at.folder = -1;
     if (open_gateway(server, runtime, broken, err) != ERR_OK ||
         read_tls(server, settings, err) != ERR_OK || open_ops(server, settings, err) != ERR_OK ||
         open_daemon(server, settings, err) != ERR_OK) {
@@ -183,6 +235,7 @@ static void drain(struct server *server)
 {
     jobs_close(server->gateway.jobs);
     daemon_close(server->daemon);
+    close_control(server);
     /* What is pushed after the answer is recorded, and goes on when slipway starts again. */
     push_queue_close(server->gateway.queue);
 }
@@ -190,6 +243,8 @@ static void drain(struct server *server)
 static void cancel(struct server *server)
 {
     daemon_cancel(server->daemon);
+    if (server->control)
+        daemon_cancel(server->control);
     jobs_cancel(server->gateway.jobs);
 }
 
@@ -204,6 +259,7 @@ static bool wait_idle(struct server *server, int64_t ms)
 {
     int64_t until_ms = clock_ms() + ms;
     return jobs_wait(server->gateway.jobs, ms) && daemon_wait(server->daemon, left_ms(until_ms)) &&
+           (server->control == NULL || daemon_wait(server->control, left_ms(until_ms))) &&
            push_queue_wait(server->gateway.queue, left_ms(until_ms));
 }
 
@@ -226,8 +282,11 @@ void server_stop(struct server *server)
 {
     if (server->handler.reads)
         file_reads_close(server->handler.reads);
+    close_control(server);
     daemon_stop(server->daemon);
+    daemon_stop(server->control);
     daemon_stop(server->ops);
+    folder_socket_close(&server->control_at);
     file_reads_free(server->handler.reads);
     close_gateway(server);
     free(server->certificate);
