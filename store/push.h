@@ -72,6 +72,8 @@ struct push_target {
     uint64_t bytes_uploaded; /* blob bytes that the registry acknowledged */
     unsigned attempts;       /* the most that any blob, the manifest or the first request needed */
     struct digest login;     /* names the credentials it was tried with last; not recorded */
+    int64_t asked_ms;        /* after a failure: for so long the registry wants to be left alone;
+                                not recorded */
     struct error error;      /* of the last failure; error.status is the registry's HTTP status or
                                 0 */
 };

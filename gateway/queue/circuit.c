@@ -33,7 +33,7 @@ bool circuit_is_stale(const struct circuit *circuit, int64_t began_ms)
 bool circuit_failed(struct circuit *circuit, int64_t began_ms, int64_t now_ms, int64_t asked_ms,
                     uint32_t jitter)
 {
-    if (circuit_is_stale(circuit, began_ms))
+    if (circuit_is_stale(circuit, began_ms) || circuit_state(circuit, now_ms) == CIRCUIT_OPEN)
         return false;
     int64_t delay_ms = circuit_delay_ms(circuit->base_ms, ++circuit->failures, jitter);
     circuit->opened_ms = now_ms;
@@ -42,10 +42,12 @@ bool circuit_failed(struct circuit *circuit, int64_t began_ms, int64_t now_ms, i
     return true;
 }
 
-bool circuit_succeeded(struct circuit *circuit, int64_t began_ms)
+bool circuit_succeeded(struct circuit *circuit, int64_t now_ms)
 {
-    if (circuit_is_stale(circuit, began_ms) || circuit->allowed == 0)
+    if (circuit->allowed == 0)
         return false;
+    if (circuit->until_ms > now_ms)
+        circuit->until_ms = now_ms;
     circuit->failures = 0;
     circuit->allowed *= 2;
     if (circuit->allowed >= circuit->limit)

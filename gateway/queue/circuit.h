@@ -7,8 +7,10 @@
  * work may begin, the probe. Its failure opens the circuit again; each success doubles what may
  * begin, until that is the limit, and the circuit is closed.
  *
- * Only works that began after the circuit was opened last have a say: what was under way already
- * when it opened fails with the first one, and says nothing new.
+ * Failures count of works that began after the circuit was opened last, and ended when it was not
+ * open: what was under way already when it opened fails with the first one, and says nothing new.
+ * Successes count whenever their works began, those of works that nobody admitted too: who has just
+ * been answered knows better than a clock, so they end the wait of an open circuit.
  *
  * One thread at a time.
  */
@@ -43,7 +45,7 @@ bool circuit_is_stale(const struct circuit *circuit, int64_t began_ms);
 bool circuit_failed(struct circuit *circuit, int64_t began_ms, int64_t now_ms, int64_t asked_ms,
                     uint32_t jitter);
 /* One has succeeded. True when more may begin than before. */
-bool circuit_succeeded(struct circuit *circuit, int64_t began_ms);
+bool circuit_succeeded(struct circuit *circuit, int64_t now_ms);
 
 /* 2^(failed - 1) times the base, at most CIRCUIT_DELAY_MAX_MS, and up to a fifth more or less. */
 int64_t circuit_delay_ms(int64_t base_ms, unsigned failed, uint32_t jitter);

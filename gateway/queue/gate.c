@@ -45,16 +45,18 @@ bool gate_is_stale(const struct gate *gate, int64_t began_ms)
 bool gate_failed(struct gate *gate, int64_t began_ms, int64_t now_ms, int64_t asked_ms)
 {
     if (gate->succeeded_ms > began_ms ||
-        !circuit_failed(&gate->circuit, began_ms, now_ms, asked_ms, arc4random()))
+        !circuit_failed(&gate->circuit, began_ms, now_ms, asked_ms, arc4random())) {
+        gate_release(gate, now_ms);
         return false;
+    }
     gate->under_way = 0;
     return true;
 }
 
-void gate_succeeded(struct gate *gate, int64_t began_ms, int64_t now_ms)
+void gate_succeeded(struct gate *gate, int64_t now_ms)
 {
     gate->succeeded_ms = now_ms;
-    circuit_succeeded(&gate->circuit, began_ms);
+    circuit_succeeded(&gate->circuit, now_ms);
     gate_release(gate, now_ms);
 }
 

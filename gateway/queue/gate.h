@@ -46,11 +46,11 @@ void gate_leave(struct gate *gate, int64_t began_ms);
 /* The gate was closed since then: what has not run yet is to be asked again. */
 bool gate_is_stale(const struct gate *gate, int64_t began_ms);
 
-/* How one ended that began then, and has left. True: the circuit is open now, until
- * gate->circuit.until_ms. False: the failure says nothing new, or others have succeeded meanwhile.
- */
+/* How one ended that began then, and has left, or has never entered. True: the circuit is open now,
+ * until gate->circuit.until_ms. False: the failure says nothing new, or others have succeeded
+ * meanwhile; then its place is another's. */
 bool gate_failed(struct gate *gate, int64_t began_ms, int64_t now_ms, int64_t asked_ms);
-void gate_succeeded(struct gate *gate, int64_t began_ms, int64_t now_ms);
+void gate_succeeded(struct gate *gate, int64_t now_ms);
 
 void gate_keep(struct gate *gate, struct gate_place *place);
 /* Out of the gate that keeps it; a no-op where none does. */

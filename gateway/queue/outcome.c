@@ -1,10 +1,14 @@
 #include "gateway/queue/outcome.h"
 
+#include "upstream/auth/verdict.h"
+
 static enum outcome outcome_of_registry(const struct error *error)
 {
     switch (error->code) {
     case ERR_UNAUTHORIZED:
         return OUTCOME_CREDENTIAL;
+    case ERR_DENIED: /* here, or anywhere */
+        return error->hints & HINT_LOGIN ? OUTCOME_CREDENTIAL : OUTCOME_REFUSED;
     case ERR_TOO_MANY_REQUESTS:
     case ERR_REGISTRY_FAULT:
     case ERR_NO_ANSWER:

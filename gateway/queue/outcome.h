@@ -10,7 +10,7 @@
 enum outcome {
     OUTCOME_REFUSED,    /* the registry will not take it, and would say so again */
     OUTCOME_HOST,       /* the registry is away, or wants to be left alone */
-    OUTCOME_CREDENTIAL, /* the registry does not know who pushes */
+    OUTCOME_CREDENTIAL, /* the registry does not know who pushes, or does not let him in at all */
     OUTCOME_TARGET,     /* something else that may pass: of this image, or of the gateway itself */
     OUTCOME_STOPPED,    /* it was broken off */
 };

@@ -18,7 +18,7 @@ static void look_at_pending(struct push_queue *queue, const char *id, size_t ind
     const struct queue_entry *entry = queue_find(queue, id, index);
     if (entry == NULL)
         return;
-    if (entry->state == ENTRY_RUNS)
+    if (entry->run)
         target->state = PUSH_RUNNING;
     else if (entry->state == ENTRY_KEPT) {
         target->state = PUSH_WAITING;

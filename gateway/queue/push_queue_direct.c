@@ -134,6 +134,7 @@ static bool finish(struct queue_entry *entry)
 {
     struct push_queue *queue = entry->queue;
     struct chain *chain = entry->chain;
+    entry_tell_direct(entry);
     if (entry->push->targets[entry->target].state == PUSH_PUSHED) {
         entry_note_delivered(entry);
         entry_supersede_older(entry->tag, entry);

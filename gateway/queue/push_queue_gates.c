@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/queue/outcome.h"
 #include "gateway/queue/push_queue_internal.h"
 #include "upstream/client/retry.h"
 
@@ -18,6 +19,8 @@ static void stop_clock(struct queue_gate *gate)
     queue_under_way(queue, -1);
 }
 
+static void need_clock(struct queue_gate *gate);
+
 static void on_clock(struct work *work)
 {
     struct queue_gate *gate =
@@ -27,15 +30,17 @@ static void on_clock(struct work *work)
     gate->clock_waits = false;
     if (!queue->closed)
         gate_release(&gate->gate, clock_ms());
+    need_clock(gate); /* it was opened again meanwhile */
     queue_under_way(queue, -1);
     pthread_mutex_unlock(&queue->lock);
 }
 
-static void start_clock(struct queue_gate *gate)
+/* Somebody is kept until then, and nobody else may come to let him go. */
+static void need_clock(struct queue_gate *gate)
 {
     struct push_queue *queue = gate->queue;
-    stop_clock(gate);
-    if (gate->clock_waits || queue->closed)
+    if (gate->clock_waits || queue->closed || gate->gate.kept_count == 0 ||
+        circuit_state(&gate->gate.circuit, clock_ms()) != CIRCUIT_OPEN)
         return;
     gate->clock_waits = true;
     gate->clock.run = on_clock;
@@ -185,14 +190,27 @@ static struct queue_gate *closed_gate(const struct queue_entry *entry, int64_t n
     return gate_admits(&repository->host->gate, now_ms) ? NULL : repository->host;
 }
 
+static bool is_closed(const struct queue_gate *gate, int64_t now_ms)
+{
+    return circuit_state(&gate->gate.circuit, now_ms) == CIRCUIT_CLOSED;
+}
+
+static void enter_login(struct queue_entry *entry, struct queue_gate *login, int64_t now_ms)
+{
+    set_entry_login(entry, login);
+    entry->login_ms = now_ms;
+    if (login)
+        gate_enter(&login->gate);
+}
+
 static void submit(struct queue_entry *entry, int64_t now_ms)
 {
     struct queue_repository *repository = entry->tag->repository;
     gate_enter(&repository->host->gate);
-    set_entry_login(entry, repository->login);
-    if (entry->login)
-        gate_enter(&entry->login->gate);
+    enter_login(entry, repository->login, now_ms);
     entry->began_ms = now_ms;
+    entry->probes = !is_closed(repository->host, now_ms) ||
+                    (repository->login && !is_closed(repository->login, now_ms));
     entry_set_state(entry, ENTRY_WAITS);
     entry->work.run = pending_work;
     entry->work.key = repository->name;
@@ -211,6 +229,7 @@ void entry_begin(struct queue_entry *entry)
     if (gate) {
         entry_set_state(entry, ENTRY_KEPT);
         gate_keep(&gate->gate, &entry->place);
+        need_clock(gate);
         return;
     }
     submit(entry, now_ms);
@@ -222,7 +241,7 @@ static void end_wait(struct queue_gate *gate)
     if (gate == NULL || gate->gate.circuit.until_ms <= clock_ms())
         return;
     gate->gate.circuit.until_ms = clock_ms();
-    start_clock(gate);
+    stop_clock(gate);
 }
 
 bool entry_hurry(struct queue_entry *entry)
@@ -233,6 +252,9 @@ bool entry_hurry(struct queue_entry *entry)
     end_wait(repository->login);
     end_wait(repository->host);
     queue_tag_begin(entry->queue, entry->tag);
+    gate_release(&repository->host->gate, clock_ms());
+    if (repository->login)
+        gate_release(&repository->login->gate, clock_ms());
     return true;
 }
 
@@ -241,7 +263,7 @@ static void leave(struct queue_entry *entry)
     struct queue_repository *repository = entry->tag->repository;
     gate_leave(&repository->host->gate, entry->began_ms);
     if (entry->login)
-        gate_leave(&entry->login->gate, entry->began_ms);
+        gate_leave(&entry->login->gate, entry->login_ms);
     entry->began_ms = 0;
 }
 
@@ -262,51 +284,95 @@ void entry_leave_gates(struct queue_entry *entry)
 bool entry_is_stale(const struct queue_entry *entry)
 {
     return gate_is_stale(&entry->tag->repository->host->gate, entry->began_ms) ||
-           (entry->login && gate_is_stale(&entry->login->gate, entry->began_ms));
+           (entry->login && gate_is_stale(&entry->login->gate, entry->login_ms));
 }
 
 /* What the repository is pushed to as, from now on; NULL where that is not known. */
-static struct queue_gate *learn(struct queue_entry *entry, const struct digest *login)
+static struct queue_gate *learn(struct queue_repository *repository, const struct digest *login)
 {
-    struct queue_repository *repository = entry->tag->repository;
-    if (login->algorithm == DIGEST_NONE)
-        return repository->login;
-    set_login(repository, login_of(repository->host, login));
+    if (login->algorithm != DIGEST_NONE)
+        set_login(repository, login_of(repository->host, login));
     return repository->login;
 }
 
-void entry_tell_success(struct queue_entry *entry, const struct digest *login)
+bool entry_enter_login(struct queue_entry *entry, const struct digest *digest)
 {
-    int64_t began_ms = entry->began_ms;
     int64_t now_ms = clock_ms();
-    struct queue_gate *known = learn(entry, login);
-    leave(entry);
-    set_entry_login(entry, NULL);
-    gate_succeeded(&entry->tag->repository->host->gate, began_ms, now_ms);
-    if (known)
-        gate_succeeded(&known->gate, began_ms, now_ms);
+    struct queue_gate *before = entry->login;
+    struct queue_gate *login = learn(entry->tag->repository, digest);
+    if (login == before || login == NULL)
+        return true;
+    if (before) {
+        gate_leave(&before->gate, entry->login_ms);
+        set_entry_login(entry, NULL);
+        gate_release(&before->gate, now_ms);
+    }
+    if (!gate_admits(&login->gate, now_ms))
+        return false;
+    entry->probes |= !is_closed(login, now_ms);
+    enter_login(entry, login, now_ms);
+    return true;
 }
 
-int64_t entry_tell_failure(struct queue_entry *entry, const struct push_target *target,
-                           bool of_login, int64_t asked_ms)
+static void note_success(struct queue_gate *gate)
 {
+    gate_succeeded(&gate->gate, clock_ms());
+    stop_clock(gate);
+}
+
+static void note_failure(struct queue_gate *gate, const struct push_target *target,
+                         int64_t began_ms)
+{
+    if (!gate_failed(&gate->gate, began_ms, clock_ms(), target->asked_ms))
+        return;
+    gate->why = target->error;
+    need_clock(gate);
+}
+
+/* What its end says of a host, and of credentials there (NULL: they are not known). Returns the
+ * gate that it has failed at; NULL: at none. */
+static struct queue_gate *judge(struct queue_gate *host, struct queue_gate *login,
+                                const struct push_target *target, int64_t began_ms,
+                                int64_t login_ms)
+{
+    bool good = target->state == PUSH_PUSHED || target->state == PUSH_SUPERSEDED;
+    enum outcome outcome = good ? OUTCOME_TARGET : outcome_of(&target->error);
+    if (outcome == OUTCOME_HOST) {
+        note_failure(host, target, began_ms);
+        return host;
+    }
+    if (good || outcome == OUTCOME_CREDENTIAL) /* it is there, and says so */
+        note_success(host);
+    if (good && login)
+        note_success(login);
+    if (outcome != OUTCOME_CREDENTIAL || login == NULL)
+        return NULL;
+    note_failure(login, target, login_ms);
+    return login;
+}
+
+int64_t entry_tell_end(struct queue_entry *entry, const struct push_target *target)
+{
+    struct queue_repository *repository = entry->tag->repository;
     int64_t began_ms = entry->began_ms;
-    int64_t now_ms = clock_ms();
-    struct queue_gate *host = entry->tag->repository->host;
-    struct queue_gate *known = learn(entry, &target->login);
-    struct queue_gate *gate = of_login ? known : host;
+    struct queue_gate *login = learn(repository, &target->login);
     leave(entry);
     set_entry_login(entry, NULL);
-    if (of_login) /* it is there, and says so */
-        gate_succeeded(&host->gate, began_ms, now_ms);
-    if (gate == NULL)
-        return 0;
-    if (gate_failed(&gate->gate, began_ms, now_ms, asked_ms)) {
-        gate->why = target->error;
-        start_clock(gate);
-    }
-    return circuit_state(&gate->gate.circuit, now_ms) == CIRCUIT_OPEN ? gate->gate.circuit.until_ms
-                                                                      : 0;
+    const struct queue_gate *gate =
+        judge(repository->host, login, target, began_ms, entry->login_ms);
+    return gate && circuit_state(&gate->gate.circuit, clock_ms()) == CIRCUIT_OPEN
+               ? gate->gate.circuit.until_ms
+               : 0;
+}
+
+void entry_tell_direct(const struct queue_entry *entry)
+{
+    struct queue_gate *host = entry->tag->repository->host;
+    const struct push_target *target = &entry->push->targets[entry->target];
+    bool known = target->login.algorithm != DIGEST_NONE;
+    struct queue_gate *login = known ? login_of(host, &target->login) : NULL;
+    if (entry->begun_ms > 0) /* else it has asked nobody */
+        judge(host, login, target, entry->begun_ms, entry->begun_ms);
 }
 
 void entry_wait(const struct queue_entry *entry, struct push_target *target)

@@ -98,6 +98,8 @@ struct queue_entry {
     struct gate_place place;
     struct queue_gate *login; /* that it has entered, with its host */
     int64_t began_ms;         /* when it entered; 0: it is outside */
+    int64_t login_ms;         /* when it entered the login's */
+    bool probes;              /* one of them was not closed: it asks first whether all is well */
     int64_t next_ms;          /* when it is tried again, by its own failures; 0: no matter */
     enum errc told;           /* why it waits, in the log */
     unsigned tries;
@@ -234,11 +236,13 @@ void entry_leave_gates(struct queue_entry *entry);
 bool entry_hurry(struct queue_entry *entry);
 /* One of the gates that it has entered was closed meanwhile. */
 bool entry_is_stale(const struct queue_entry *entry);
-/* How it ended, for its gates, which it leaves. `login` names the credentials. When a circuit is
- * open for it now, until when (clock_ms()); else 0. */
-void entry_tell_success(struct queue_entry *entry, const struct digest *login);
-int64_t entry_tell_failure(struct queue_entry *entry, const struct push_target *target,
-                           bool of_login, int64_t asked_ms);
+/* It runs, and these are its credentials: into their gate, out of another's. False: it may not. */
+bool entry_enter_login(struct queue_entry *entry, const struct digest *login);
+/* How it ended, for its gates, which it leaves. When a circuit is open for it now, until when
+ * (clock_ms()); else 0. */
+int64_t entry_tell_end(struct queue_entry *entry, const struct push_target *target);
+/* The same of one that a client has waited for, which enters no gate. */
+void entry_tell_direct(const struct queue_entry *entry);
 /* For what an entry that is kept waits, and until when. */
 void entry_wait(const struct queue_entry *entry, struct push_target *target);
 /* The base of the waits at a registry. */

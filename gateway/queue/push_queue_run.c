@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/push/push_log.h"
@@ -99,14 +100,12 @@ static bool decide(struct queue_entry *entry, struct push_target *own)
     enum outcome outcome = pushed ? OUTCOME_TARGET : outcome_of(&own->error);
     int64_t until_ms = 0;
     own->tries = entry->tries += !pushed && outcome != OUTCOME_STOPPED;
-    if (pushed) {
+    if (pushed)
         entry_note_delivered(entry);
-        entry_tell_success(entry, &own->login);
-    } else if (outcome == OUTCOME_HOST || outcome == OUTCOME_CREDENTIAL) {
-        until_ms = entry_tell_failure(entry, own, outcome == OUTCOME_CREDENTIAL, 0);
-    } else {
+    if (pushed || outcome == OUTCOME_HOST || outcome == OUTCOME_CREDENTIAL)
+        until_ms = entry_tell_end(entry, own);
+    else
         entry_leave_gates(entry);
-    }
     own->next_s = 0;
     entry->run = NULL; /* nobody cancels it any more */
     if (pushed)
@@ -215,6 +214,13 @@ static void give_up(struct queue_entry *entry, const struct error *err)
     pthread_mutex_unlock(&queue->lock);
 }
 
+static bool pending_admits(void *self, const struct digest *login)
+{
+    struct queue_entry *entry = self;
+    autolock pthread_mutex_t *held = lock_take(&entry->queue->lock);
+    return entry_enter_login(entry, login);
+}
+
 /* False where it is to wait on: one of its gates was closed, or its own wait is over and its gates
  * have not been asked yet. With the lock. */
 static bool may_run(struct queue_entry *entry)
@@ -249,6 +255,9 @@ void pending_work(struct work *work)
     }
     const struct push_options options = {.upstream = queue->runtime->upstream,
                                          .remembers = true,
+                                         .once = true,
+                                         .probes = entry->probes,
+                                         .admits = pending_admits,
                                          .cancel = &run->cancel,
                                          .ended = on_ended,
                                          .self = entry};

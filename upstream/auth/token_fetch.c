@@ -167,7 +167,8 @@ static enum errc by_post(const struct token_request *request, const struct url *
     if (request->service[0])
         form_add(&form, "service", request->service);
     form_add(&form, "client_id", CLIENT_ID);
-    form_add(&form, "scope", request->scope);
+    if (request->scope[0])
+        form_add(&form, "scope", request->scope);
     form_add(&form, "refresh_token", request->credentials->identity_token);
     const struct http_body body = {.data = buf_cstr(&form), .fd = -1, .size = form.size};
     struct http_request http;

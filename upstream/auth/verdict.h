@@ -59,6 +59,7 @@ enum hint {
     HINT_KIND = 1 << 13,     /* no manifests of this kind */
     HINT_DOUBT = 1 << 14,    /* said once it may be the word of a replica that lags */
     HINT_BLOBS = 1 << 15,    /* a blob of the manifest that is named may not be there */
+    HINT_LOGIN = 1 << 16,    /* ERR_DENIED: the credentials open nothing there, GET /v2/ neither */
 };
 
 struct verdict {

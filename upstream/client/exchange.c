@@ -57,7 +57,7 @@ void repository_init(struct repository *repository, struct endpoint *endpoint, c
         .endpoint = endpoint,
         .path = path,
         .credentials = credentials,
-        .scope = xasprintf("repository:%s:pull,push", path),
+        .scope = path[0] ? xasprintf("repository:%s:pull,push", path) : xstrdup(""),
     };
     pthread_mutex_init(&repository->lock, NULL);
     note_credentials(repository);

@@ -24,6 +24,7 @@ struct repository {
     char *scope; /* the scope set tokens are asked for; grows when the registry wants more */
 };
 
+/* `path` "": none, and tokens are asked for without a scope. */
 void repository_init(struct repository *repository, struct endpoint *endpoint, const char *path,
                      const struct registry_credentials *credentials);
 void repository_deinit(struct repository *repository);

@@ -131,13 +131,40 @@ static enum errc ping(struct registry_client *client, struct error *err)
     return ERR_OK;
 }
 
+enum errc registry_probe(struct registry_client *client, struct error *err)
+{
+    return ping(client, err) == ERR_OK ? exchange_authorize(client, err) : err->code;
+}
+
 enum errc registry_ping(struct registry_client *client, struct error *err)
 {
     struct endpoint *endpoint = client->repository->endpoint;
     bool basic = auth_scheme(endpoint->auth) == AUTH_BASIC;
-    if ((basic || !atomic_load(&endpoint->answered)) && ping(client, err) != ERR_OK)
-        return err->code;
+    if (basic || !atomic_load(&endpoint->answered))
+        return registry_probe(client, err);
     return exchange_authorize(client, err);
+}
+
+bool registry_shuts_out(struct endpoint *endpoint, const struct registry_credentials *credentials,
+                        struct cancel *cancel)
+{
+    struct error err = ERROR_INIT;
+    struct repository nowhere;
+    autourl struct url url = {0};
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    struct http_request request = {
+        .method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES, .deadline = HTTP_ANSWER};
+    repository_init(&nowhere, endpoint, "", credentials);
+    struct registry_client client;
+    registry_client_open(&client, &nowhere, cancel);
+    if (registry_client_url(&client, NULL, &url, &err) == ERR_OK &&
+        exchange(&client, &url, &request, &response, &err) == ERR_OK)
+        err.code = response.status == 401   ? ERR_UNAUTHORIZED
+                   : response.status == 403 ? ERR_DENIED
+                                            : ERR_OK;
+    registry_client_close(&client);
+    repository_deinit(&nowhere);
+    return err.code == ERR_UNAUTHORIZED || err.code == ERR_DENIED;
 }
 
 static bool names_another(const struct http_response *response, const struct digest *digest)

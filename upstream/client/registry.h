@@ -21,6 +21,15 @@
  */
 enum errc registry_ping(struct registry_client *client, struct error *err);
 
+/* The same, and an endpoint that answered before is asked all the same: is it there? */
+enum errc registry_probe(struct registry_client *client, struct error *err);
+
+/* Does the endpoint refuse GET /v2/, or a token without a scope, to these credentials? Then what it
+ * denied them before says nothing about the repository. False, too, where that is not to be found
+ * out. */
+bool registry_shuts_out(struct endpoint *endpoint, const struct registry_credentials *credentials,
+                        struct cancel *cancel);
+
 /* end-2, HEAD of a blob. A 200 says that it is there, with whatever length (some name none, or that
  * of a compressed answer), unless it names another digest. Any other answer says that it is not
  * known to be. Errors: 429 and 5xx, which need not mean that the registry is away: some answer this

@@ -28,8 +28,13 @@ struct push_options {
     bool remembers; /* use what is known of the target repositories from earlier pushes and early
                        uploads; what turns out to be wrong is forgotten, and the push goes another
                        round */
+    bool once;      /* who pushes comes again: the first request at an endpoint is not repeated */
+    bool probes;    /* the first request is GET /v2/, whatever is known of the registry */
     struct known_blobs *known; /* in the target repository, by other targets of this push; NULL:
                                   nothing. Unused where the push remembers */
+    /* Before the first request, with what names the credentials it will be made with, on a worker.
+     * False: the push ends, with ERR_CANCELLED. NULL: it goes on. */
+    bool (*admits)(void *self, const struct digest *login);
     /* Once, on a worker; nothing of the push runs any more. */
     void (*ended)(void *self);
     void *self;

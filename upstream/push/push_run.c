@@ -226,6 +226,15 @@ static enum errc check_target(const struct push_run *run, struct error *err)
     return ERR_OK;
 }
 
+static bool is_admitted(const struct push_run *run, struct error *err)
+{
+    const struct push_options *options = &run->options;
+    if (options->admits == NULL || options->admits(options->self, &run->job.target->login))
+        return true;
+    fail(err, ERR_CANCELLED, 0, "others ask whether its credentials are good again");
+    return false;
+}
+
 static enum next begin(struct push_run *run)
 {
     const struct reference *target = &run->job.target->reference;
@@ -239,6 +248,8 @@ static enum next begin(struct push_run *run)
         return NEXT_END;
     if (run->job.push) {
         run->job.target->login = registry_credentials_digest(&run->credentials);
+        if (!is_admitted(run, &run->error))
+            return NEXT_END;
         tell_start(run);
     }
     if (run->options.remembers)
@@ -279,6 +290,7 @@ static void report(struct push_run *run)
     struct push_target *target = run->job.target;
     target->state = run->done ? PUSH_PUSHED : PUSH_FAILED;
     target->error = run->error;
+    target->asked_ms = run->host ? back_off_left_ms(&run->host->back_off) : 0;
     if (run->done)
         error_clear(&target->error);
     else if (run->error.code == ERR_OK)
@@ -328,8 +340,8 @@ static enum next connect_to(struct push_run *run, struct endpoint *endpoint)
 static enum next all_were_tried(struct push_run *run)
 {
     bool there = run->worth == WORTH_REGISTRY || run->worth == WORTH_SOMEBODY;
-    bool away = there && run->unreached && run->job.push && is_away(&run->error) &&
-                error_retriable(run->error.code);
+    bool away = there && run->unreached && run->job.push && !run->options.once &&
+                is_away(&run->error) && error_retriable(run->error.code);
     run->rounds.made++;
     if (!retry_follows(&run->rounds, run->target, &run->host->back_off, away, &run->error))
         return NEXT_END;
@@ -404,7 +416,8 @@ static enum errc ask(struct push_run *run, struct error *err)
         return err->code;
     autoclient struct registry_client client = {0};
     registry_client_open(&client, &run->repository, &run->push.cancel);
-    enum errc code = registry_ping(&client, err);
+    enum errc code =
+        run->options.probes ? registry_probe(&client, err) : registry_ping(&client, err);
     if (is_transport_error(code))
         note_failure(run, err);
     return code;
@@ -427,7 +440,8 @@ static enum next greet(struct push_run *run)
     }
     if (is_away(&err))
         return endpoint_failed(run, &err);
-    bool later = run->job.push && (code == ERR_TOO_MANY_REQUESTS || code == ERR_REGISTRY_FAULT);
+    bool later = run->job.push && !run->options.once &&
+                 (code == ERR_TOO_MANY_REQUESTS || code == ERR_REGISTRY_FAULT);
     if (retry_follows(&run->retry, run->target, &run->host->back_off, later, &err)) {
         run->turn.until_ms = run->retry.until_ms;
         return NEXT_LATER;
@@ -466,6 +480,16 @@ static bool goes_another_round(struct push_run *run, const struct error *err)
     return true;
 }
 
+/* It may be the repository that is not for these credentials, or the registry. */
+static void find_out_who(struct push_run *run, struct error *err)
+{
+    if (err->code != ERR_DENIED || cancel_requested(&run->cancel) ||
+        !registry_shuts_out(run->repository.endpoint, &run->credentials, &run->cancel))
+        return;
+    err->hints |= HINT_LOGIN;
+    error_wrap(err, "GET /v2/ is refused to the same credentials, too");
+}
+
 static enum next bring_image(struct push_run *run)
 {
     struct error err = ERROR_INIT;
@@ -485,7 +509,10 @@ static enum next bring_image(struct push_run *run)
     case TREE_FAILED:
         break;
     }
-    return goes_another_round(run, &err) ? NEXT_STEP : endpoint_failed(run, &err);
+    if (goes_another_round(run, &err))
+        return NEXT_STEP;
+    find_out_who(run, &err);
+    return endpoint_failed(run, &err);
 }
 
 /* By its diffID it can be mounted from where an image with it was pushed to. */

@@ -49,11 +49,25 @@ static void what_was_under_way_says_nothing_new(void **state)
     int64_t until_ms = circuit.until_ms;
     assert_false(circuit_failed(&circuit, 5, 110, 0, MIDDLE));
     assert_false(circuit_failed(&circuit, 100, 110, 0, MIDDLE));
-    assert_false(circuit_succeeded(&circuit, 100));
+    assert_false(circuit_failed(&circuit, 101, until_ms - 1, 0, MIDDLE)); /* nobody admitted it */
     assert_int_equal(circuit.until_ms, until_ms);
     assert_int_equal(circuit.failures, 1);
     assert_true(circuit_failed(&circuit, 1200, 1300, 0, MIDDLE));
     assert_int_equal(circuit.failures, 2);
+}
+
+static void who_was_answered_ends_the_wait(void **state)
+{
+    (void)state;
+    struct circuit circuit;
+    circuit_init(&circuit, BASE_MS, 5);
+    assert_true(circuit_failed(&circuit, 5, 100, 0, MIDDLE));
+    assert_int_equal(circuit_state(&circuit, 110), CIRCUIT_OPEN);
+    assert_true(circuit_succeeded(&circuit, 110));
+    assert_int_equal(circuit_state(&circuit, 110), CIRCUIT_HALF_OPEN);
+    assert_int_equal(circuit.allowed, 2);
+    assert_int_equal(circuit.failures, 0);
+    assert_false(circuit_failed(&circuit, 99, 120, 0, MIDDLE));
 }
 
 static void successes_let_more_through_until_it_is_closed(void **state)
@@ -92,6 +106,7 @@ int main(void)
         cmocka_unit_test(delays_double_up_to_five_minutes),
         cmocka_unit_test(it_opens_and_lets_one_through),
         cmocka_unit_test(what_was_under_way_says_nothing_new),
+        cmocka_unit_test(who_was_answered_ends_the_wait),
         cmocka_unit_test(successes_let_more_through_until_it_is_closed),
         cmocka_unit_test(who_asks_for_more_gets_it),
     };

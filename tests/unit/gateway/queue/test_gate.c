@@ -71,10 +71,10 @@ static void one_is_tried_then_more_follow_in_their_order(void **state)
     gate_release(&gate, now_ms);
     assert_string_equal(begun, "a");
     gate_leave(&gate, now_ms);
-    gate_succeeded(&gate, now_ms, now_ms + 1);
+    gate_succeeded(&gate, now_ms + 1);
     assert_string_equal(begun, "abc");
     gate_leave(&gate, now_ms);
-    gate_succeeded(&gate, now_ms, now_ms + 2);
+    gate_succeeded(&gate, now_ms + 2);
     assert_string_equal(begun, "abcdefgh");
 }
 
@@ -110,7 +110,7 @@ static void a_failure_beside_successes_opens_nothing(void **state)
     gate_enter(&gate);
     gate_enter(&gate);
     gate_leave(&gate, now_ms);
-    gate_succeeded(&gate, now_ms, now_ms + 10);
+    gate_succeeded(&gate, now_ms + 10);
     gate_leave(&gate, now_ms);
     assert_false(gate_failed(&gate, now_ms, now_ms + 20, 0));
     assert_true(gate_admits(&gate, now_ms + 20));

@@ -3,6 +3,8 @@
  */
 #include "gateway/queue/outcome.h"
 
+#include "upstream/auth/verdict.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -60,6 +62,16 @@ static void errors_mean_what_they_are(void **state)
     }
 }
 
+/* A 403 is the repository's, unless the registry lets nobody in with these credentials. */
+static void who_may_nothing_there_waits(void **state)
+{
+    (void)state;
+    const struct error here = {.code = ERR_DENIED, .status = 403};
+    const struct error anywhere = {.code = ERR_DENIED, .status = 403, .hints = HINT_LOGIN};
+    assert_int_equal(outcome_of(&here), OUTCOME_REFUSED);
+    assert_int_equal(outcome_of(&anywhere), OUTCOME_CREDENTIAL);
+}
+
 /* What a registry, the way there or the gateway itself says has a row here. */
 static void none_is_forgotten(void **state)
 {
@@ -79,6 +91,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_mean_what_they_are),
+        cmocka_unit_test(who_may_nothing_there_waits),
         cmocka_unit_test(none_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,7 +177,7 @@ static void what_runs_is_cancelled_with_its_session(void **state)
 {
     struct bench *bench = *state;
     char id[PUSH_ID_MAX];
-    rule(bench, "/v2/team/app/blobs/uploads/", 1, 500, true);
+    rule(bench, "/v2/team/app/blobs/uploads/", 9, 500, true);
     store(bench, 0, "team/app:one", id);
     QUEUE_TEST_UNTIL(http_double_count(bench->test->http, "PUT /v2/team/app/blobs/uploads/") > 0);
     int64_t since_ms = clock_ms();

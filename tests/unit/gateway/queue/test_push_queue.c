@@ -24,6 +24,7 @@
 
 struct bench {
     struct queue_test *test;
+    struct fake_registry *elsewhere; /* whose successes say nothing about the registry */
     struct made_image images[IMAGES];
     unsigned settled;
 };
@@ -33,6 +34,7 @@ static int set_up(void **state)
     struct bench *bench = xcalloc(1, sizeof *bench);
     *state = bench;
     bench->test = queue_test_new();
+    bench->elsewhere = fake_registry_start(FAKE_OPEN);
     for (size_t i = 0; i < IMAGES; i++) {
         const char letters[] = {(char)('a' + i), 'z', '\0'};
         bench->images[i] = push_test_image(bench->test->push, letters, 1000);
@@ -44,6 +46,7 @@ static int tear_down(void **state)
 {
     struct bench *bench = *state;
     queue_test_free(bench->test);
+    fake_registry_stop(bench->elsewhere);
     free(bench);
     return 0;
 }
@@ -151,7 +154,8 @@ static size_t records(struct bench *bench)
 static void settle(struct bench *bench)
 {
     struct waiting_push other;
-    autofree char *target = xasprintf("settle:s%u", bench->settled++);
+    autofree char *target =
+        xasprintf("%s/settle:s%u", fake_registry_host(bench->elsewhere), bench->settled++);
     await(bench, &other, IMAGES - 1, target);
     run(bench, &other);
     expect_end(&other, ERR_OK);
@@ -908,11 +912,9 @@ static void what_comes_meanwhile_goes_behind(void **state)
 static void what_is_parked_is_superseded_by_a_success(void **state)
 {
     struct bench *bench = *state;
-    struct waiting_push other, refused, waiting;
+    struct waiting_push refused, waiting;
     park(bench, 0, "team/app", "one");
-    await(bench, &other, 1, "team/app:two team/other:three");
-    run(bench, &other);
-    expect_end(&other, ERR_OK);
+    settle(bench);
     expect_records(bench, 1, 1);
     answer_puts(bench, "one", 1, 403);
     await(bench, &refused, 1, "team/app:one");
@@ -927,6 +929,122 @@ static void what_is_parked_is_superseded_by_a_success(void **state)
     open_again(bench);
     expect_done(bench);
     assert_true(is_at_registry(bench, "one", 2));
+}
+
+/* ---- circuits ---- */
+
+/* Who waits for his push has just been answered: nobody has to wait for a probe. */
+static void a_success_of_who_waits_ends_the_wait(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push other;
+    park(bench, 0, "team/app", "one");
+    store(bench, 1, "other/app:two");
+    settle(bench);
+    assert_int_equal(puts_of(bench, "other/app", "two"), 0);
+    await(bench, &other, 2, "third/app:three");
+    run(bench, &other);
+    expect_end(&other, ERR_OK);
+    expect_done(bench);
+    assert_true(is_at_registry(bench, "one", 0));
+    assert_true(is_at_registry(bench, "two", 1));
+}
+
+/* He has tried five times, and need not be followed by each of the others. */
+static void a_failure_of_who_waits_opens_the_circuit(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push waiting;
+    bench->test->registry_setting.retry_wait_ms =
+        3000000; /* of the circuit: upstream has its own */
+    answer_puts(bench, "one", 5, 503);
+    await(bench, &waiting, 0, "team/app:one");
+    run(bench, &waiting);
+    expect_end(&waiting, ERR_REGISTRY_FAULT);
+    store(bench, 1, "other/app:two");
+    settle(bench);
+    assert_int_equal(puts_of(bench, "other/app", "two"), 0);
+    expect_records(bench, 1, 1);
+}
+
+static void a_refusal_of_who_waits_opens_nothing(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push waiting;
+    wait_long(bench);
+    answer_puts(bench, "one", 1, 403);
+    await(bench, &waiting, 0, "team/app:one");
+    run(bench, &waiting);
+    expect_end(&waiting, ERR_DENIED);
+    store(bench, 1, "other/app:two");
+    expect_done(bench);
+}
+
+/* A 403 is the repository's, and final, unless GET /v2/ is refused, too. */
+static void who_is_let_in_nowhere_waits(void **state)
+{
+    struct bench *bench = *state;
+    store(bench, 0, "team/app:one");
+    expect_done(bench);
+    answer_puts(bench, "two", 1, 403);
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){.method = "GET", .part = "/v2/", .times = 1, .status = 403});
+    const char *id = store(bench, 1, "team/app:two");
+    expect_done(bench);
+    assert_int_equal(queue_test_state(bench->test, id, 0), PUSH_PUSHED);
+    assert_int_equal(puts_of(bench, "team/app", "two"), 2);
+}
+
+static size_t probes(struct bench *bench)
+{
+    return http_double_count(bench->test->http, "GET /v2/");
+}
+
+/* While it is away one of all that wait asks, and nothing but GET /v2/. */
+static void one_probe_asks_for_all(void **state)
+{
+    struct bench *bench = *state;
+    bench->test->registry_setting.retry_wait_ms = 50;
+    answer_puts(bench, "one", 5, 503);
+    const char *id = store(bench, 0, "team/app:one");
+    QUEUE_TEST_UNTIL(queue_test_state(bench->test, id, 0) == PUSH_WAITING);
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){.method = "GET", .part = "/v2/", .times = 4, .status = 503});
+    size_t before = probes(bench);
+    for (int i = 0; i < 8; i++) {
+        autofree char *target = xasprintf("app%d/app:t%d", i, i);
+        store(bench, 1, target);
+    }
+    expect_done(bench);
+    /* four in vain, the one that is answered, and at most the three of the ramp 2, 4 */
+    assert_in_range(probes(bench) - before, 5, 8);
+    assert_int_equal(puts_of(bench, "app7/app", "t7"), 1);
+    assert_true(is_at_registry(bench, "one", 0));
+}
+
+/* As long as a registry asks for, whatever the delay. */
+static void a_registry_is_left_alone_as_it_asks(void **state)
+{
+    struct bench *bench = *state;
+    bench->test->registry_setting.retry_wait_ms = 1;
+    fake_registry_rule(bench->test->registry,
+                       (struct fake_rule){.method = "GET",
+                                          .part = "/v2/",
+                                          .times = 1,
+                                          .status = 503,
+                                          .headers = "Retry-After: 300\r\n"});
+    uint64_t before_s = (uint64_t)clock_wall_s();
+    const char *id = store(bench, 0, "team/app:one");
+    QUEUE_TEST_UNTIL(queue_test_state(bench->test, id, 0) == PUSH_WAITING);
+    struct error err = ERROR_INIT;
+    struct push push;
+    bool found = false;
+    assert_int_equal(pushes_get(bench->test->runtime.store, id, &push, &found, &err), ERR_OK);
+    assert_in_range(push.targets[0].next_s, before_s + 290, (uint64_t)clock_wall_s() + 301);
+    push_deinit(&push);
+    assert_int_equal(probes(bench), 1);
 }
 
 static void a_cancelled_push_lets_the_others_go_on(void **state)
@@ -1252,6 +1370,12 @@ int main(void)
         QUEUE_TEST(the_failure_of_who_waits_lets_the_others_go_on),
         QUEUE_TEST(what_comes_meanwhile_goes_behind),
         QUEUE_TEST(what_is_parked_is_superseded_by_a_success),
+        QUEUE_TEST(a_success_of_who_waits_ends_the_wait),
+        QUEUE_TEST(a_failure_of_who_waits_opens_the_circuit),
+        QUEUE_TEST(a_refusal_of_who_waits_opens_nothing),
+        QUEUE_TEST(who_is_let_in_nowhere_waits),
+        QUEUE_TEST(one_probe_asks_for_all),
+        QUEUE_TEST(a_registry_is_left_alone_as_it_asks),
         QUEUE_TEST(a_cancelled_push_lets_the_others_go_on),
         QUEUE_TEST(who_waits_does_not_wait_for_ever),
         cmocka_unit_test(submits_cancels_and_an_end),
