@@ -59,6 +59,22 @@ void push_queue_start(struct push_queue *queue, const struct push *push);
 void push_queue_run(struct push_queue *queue, const struct push_options *options,
                     struct push *push);
 
+/* ---- how a target stands; any thread ---- */
+
+/* Before the first push: ended() is told of each target that has come to a final state, and before
+ * its push has ended for who waits for it, on whatever thread, without the queue's lock. What it
+ * gets is borrowed. */
+void push_queue_listen(struct push_queue *queue,
+                       void (*ended)(void *self, const struct digest *manifest,
+                                     const struct push_target *target),
+                       void *self);
+
+struct push_queue_view {
+    bool open; /* a push to this tag is under way or waits */
+    bool away; /* its registry, or its credentials, are waited for, or somebody has paused it */
+};
+struct push_queue_view push_queue_view(struct push_queue *queue, const struct reference *target);
+
 /* ---- control; any thread that may block ---- */
 
 /* A recorded push, as of now: what runs of it runs, what waits for its registry waits. */

@@ -158,14 +158,17 @@ static void on_ended(void *self)
     struct queue_entry *entry = self;
     struct push_queue *queue = entry->queue;
     struct chain *chain = entry->chain;
+    struct push_target *target = &entry->push->targets[entry->target];
+    const struct digest manifest = entry->push->manifest.digest;
     explain(entry);
-    entry->push->targets[entry->target].ended_s = (uint64_t)clock_wall_s();
-    push_log_ended(entry->push, &entry->push->targets[entry->target],
-                   (uint64_t)(clock_ms() - entry->begun_ms));
+    target->ended_s = (uint64_t)clock_wall_s();
+    push_log_ended(entry->push, target, (uint64_t)(clock_ms() - entry->begun_ms));
+    const struct push_target ended = *target;
     pthread_mutex_lock(&queue->lock);
     work_release(&entry->work); /* the next of its tag finds this one ended */
     bool over = finish(entry);
     pthread_mutex_unlock(&queue->lock);
+    queue_tell_ended(queue, &manifest, &ended); /* the push may be gone, if others end it */
     if (over)
         end_chain(queue, chain);
     pthread_mutex_lock(&queue->lock);

@@ -75,11 +75,17 @@ int64_t queue_retry_wait_ms(const struct push_queue *queue, const char *host)
     return RETRY_WAIT_MS;
 }
 
-static struct queue_gate *host_of(struct push_queue *queue, const char *name)
+static struct queue_gate *find_host(const struct push_queue *queue, const char *name)
 {
     struct queue_gate *host = queue->hosts;
     while (host && strcmp(host->name, name) != 0)
         host = host->next;
+    return host;
+}
+
+static struct queue_gate *host_of(struct push_queue *queue, const char *name)
+{
+    struct queue_gate *host = find_host(queue, name);
     if (host)
         return host;
     host = gate_new(queue, name);
@@ -150,6 +156,22 @@ struct queue_repository *queue_repository(struct push_queue *queue,
         repository->host = host_of(queue, reference->host);
     repository->tags++;
     return repository;
+}
+
+static bool is_shut(const struct queue_gate *gate)
+{
+    return gate &&
+           (gate->gate.paused || circuit_state(&gate->gate.circuit, clock_ms()) == CIRCUIT_OPEN);
+}
+
+bool queue_is_away(const struct push_queue *queue, const struct reference *reference)
+{
+    char name[REFERENCE_NAME_MAX + 1];
+    size_t size = strlen(reference_name(reference, name)) + 1;
+    autofree struct queue_repository *wanted = xcalloc(1, sizeof *wanted + size);
+    memcpy(wanted->name, name, size);
+    struct queue_repository **held = tfind(wanted, &queue->repositories, compare_repositories);
+    return is_shut(find_host(queue, reference->host)) || (held && is_shut((*held)->login));
 }
 
 static void set_login(struct queue_repository *repository, struct queue_gate *login)

@@ -3,7 +3,7 @@
  * push_queue_order.c (which push of a tag begins, and which is superseded), push_queue_gates.c (who
  * waits for a registry, credentials or an operator), push_queue_run.c (a push after the answer runs
  * and ends), push_queue_direct.c (pushes that a client waits for), push_queue_restart.c (what the
- * last process left).
+ * last process left), push_queue_view.c (what others are told of a target).
  *
  * All of it is under the queue's lock, but for what an entry or a chain has while it runs.
  *
@@ -150,6 +150,8 @@ TAILQ_HEAD(tag_list, tag);
 
 struct push_queue {
     struct runtime *runtime;
+    void (*on_end)(void *self, const struct digest *manifest, const struct push_target *target);
+    void *listener; /* constant once something is pushed, as on_end */
     struct cancel cancel;
     struct work_queue *direct; /* without a limit: also clocks */
     pthread_mutex_t lock;      /* guards what follows */
@@ -172,11 +174,19 @@ struct push_queue {
     bool restarts; /* records are read: none begins before all are known */
 };
 
+/* --- push_queue_view.c --- */
+
+/* Tell the listener. Without the lock. */
+void queue_tell_ended(const struct push_queue *queue, const struct digest *manifest,
+                      const struct push_target *target);
+
 /* --- push_queue_order.c; with the lock --- */
 
 /* What goes to a digest or into a list of referrers: no push of it supersedes another. */
 bool queue_each_counts(const struct reference *target);
 
+/* What a target names; NULL: there is none. */
+struct tag *queue_find_tag(struct push_queue *queue, const struct reference *target);
 /* What a target names; made where it is not there. It lasts until queue_tag_update() finds it
  * without entries. */
 struct tag *queue_tag(struct push_queue *queue, const struct reference *target);
@@ -247,6 +257,8 @@ void entry_tell_direct(const struct queue_entry *entry);
 void entry_wait(const struct queue_entry *entry, struct push_target *target);
 /* The base of the waits at a registry. */
 int64_t queue_retry_wait_ms(const struct push_queue *queue, const char *host);
+/* Nothing begins at this repository now. */
+bool queue_is_away(const struct push_queue *queue, const struct reference *reference);
 /* No clock runs any more, but those that are about to. */
 void queue_gates_close(struct push_queue *queue);
 void queue_gates_free(struct push_queue *queue);

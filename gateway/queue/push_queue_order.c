@@ -18,12 +18,25 @@ bool queue_each_counts(const struct reference *target)
     return target->tag[0] == '\0' || referrer_list_tag_fits(target->tag);
 }
 
-struct tag *queue_tag(struct push_queue *queue, const struct reference *target)
+static struct tag *tag_new(const struct reference *target)
 {
     char text[REFERENCE_TEXT_MAX];
     size_t size = strlen(reference_text(target, text)) + 1;
     struct tag *tag = xcalloc(1, sizeof *tag + size);
     memcpy(tag->key, text, size);
+    return tag;
+}
+
+struct tag *queue_find_tag(struct push_queue *queue, const struct reference *target)
+{
+    autofree struct tag *wanted = tag_new(target);
+    struct tag **held = tfind(wanted, &queue->tags, compare_tags);
+    return held ? *held : NULL;
+}
+
+struct tag *queue_tag(struct push_queue *queue, const struct reference *target)
+{
+    struct tag *tag = tag_new(target);
     tag->each_counts = queue_each_counts(target);
     TAILQ_INIT(&tag->entries);
     TAILQ_INIT(&tag->listed);

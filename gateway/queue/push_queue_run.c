@@ -54,6 +54,7 @@ static void end_record(struct queue_entry *entry, enum push_state state)
     target->ended_s = (uint64_t)clock_wall_s();
     write_target(queue, entry, target);
     push_log_not_begun(entry->id, target);
+    queue_tell_ended(queue, &push.manifest.digest, target);
     push_deinit(&push);
 }
 
@@ -170,7 +171,6 @@ static void on_ended(void *self)
         tell(entry, run);
         write_target(queue, entry, own);
     }
-    end_run(run);
     pthread_mutex_lock(&queue->lock);
     if (final)
         entry_leave(entry);
@@ -178,6 +178,11 @@ static void on_ended(void *self)
         pending_end(entry, PUSH_SUPERSEDED);
     else
         go_on(entry);
+    pthread_mutex_unlock(&queue->lock);
+    if (final) /* who asks now finds it gone */
+        queue_tell_ended(queue, &run->push.manifest.digest, own);
+    end_run(run);
+    pthread_mutex_lock(&queue->lock);
     queue_under_way(queue, -1);
     pthread_mutex_unlock(&queue->lock);
 }
