@@ -52,6 +52,7 @@ static const char *const schema1[] = {
 };
 /* Beside the times that a duration may be; stored as 0. */
 static const char *const forever[] = {"forever", NULL};
+static const char *const never[] = {"never", NULL};
 static const char *const acknowledgements[] = {
     [SETTING_ACKNOWLEDGE_PUSHED] = "pushed",
     [SETTING_ACKNOWLEDGE_STORED] = "stored",
@@ -163,7 +164,9 @@ static const char *const acknowledgements[] = {
     X("match", SETTING_TEXT, mirror_setting, match, 1, SETTING_PATTERN_MAX, NULL, NULL,            \
       "pattern of the repositories that go to these targets")                                      \
     X("acknowledge", SETTING_CHOICE, mirror_setting, acknowledge, 0, 0, "pushed",                  \
-      acknowledgements, "whether a client waits until all targets have its image")
+      acknowledgements, "whether a client waits until all targets have its image")               \
+    X("confirm", SETTING_DURATION, mirror_setting, confirm_ms, SECOND, 30 * DAY, "60s", never,     \
+      "after what time a HEAD of a tag has the targets asked whether they have it")
 
 #define MIRROR_TARGET_TABLE(X)                                                                     \
     X("target", SETTING_TEXT, mirror_target_setting, target, 1, SETTING_PATTERN_MAX, NULL, NULL,   \

@@ -73,6 +73,7 @@ struct mirror_setting {
     struct mirror_target_setting *targets; /* one to TARGETS_MAX */
     size_t target_count;
     enum setting_acknowledge acknowledge;
+    int64_t confirm_ms; /* 0: never */
 };
 
 struct settings {

@@ -25,6 +25,7 @@ static size_t ring_bytes(enum job_class class)
         return ARCHIVE_RING_BYTES;
     case JOB_BRIEF:
     case JOB_LIST:
+    case JOB_WAIT:
         return BRIEF_RING_BYTES;
     case JOB_BLOB:
     case JOB_PUSH:

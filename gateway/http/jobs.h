@@ -68,8 +68,11 @@ enum job_class {
     JOB_BRIEF,   /* a few; waits: what needs neither a body nor a registry, so that slow clients and
                     registries keep nobody from it */
     JOB_LIST,    /* a few; waits: what looks through many records, and so takes a core */
+    JOB_WAIT,    /* WAITS_AT_ONCE; waits: what only waits, without a worker, for something that ends
+                    soon in any case */
 };
-#define JOB_CLASSES 5
+#define JOB_CLASSES 6
+#define WAITS_AT_ONCE (REQUESTS_MAX / 2)
 
 struct jobs; /* the table of all of them */
 struct job;

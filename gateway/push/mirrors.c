@@ -203,6 +203,7 @@ static enum errc route_by(const struct mirror_setting *mirror, const char *repos
 {
     out->acknowledge =
         mirror->acknowledge == SETTING_ACKNOWLEDGE_STORED ? ACKNOWLEDGE_STORED : ACKNOWLEDGE_PUSHED;
+    out->confirm_ms = mirror->confirm_ms;
     for (size_t i = 0; i < mirror->target_count && i < TARGETS_MAX; i++) {
         struct reference target;
         if (mirror_expand(mirror->match, repository, mirror->targets[i].target, &target, err) !=
@@ -238,6 +239,7 @@ enum errc mirrors_route(const struct settings *settings, const char *repository,
                         struct mirror_route *out, struct error *err)
 {
     out->acknowledge = ACKNOWLEDGE_PUSHED;
+    out->confirm_ms = MIRROR_CONFIRM_MS;
     out->count = 0;
     const char *name = without_localhost(repository);
     const struct mirror_setting *mirror = find(settings, name);

@@ -34,9 +34,13 @@ struct mirror_target {
 
 struct mirror_route {
     enum acknowledge acknowledge;
+    int64_t
+        confirm_ms; /* for so long it is believed that a target has what it confirmed; 0: ever */
     struct mirror_target targets[TARGETS_MAX];
     size_t count; /* 0: it goes nowhere */
 };
+
+#define MIRROR_CONFIRM_MS 60000 /* of a target that a name without a mirror names */
 
 /* ERR_REFERENCE_INVALID when what comes of a target's pattern for this name is no repository (too
  * long, say). */

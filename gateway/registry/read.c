@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "gateway/http/http_range.h"
+#include "gateway/registry/confirm.h"
 #include "store/blob.h"
 
 #include <inttypes.h>
@@ -63,6 +64,7 @@ struct served {
     const struct digest *digest;
     const char *media_type;
     const char *range; /* what of it is asked for; NULL: all */
+    bool known;        /* the client has it */
 };
 
 static void put_headers(const struct served *content, struct reply *reply)
@@ -105,22 +107,28 @@ static void serve(const struct served *content, struct blob *blob, struct reply 
     blob->fd = -1;
 }
 
-static enum errc answer(struct v2_request *front, struct served *content, struct reply *reply,
-                        struct error *err)
+static enum errc answer(const struct gateway *gateway, const struct served *content,
+                        struct reply *reply, struct error *err)
 {
-    char etag[ETAG_MAX];
-    etag_of(content->digest, etag);
-    if (client_has(front->request, etag)) {
+    if (content->known) {
         reply->status = 304;
         put_headers(content, reply);
         return ERR_OK;
     }
     struct blob blob = BLOB_INIT;
-    if (blob_open(front->gateway->runtime->store, content->digest, &blob, err) != ERR_OK)
+    if (blob_open(gateway->runtime->store, content->digest, &blob, err) != ERR_OK)
         return err->code;
-    content->range = range_of(front->request, etag);
     serve(content, &blob, reply);
     return ERR_OK;
+}
+
+/* What the request says of it. */
+static void note_conditions(const struct request *request, struct served *content)
+{
+    char etag[ETAG_MAX];
+    etag_of(content->digest, etag);
+    content->known = client_has(request, etag);
+    content->range = range_of(request, etag);
 }
 
 /* distribution-spec, "Pulling blobs", "Checking if content exists in the registry" */
@@ -145,7 +153,8 @@ static enum errc get_blob(struct v2_request *front, struct reply *reply, struct 
                              .media_type = "application/octet-stream"};
     if (v2_find_blob(front, err) != ERR_OK)
         return err->code;
-    return answer(front, &content, reply, err);
+    note_conditions(front->request, &content);
+    return answer(front->gateway, &content, reply, err);
 }
 
 struct job *v2_get_blob(struct v2_request *front, struct reply *reply)
@@ -158,19 +167,98 @@ struct job *v2_get_blob(struct v2_request *front, struct reply *reply)
 
 /* distribution-spec, "Pulling manifests" */
 
-static enum errc get_manifest(struct v2_request *front, struct reply *reply, struct error *err)
-{
+/* A HEAD of a tag that is answered when its targets have been asked. */
+struct head_job {
+    struct confirm_waiter waiter;
+    struct gateway *gateway;
+    struct v2_path path;
     struct repository_manifest manifest;
-    if (v2_find_manifest(front, &manifest, err) != ERR_OK)
-        return err->code;
-    struct served content = {.digest = &manifest.digest, .media_type = manifest.media_type};
-    return answer(front, &content, reply, err);
+    struct mirror_route route;
+    bool known;
+    struct job *job;
+};
+
+static void on_confirmed(struct confirm_waiter *waiter, const struct error *why)
+{
+    struct head_job *self = (struct head_job *)waiter;
+    struct job *job = self->job;
+    struct reply reply = REPLY_INIT(200);
+    struct error err = *why;
+    const struct served content = {.digest = &self->manifest.digest,
+                                   .media_type = self->manifest.media_type,
+                                   .known = self->known};
+    if (err.code != ERR_OK || answer(self->gateway, &content, &reply, &err) != ERR_OK)
+        v2_refuse(&reply, &err);
+    v2_answer(job, &reply);
+    job_over(job);
+}
+
+static void run_head(struct job *job, void *arg)
+{
+    struct head_job *self = arg;
+    const struct confirm_question question = {.repository = self->path.repository,
+                                              .tag = self->path.tag,
+                                              .manifest = &self->manifest,
+                                              .route = &self->route};
+    self->job = job;
+    self->waiter.ended = on_confirmed;
+    job_continue(job);
+    confirm_begin(self->gateway->confirms, &question, &self->waiter);
+}
+
+static struct job *wait_for_targets(struct v2_request *front,
+                                    const struct confirm_question *question,
+                                    const struct served *content, struct reply *reply)
+{
+    struct head_job *self = xcalloc(1, sizeof *self);
+    self->gateway = front->gateway;
+    self->path = front->path;
+    self->manifest = *question->manifest;
+    self->route = *question->route;
+    self->known = content->known;
+    return v2_start(front, JOB_WAIT, run_head, free, self, reply);
+}
+
+/* Whoever asks for a tag by HEAD may push nothing when it is there. */
+static bool is_asked_for(const struct v2_request *front)
+{
+    return front->path.tag[0] && strcmp(front->request->method, "HEAD") == 0;
+}
+
+/* True: there are targets to be asked, and the answer is up to them. */
+static bool has_to_wait(struct v2_request *front, struct confirm_question *question,
+                        struct mirror_route *route)
+{
+    struct error ignored = ERROR_INIT; /* the name leads nowhere */
+    question->repository = front->path.repository;
+    question->tag = front->path.tag;
+    question->route = route;
+    if (!is_asked_for(front) || mirrors_route(front->gateway->runtime->settings,
+                                              front->path.repository, route, &ignored) != ERR_OK)
+        return false;
+    if (route->confirm_ms == 0 || !confirm_is_due(front->gateway->confirms, question))
+        return false;
+    if (route->acknowledge == ACKNOWLEDGE_PUSHED)
+        return true;
+    confirm_begin(front->gateway->confirms, question, NULL);
+    return false;
 }
 
 struct job *v2_get_manifest(struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
-    if (get_manifest(front, reply, &err) != ERR_OK)
+    struct repository_manifest manifest;
+    struct mirror_route route;
+    struct confirm_question question = {.manifest = &manifest};
+    if (v2_find_manifest(front, &manifest, &err) != ERR_OK) {
+        v2_refuse(reply, &err);
+        return NULL;
+    }
+    struct served content = {.digest = &manifest.digest, .media_type = manifest.media_type};
+    note_conditions(front->request, &content);
+    if (has_to_wait(front, &question, &route))
+        return wait_for_targets(front, &question, &content, reply);
+    if (answer(front->gateway, &content, reply, &err) != ERR_OK)
         v2_refuse(reply, &err);
     return NULL;
 }

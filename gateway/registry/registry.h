@@ -5,7 +5,7 @@
  *
  *     registry.c  which handler a path and method lead to; jobs
  *     reply.c     the front's form of errors, and headers
- *     read.c      ping, blobs and manifests: HEAD, GET, ranges
+ *     read.c      ping, blobs and manifests: HEAD, GET, ranges; confirm.c what targets have of it
  *     list.c      tags, catalog, referrers; page.c their pages
  *     upload.c    uploads, mounts
  *     manifest.c  manifests: PUT; document.c what one says, layers.c its layers
@@ -13,7 +13,8 @@
  *
  * What reads one record (a manifest, the opening of a blob) is answered on the HTTP thread. What
  * writes, waits or looks through many is a job: JOB_BLOB for the bytes of an upload, JOB_PUSH for
- * manifests, JOB_LIST for lists, JOB_BRIEF for the rest.
+ * manifests, JOB_LIST for lists, JOB_WAIT for a HEAD whose targets are asked, JOB_BRIEF for the
+ * rest.
  *
  * Errors are those of the specification ("Error Codes"): v2_refuse() gives the codes that the
  * rest of slipway answers otherwise (MANIFEST_INVALID is 422 for an archive, 400 here) their form.

@@ -8,6 +8,7 @@
 #include "config/settings_text.h"
 #include "gateway/http/daemon.h"
 #include "gateway/http/file_reads.h"
+#include "gateway/registry/confirm.h"
 #include "gateway/server/routes.h"
 #include "gateway/service/control.h"
 #include "gateway/service/janitor.h"
@@ -196,6 +197,7 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->runtime = runtime;
     gateway->jobs = jobs_new(&limits, runtime->executor);
     gateway->queue = push_queue_new(runtime);
+    gateway->confirms = confirms_new(runtime, gateway->queue);
     if (store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK ||
         push_queue_restart(gateway->queue, err) != ERR_OK)
         return err->code;
@@ -207,9 +209,11 @@ static void close_gateway(struct server *server)
 {
     struct gateway *gateway = &server->gateway;
     janitor_stop(server->janitor);
+    confirms_close(gateway->confirms);
     push_queue_close(gateway->queue);
     while (!push_queue_wait(gateway->queue, 1000))
         ;
+    confirms_free(gateway->confirms);
     push_queue_free(gateway->queue);
     store_watch_stop(server->watch);
     jobs_free(gateway->jobs);
@@ -236,6 +240,7 @@ static void drain(struct server *server)
     jobs_close(server->gateway.jobs);
     daemon_close(server->daemon);
     close_control(server);
+    confirms_close(server->gateway.confirms);
     /* What is pushed after the answer is recorded, and goes on when slipway starts again. */
     push_queue_close(server->gateway.queue);
 }

@@ -9,10 +9,13 @@
 #include "gateway/push/runtime.h"
 #include "gateway/queue/push_queue.h"
 
+struct confirms;
+
 struct gateway {
     struct runtime *runtime;
     struct jobs *jobs;
     struct push_queue *queue;
+    struct confirms *confirms; /* gateway/registry/confirm.h */
 };
 
 #endif
