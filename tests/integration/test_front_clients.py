@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from support.archives import Podman, docker_save_old, oci_folder
 from support.docker_engine import DockerEngine
 from support.gateway import Gateway
-from support.images import Image, make_image
+from support.images import Image, make_image, make_small_image
 from support.processes import must_run, plain_environment
 from support.pulled import PulledImage, pull, sha256
 from support.registry import MANIFEST_TYPES, Registry
@@ -236,3 +237,21 @@ def test_another_repository_moves_nothing(
     assert digest in docker.docker("push", other)
     again = [len(registry.requests("PUT", "/blobs/uploads/")) for registry in stage.registries]
     assert again == puts
+
+
+def test_pulls_go_on_with_the_mirror_away(
+    docker: DockerEngine, podman: Podman, tmp_path: Path, seed: str
+) -> None:
+    """Each resolves the tag when nobody can say any more whether the mirror has it."""
+    image = make_small_image(tmp_path / "files", seed)
+    with Registry(tmp_path / "mirror") as mirror:
+        entry = {"match": "**", "to": [f"{mirror.host}/**"], "confirm": "1s"}
+        with Gateway(tmp_path / "gateway", {"mirrors": [entry]}) as gateway:
+            to = f"127.0.0.1:{gateway.port}/team/app:1.0"
+            digest = skopeo(image, tmp_path, to, *SKOPEO["skopeo-docker"])()
+            mirror.process.stop()
+            time.sleep(1.1)  # what it confirmed is not believed any more
+            assert digest in docker.docker("pull", to)
+            logins = no_logins(tmp_path)
+            podman.run("pull", "--quiet", "--tls-verify=false", "--authfile", str(logins), to)
+            assert pull(to, tmp_path / "pulled").digest == digest
