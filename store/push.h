@@ -24,7 +24,8 @@ enum push_state {
     PUSH_QUEUED = 1,     /* its turn has not come */
     PUSH_PUSHED = 2,     /* final: the registry confirmed the digest */
     PUSH_FAILED = 3,     /* final: the attempts of a push that a client waited for are used up */
-    PUSH_SUPERSEDED = 4, /* final: a younger push of the same tag took its place before it began */
+    PUSH_SUPERSEDED = 4, /* final: a younger push of the same tag took its place before it put its
+                            tag; with a digest: it is there under that */
     PUSH_RUNNING = 5,
     PUSH_WAITING = 6,    /* the registry is away, or says later: `next_s` and `error` */
     PUSH_DRIFTED = 7,    /* final: the tag there is something else, and the policy leaves it */

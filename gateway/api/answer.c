@@ -66,7 +66,8 @@ char *answer_event(const struct progress_event *event)
 static void set_aux(json_t *root, const struct push_target *result)
 {
     json_t *aux = json_object();
-    json_put_text(aux, "Tag", result->reference.tag);
+    if (result->state == PUSH_PUSHED) /* else a younger push has it */
+        json_put_text(aux, "Tag", result->reference.tag);
     push_json_put_digest(aux, "Digest", &result->digest);
     json_put_number(aux, "Size", result->size);
     json_object_set_new(root, "aux", aux);
@@ -86,7 +87,7 @@ char *answer_outcome(const struct push_target *result)
 {
     char target[REFERENCE_TEXT_MAX];
     json_t *root = json_object();
-    if (result->state == PUSH_PUSHED)
+    if (result->state == PUSH_PUSHED || result->state == PUSH_SUPERSEDED)
         set_aux(root, result);
     else if (result->state == PUSH_QUEUED)
         json_put_text(root, "status", "Stored, is pushed from here");

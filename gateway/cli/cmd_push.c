@@ -159,12 +159,16 @@ static void print_lines(const json_t *results)
     {
         const char *target = json_text(result, "target");
         const char *digest = json_text(result, "digest");
+        const char *state = json_text(result, "state");
         const json_t *error = json_object_get(result, "error");
         const char *message = json_text(error, "message");
         if (target && digest)
             printf("%s@%s %lld\n", target, digest,
                    (long long)json_integer_value(json_object_get(result, "size")));
-        else if (target)
+        if (target && state && strcmp(state, "superseded") == 0)
+            cli_complain("%s: a younger push has this tag; the image is there under its digest",
+                         target);
+        else if (target && digest == NULL)
             cli_complain("%s failed: %s", target, message ? message : "no reason given");
     }
 }
@@ -184,7 +188,8 @@ static int print_result(const struct push_command *options, const char *text, co
         cli_complain("%s", err.text);
         return EXIT_USAGE;
     }
-    return state && strcmp(state, "pushed") == 0 ? EXIT_PUSHED : EXIT_TARGET_FAILED;
+    bool good = state && (strcmp(state, "pushed") == 0 || strcmp(state, "superseded") == 0);
+    return good ? EXIT_PUSHED : EXIT_TARGET_FAILED;
 }
 
 /* ---- the push ---- */

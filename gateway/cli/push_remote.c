@@ -52,8 +52,9 @@ static enum errc read_answer(const struct remote_push *push, const struct http_r
 /* What the answer is read into, line by line. */
 struct events {
     const struct progress *progress;
-    json_t *push; /* the push object as far as it is known */
-    bool pushed;  /* no target has failed so far */
+    json_t *push;    /* the push object as far as it is known */
+    bool pushed;     /* no target has failed so far */
+    bool superseded; /* all targets so far: a younger push has their tags */
 };
 
 static void take_event(const struct events *events, const json_t *root, const char *status)
@@ -89,7 +90,9 @@ static void take_line(void *self, json_t *root)
         json_object_set_new(events->push, "results", json_array());
     } else if (json_is_object(result) && events->push) {
         const char *state = json_text(result, "state");
-        events->pushed = events->pushed && state && strcmp(state, "pushed") == 0;
+        bool superseded = state && strcmp(state, "superseded") == 0;
+        events->superseded = events->superseded && superseded;
+        events->pushed = events->pushed && (superseded || (state && strcmp(state, "pushed") == 0));
         json_array_append(json_object_get(events->push, "results"), result);
     } else if (status) {
         take_event(events, root, status);
@@ -104,7 +107,8 @@ static enum errc assemble_answer(const struct events *events, json_t **answer, s
         return fail(err, ERR_CONNECTION_LOST, 0, "the gateway ended before it told the results");
     json_t *root = json_object();
     json_object_set(root, "id", json_object_get(events->push, "id"));
-    json_object_set_new(root, "state", json_string(events->pushed ? "pushed" : "failed"));
+    const char *good = events->superseded ? "superseded" : "pushed";
+    json_object_set_new(root, "state", json_string(events->pushed ? good : "failed"));
     json_object_set(root, "image", json_object_get(events->push, "image"));
     json_object_set(root, "results", results);
     *answer = root;
@@ -132,7 +136,7 @@ static enum errc post(const struct remote_push *push, struct events *events,
 
 enum errc push_remote(const struct remote_push *push, json_t **answer, struct error *err)
 {
-    struct events events = {.progress = push->progress, .pushed = true};
+    struct events events = {.progress = push->progress, .pushed = true, .superseded = true};
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
     enum errc rc = post(push, &events, &response, err);
     if (rc == ERR_OK)

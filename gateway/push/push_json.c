@@ -34,6 +34,8 @@ json_t *push_json_result(const struct push_target *result)
 {
     char target[REFERENCE_TEXT_MAX];
     bool pushed = result->state == PUSH_PUSHED;
+    /* one that had not begun has nothing there */
+    bool superseded = result->state == PUSH_SUPERSEDED && result->digest.algorithm != DIGEST_NONE;
     json_t *value = json_object();
     json_put_text(value, "target", reference_text(&result->reference, target));
     json_put_text(value, "state", push_state_name(result->state));
@@ -41,8 +43,8 @@ json_t *push_json_result(const struct push_target *result)
         json_object_set_new(value, "optional", json_true());
     if (!push_state_is_final(result->state) && result->error.code == ERR_OK)
         return value;
-    if (pushed) {
-        if (result->reference.tag[0]) /* else it was pushed under its digest */
+    if (pushed || superseded) {
+        if (pushed && result->reference.tag[0]) /* else it was pushed under its digest */
             json_put_text(value, "tag", result->reference.tag);
         push_json_put_digest(value, "digest", &result->digest);
         json_put_number(value, "size", result->size);
@@ -51,7 +53,7 @@ json_t *push_json_result(const struct push_target *result)
     json_object_set_new(value, "layers", layers_value(result));
     json_put_number(value, "bytes_uploaded", result->bytes_uploaded);
     json_put_number(value, "attempts", result->attempts);
-    if (!pushed && result->error.code != ERR_OK)
+    if (!pushed && !superseded && result->error.code != ERR_OK)
         json_object_set_new(value, "error", failure_value(&result->error));
     return value;
 }
@@ -70,7 +72,9 @@ static const char *answer_state(const struct push *push)
 {
     if (push_failure(push))
         return "failed";
-    return push_stored_targets(push) == push->target_count ? "stored" : "pushed";
+    if (push_stored_targets(push) == push->target_count)
+        return "stored";
+    return push_state_name(push_overall(push) == PUSH_SUPERSEDED ? PUSH_SUPERSEDED : PUSH_PUSHED);
 }
 
 static json_t *push_value(const struct push *push)

@@ -176,6 +176,13 @@ static void on_ended(void *self)
     pthread_mutex_unlock(&queue->lock);
 }
 
+static bool keeps_tag(void *self)
+{
+    const struct queue_entry *entry = self;
+    autolock pthread_mutex_t *held = lock_take(&entry->queue->lock);
+    return entry_keeps_tag(entry);
+}
+
 static void on_work(struct work *work)
 {
     struct queue_entry *entry =
@@ -185,6 +192,7 @@ static void on_work(struct work *work)
     options.upstream = queue->runtime->upstream;
     options.cancel = &entry->chain->direct->cancel;
     options.known = entry->chain->known;
+    options.keeps_tag = keeps_tag;
     options.ended = on_ended;
     options.self = entry;
     autoscope struct log_scope outer = log_scope_begin("push", entry->id);

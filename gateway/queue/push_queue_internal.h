@@ -213,6 +213,8 @@ void entry_note_delivered(const struct queue_entry *entry);
 bool entry_comes_late(const struct queue_entry *entry);
 /* A younger one after the answer would supersede it. */
 bool entry_has_younger(const struct queue_entry *entry);
+/* Nobody younger, of whichever kind, has been pushed or is to be: its tag may be put. */
+bool entry_keeps_tag(const struct queue_entry *entry);
 /* End the older pushes after the answer that have not begun. The tag is there as long as `by` is in
  * it. The lock is given up meanwhile. */
 void entry_supersede_older(struct tag *tag, const struct queue_entry *by);

@@ -253,6 +253,22 @@ bool entry_has_younger(const struct queue_entry *entry)
     return false;
 }
 
+static bool is_over(const struct queue_entry *entry)
+{
+    return entry->state == ENTRY_ENDS || entry->cancelled ||
+           (entry->chain && cancel_requested(&entry->chain->direct->cancel));
+}
+
+bool entry_keeps_tag(const struct queue_entry *entry)
+{
+    const struct queue_entry *at = entry;
+    if (entry->tag->each_counts)
+        return true;
+    while ((at = TAILQ_NEXT(at, link)) && is_over(at))
+        continue;
+    return at == NULL && !entry_comes_late(entry);
+}
+
 static void free_tag(void *node)
 {
     struct tag *tag = node;

@@ -94,16 +94,18 @@ static void wait_on(struct queue_entry *entry, int64_t until_ms, struct push_tar
 }
 
 /* What the end of a run makes of its target: with the lock. False: nothing, it was broken off by
- * the end of the queue. */
+ * the end of the queue, or has left its tag to a younger push that a client waits for, and that may
+ * fail. */
 static bool decide(struct queue_entry *entry, struct push_target *own)
 {
     bool pushed = own->state == PUSH_PUSHED;
-    enum outcome outcome = pushed ? OUTCOME_TARGET : outcome_of(&own->error);
+    bool good = pushed || own->state == PUSH_SUPERSEDED;
+    enum outcome outcome = good ? OUTCOME_TARGET : outcome_of(&own->error);
     int64_t until_ms = 0;
-    own->tries = entry->tries += !pushed && outcome != OUTCOME_STOPPED;
+    own->tries = entry->tries += !good && outcome != OUTCOME_STOPPED;
     if (pushed)
         entry_note_delivered(entry);
-    if (pushed || outcome == OUTCOME_HOST || outcome == OUTCOME_CREDENTIAL)
+    if (good || outcome == OUTCOME_HOST || outcome == OUTCOME_CREDENTIAL)
         until_ms = entry_tell_end(entry, own);
     else
         entry_leave_gates(entry);
@@ -115,9 +117,9 @@ static bool decide(struct queue_entry *entry, struct push_target *own)
         own->state = PUSH_CANCELLED;
     else if (outcome == OUTCOME_REFUSED)
         own->state = PUSH_REFUSED;
-    else if (entry_has_younger(entry))
+    else if (entry_has_younger(entry) || entry_comes_late(entry))
         own->state = PUSH_SUPERSEDED;
-    else if (outcome == OUTCOME_STOPPED)
+    else if (outcome == OUTCOME_STOPPED || good)
         return false;
     else if (entry->deadline_s > 0 && (uint64_t)clock_wall_s() >= entry->deadline_s)
         own->state = PUSH_EXPIRED;
@@ -130,6 +132,12 @@ static bool decide(struct queue_entry *entry, struct push_target *own)
 static void go_on(struct queue_entry *entry)
 {
     struct push_queue *queue = entry->queue;
+    if (!TAILQ_EMPTY(&entry->tag->direct)) { /* whoever waits does not wait for this one */
+        entry->next_ms = 0;
+        entry_set_state(entry, ENTRY_LISTED);
+        queue_tag_begin(queue, entry->tag);
+        return;
+    }
     if (entry->next_ms == 0 || queue->closed) {
         entry_begin(entry);
         return;
@@ -219,6 +227,13 @@ static void give_up(struct queue_entry *entry, const struct error *err)
     pthread_mutex_unlock(&queue->lock);
 }
 
+static bool pending_keeps_tag(void *self)
+{
+    const struct queue_entry *entry = self;
+    autolock pthread_mutex_t *held = lock_take(&entry->queue->lock);
+    return entry_keeps_tag(entry);
+}
+
 static bool pending_admits(void *self, const struct digest *login)
 {
     struct queue_entry *entry = self;
@@ -263,6 +278,7 @@ void pending_work(struct work *work)
                                          .once = true,
                                          .probes = entry->probes,
                                          .admits = pending_admits,
+                                         .keeps_tag = pending_keeps_tag,
                                          .cancel = &run->cancel,
                                          .ended = on_ended,
                                          .self = entry};

@@ -98,10 +98,21 @@ static enum errc put_under_digest(struct manifest_tree *tree, struct frame *fram
     return put_once(tree, frame, NULL, helps, err);
 }
 
+/* What refers to it has been put below its tag, and so has it. */
+static bool is_there(const struct manifest_tree *tree, const struct frame *frame)
+{
+    return tree->image->referrer_count > 0 && frame->schema1 == NULL;
+}
+
 static enum errc put_in_place(struct manifest_tree *tree, struct frame *frame, bool *helps,
                               struct error *err)
 {
-    return put_once(tree, frame, frame->tag, helps, err);
+    struct target_push *push = tree->push;
+    if (frame->top && frame->tag && push->keeps_tag && !push->keeps_tag(push->keeper))
+        push->untagged = true;
+    if (!frame->top || !push->untagged)
+        return put_once(tree, frame, frame->tag, helps, err);
+    return is_there(tree, frame) ? ERR_OK : put_once(tree, frame, NULL, helps, err);
 }
 
 static enum errc note_referrer(struct manifest_tree *tree, struct frame *frame, bool *helps,

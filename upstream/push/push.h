@@ -35,13 +35,16 @@ struct push_options {
     /* Before the first request, with what names the credentials it will be made with, on a worker.
      * False: the push ends, with ERR_CANCELLED. NULL: it goes on. */
     bool (*admits)(void *self, const struct digest *login);
+    /* Right before each attempt to put its tag, on a worker. False: a younger push has it; the
+     * image goes under its digest, and the push ends as PUSH_SUPERSEDED. NULL: it is put. */
+    bool (*keeps_tag)(void *self);
     /* Once, on a worker; nothing of the push runs any more. */
     void (*ended)(void *self);
     void *self;
 };
 
-/* Push to the target `index`, whose state is PUSH_PUSHED or PUSH_FAILED when it has ended. Never
- * blocks. `options` is copied. */
+/* Push to the target `index`, whose state is PUSH_PUSHED, PUSH_SUPERSEDED or PUSH_FAILED when it
+ * has ended. Never blocks. `options` is copied. */
 void push_start(const struct push_options *options, struct push *push, size_t index);
 
 /* Push to `count` targets from `first` on, each at its own pace: tags of one repository one after

@@ -48,6 +48,7 @@ struct push_run {
     enum worth worth;
     bool unreached; /* `error` is that of a first request */
     bool done;
+    bool untagged;
     struct retry retry;  /* of the first request at one endpoint */
     struct retry rounds; /* of all endpoints, while the registry is away */
     bool connected;      /* repository and push are initialised */
@@ -203,7 +204,7 @@ static void tell_end(const struct push_run *run)
     const char *tag = target->reference.tag;
     autobuf struct buf words = BUF_INIT(REFERENCE_TEXT_MAX + 64);
     digest_text(&target->digest, digest);
-    buf_format(&words, "%s: digest: %s size: %llu", tag[0] ? tag : digest, digest,
+    buf_format(&words, "%s: digest: %s size: %llu", tag[0] && !run->untagged ? tag : digest, digest,
                (unsigned long long)target->size);
     tell(run, PROGRESS_MESSAGE, buf_cstr(&words), NULL);
 }
@@ -288,14 +289,14 @@ static void disconnect(struct push_run *run)
 static void report(struct push_run *run)
 {
     struct push_target *target = run->job.target;
-    target->state = run->done ? PUSH_PUSHED : PUSH_FAILED;
+    target->state = !run->done ? PUSH_FAILED : run->untagged ? PUSH_SUPERSEDED : PUSH_PUSHED;
     target->error = run->error;
     target->asked_ms = run->host ? back_off_left_ms(&run->host->back_off) : 0;
     if (run->done)
         error_clear(&target->error);
     else if (run->error.code == ERR_OK)
         fail(&target->error, ERR_CONNECT, 0, "%s has no endpoint that may be used", run->target);
-    if (run->job.push && target->state == PUSH_PUSHED) {
+    if (run->job.push && run->done) {
         record_digest(run);
         tell_end(run);
     }
@@ -327,6 +328,8 @@ static enum next connect_to(struct push_run *run, struct endpoint *endpoint)
     repository_init(&run->repository, endpoint, target->path, &run->credentials);
     target_push_init(&run->push, run->upstream->store, &run->repository, run->options.progress,
                      run->target, &run->cancel, run->job.target);
+    run->push.keeps_tag = run->options.keeps_tag;
+    run->push.keeper = run->options.self;
     target_push_share(&run->push, run->memory ? run->memory : run->options.known);
     run->connected = true;
     run->asked_since_ms = clock_ms();
@@ -499,6 +502,7 @@ static enum next bring_image(struct push_run *run)
     switch (manifest_tree_advance(run->tree, &run->turn, &err)) {
     case TREE_DONE:
         run->done = true;
+        run->untagged = run->push.untagged;
         return NEXT_END;
     case TREE_WAITS:
         return NEXT_WAIT;

@@ -38,7 +38,10 @@ struct target_push {
     struct store *store;           /* borrowed, as all pointers here */
     struct repository *repository; /* the target, at the endpoint being tried */
     const struct progress *progress;
-    const char *target;             /* normalised reference, for events */
+    const char *target;              /* normalised reference, for events */
+    bool (*keeps_tag)(void *keeper); /* upstream/push/push.h; NULL: it does */
+    void *keeper;
+    bool untagged;                  /* it did not: of its run only */
     struct location_key key;        /* of the repository's credentials */
     struct cancel cancel;           /* a child of the caller's: requested too when a part failed */
     struct known_blobs *shared;     /* in the target repository, by other pushes; NULL: nothing */

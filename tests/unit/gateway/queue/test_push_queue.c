@@ -137,6 +137,25 @@ static bool is_at_registry(struct bench *bench, const char *tag, size_t image)
     return value && strcmp(value, digest) == 0;
 }
 
+static size_t puts_by_digest(struct bench *bench, size_t image)
+{
+    char digest[DIGEST_TEXT_MAX];
+    return puts_of(bench, "team/app", digest_text(&bench->images[image].manifest.digest, digest));
+}
+
+/* It has ended as what a younger one overtook, with what there is to sign. */
+static void expect_overtaken(struct bench *bench, struct waiting_push *waiting, size_t image)
+{
+    waiting_push_wait(waiting);
+    const struct push_target *target = &waiting->push.targets[0];
+    assert_int_equal(target->state, PUSH_SUPERSEDED);
+    assert_int_equal(target->error.code, ERR_OK);
+    assert_true(digest_equal(&target->digest, &bench->images[image].manifest.digest));
+    assert_true(target->size == bench->images[image].manifest.size);
+    assert_int_equal(puts_by_digest(bench, image), 1);
+    waiting_push_deinit(waiting);
+}
+
 static void expect_records(struct bench *bench, size_t count, size_t waiting)
 {
     size_t targets = 0;
@@ -801,9 +820,9 @@ static void the_order_is_not_that_of_their_coming(void **state)
     run(bench, &second);
     run(bench, &first);
     release(bench);
-    expect_end(&first, ERR_OK);
+    expect_overtaken(bench, &first, 0);
     expect_end(&second, ERR_OK);
-    assert_int_equal(puts_of(bench, "team/app", "one"), 3);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
     assert_true(is_at_registry(bench, "one", 1));
 }
 
@@ -820,7 +839,10 @@ static void tags_in_any_order_do_not_lock_each_other(void **state)
     settle(bench);
     assert_int_equal(puts_of(bench, "team/app", "two"), 0);
     release(bench);
-    expect_end(&first, ERR_OK);
+    waiting_push_wait(&first);
+    assert_int_equal(first.push.targets[0].state, PUSH_PUSHED);
+    assert_int_equal(first.push.targets[1].state, PUSH_SUPERSEDED);
+    waiting_push_deinit(&first);
     expect_end(&second, ERR_OK);
     assert_true(is_at_registry(bench, "one", 1));
     assert_true(is_at_registry(bench, "two", 1));
@@ -903,9 +925,9 @@ static void what_comes_meanwhile_goes_behind(void **state)
     run(bench, &second);
     release(bench);
     expect_end(&first, ERR_OK);
-    expect_end(&second, ERR_OK);
+    expect_overtaken(bench, &second, 1);
     expect_done(bench);
-    assert_int_equal(puts_of(bench, "team/app", "one"), 3);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
     assert_true(is_at_registry(bench, "one", 3));
 }
 
@@ -929,6 +951,156 @@ static void what_is_parked_is_superseded_by_a_success(void **state)
     open_again(bench);
     expect_done(bench);
     assert_true(is_at_registry(bench, "one", 2));
+}
+
+/* ---- overtaken ---- */
+
+/* The next PUT of a blob is done, and its answer held. */
+static void hold_blob(struct bench *bench)
+{
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){
+            .method = "PUT", .part = UPLOADS, .times = 1, .effect = true, .hold = true});
+}
+
+static void until_blob(struct bench *bench)
+{
+    QUEUE_TEST_UNTIL(http_double_count(bench->test->http, "PUT " UPLOADS) > 0);
+}
+
+static void who_waits_is_overtaken_by_who_waits(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push older, younger;
+    await(bench, &older, 0, "team/app:one");
+    hold_blob(bench);
+    run(bench, &older);
+    until_blob(bench);
+    await(bench, &younger, 1, "team/app:one");
+    run(bench, &younger);
+    release(bench);
+    expect_overtaken(bench, &older, 0);
+    expect_end(&younger, ERR_OK);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+static void who_waits_is_overtaken_by_a_promise(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push older;
+    await(bench, &older, 0, "team/app:one");
+    hold_blob(bench);
+    run(bench, &older);
+    until_blob(bench);
+    store(bench, 1, "team/app:one");
+    release(bench);
+    expect_overtaken(bench, &older, 0);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* Accepted first, and run when a younger one is there already. */
+static void who_comes_late_goes_under_its_digest(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push older, younger;
+    await(bench, &older, 0, "team/app:one");
+    await(bench, &younger, 1, "team/app:one");
+    run(bench, &younger);
+    expect_end(&younger, ERR_OK);
+    run(bench, &older);
+    expect_overtaken(bench, &older, 0);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* What fails leaves the tag to the older one that has not begun to put it. */
+static void who_failed_overtakes_nobody(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push older, younger;
+    await(bench, &older, 0, "team/app:one");
+    await(bench, &younger, 1, "team/app:one");
+    answer_puts(bench, "one", 1, 403);
+    run(bench, &younger);
+    expect_end(&younger, ERR_DENIED);
+    run(bench, &older);
+    expect_end(&older, ERR_OK);
+    assert_true(is_at_registry(bench, "one", 0));
+}
+
+static void a_promise_that_runs_is_overtaken(void **state)
+{
+    struct bench *bench = *state;
+    char older[PUSH_ID_MAX];
+    hold_blob(bench);
+    strcpy(older, store(bench, 0, "team/app:one"));
+    until_blob(bench);
+    store(bench, 1, "team/app:one");
+    release(bench);
+    expect_done(bench);
+    assert_int_equal(queue_test_state(bench->test, older, 0), PUSH_SUPERSEDED);
+    assert_int_equal(puts_by_digest(bench, 0), 1);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    assert_true(is_at_registry(bench, "one", 1));
+}
+
+/* It leaves the tag to who waits, and takes it up where that fails. */
+static void a_promise_lets_who_waits_go_first(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push younger;
+    char older[PUSH_ID_MAX];
+    hold_blob(bench);
+    strcpy(older, store(bench, 0, "team/app:one"));
+    until_blob(bench);
+    answer_puts(bench, "one", 1, 403);
+    await(bench, &younger, 1, "team/app:one");
+    run(bench, &younger);
+    release(bench);
+    expect_end(&younger, ERR_DENIED);
+    expect_done(bench);
+    assert_int_equal(queue_test_state(bench->test, older, 0), PUSH_PUSHED);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 2);
+    assert_true(is_at_registry(bench, "one", 0));
+}
+
+/* A failure of a promise does not make who waits for the same tag wait for its next try. */
+static void who_waits_does_not_wait_for_the_circuit(void **state)
+{
+    struct bench *bench = *state;
+    struct waiting_push younger;
+    char older[PUSH_ID_MAX];
+    wait_long(bench);
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){
+            .method = "PUT", .part = "one", .times = 5, .status = 503, .hold = true});
+    strcpy(older, store(bench, 0, "team/app:one"));
+    until_puts(bench, "team/app", "one", 1);
+    await(bench, &younger, 1, "team/app:one");
+    run(bench, &younger);
+    release(bench);
+    expect_end(&younger, ERR_OK);
+    expect_done(bench);
+    assert_int_equal(queue_test_state(bench->test, older, 0), PUSH_SUPERSEDED);
+}
+
+static void fifty_that_wait_are_one_put(void **state)
+{
+    struct bench *bench = *state;
+    park(bench, 0, "other/app", "parked");
+    for (size_t i = 0; i < 50; i++)
+        store(bench, i % 3, "team/app:one");
+    expect_records(bench, 2, 2);
+    queue_test_close(bench->test);
+    open_again(bench);
+    expect_done(bench);
+    assert_int_equal(puts_of(bench, "team/app", "one"), 1);
+    assert_true(is_at_registry(bench, "one", 1));
 }
 
 /* ---- circuits ---- */
@@ -1370,6 +1542,14 @@ int main(void)
         QUEUE_TEST(the_failure_of_who_waits_lets_the_others_go_on),
         QUEUE_TEST(what_comes_meanwhile_goes_behind),
         QUEUE_TEST(what_is_parked_is_superseded_by_a_success),
+        QUEUE_TEST(who_waits_is_overtaken_by_who_waits),
+        QUEUE_TEST(who_waits_is_overtaken_by_a_promise),
+        QUEUE_TEST(who_comes_late_goes_under_its_digest),
+        QUEUE_TEST(who_failed_overtakes_nobody),
+        QUEUE_TEST(a_promise_that_runs_is_overtaken),
+        QUEUE_TEST(a_promise_lets_who_waits_go_first),
+        QUEUE_TEST(who_waits_does_not_wait_for_the_circuit),
+        QUEUE_TEST(fifty_that_wait_are_one_put),
         QUEUE_TEST(a_success_of_who_waits_ends_the_wait),
         QUEUE_TEST(a_failure_of_who_waits_opens_the_circuit),
         QUEUE_TEST(a_refusal_of_who_waits_opens_nothing),
