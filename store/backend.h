@@ -25,8 +25,8 @@ enum errc stage_open_blob(const struct batch *batch, const struct batch_blob *bl
  * error so far. */
 enum errc backend_commit(struct batch *batch, struct error *err);
 
-/* *held: there is a record of the blob. */
-enum errc backend_has_blob(struct store *store, const struct digest *digest, bool *held,
-                           struct error *err);
+/* *held: there is a record of the blob; it is not collected before the batch ends. */
+enum errc backend_hold_blob(struct batch *batch, const struct digest *digest, bool *held,
+                            struct error *err);
 
 #endif

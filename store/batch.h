@@ -82,8 +82,9 @@ enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, str
 /* Drop a blob of this batch again (it turned out not to be needed). No-op when it is not in it. */
 void batch_drop_blob(struct batch *batch, const struct digest *digest);
 
-/* The batch depends on a blob that the store has already (found by layer_find(), say): its last use
- * is renewed at commit. ERR_BLOB_UNKNOWN when it is not held. */
+/* The batch depends on a blob that the store has already (found by layer_find(), say): it is not
+ * collected while the batch is open, and its last use is renewed at commit. ERR_BLOB_UNKNOWN when
+ * it is not held. */
 enum errc batch_hold_blob(struct batch *batch, const struct digest *digest, struct error *err);
 
 /* Reading what the batch would make visible: its own blobs first, then the store's. */

@@ -145,7 +145,7 @@ enum errc batch_hold_blob(struct batch *batch, const struct digest *digest, stru
 {
     char text[DIGEST_TEXT_MAX];
     bool held = false;
-    if (backend_has_blob(batch->store, digest, &held, err) != ERR_OK)
+    if (backend_hold_blob(batch, digest, &held, err) != ERR_OK)
         return err->code;
     if (!held)
         return fail(err, ERR_BLOB_UNKNOWN, 0, "blob %s is not held", digest_text(digest, text));

@@ -18,6 +18,9 @@
  *   state away from a record that another batch has put meanwhile.
  * - A blob that is there is kept and its last use renewed; the renewal is dropped when the record
  *   has changed meanwhile. A durable batch first waits for the disk to have the file.
+ * - Every blob that it brings or keeps is held from before the look whether it is there until the
+ *   batch ends (store/local/leases.h), so no collection takes it away; a mark on it goes in the
+ *   batch's change.
  */
 
 /* A blob that the batch depends on and the store has. */
@@ -59,6 +62,7 @@ static enum errc plan_blob(struct plan *plan, const struct batch_blob *blob, str
     struct store *store = plan->batch->store;
     struct blob_record record;
     bool found = false;
+    stage_hold(plan->batch, &blob->digest);
     if (blob_find(store, &blob->digest, &found, &record, err) != ERR_OK)
         return err->code;
     if (found && blob_file_is_there(store->blobs_fd, &blob->digest, record.size)) {
@@ -80,6 +84,7 @@ static enum errc plan_dependency(struct plan *plan, const struct digest *digest,
     *there = true;
     if (batch_find(plan->batch, digest) != NULL)
         return ERR_OK;
+    stage_hold(plan->batch, digest);
     if (blob_find(plan->batch->store, digest, there, &record, err) != ERR_OK)
         return err->code;
     if (*there)
@@ -245,6 +250,7 @@ static void record_placed(const struct plan *plan, uint64_t now_s, struct change
             change_put(change, KV_BLOBS, record_key_slice(&key), record_value_slice(&value));
         else
             change_put_new(change, KV_BLOBS, record_key_slice(&key), record_value_slice(&value));
+        change_delete(change, KV_TOMBS, record_key_slice(&key));
     }
 }
 
@@ -263,6 +269,7 @@ static void record_kept(const struct plan *plan, uint64_t now_s, struct change *
         else
             change_swap(change, KV_BLOBS, record_key_slice(&key), record_value_slice(&before),
                         record_value_slice(&after));
+        change_delete(change, KV_TOMBS, record_key_slice(&key));
     }
 }
 

@@ -18,7 +18,13 @@ struct stage {
     int folder_fd; /* -1 until a blob needs it */
     uint32_t next_number;
     char push_suffix[PUSH_SUFFIX_SIZE + 1];
+    struct digest *holds; /* until the batch ends (store/local/leases.h) */
+    size_t hold_count, hold_capacity;
 };
+
+/* No collection takes the blob away before the batch ends. May wait for the end of a step of one.
+ */
+void stage_hold(struct batch *batch, const struct digest *digest);
 
 /* Make the folder, once. */
 enum errc stage_open(struct batch *batch, struct error *err);

@@ -16,13 +16,14 @@ static void record_push(const struct batch *batch, uint64_t now_s, struct change
     push_put_numbered(change, batch->push, batch->stage->push_suffix, &batch->store->last_push);
 }
 
-static void record_member(const struct batch_member *member, struct change *change)
+static void record_member(const struct batch_member *member, uint64_t now_s, struct change *change)
 {
     struct record_key key = repository_digest_key(member->repository, &member->digest);
     struct record_key holder = holder_key(&member->digest, member->repository);
-    struct record_value value = member_value();
+    struct record_value value = member_value(now_s);
+    struct record_value held = holder_value();
     change_put(change, KV_MEMBERS, record_key_slice(&key), record_value_slice(&value));
-    change_put(change, KV_HOLDERS, record_key_slice(&holder), record_value_slice(&value));
+    change_put(change, KV_HOLDERS, record_key_slice(&holder), record_value_slice(&held));
 }
 
 static void record_referrer(const struct batch_referrer *referrer, struct change *change)
@@ -54,7 +55,7 @@ static void record_manifest(const struct batch_manifest *manifest, uint64_t put_
 void batch_record_front(const struct batch *batch, uint64_t now_s, struct change *change)
 {
     for (size_t i = 0; i < batch->member_count; i++)
-        record_member(&batch->members[i], change);
+        record_member(&batch->members[i], now_s, change);
     for (size_t i = 0; i < batch->manifest_count; i++)
         record_manifest(&batch->manifests[i], batch->stage->serial, now_s, change);
     for (size_t i = 0; i < batch->referrer_count; i++)

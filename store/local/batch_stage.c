@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/local/batch_local.h"
+#include "store/local/leases.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +39,9 @@ void stage_end(struct batch *batch)
     remove_session_files(batch);
     if (batch->stage->folder_fd >= 0)
         remove_folder(batch);
+    for (size_t i = 0; i < batch->stage->hold_count; i++)
+        leases_let_go(batch->store->leases, &batch->stage->holds[i]);
+    free(batch->stage->holds);
     free(batch->stage);
 }
 
@@ -95,9 +99,19 @@ enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, 
     return batch_add_blob(batch, digest, size, number, err);
 }
 
-enum errc backend_has_blob(struct store *store, const struct digest *digest, bool *held,
-                           struct error *err)
+void stage_hold(struct batch *batch, const struct digest *digest)
+{
+    struct stage *stage = batch->stage;
+    leases_hold(batch->store->leases, digest);
+    stage->holds =
+        mem_grow(stage->holds, stage->hold_count, &stage->hold_capacity, sizeof *stage->holds);
+    stage->holds[stage->hold_count++] = *digest;
+}
+
+enum errc backend_hold_blob(struct batch *batch, const struct digest *digest, bool *held,
+                            struct error *err)
 {
     struct blob_record record;
-    return blob_find(store, digest, held, &record, err);
+    stage_hold(batch, digest);
+    return blob_find(batch->store, digest, held, &record, err);
 }

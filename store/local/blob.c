@@ -1,7 +1,9 @@
 #include "store/blob.h"
 
+#include "base/clock.h"
 #include "store/local/blob_files.h"
 #include "store/local/internal.h"
+#include "store/local/leases.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +24,17 @@ enum errc blob_find(struct store *store, const struct digest *digest, bool *foun
         return err->code;
     *found = held;
     return ERR_OK;
+}
+
+/* Once noted, a collection sees it; what it has deleted before that is seen by the second look.
+ * What is not there is not noted, so that asking for it takes no room. */
+enum errc blob_find_leased(struct store *store, const char *repository, const struct digest *digest,
+                           bool *found, struct blob_record *out, struct error *err)
+{
+    if (blob_find(store, digest, found, out, err) != ERR_OK || !*found)
+        return err->code;
+    *found = leases_note(store->leases, repository, digest, (uint64_t)clock_wall_s());
+    return *found ? blob_find(store, digest, found, out, err) : ERR_OK;
 }
 
 static enum errc recorded_size(struct store *store, const struct digest *digest, uint64_t *size,

@@ -22,6 +22,11 @@ struct store {
     struct upload_table *uploads;
     struct fault fault; /* store/health.h */
     struct proofs *proofs;
+    struct leases *leases;
+    bool has_leases; /* they are written down before they are lost: store_options */
+    atomic_flag collecting;
+    void (*collect_hook)(void *self, const char *point); /* of tests: called between two steps */
+    void *collect_hook_self;
     struct kv *kv;
     struct writer *writer;
     atomic_uint_fast64_t next_batch;
@@ -51,6 +56,11 @@ enum errc store_meet_pushes(struct store *store, struct error *err);
 /* *found false when the blob is not held. */
 enum errc blob_find(struct store *store, const struct digest *digest, bool *found,
                     struct blob_record *out, struct error *err);
+
+/* As blob_find(), and whoever asks will believe it: a lease, in the repository too unless that is
+ * "". *found false for what a collection is about to delete. */
+enum errc blob_find_leased(struct store *store, const char *repository, const struct digest *digest,
+                           bool *found, struct blob_record *out, struct error *err);
 
 /* Before a reference by digest is put: those of its name that are too many with it are deleted.
  * *put_s is made greater where another is as young. */

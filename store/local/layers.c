@@ -2,14 +2,20 @@
 
 #include "store/local/internal.h"
 
-#include <string.h>
-
 static enum errc blob_held(const struct kv_txn *txn, const struct digest *digest, bool *held,
                            struct error *err)
 {
     struct record_key key = blob_key(digest);
     struct kv_slice value;
     return kv_get(txn, KV_BLOBS, record_key_slice(&key), &value, held, err);
+}
+
+/* Whoever is told of the form will not send the layer: a lease. */
+static enum errc lease(struct store *store, const struct layer_form *form, bool *found,
+                       struct error *err)
+{
+    struct blob_record record;
+    return *found ? blob_find_leased(store, "", &form->digest, found, &record, err) : ERR_OK;
 }
 
 static enum errc find_in(const struct kv_txn *txn, const struct record_key *key, bool *found,
@@ -31,36 +37,50 @@ static enum errc find_in(const struct kv_txn *txn, const struct record_key *key,
     return ERR_OK;
 }
 
+static enum errc find(struct store *store, const struct record_key *key, bool *found,
+                      struct layer_form *out, struct error *err)
+{
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
+        return err->code;
+    return find_in(&txn, key, found, out, err);
+}
+
 enum errc layer_find(struct store *store, const struct digest *diff_id, enum codec codec,
                      enum effort effort, bool *found, struct layer_form *out, struct error *err)
 {
     struct record_key key = layer_key(diff_id, codec, effort);
-    autotxn struct kv_txn txn = KV_TXN_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
+    struct layer_form form;
+    bool held = false;
+    if (find(store, &key, &held, &form, err) != ERR_OK || lease(store, &form, &held, err) != ERR_OK)
         return err->code;
-    return find_in(&txn, &key, found, out, err);
+    if (held)
+        *out = form;
+    *found = held;
+    return ERR_OK;
+}
+
+static enum errc find_start(struct store *store, const struct digest *start, bool *found,
+                            struct digest *layer, struct error *err)
+{
+    struct record_key key = start_key(start);
+    struct kv_slice value;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_get(&txn, KV_STARTS, record_key_slice(&key), &value, found, err) != ERR_OK)
+        return err->code;
+    return *found ? start_decode(value, layer, err) : ERR_OK;
 }
 
 enum errc layer_find_by_start(struct store *store, const struct digest *start, enum codec codec,
                               enum effort effort, bool *found, struct digest *diff_id,
                               struct layer_form *out, struct error *err)
 {
-    struct record_key key = start_key(start);
-    struct kv_slice value;
     struct digest layer = {0};
-    bool known = false;
     bool held = false;
-    autotxn struct kv_txn txn = KV_TXN_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_get(&txn, KV_STARTS, record_key_slice(&key), &value, &known, err) != ERR_OK)
+    if (find_start(store, start, &held, &layer, err) != ERR_OK ||
+        (held && layer_find(store, &layer, codec, effort, &held, out, err) != ERR_OK))
         return err->code;
-    if (known) {
-        if (start_decode(value, &layer, err) != ERR_OK)
-            return err->code;
-        key = layer_key(&layer, codec, effort);
-        if (find_in(&txn, &key, &held, out, err) != ERR_OK)
-            return err->code;
-    }
     if (held)
         *diff_id = layer;
     *found = held;
@@ -96,8 +116,15 @@ enum errc layer_forms(struct store *store, const struct digest *diff_id,
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
         kv_each(&txn, KV_LAYERS, record_key_slice(&prefix), add_form, &list, err) != ERR_OK)
         return err->code;
-    memcpy(out, list.items, list.count * sizeof *out);
-    *count = list.count;
+    kv_end(&txn);
+    *count = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        bool held = true;
+        if (lease(store, &list.items[i], &held, err) != ERR_OK)
+            return err->code;
+        if (held)
+            out[(*count)++] = list.items[i];
+    }
     return ERR_OK;
 }
 

@@ -32,6 +32,11 @@ struct record_key state_key(void)
     return key_text("state");
 }
 
+struct record_key leases_key(void)
+{
+    return key_text("leases");
+}
+
 struct record_key probe_key(void)
 {
     return key_text("probe");
@@ -131,6 +136,25 @@ struct record_value blob_value(const struct blob_record *record)
     return value;
 }
 
+struct record_value leases_value(const struct leases_record *record)
+{
+    struct record_value value;
+    struct encoder out = encode_value(&value);
+    encode_number(&out, record->open, 1);
+    encode_number(&out, record->all_s, 8);
+    value.size = (size_t)(out.at - value.bytes);
+    return value;
+}
+
+struct record_value tomb_value(uint64_t marked_s)
+{
+    struct record_value value;
+    struct encoder out = encode_value(&value);
+    encode_number(&out, marked_s, 8);
+    value.size = (size_t)(out.at - value.bytes);
+    return value;
+}
+
 struct record_value layer_value(const struct layer_form *form)
 {
     struct record_value value;
@@ -208,6 +232,27 @@ enum errc blob_decode(struct kv_slice value, struct blob_record *out, struct err
     if (decode_finish(&in, "blobs", err) != ERR_OK)
         return err->code;
     *out = record;
+    return ERR_OK;
+}
+
+enum errc leases_decode(struct kv_slice value, struct leases_record *out, struct error *err)
+{
+    struct decoder in = decode_value(value);
+    struct leases_record record = {.open = decode_number(&in, 1) != 0};
+    record.all_s = decode_number(&in, 8);
+    if (decode_finish(&in, "meta", err) != ERR_OK)
+        return err->code;
+    *out = record;
+    return ERR_OK;
+}
+
+enum errc tomb_decode(struct kv_slice value, uint64_t *marked_s, struct error *err)
+{
+    struct decoder in = decode_value(value);
+    uint64_t marked = decode_number(&in, 8);
+    if (decode_finish(&in, "tombs", err) != ERR_OK)
+        return err->code;
+    *marked_s = marked;
     return ERR_OK;
 }
 

@@ -11,6 +11,7 @@
  *     table       key                                 value (after its version u8, 1 if not said)
  *     meta        "schema"                            schema u32
  *     meta        "state"                             clean u8, boot id (text, to the end)
+ *     meta        "leases"                            open u8, all u64
  *     blobs       digest                              state u8, size u64, created u64, last use u64
  *     layers      diffID digest, codec u8, effort u8  digest, size u64, raw size u64
  *     references  key of a reference                  digest, put u64, media type (to the end)
@@ -20,7 +21,7 @@
  *     associated  digest                              layer digest
  *     learned     host, text                          way of uploading u8, body limit u64
  *     starts      digest of a file's start            diffID digest
- *     members     repository, 0x00, digest            (nothing: being there is all)
+ *     members     repository, 0x00, digest            (version 1) nothing; (version 2) last use u64
  *     holders     digest, repository                  (nothing)
  *     manifests   repository, 0x00, digest            size u64, put u64, number of the put u64,
  *                                                     has a subject u8, subject digest if it has,
@@ -36,6 +37,7 @@
  *                                                     u16, referrers
  *     push targets  id, 0x00, index u16               target
  *     open targets  id, 0x00, index u16               (nothing: being there is all)
+ *     tombs       digest                              marked u64
  *
  *     short       = size u8, text
  *     pushed manifest = digest, size u64, media type short
@@ -101,7 +103,14 @@ struct state_record {
     char boot_id[BOOT_ID_MAX];
 };
 
+/* Leases that are in memory only (store/local/leases.h). */
+struct leases_record {
+    bool open;      /* there may be some: who finds it so has lost them */
+    uint64_t all_s; /* everything counts as leased at this time */
+};
+
 struct record_key schema_key(void);
+struct record_key leases_key(void);
 struct record_key state_key(void);
 struct record_key probe_key(void); /* any value: store/health.h */
 struct record_key blob_key(const struct digest *digest);
@@ -117,6 +126,8 @@ struct record_key reference_key(const struct reference *ref);
 struct record_value schema_value(uint32_t schema);
 struct record_value state_value(const struct state_record *record);
 struct record_value blob_value(const struct blob_record *record);
+struct record_value leases_value(const struct leases_record *record);
+struct record_value tomb_value(uint64_t marked_s);
 struct record_value layer_value(const struct layer_form *form);
 struct record_value start_value(const struct digest *diff_id);
 /* `media_type` is shorter than MEDIA_TYPE_MAX. */
@@ -128,6 +139,8 @@ enum errc schema_decode(struct kv_slice value, uint32_t *out, struct error *err)
 enum errc state_decode(struct kv_slice value, struct state_record *out, struct error *err);
 enum errc blob_key_decode(struct kv_slice key, struct digest *out, struct error *err);
 enum errc blob_decode(struct kv_slice value, struct blob_record *out, struct error *err);
+enum errc leases_decode(struct kv_slice value, struct leases_record *out, struct error *err);
+enum errc tomb_decode(struct kv_slice value, uint64_t *marked_s, struct error *err);
 /* Codec and effort are in the key. */
 enum errc layer_decode(struct kv_slice key, struct kv_slice value, struct layer_form *out,
                        struct error *err);

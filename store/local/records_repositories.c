@@ -10,6 +10,8 @@
 #define NAME_END 0x00
 #define NAME_END_BEHIND 0x01
 
+#define MEMBER_VERSION 2
+
 static void encode_name(struct encoder *out, const char *repository)
 {
     assert(repository_name_fits(repository));
@@ -123,7 +125,16 @@ struct record_key session_key(const char *id)
     return key_done(&key, &out);
 }
 
-struct record_value member_value(void)
+struct record_value member_value(uint64_t used_s)
+{
+    struct record_value value;
+    struct encoder out = {value.bytes, value.bytes + sizeof value.bytes};
+    encode_number(&out, MEMBER_VERSION, 1);
+    encode_number(&out, used_s, 8);
+    return value_done(&value, &out);
+}
+
+struct record_value holder_value(void)
 {
     struct record_value value;
     struct encoder out = encode_value(&value);
@@ -172,6 +183,28 @@ enum errc repository_digest_decode(struct kv_slice key, char name[REPOSITORY_NAM
         return err->code;
     *digest = found;
     return ERR_OK;
+}
+
+enum errc member_decode(struct kv_slice value, uint64_t *used_s, struct error *err)
+{
+    struct decoder in = decode_key(value);
+    uint64_t version = decode_number(&in, 1);
+    uint64_t used = version == MEMBER_VERSION ? decode_number(&in, 8) : 0;
+    in.bad |= version != MEMBER_VERSION && version != RECORD_VERSION;
+    if (decode_finish(&in, "members", err) != ERR_OK)
+        return err->code;
+    *used_s = used;
+    return ERR_OK;
+}
+
+enum errc holder_name_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX + 1],
+                             struct error *err)
+{
+    struct decoder in = decode_key(key);
+    decode_digest(&in);
+    decode_text(&in, in.left, name, REPOSITORY_NAME_MAX + 1);
+    in.bad |= name[0] == '\0';
+    return decode_finish(&in, "holders", err);
 }
 
 enum errc holder_decode(struct kv_slice key, struct digest *digest, struct error *err)
@@ -232,6 +265,19 @@ enum errc referrer_key_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX
     if (decode_finish(&in, "referrers", err) != ERR_OK)
         return err->code;
     *referrer = found;
+    return ERR_OK;
+}
+
+enum errc referrer_subject_decode(struct kv_slice key, struct digest *subject, struct error *err)
+{
+    char name[REPOSITORY_NAME_MAX + 1];
+    struct decoder in = decode_key(key);
+    decode_terminated(&in, name, sizeof name);
+    struct digest found = decode_digest(&in);
+    decode_digest(&in);
+    if (decode_finish(&in, "referrers", err) != ERR_OK)
+        return err->code;
+    *subject = found;
     return ERR_OK;
 }
 

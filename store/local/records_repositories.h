@@ -40,8 +40,10 @@ struct manifest_record {
     struct digest subject; /* DIGEST_NONE: refers to none */
 };
 
-/* Of KV_MEMBERS and KV_HOLDERS: being there is all. */
-struct record_value member_value(void);
+/* Of KV_MEMBERS: when somebody was told last that it is there. */
+struct record_value member_value(uint64_t used_s);
+/* Of KV_HOLDERS: being there is all. */
+struct record_value holder_value(void);
 struct record_value manifest_value(const struct manifest_record *record);
 struct record_value tag_value(const struct digest *manifest);
 
@@ -56,11 +58,18 @@ struct record_value session_value(const struct session_record *record);
 /* The name in a key of KV_MANIFESTS or KV_MEMBERS, and its digest. */
 enum errc repository_digest_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX + 1],
                                    struct digest *digest, struct error *err);
+/* 0 where it does not say. */
+enum errc member_decode(struct kv_slice value, uint64_t *used_s, struct error *err);
+/* The repository that holds it. */
+enum errc holder_name_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX + 1],
+                             struct error *err);
 enum errc holder_decode(struct kv_slice key, struct digest *digest, struct error *err);
 enum errc manifest_decode(struct kv_slice key, struct kv_slice value, struct manifest_record *out,
                           struct error *err);
 enum errc tag_decode(struct kv_slice key, struct kv_slice value, char tag[REFERENCE_TAG_MAX + 1],
                      struct digest *manifest, struct error *err);
+/* The one that is referred to. */
+enum errc referrer_subject_decode(struct kv_slice key, struct digest *subject, struct error *err);
 /* The digest of the manifest that refers. */
 enum errc referrer_key_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX + 1],
                               struct digest *referrer, struct error *err);

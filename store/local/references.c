@@ -1,8 +1,10 @@
 #include "store/references.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/batch.h"
 #include "store/local/internal.h"
+#include "store/local/leases.h"
 
 enum errc references_put(struct store *store, const struct reference *ref,
                          const struct digest *manifest, const char *media_type, struct error *err)
@@ -12,11 +14,9 @@ enum errc references_put(struct store *store, const struct reference *ref,
     return batch_commit(batch, err);
 }
 
-enum errc references_get(struct store *store, const struct reference *ref, bool *found,
-                         struct named_manifest *out, struct error *err)
+static enum errc get(struct store *store, const struct reference *ref, bool *found,
+                     struct named_manifest *out, struct error *err)
 {
-    if (ref->tag[0] == '\0' && ref->digest.algorithm == DIGEST_NONE)
-        return fail(err, ERR_NO_TAG, 0, "%s/%s has neither tag nor digest", ref->host, ref->path);
     struct record_key key = reference_key(ref);
     autotxn struct kv_txn txn = KV_TXN_INIT;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
@@ -29,6 +29,18 @@ enum errc references_get(struct store *store, const struct reference *ref, bool 
         return err->code;
     *found = known;
     return ERR_OK;
+}
+
+/* Asked, noted, and asked again: as blob_find_leased(). */
+enum errc references_get(struct store *store, const struct reference *ref, bool *found,
+                         struct named_manifest *out, struct error *err)
+{
+    if (ref->tag[0] == '\0' && ref->digest.algorithm == DIGEST_NONE)
+        return fail(err, ERR_NO_TAG, 0, "%s/%s has neither tag nor digest", ref->host, ref->path);
+    if (get(store, ref, found, out, err) != ERR_OK || !*found)
+        return err->code;
+    *found = leases_note(store->leases, "", &out->manifest, (uint64_t)clock_wall_s());
+    return *found ? get(store, ref, found, out, err) : ERR_OK;
 }
 
 struct reference_list {

@@ -6,12 +6,12 @@
 #include "store/local/records_repositories.h"
 
 /* A record of a blob says only that it was put; what was lost with the machine is not held. */
-static enum errc blob_is_held(struct store *store, const struct digest *digest, bool *held,
-                              struct error *err)
+static enum errc blob_is_held(struct store *store, const char *repository,
+                              const struct digest *digest, bool *held, struct error *err)
 {
     struct blob_record record;
     bool found = false;
-    if (blob_find(store, digest, &found, &record, err) != ERR_OK)
+    if (blob_find_leased(store, repository, digest, &found, &record, err) != ERR_OK)
         return err->code;
     *held = found && blob_file_is_there(store->blobs_fd, digest, record.size);
     return ERR_OK;
@@ -40,19 +40,22 @@ enum errc repository_held(struct store *store, const char *repository, bool *hel
     return ERR_OK;
 }
 
+static enum errc is_member(struct store *store, const char *repository, const struct digest *digest,
+                           bool *member, struct error *err)
+{
+    struct record_key key = repository_digest_key(repository, digest);
+    return any_with_prefix(store, KV_MEMBERS, &key, member, err);
+}
+
+/* As blob_find_leased(): asked, noted, and asked again. */
 enum errc repository_has_blob(struct store *store, const char *repository,
                               const struct digest *digest, bool *held, struct error *err)
 {
     bool member = false;
-    if (repository_name_fits(repository)) {
-        struct record_key key = repository_digest_key(repository, digest);
-        struct kv_slice value;
-        autotxn struct kv_txn txn = KV_TXN_INIT;
-        if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-            kv_get(&txn, KV_MEMBERS, record_key_slice(&key), &value, &member, err) != ERR_OK)
-            return err->code;
-    }
-    if (member && blob_is_held(store, digest, &member, err) != ERR_OK)
+    if ((repository_name_fits(repository) &&
+         is_member(store, repository, digest, &member, err) != ERR_OK) ||
+        (member && blob_is_held(store, repository, digest, &member, err) != ERR_OK) ||
+        (member && is_member(store, repository, digest, &member, err) != ERR_OK))
         return err->code;
     *held = member;
     return ERR_OK;
@@ -64,7 +67,7 @@ enum errc repositories_have_blob(struct store *store, const struct digest *diges
     struct record_key prefix = blob_key(digest);
     bool member = false;
     if (any_with_prefix(store, KV_HOLDERS, &prefix, &member, err) != ERR_OK ||
-        (member && blob_is_held(store, digest, &member, err) != ERR_OK))
+        (member && blob_is_held(store, "", digest, &member, err) != ERR_OK))
         return err->code;
     *held = member;
     return ERR_OK;
@@ -117,7 +120,8 @@ static enum errc held_manifest(struct store *store, const char *repository, cons
     struct manifest_record record;
     bool held = false;
     if (find_manifest(store, repository, tag, digest, &held, &record, err) != ERR_OK ||
-        (held && blob_is_held(store, &record.manifest.digest, &held, err) != ERR_OK))
+        (held && blob_is_held(store, repository, &record.manifest.digest, &held, err) != ERR_OK) ||
+        (held && find_manifest(store, repository, tag, digest, &held, &record, err) != ERR_OK))
         return err->code;
     if (held)
         *out = record.manifest;
@@ -164,11 +168,11 @@ enum errc repository_remove_blob(struct store *store, const char *repository,
     }
     struct record_key key = repository_digest_key(repository, digest);
     struct record_key holder = holder_key(digest, repository);
-    struct record_value value = member_value();
+    struct record_value value = holder_value();
     const struct kv_slice expected = record_value_slice(&value);
     autochange struct change change;
     change_init(&change);
-    change_expect(&change, KV_MEMBERS, record_key_slice(&key), &expected);
+    change_expect(&change, KV_HOLDERS, record_key_slice(&holder), &expected);
     change_delete(&change, KV_MEMBERS, record_key_slice(&key));
     change_delete(&change, KV_HOLDERS, record_key_slice(&holder));
     return remove_expected(store, &change, found, err);

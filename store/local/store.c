@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "store/health.h"
 #include "store/local/blob_upload_internal.h"
+#include "store/local/collect_internal.h"
 #include "store/local/internal.h"
+#include "store/local/leases.h"
 #include "store/local/proofs.h"
 #include "store/local/recover.h"
 
@@ -147,7 +149,8 @@ static enum errc open_metadata(struct store *store, uint64_t map_size_bytes, str
         map_size_bytes = MAP_SIZE_DEFAULT;
     if (kv_open(path, map_size_bytes, &store->kv, err) != ERR_OK ||
         writer_start(store->kv, &store->fault, &store->writer, err) != ERR_OK ||
-        store_check_schema(store, err) != ERR_OK || store_recover(store, err) != ERR_OK)
+        store_check_schema(store, err) != ERR_OK || store_recover(store, err) != ERR_OK ||
+        leases_open(store, err) != ERR_OK)
         return err->code;
     return store_meet_pushes(store, err);
 }
@@ -158,6 +161,7 @@ static void store_free(struct store *store)
     kv_close(store->kv);
     fault_deinit(&store->fault);
     proofs_free(store->proofs);
+    leases_free(store->leases);
     upload_table_free(store->uploads);
     file_close_at(&store->uploads_fd);
     file_close_at(&store->staging_fd);
@@ -177,6 +181,9 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
     store->root_fd = store->lock_fd = store->blobs_fd = store->staging_fd = store->uploads_fd = -1;
     store->uploads = upload_table_new(&options->uploads);
     store->proofs = proofs_new();
+    store->leases = leases_new();
+    store->has_leases = options->has_leases;
+    atomic_flag_clear(&store->collecting);
     fault_init(&store->fault);
     store->keep_free_bytes = options->keep_free_bytes;
     store->leave_volatile = options->leave_volatile;
@@ -211,6 +218,9 @@ void store_close(struct store *store)
         return;
     struct error err = ERROR_INIT;
     /* What is in doubt stays so. */
+    if (store_health(store, NULL) != STORE_BROKEN && leases_close(store, &err) != ERR_OK)
+        log_warn("close the data folder %s: %s", store->path, err.text);
+    error_clear(&err);
     if (store_health(store, NULL) != STORE_BROKEN && store_settle(store, &err) != ERR_OK)
         log_warn("close the data folder %s: %s", store->path, err.text);
     store_free(store);

@@ -107,6 +107,8 @@ static void read_front(unsigned which, struct kv_slice key, struct kv_slice valu
     struct digest digest = {0};
     struct manifest_record manifest = {0};
     struct session_record session = {0};
+    struct leases_record leases = {0};
+    uint64_t number = 0;
     autofree char *text = NULL;
     switch (which) {
     case 0:
@@ -132,8 +134,21 @@ static void read_front(unsigned which, struct kv_slice key, struct kv_slice valu
         if (descriptor_decode(value, &text, err) == ERR_OK)
             assert(strlen(text) <= value.size);
         break;
-    default:
+    case 7:
         read_push(key, value, err);
+        break;
+    case 8:
+        member_decode(value, &number, err);
+        error_clear(err);
+        if (holder_name_decode(key, name, err) == ERR_OK)
+            assert(name[0] != '\0');
+        break;
+    default:
+        referrer_subject_decode(key, &digest, err);
+        error_clear(err);
+        tomb_decode(value, &number, err);
+        error_clear(err);
+        leases_decode(value, &leases, err);
         break;
     }
     assert(strlen(name) <= REPOSITORY_NAME_MAX && strlen(tag) <= REFERENCE_TAG_MAX);
@@ -144,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error err = ERROR_INIT;
     if (size < 2)
         return 0;
-    unsigned which = data[0] % 18;
+    unsigned which = data[0] % 20;
     size_t key_size = data[1] < size - 2 ? data[1] : size - 2;
     /* Copies, so that a read beyond their ends is seen. */
     autofree uint8_t *key_bytes = xmalloc(key_size + 1);

@@ -51,6 +51,7 @@ enum kv_table {
     KV_PUSHES,
     KV_PUSH_TARGETS,
     KV_OPEN_TARGETS,
+    KV_TOMBS,
     KV_TABLE_COUNT
 };
 

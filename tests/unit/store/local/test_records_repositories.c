@@ -74,8 +74,19 @@ static void values_are_pinned(void **state)
     (void)state;
     struct digest small = digest_of_byte(DIGEST_SHA256, 0xab);
     struct digest none = {.algorithm = DIGEST_NONE};
-    struct record_value value = member_value();
+    struct record_value value = holder_value();
     expect_bytes(record_value_slice(&value), "01");
+    uint64_t used_s = 1;
+    struct error err = ERROR_INIT;
+    assert_int_equal(member_decode(record_value_slice(&value), &used_s, &err), ERR_OK);
+    assert_int_equal(used_s, 0);
+    value = member_value(0x55);
+    expect_bytes(record_value_slice(&value), "02"
+                                             "0000000000000055");
+    assert_int_equal(member_decode(record_value_slice(&value), &used_s, &err), ERR_OK);
+    assert_int_equal(used_s, 0x55);
+    value.bytes[0] = 3;
+    assert_int_equal(member_decode(record_value_slice(&value), &used_s, &err), ERR_STORE);
     struct manifest_record manifest = manifest_of(&none);
     value = manifest_value(&manifest);
     expect_bytes(record_value_slice(&value), "01"
