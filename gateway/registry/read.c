@@ -173,7 +173,6 @@ struct head_job {
     struct gateway *gateway;
     struct v2_path path;
     struct repository_manifest manifest;
-    struct mirror_route route;
     bool known;
     struct job *job;
 };
@@ -196,10 +195,13 @@ static void on_confirmed(struct confirm_waiter *waiter, const struct error *why)
 static void run_head(struct job *job, void *arg)
 {
     struct head_job *self = arg;
+    struct error ignored = ERROR_INIT; /* it was found before */
+    struct mirror_route route;
     const struct confirm_question question = {.repository = self->path.repository,
                                               .tag = self->path.tag,
                                               .manifest = &self->manifest,
-                                              .route = &self->route};
+                                              .route = &route};
+    mirrors_route(self->gateway->runtime->settings, self->path.repository, &route, &ignored);
     self->job = job;
     self->waiter.ended = on_confirmed;
     job_continue(job);
@@ -207,14 +209,13 @@ static void run_head(struct job *job, void *arg)
 }
 
 static struct job *wait_for_targets(struct v2_request *front,
-                                    const struct confirm_question *question,
+                                    const struct repository_manifest *manifest,
                                     const struct served *content, struct reply *reply)
 {
     struct head_job *self = xcalloc(1, sizeof *self);
     self->gateway = front->gateway;
     self->path = front->path;
-    self->manifest = *question->manifest;
-    self->route = *question->route;
+    self->manifest = *manifest;
     self->known = content->known;
     return v2_start(front, JOB_WAIT, run_head, free, self, reply);
 }
@@ -257,7 +258,7 @@ struct job *v2_get_manifest(struct v2_request *front, struct reply *reply)
     struct served content = {.digest = &manifest.digest, .media_type = manifest.media_type};
     note_conditions(front->request, &content);
     if (has_to_wait(front, &question, &route))
-        return wait_for_targets(front, &question, &content, reply);
+        return wait_for_targets(front, &manifest, &content, reply);
     if (answer(front->gateway, &content, reply, &err) != ERR_OK)
         v2_refuse(reply, &err);
     return NULL;

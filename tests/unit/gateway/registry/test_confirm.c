@@ -165,6 +165,9 @@ static void what_is_there_is_believed(void **state)
     assert_true(is_due(bench));
     assert_int_equal(ask(bench), ERR_OK);
     assert_int_equal(http_double_count(bench->test->http, "PUT"), 0);
+    assert_false(is_due(bench));
+    bench->question.tag = "2";
+    assert_true(is_due(bench));
     bench->route.targets[0].optional = true;
     assert_false(is_due(bench));
 }
