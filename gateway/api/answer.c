@@ -1,5 +1,6 @@
 #include "gateway/api/answer.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/http/error_body.h"
 #include "gateway/push/push_json.h"
@@ -34,11 +35,14 @@ static char *line_and_drop(json_t *value)
 char *answer_begin(const struct push *push)
 {
     char digest[DIGEST_TEXT_MAX];
+    char time[CLOCK_TEXT_MAX];
     autofree char *words =
         xasprintf("Pushing %s to %zu target%s", digest_text(&push->manifest.digest, digest),
                   push->target_count, push->target_count == 1 ? "" : "s");
     json_t *value = json_object();
     json_put_text(value, "id", push->id);
+    if (push->created_s > 0)
+        json_put_text(value, "created_at", clock_text_of((int64_t)push->created_s, time));
     json_object_set_new(value, "image", push_json_image(push));
     json_t *root = json_object();
     json_put_text(root, "status", words);
@@ -83,17 +87,47 @@ static void set_error(json_t *root, const struct error *err)
     json_put_text(root, "error", err->text);
 }
 
-char *answer_outcome(const struct push_target *result)
+/* What a person reads of a target that has neither been pushed nor failed. Owned. */
+static char *state_words(const struct push_target *target)
 {
-    char target[REFERENCE_TEXT_MAX];
+    char time[CLOCK_TEXT_MAX];
+    const char *why = target->error.code == ERR_OK ? "" : target->error.text;
+    if (target->state == PUSH_RUNNING)
+        return xstrdup("Pushing");
+    if (target->state == PUSH_QUEUED)
+        return xstrdup(target->stored ? "Stored, is pushed from here" : "Queued");
+    if (target->state != PUSH_WAITING)
+        return xstrdup(push_state_name(target->state));
+    if (target->next_s == 0)
+        return xasprintf("waiting%s%s", why[0] ? ": " : "", why);
+    return xasprintf("waiting until %s%s%s", clock_text_of((int64_t)target->next_s, time),
+                     why[0] ? ": " : "", why);
+}
+
+/* `result` is taken. */
+static char *target_line(const struct push_target *target, json_t *result)
+{
+    char text[REFERENCE_TEXT_MAX];
+    autofree char *words = state_words(target);
     json_t *root = json_object();
-    if (result->state == PUSH_PUSHED || result->state == PUSH_SUPERSEDED)
-        set_aux(root, result);
-    else if (result->state == PUSH_QUEUED)
-        json_put_text(root, "status", "Stored, is pushed from here");
+    bool has_digest = target->digest.algorithm != DIGEST_NONE;
+    if (target->state == PUSH_PUSHED || (target->state == PUSH_SUPERSEDED && has_digest))
+        set_aux(root, target);
+    else if (push_state_is_failure(target->state) && target->error.code != ERR_OK)
+        set_error(root, &target->error);
     else
-        set_error(root, &result->error);
-    json_put_text(root, "target", reference_text(&result->reference, target));
-    json_object_set_new(root, "result", push_json_result(result));
+        json_put_text(root, "status", words);
+    json_put_text(root, "target", reference_text(&target->reference, text));
+    json_object_set_new(root, "result", result);
     return line_and_drop(root);
+}
+
+char *answer_outcome(const struct push_target *target)
+{
+    return target_line(target, push_json_result(target));
+}
+
+char *answer_change(const struct push_target *target)
+{
+    return target_line(target, push_json_listed_result(target));
 }

@@ -34,4 +34,8 @@ char *answer_event(const struct progress_event *event);
  */
 char *answer_outcome(const struct push_target *target);
 
+/* What a target of a push that is followed has come to by now: the same with the result as it is
+ * listed, whose state need not be a last word. */
+char *answer_change(const struct push_target *target);
+
 #endif

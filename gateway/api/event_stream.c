@@ -214,6 +214,19 @@ void event_stream_outcome(struct event_stream *stream, const struct push_target 
     add(stream, LINE_KEPT, answer_outcome(target), NULL);
 }
 
+void event_stream_line(struct event_stream *stream, char *text, const char *key)
+{
+    add(stream, key ? LINE_STATE : LINE_KEPT, text, key);
+}
+
+bool event_stream_abandoned(struct event_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    bool abandoned = stream->abandoned;
+    pthread_mutex_unlock(&stream->lock);
+    return abandoned;
+}
+
 void event_stream_end(struct event_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);

@@ -48,6 +48,11 @@ struct progress event_stream_progress(struct event_stream *stream);
 /* The first line: which push this is. */
 void event_stream_begin(struct event_stream *stream, const struct push *push);
 void event_stream_outcome(struct event_stream *stream, const struct push_target *target);
+/* A line that was made elsewhere, with its newline; taken. With a key, where there is no room, it
+ * takes the place of the one with that key that waits, or is dropped; NULL: it is never dropped. */
+void event_stream_line(struct event_stream *stream, char *text, const char *key);
+/* The reader has gone: nobody gets what is added. */
+bool event_stream_abandoned(struct event_stream *stream);
 /* Nothing more will come. */
 void event_stream_end(struct event_stream *stream);
 

@@ -297,26 +297,11 @@ struct job *pushes_list(struct gateway *gateway, const struct request *request, 
 /* `out` is to be deinited. ERR_NOT_FOUND. */
 static enum errc find(const struct control_job *self, struct push *out, struct error *err)
 {
-    struct push *unrecorded = NULL;
     bool found = false;
-    size_t count = push_queue_unrecorded(self->gateway->queue, &unrecorded);
-    for (size_t i = 0; i < count; i++)
-        if (!found && strcmp(unrecorded[i].id, self->id) == 0) {
-            *out = unrecorded[i];
-            found = true;
-        } else {
-            push_deinit(&unrecorded[i]);
-        }
-    free(unrecorded);
-    if (found)
-        return ERR_OK;
-    if (pushes_get(self->gateway->runtime->store, self->id, out, &found, err) != ERR_OK)
+    if (push_queue_find(self->gateway->queue, self->id, out, &found, err) != ERR_OK || found)
         return err->code;
-    if (!found)
-        return fail(err, ERR_NOT_FOUND, 0, "there is no push %s; history is kept for a while only",
-                    self->id);
-    push_queue_look(self->gateway->queue, out);
-    return ERR_OK;
+    return fail(err, ERR_NOT_FOUND, 0, "there is no push %s; history is kept for a while only",
+                self->id);
 }
 
 static enum errc refuse_parameters(const struct control_job *self, struct error *err)

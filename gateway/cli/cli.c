@@ -54,6 +54,44 @@ const struct command commands[] = {
      "stdout: one line TARGET@DIGEST SIZE for each target that was pushed; with --json the push\n"
      "object. Exit status: 0 all pushed, 1 some target failed, 2 wrong usage or configuration,\n"
      "3 the archive was refused, 4 the gateway could not be reached.\n"},
+    {"pushes", cmd_pushes, "list what a running gateway pushes, or follow one push",
+     "slipway pushes [--state STATE] [--target NAME] [--repository NAME] [--since TIME]\n"
+     "               [--limit N] [OPTIONS]\n"
+     "slipway pushes ID [--follow] [OPTIONS]\n"
+     "\n"
+     "The pushes of a gateway, youngest first, a line for each target; with an ID one of them.\n"
+     "\n"
+     "  --state STATE          of the push or one of its targets: queued, running, waiting, "
+     "pushed,\n"
+     "                         superseded, failed, refused, expired, cancelled, drifted, "
+     "orphaned;\n"
+     "                         partial is one of pushes only\n"
+     "  --target NAME          mirrors[].to[].name of the configuration, or other:HOST\n"
+     "  --repository NAME      of the gateway, or HOST/NAME of a target\n"
+     "  --since TIME           accepted then or later: 2026-01-31T12:00:00Z, or seconds since "
+     "1970\n"
+     "  --limit N              at most N pushes (100)\n"
+     "  --follow               print what becomes of the push until all its targets have ended;\n"
+     "                         with --json a line of JSON for each event\n" CONTROL_USAGE "\n"
+     "With --follow, 1 is also for a push that has not got everywhere.\n" CONTROL_EXIT_USAGE},
+    {"cancel", cmd_cancel, "cancel a push of a running gateway",
+     "slipway cancel ID [OPTIONS]\n"
+     "\n"
+     "Ends what is left of a push: what waits at once, what runs within a second.\n"
+     "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"retry", cmd_retry, "have a running gateway try pushes again",
+     "slipway retry ID [OPTIONS]\n"
+     "slipway retry [--target NAME] [--state STATE] [OPTIONS]\n"
+     "\n"
+     "Targets that have failed begin anew, with all the time of queue.keep_trying; those that "
+     "wait\n"
+     "for their registry go at once. Either of one push, or of all with this target, this state "
+     "or\n"
+     "both.\n"
+     "\n"
+     "  --target NAME          mirrors[].to[].name of the configuration, or other:HOST\n"
+     "  --state STATE          of the target: failed, waiting, refused, expired, cancelled, "
+     "drifted\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
     {"config", cmd_config, "check and print the configuration",
      "slipway config [--config FILE] [--defaults]\n"
      "\n"

@@ -28,9 +28,26 @@ extern const size_t command_count;
 
 int cmd_serve(int argc, char **argv);
 int cmd_push(int argc, char **argv);
+int cmd_pushes(int argc, char **argv);
+int cmd_cancel(int argc, char **argv);
+int cmd_retry(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_help(int argc, char **argv);
+
+/* The options of commands that ask a running gateway (control_ask.h), and how they end. */
+#define CONTROL_USAGE                                                                              \
+    "  --json                 print what the gateway answers, as JSON\n"                           \
+    "  --config FILE          the gateway's configuration, which names its data folder\n"          \
+    "  --data DIR             the data folder of the gateway, which is asked by the socket in "    \
+    "it\n"                                                                                         \
+    "  --gateway URL          ask the gateway there instead (or SLIPWAY_GATEWAY); --ca, --user "   \
+    "and\n"                                                                                        \
+    "                         --password-file are those of slipway push\n"
+
+#define CONTROL_EXIT_USAGE                                                                         \
+    "Exit status: 0 done, 1 the gateway refused or failed, 2 wrong usage or configuration, 4 no\n" \
+    "gateway could be reached.\n"
 
 /* "slipway: MESSAGE" on stderr. */
 void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -30,7 +30,8 @@ struct control_options {
     bool json; /* print what the gateway answers */
 };
 
-/* Letters that these commands share; none of them is a command's own. */
+/* Letters that these commands share; none of them is a command's own. CONTROL_USAGE of cli.h
+ * describes them. */
 #define CONTROL_LONG_OPTIONS                                                                       \
     {"gateway", required_argument, NULL, 'G'}, {"ca", required_argument, NULL, 'A'},               \
         {"user", required_argument, NULL, 'U'}, {"password-file", required_argument, NULL, 'W'},   \
@@ -38,19 +39,6 @@ struct control_options {
     {                                                                                              \
         "json", no_argument, NULL, 'J'                                                             \
     }
-
-#define CONTROL_USAGE                                                                              \
-    "  --json                 print what the gateway answers, as JSON\n"                           \
-    "  --config FILE          the gateway's configuration, which names its data folder\n"          \
-    "  --data DIR             the data folder of the gateway, which is asked by the socket in "    \
-    "it\n"                                                                                         \
-    "  --gateway URL          ask the gateway there instead (or SLIPWAY_GATEWAY); --ca, --user "   \
-    "and\n"                                                                                        \
-    "                         --password-file are those of slipway push\n"
-
-#define CONTROL_EXIT_USAGE                                                                         \
-    "Exit status: 0 done, 1 the gateway refused or failed, 2 wrong usage or configuration, 4 no\n" \
-    "gateway could be reached.\n"
 
 /* False when it is none of these. `value` is borrowed. */
 bool control_option(struct control_options *options, int option, const char *value);

@@ -97,7 +97,7 @@ static void put_time(json_t *object, const char *key, uint64_t seconds)
         json_put_text(object, key, clock_text_of((int64_t)seconds, text));
 }
 
-static json_t *listed_result(const struct push_target *target)
+json_t *push_json_listed_result(const struct push_target *target)
 {
     json_t *value = push_json_result(target);
     if (target->name[0])
@@ -126,7 +126,7 @@ json_t *push_json_listed(const struct push *push)
     json_object_set_new(root, "image", push_json_image(push));
     json_t *results = json_array();
     for (size_t i = 0; i < push->target_count; i++)
-        json_array_append_new(results, listed_result(&push->targets[i]));
+        json_array_append_new(results, push_json_listed_result(&push->targets[i]));
     json_object_set_new(root, "results", results);
     return root;
 }

@@ -16,6 +16,8 @@ char *push_json(const struct push *push);
  * what is planned and was done. To be decrefed. */
 json_t *push_json_listed(const struct push *push);
 
+json_t *push_json_listed_result(const struct push_target *target);
+
 /* The parts that events of a push repeat: its image, and the result of one target. */
 json_t *push_json_image(const struct push *push);
 json_t *push_json_result(const struct push_target *result);

@@ -21,6 +21,7 @@ struct push_queue *push_queue_new(struct runtime *runtime)
     TAILQ_INIT(&queue->pending);
     TAILQ_INIT(&queue->directs);
     TAILQ_INIT(&queue->over);
+    TAILQ_INIT(&queue->watches);
     cancel_init(&queue->cancel);
     pthread_mutex_init(&queue->lock, NULL);
     clock_cond_init(&queue->ended);
@@ -54,6 +55,7 @@ void push_queue_close(struct push_queue *queue)
     TAILQ_FOREACH(entry, &queue->pending, next)
     entry_take_back(entry);
     queue_gates_close(queue);
+    queue_watches_close(queue);
     pthread_mutex_unlock(&queue->lock);
     cancel_request(&queue->cancel);
 }

@@ -34,6 +34,7 @@
 #ifndef SLIPWAY_GATEWAY_QUEUE_PUSH_QUEUE_H
 #define SLIPWAY_GATEWAY_QUEUE_PUSH_QUEUE_H
 
+#include "base/executor.h"
 #include "gateway/push/runtime.h"
 #include "store/pushes.h"
 #include "upstream/push/push.h"
@@ -80,6 +81,11 @@ struct push_queue_view push_queue_view(struct push_queue *queue, const struct re
 /* A recorded push, as of now: what runs of it runs, what waits for its registry waits. */
 void push_queue_look(struct push_queue *queue, struct push *push);
 
+/* The push of this id, recorded or not, as of now. `out` is to be deinited; *found false: there is
+ * none. Errors of the store. */
+enum errc push_queue_find(struct push_queue *queue, const char *id, struct push *out, bool *found,
+                          struct error *err);
+
 /* The pushes that the store has no record of: those that clients wait for, and those that have just
  * ended. Their number; an owned array, oldest first, each to be deinited. */
 size_t push_queue_unrecorded(struct push_queue *queue, struct push **out);
@@ -104,6 +110,32 @@ struct push_retried {
  * go at once. Looks at all pushes from the youngest on. Errors of the store. */
 enum errc push_queue_retry(struct push_queue *queue, const struct push_retry *wanted,
                            struct push_retried *out, struct error *err);
+
+/*
+ * Whoever wants to know what becomes of a push. look() is called once at first, soon after each
+ * change of the push (of several at once only one time), and when it has rested for so long; on a
+ * worker, one call at a time, without a lock. What it does is read the push and tell. When it
+ * returns false, over() is called, which may free the watch. A watch does not keep the queue from
+ * being closed: `closed` says that it is, and then look() is to return false.
+ *
+ * A change costs nothing where nobody watches, and else one comparison for each watch.
+ */
+struct push_watch {
+    char id[PUSH_ID_MAX];
+    int64_t rest_ms;
+    bool (*look)(struct push_watch *watch, bool closed);
+    void (*over)(struct push_watch *watch);
+    /* the queue's */
+    TAILQ_ENTRY(push_watch) link;
+    struct push_queue *queue;
+    struct work work;
+    bool watches; /* it is not over */
+    bool again;   /* there was a change while it looked */
+};
+/* The owner's fields are set, the others zero. False: the queue is closed, and nothing begins. */
+bool push_queue_watch(struct push_queue *queue, struct push_watch *watch);
+/* It is to look, also without a change; nothing where it is over. */
+void push_queue_watch_wake(struct push_queue *queue, struct push_watch *watch);
 
 /* End what waits and has a deadline before `now_s` (seconds since the epoch). */
 void push_queue_expire(struct push_queue *queue, uint64_t now_s);

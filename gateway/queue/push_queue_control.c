@@ -65,6 +65,43 @@ static bool is_unrecorded(const struct push *push)
     return push_stored_targets(push) == 0;
 }
 
+/* False: it has a record, or is none. With the lock. */
+static bool find_unrecorded(struct push_queue *queue, const char *id, struct push *out)
+{
+    struct direct *direct;
+    struct over *over;
+    TAILQ_FOREACH(over, &queue->over, link)
+    {
+        if (strcmp(over->push.id, id) == 0 && is_unrecorded(&over->push)) {
+            push_copy(&over->push, out);
+            return true;
+        }
+    }
+    TAILQ_FOREACH(direct, &queue->directs, link)
+    {
+        if (strcmp(direct->push->id, id) == 0 && is_unrecorded(direct->push)) {
+            copy_direct(direct, out);
+            return true;
+        }
+    }
+    return false;
+}
+
+enum errc push_queue_find(struct push_queue *queue, const char *id, struct push *out, bool *found,
+                          struct error *err)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool unrecorded = find_unrecorded(queue, id, out);
+    pthread_mutex_unlock(&queue->lock);
+    if (unrecorded) {
+        *found = true;
+        return ERR_OK;
+    }
+    if (pushes_get(queue->runtime->store, id, out, found, err) == ERR_OK && *found)
+        push_queue_look(queue, out);
+    return err->code;
+}
+
 size_t push_queue_unrecorded(struct push_queue *queue, struct push **out)
 {
     struct direct *direct;

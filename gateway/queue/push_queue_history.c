@@ -40,8 +40,10 @@ static void record_some(struct push_queue *queue)
     if (pushes_record(queue->runtime->store, some, count, &err) != ERR_OK)
         log_warn("%zu pushes that have ended are not in the history: %s", count, err.text);
     pthread_mutex_lock(&queue->lock);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        queue_tell_change(queue, some[i]->id);
         drop_first(queue);
+    }
 }
 
 static void on_time(struct work *work)
@@ -64,6 +66,7 @@ void queue_note_over(struct push_queue *queue, const struct push *push)
     autolock pthread_mutex_t *held = lock_take(&queue->lock);
     TAILQ_INSERT_TAIL(&queue->over, over, link);
     queue->over_count++;
+    queue_tell_change(queue, push->id);
     if (queue->over_count > OVER_MAX && !queue->recording)
         drop_first(queue);
     if (queue->recorder_waits || queue->recording)

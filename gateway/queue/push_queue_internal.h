@@ -3,7 +3,8 @@
  * push_queue_order.c (which push of a tag begins, and which is superseded), push_queue_gates.c (who
  * waits for a registry, credentials or an operator), push_queue_run.c (a push after the answer runs
  * and ends), push_queue_direct.c (pushes that a client waits for), push_queue_restart.c (what the
- * last process left), push_queue_view.c (what others are told of a target).
+ * last process left), push_queue_view.c (what others are told of a target), push_queue_watch.c (who
+ * is told of a push).
  *
  * All of it is under the queue's lock, but for what an entry or a chain has while it runs.
  *
@@ -147,6 +148,8 @@ struct tag {
 };
 
 TAILQ_HEAD(tag_list, tag);
+struct push_watch;
+TAILQ_HEAD(watch_list, push_watch);
 
 struct push_queue {
     struct runtime *runtime;
@@ -166,6 +169,7 @@ struct push_queue {
     struct work recorder; /* brings them to the store */
     bool recorder_waits;
     bool recording; /* the first of them are being written */
+    struct watch_list watches;
     struct tag_list kept;
     size_t kept_count;
     struct queue_gate *hosts;
@@ -232,6 +236,12 @@ struct queue_entry *queue_find(struct push_queue *queue, const char *id, size_t 
 /* A target of a push after the answer takes part. The lock is given up meanwhile. */
 void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
                        const struct push_target *what);
+
+/* --- push_queue_watch.c; with the lock --- */
+
+/* What push_queue_find() would say of it has changed. */
+void queue_tell_change(struct push_queue *queue, const char *id);
+void queue_watches_close(struct push_queue *queue);
 
 /* --- push_queue_gates.c; with the lock --- */
 

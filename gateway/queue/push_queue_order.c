@@ -100,6 +100,7 @@ void entry_set_state(struct queue_entry *entry, enum entry_state state)
     if (tag->active == entry && (state == ENTRY_LISTED || state == ENTRY_ENDS))
         tag->active = NULL;
     entry->state = state;
+    queue_tell_change(entry->queue, entry->id);
     if (pending && state == ENTRY_LISTED)
         entry_take_turn(&tag->listed, entry);
     if ((state == ENTRY_WAITS || state == ENTRY_KEPT) && tag->active == NULL)

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/api/images.h"
 #include "gateway/api/layers.h"
+#include "gateway/api/push_events.h"
 #include "gateway/api/push_list.h"
 #include "gateway/api/pushes.h"
 #include "gateway/http/error_body.h"
@@ -86,6 +87,7 @@ static const struct row {
     {"/v1/pushes",   "GET, HEAD", pushes_list, NULL,                       false, false, false},
     {"/v1/pushes/retry", "POST",  pushes_retry, "application/json",        true,  false, false},
     {"/v1/pushes/{id}/retry", "POST", push_retry, "application/json",      true,  false, false},
+    {"/v1/pushes/{id}/events", "GET", push_events, NULL,                   false, false, false},
     {"/v1/pushes/{id}", "GET, HEAD", push_get, NULL,                       false, false, false},
     {"/v1/pushes/{id}", "DELETE", push_delete, NULL,                       false, false, false},
     {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},

@@ -9,6 +9,8 @@
 #include "gateway/push/runtime.h"
 #include "gateway/queue/push_queue.h"
 
+#include <stdatomic.h>
+
 struct confirms;
 
 struct gateway {
@@ -16,6 +18,7 @@ struct gateway {
     struct jobs *jobs;
     struct push_queue *queue;
     struct confirms *confirms; /* gateway/registry/confirm.h */
+    atomic_uint followers; /* gateway/api/push_events.h */
 };
 
 #endif
