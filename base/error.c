@@ -123,7 +123,7 @@ const char *party_name(enum party party)
 {
     static const char *const names[] = {
         [PARTY_NONE] = "none",         [PARTY_CLIENT] = "client",   [PARTY_GATEWAY] = "gateway",
-        [PARTY_REGISTRY] = "registry", [PARTY_NETWORK] = "network",
+        [PARTY_REGISTRY] = "registry", [PARTY_NETWORK] = "network", [PARTY_OPERATOR] = "operator",
     };
     return names[party];
 }

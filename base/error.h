@@ -28,7 +28,14 @@
 #include <stddef.h>
 
 /* Who has to act so that the same request works. */
-enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETWORK };
+enum party {
+    PARTY_NONE,
+    PARTY_CLIENT,
+    PARTY_GATEWAY,
+    PARTY_REGISTRY,
+    PARTY_NETWORK,
+    PARTY_OPERATOR
+};
 
 /* clang-format off */
 /*        code                     name on the wire        status retry  party */
@@ -98,6 +105,8 @@ enum party { PARTY_NONE, PARTY_CLIENT, PARTY_GATEWAY, PARTY_REGISTRY, PARTY_NETW
     X(ERR_CANCELLED,             "CANCELLED",              503, false, PARTY_CLIENT)               \
     X(ERR_UNSUPPORTED,           "UNSUPPORTED",            501, false, PARTY_CLIENT)               \
     X(ERR_INTERNAL,              "INTERNAL",               500, false, PARTY_GATEWAY)              \
+    /* what an operator has ordered */                                                             \
+    X(ERR_TARGET_PAUSED,         "TARGET_PAUSED",          503, false, PARTY_OPERATOR)             \
     /* what a registry answered */                                                                 \
     X(ERR_UNAUTHORIZED,          "UNAUTHORIZED",           502, false, PARTY_REGISTRY)             \
     X(ERR_DENIED,                "DENIED",                 502, false, PARTY_REGISTRY)             \

@@ -14,6 +14,15 @@ bool push_target_is(const struct push_target *target, const char *name)
            strcmp(target->reference.host, name + strlen(other)) == 0;
 }
 
+const char *push_target_label(const struct push_target *target, char label[TARGET_LABEL_MAX + 1])
+{
+    if (target->name[0])
+        snprintf(label, TARGET_LABEL_MAX + 1, "%s", target->name);
+    else
+        snprintf(label, TARGET_LABEL_MAX + 1, "other:%s", target->reference.host);
+    return label;
+}
+
 void push_deinit(struct push *push)
 {
     free(push->targets);

@@ -102,6 +102,10 @@ struct push {
 /* Is it meant by this name: that of the configuration, or "other:HOST" where a client named it? */
 bool push_target_is(const struct push_target *target, const char *name);
 
+/* That name, of at most so many bytes. */
+#define TARGET_LABEL_MAX (6 + REFERENCE_NAME_MAX)
+const char *push_target_label(const struct push_target *target, char label[TARGET_LABEL_MAX + 1]);
+
 void push_deinit(struct push *push);
 void push_copy(const struct push *from, struct push *to);
 

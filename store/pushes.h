@@ -29,6 +29,9 @@ void batch_put_push(struct batch *batch, struct push *push);
 /* Give an id to a push of which nothing is recorded. */
 void pushes_accept(struct store *store, struct push *push);
 
+/* When a push of this id was accepted, in seconds since the epoch. */
+uint64_t push_id_time_s(const char *id);
+
 /* Write all of a push, or replace it. One that is not `durable` may be lost in a crash of the
  * machine, and is refused first when much is to be written: for what nobody waits for. */
 enum errc pushes_put(struct store *store, const struct push *push, bool durable, struct error *err);

@@ -63,7 +63,8 @@ enum errc mirrored_push_judge(const struct push *push, struct error *err)
 }
 
 void mirrored_push_early(struct runtime *runtime, const char *repository,
-                         const struct digest *digest, uint64_t size)
+                         const struct digest *digest, uint64_t size,
+                         bool (*skips)(void *self, const struct mirror_target *target), void *self)
 {
     struct error ignored = ERROR_INIT;
     struct mirror_route route;
@@ -71,5 +72,6 @@ void mirrored_push_early(struct runtime *runtime, const char *repository,
     if (mirrors_route(runtime->settings, repository, &route, &ignored) != ERR_OK)
         return;
     for (size_t i = 0; i < route.count; i++)
-        early_upload(runtime->early, &route.targets[i].repository, &blob);
+        if (skips == NULL || !skips(self, &route.targets[i]))
+            early_upload(runtime->early, &route.targets[i].repository, &blob);
 }

@@ -22,8 +22,10 @@ enum errc mirrored_push_plan(const struct settings *settings, const char *reposi
 enum errc mirrored_push_judge(const struct push *push, struct error *err);
 
 /* A blob has come into the repository: it may leave for the targets at once
- * (upstream/push/early_upload.h). Never blocks on a registry, never fails. */
+ * (upstream/push/early_upload.h), but for those that skips() names (NULL: none). Never blocks on a
+ * registry, never fails. */
 void mirrored_push_early(struct runtime *runtime, const char *repository,
-                         const struct digest *digest, uint64_t size);
+                         const struct digest *digest, uint64_t size,
+                         bool (*skips)(void *self, const struct mirror_target *target), void *self);
 
 #endif

@@ -9,7 +9,7 @@ void push_json_put_digest(json_t *object, const char *key, const struct digest *
     json_put_text(object, key, digest_text(digest, text));
 }
 
-static json_t *failure_value(const struct error *err)
+json_t *push_json_failure(const struct error *err)
 {
     json_t *value = json_object();
     json_put_text(value, "code", error_name(err->code));
@@ -54,7 +54,7 @@ json_t *push_json_result(const struct push_target *result)
     json_put_number(value, "bytes_uploaded", result->bytes_uploaded);
     json_put_number(value, "attempts", result->attempts);
     if (!pushed && !superseded && result->error.code != ERR_OK)
-        json_object_set_new(value, "error", failure_value(&result->error));
+        json_object_set_new(value, "error", push_json_failure(&result->error));
     return value;
 }
 
@@ -90,7 +90,7 @@ static json_t *push_value(const struct push *push)
     return root;
 }
 
-static void put_time(json_t *object, const char *key, uint64_t seconds)
+void push_json_put_time(json_t *object, const char *key, uint64_t seconds)
 {
     char text[CLOCK_TEXT_MAX];
     if (seconds > 0)
@@ -106,11 +106,11 @@ json_t *push_json_listed_result(const struct push_target *target)
         json_object_set_new(value, "converged", json_true());
     if (target->tries > 0)
         json_put_number(value, "tries", target->tries);
-    put_time(value, "first_at", target->first_s);
-    put_time(value, "next_at", target->next_s);
-    put_time(value, "ended_at", target->ended_s);
+    push_json_put_time(value, "first_at", target->first_s);
+    push_json_put_time(value, "next_at", target->next_s);
+    push_json_put_time(value, "ended_at", target->ended_s);
     if (!push_state_is_final(target->state))
-        put_time(value, "deadline", target->deadline_s);
+        push_json_put_time(value, "deadline", target->deadline_s);
     return value;
 }
 
@@ -120,7 +120,7 @@ json_t *push_json_listed(const struct push *push)
     json_t *root = json_object();
     json_put_text(root, "id", push->id);
     json_put_text(root, "state", state ? push_state_name((enum push_state)state) : "partial");
-    put_time(root, "created_at", push->created_s);
+    push_json_put_time(root, "created_at", push->created_s);
     if (push->repository[0])
         json_put_text(root, "repository", push->repository);
     json_object_set_new(root, "image", push_json_image(push));

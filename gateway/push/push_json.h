@@ -22,6 +22,10 @@ json_t *push_json_listed_result(const struct push_target *target);
 json_t *push_json_image(const struct push *push);
 json_t *push_json_result(const struct push_target *result);
 
+/* A failure: code, message, party, and what the registry answered. */
+json_t *push_json_failure(const struct error *err);
+/* Nothing for 0. */
+void push_json_put_time(json_t *object, const char *key, uint64_t seconds);
 void push_json_put_digest(json_t *object, const char *key, const struct digest *digest);
 
 /* Of several pushes of one request: {"state", "pushes": [...]}, each as above. Owned. */

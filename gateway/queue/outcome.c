@@ -30,6 +30,8 @@ enum outcome outcome_of(const struct error *error)
         return outcome_of_registry(error);
     case PARTY_GATEWAY: /* an operator or time mends it; what was acknowledged is not given up */
         return error->code == ERR_CREDENTIALS ? OUTCOME_CREDENTIAL : OUTCOME_TARGET;
+    case PARTY_OPERATOR:
+        return OUTCOME_TARGET;
     case PARTY_CLIENT:
     case PARTY_NONE:
         break;

@@ -25,6 +25,8 @@ struct push_queue *push_queue_new(struct runtime *runtime)
     cancel_init(&queue->cancel);
     pthread_mutex_init(&queue->lock, NULL);
     clock_cond_init(&queue->ended);
+    pthread_cond_init(&queue->targets.written, NULL);
+    queue_targets_init(queue);
     return queue;
 }
 
@@ -71,11 +73,14 @@ void push_queue_free(struct push_queue *queue)
         return;
     assert(queue->under_way == 0);
     queue_record_all(queue);
+    push_queue_record_targets(queue);
     tdestroy(queue->entries, keep);
     queue_tags_free(queue);
+    queue_targets_free(queue);
     queue_gates_free(queue);
     work_queue_free(queue->direct);
     cancel_deinit(&queue->cancel);
+    pthread_cond_destroy(&queue->targets.written);
     pthread_cond_destroy(&queue->ended);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
@@ -84,14 +89,16 @@ void push_queue_free(struct push_queue *queue)
 /* ---- entries; with the lock ---- */
 
 struct queue_entry *entry_new(struct push_queue *queue, const char *id, size_t target,
-                              const struct reference *reference)
+                              const struct push_target *what)
 {
     struct queue_entry *entry = xcalloc(1, sizeof *entry);
     assert(strlen(id) < sizeof entry->id);
     snprintf(entry->id, sizeof entry->id, "%s", id);
     entry->queue = queue;
     entry->target = target;
-    entry->tag = queue_tag(queue, reference);
+    entry->tag = queue_tag(queue, &what->reference);
+    entry->to = queue_target(queue, what);
+    entry->to->entries++;
     entry_add(entry);
     return entry;
 }
@@ -117,12 +124,14 @@ static void remember(struct queue_entry *entry)
         TAILQ_INSERT_HEAD(&queue->pending, entry, next);
     if (tsearch(entry, &queue->entries, compare_entries) == NULL)
         abort(); /* out of memory, as in base/mem.h */
+    entry_open(entry);
 }
 
 void entry_forget(struct queue_entry *entry)
 {
     tdelete(entry, &entry->queue->entries, compare_entries);
     TAILQ_REMOVE(&entry->queue->pending, entry, next);
+    TAILQ_REMOVE(&entry->to->open, entry, open);
 }
 
 struct queue_entry *queue_find(struct push_queue *queue, const char *id, size_t target)
@@ -138,7 +147,7 @@ struct queue_entry *queue_find(struct push_queue *queue, const char *id, size_t 
 void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
                        const struct push_target *what)
 {
-    struct queue_entry *entry = entry_new(queue, id, target, &what->reference);
+    struct queue_entry *entry = entry_new(queue, id, target, what);
     entry->tries = what->tries;
     entry->deadline_s = what->deadline_s;
     remember(entry);

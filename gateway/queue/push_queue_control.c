@@ -18,12 +18,13 @@ static void look_at_pending(struct push_queue *queue, const char *id, size_t ind
     const struct queue_entry *entry = queue_find(queue, id, index);
     if (entry == NULL)
         return;
-    if (entry->run)
-        target->state = PUSH_RUNNING;
-    else if (entry->state == ENTRY_KEPT) {
-        target->state = PUSH_WAITING;
-        entry_wait(entry, target);
-    }
+    if (entry->shown && (entry->shown != PUSH_RUNNING || entry->run))
+        target->state = (enum push_state)entry->shown;
+    if (target->state != PUSH_WAITING || entry->state == ENTRY_PAUSED)
+        target->next_s = 0;
+    if (entry->state == ENTRY_PAUSED)
+        queue_target_refuses(entry->to, &target->error);
+    entry_wait(entry, target);
 }
 
 void push_queue_look(struct push_queue *queue, struct push *push)
@@ -324,7 +325,7 @@ void push_queue_expire(struct push_queue *queue, uint64_t now_s)
         TAILQ_FOREACH(entry, &queue->pending, next)
         {
             bool idle = entry->state == ENTRY_LISTED || entry->state == ENTRY_KEPT ||
-                        entry->state == ENTRY_WAITS;
+                        entry->state == ENTRY_PAUSED || entry->state == ENTRY_WAITS;
             if (idle && entry->deadline_s > 0 && entry->deadline_s <= now_s) {
                 next = entry;
                 break;

@@ -135,6 +135,7 @@ static bool finish(struct queue_entry *entry)
     struct push_queue *queue = entry->queue;
     struct chain *chain = entry->chain;
     entry_tell_direct(entry);
+    queue_target_told(entry->to, &entry->push->targets[entry->target]);
     if (entry->push->targets[entry->target].state == PUSH_PUSHED) {
         entry_note_delivered(entry);
         entry_supersede_older(entry->tag, entry);
@@ -197,11 +198,18 @@ static void on_work(struct work *work)
     options.self = entry;
     autoscope struct log_scope outer = log_scope_begin("push", entry->id);
     work_hold(work);
+    struct push_target *target = &entry->push->targets[entry->target];
     pthread_mutex_lock(&queue->lock);
     entry_set_state(entry, ENTRY_RUNS);
+    bool paused = queue_target_refuses(entry->to, &target->error);
     pthread_mutex_unlock(&queue->lock);
     entry->begun_ms = clock_ms();
-    entry->push->targets[entry->target].first_s = (uint64_t)clock_wall_s();
+    target->first_s = (uint64_t)clock_wall_s();
+    if (paused) {
+        target->state = PUSH_FAILED;
+        on_ended(entry);
+        return;
+    }
     push_start(&options, entry->push, entry->target);
 }
 
@@ -227,7 +235,7 @@ static bool goes_behind(const struct queue_entry *entry, const struct queue_entr
 static void add_direct(struct push_queue *queue, struct chain *chain, size_t index)
 {
     struct push *push = chain->direct->push;
-    struct queue_entry *entry = entry_new(queue, push->id, index, &push->targets[index].reference);
+    struct queue_entry *entry = entry_new(queue, push->id, index, &push->targets[index]);
     struct queue_entry *active = entry->tag->active;
     entry->push = push;
     entry->chain = chain;

@@ -75,7 +75,7 @@ int64_t queue_retry_wait_ms(const struct push_queue *queue, const char *host)
     return RETRY_WAIT_MS;
 }
 
-static struct queue_gate *find_host(const struct push_queue *queue, const char *name)
+struct queue_gate *queue_host_find(const struct push_queue *queue, const char *name)
 {
     struct queue_gate *host = queue->hosts;
     while (host && strcmp(host->name, name) != 0)
@@ -85,7 +85,7 @@ static struct queue_gate *find_host(const struct push_queue *queue, const char *
 
 static struct queue_gate *host_of(struct push_queue *queue, const char *name)
 {
-    struct queue_gate *host = find_host(queue, name);
+    struct queue_gate *host = queue_host_find(queue, name);
     if (host)
         return host;
     host = gate_new(queue, name);
@@ -103,8 +103,8 @@ static void forget_logins(struct queue_gate *host, const struct queue_gate *but)
     struct queue_gate **at = &host->logins;
     while (*at) {
         struct queue_gate *login = *at;
-        bool used = login == but || login->users > 0 || login->gate.kept_count > 0 ||
-                    login->clock_waits ||
+        bool used = login == but || login->users > 0 || login->seen > 0 ||
+                    login->gate.kept_count > 0 || login->clock_waits ||
                     circuit_state(&login->gate.circuit, clock_ms()) != CIRCUIT_CLOSED;
         if (used) {
             at = &login->next;
@@ -171,7 +171,7 @@ bool queue_is_away(const struct push_queue *queue, const struct reference *refer
     autofree struct queue_repository *wanted = xcalloc(1, sizeof *wanted + size);
     memcpy(wanted->name, name, size);
     struct queue_repository **held = tfind(wanted, &queue->repositories, compare_repositories);
-    return is_shut(find_host(queue, reference->host)) || (held && is_shut((*held)->login));
+    return is_shut(queue_host_find(queue, reference->host)) || (held && is_shut((*held)->login));
 }
 
 static void set_login(struct queue_repository *repository, struct queue_gate *login)
@@ -248,6 +248,11 @@ void entry_begin(struct queue_entry *entry)
         entry_set_state(entry, ENTRY_LISTED);
         return;
     }
+    if (entry->to->record.paused_s > 0) {
+        entry->next_ms = 0;
+        entry_set_state(entry, ENTRY_PAUSED);
+        return;
+    }
     if (gate) {
         entry_set_state(entry, ENTRY_KEPT);
         gate_keep(&gate->gate, &entry->place);
@@ -269,7 +274,7 @@ static void end_wait(struct queue_gate *gate)
 bool entry_hurry(struct queue_entry *entry)
 {
     struct queue_repository *repository = entry->tag->repository;
-    if (!entry_take_back(entry))
+    if (entry->state == ENTRY_PAUSED || !entry_take_back(entry))
         return false;
     end_wait(repository->login);
     end_wait(repository->host);
@@ -309,6 +314,29 @@ bool entry_is_stale(const struct queue_entry *entry)
            (entry->login && gate_is_stale(&entry->login->gate, entry->login_ms));
 }
 
+/* The target is pushed to as this; NULL: not known. */
+static void show_login(struct queue_target *target, struct queue_gate *login)
+{
+    struct queue_gate **logins = target->logins;
+    size_t at = 0;
+    if (login == NULL)
+        return;
+    while (at < TARGET_LOGINS_MAX - 1 && logins[at] && logins[at] != login)
+        at++;
+    if (logins[at] && logins[at] != login)
+        logins[at]->seen--;
+    login->seen += logins[at] != login;
+    memmove(logins + 1, logins, at * sizeof *logins);
+    logins[0] = login;
+}
+
+void queue_target_drop_logins(struct queue_target *target)
+{
+    for (size_t i = 0; i < TARGET_LOGINS_MAX && target->logins[i]; i++)
+        target->logins[i]->seen--;
+    memset(target->logins, 0, sizeof target->logins);
+}
+
 /* What the repository is pushed to as, from now on; NULL where that is not known. */
 static struct queue_gate *learn(struct queue_repository *repository, const struct digest *login)
 {
@@ -322,6 +350,7 @@ bool entry_enter_login(struct queue_entry *entry, const struct digest *digest)
     int64_t now_ms = clock_ms();
     struct queue_gate *before = entry->login;
     struct queue_gate *login = learn(entry->tag->repository, digest);
+    show_login(entry->to, login);
     if (login == before || login == NULL)
         return true;
     if (before) {
@@ -378,6 +407,7 @@ int64_t entry_tell_end(struct queue_entry *entry, const struct push_target *targ
     struct queue_repository *repository = entry->tag->repository;
     int64_t began_ms = entry->began_ms;
     struct queue_gate *login = learn(repository, &target->login);
+    show_login(entry->to, login);
     leave(entry);
     set_entry_login(entry, NULL);
     const struct queue_gate *gate =
@@ -393,6 +423,7 @@ void entry_tell_direct(const struct queue_entry *entry)
     const struct push_target *target = &entry->push->targets[entry->target];
     bool known = target->login.algorithm != DIGEST_NONE;
     struct queue_gate *login = known ? login_of(host, &target->login) : NULL;
+    show_login(entry->to, login);
     if (entry->begun_ms > 0) /* else it has asked nobody */
         judge(host, login, target, entry->begun_ms, entry->begun_ms);
 }

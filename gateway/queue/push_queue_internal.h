@@ -1,10 +1,11 @@
 /*
  * The push queue, for the files that make it: push_queue.c (its life, and what comes in),
  * push_queue_order.c (which push of a tag begins, and which is superseded), push_queue_gates.c (who
- * waits for a registry, credentials or an operator), push_queue_run.c (a push after the answer runs
- * and ends), push_queue_direct.c (pushes that a client waits for), push_queue_restart.c (what the
- * last process left), push_queue_view.c (what others are told of a target), push_queue_watch.c (who
- * is told of a push).
+ * waits for a registry or credentials), push_queue_targets.c (what is known of a target by its
+ * name; who waits for an operator), push_queue_run.c (a push after the answer runs and ends),
+ * push_queue_direct.c (pushes that a client waits for), push_queue_restart.c (what the last process
+ * left), push_queue_view.c (what others are told of a target), push_queue_watch.c (who is told of a
+ * push).
  *
  * All of it is under the queue's lock, but for what an entry or a chain has while it runs.
  *
@@ -18,6 +19,7 @@
 #include "base/executor.h"
 #include "gateway/push/runtime.h"
 #include "gateway/queue/gate.h"
+#include "gateway/queue/push_targets.h"
 #include "store/push.h"
 #include "upstream/push/push.h"
 
@@ -64,6 +66,7 @@ enum entry_state {
     ENTRY_COMES,  /* it does not take part yet */
     ENTRY_LISTED, /* others of its tag, or of its chain, go first */
     ENTRY_KEPT,   /* by a gate */
+    ENTRY_PAUSED, /* its target is; others of its tag go on */
     ENTRY_WAITS,  /* in the executor: for a time or a place */
     ENTRY_RUNS,
     ENTRY_ENDS,
@@ -83,6 +86,9 @@ struct queue_entry {
     struct work work;
     struct push_queue *queue;
     struct tag *tag;
+    struct queue_target *to;
+    int shown;                     /* enum push_state, as which `to` counts it; 0: not */
+    TAILQ_ENTRY(queue_entry) open; /* pending: of `to`, by id */
     TAILQ_ENTRY(queue_entry) link; /* of the tag, by id */
     TAILQ_ENTRY(queue_entry) turn; /* of its listed or direct ones, by id */
     TAILQ_ENTRY(queue_entry) next; /* of the chain; pending: of all, by id */
@@ -118,6 +124,7 @@ struct queue_gate {
     bool clock_waits;
     struct digest login;       /* of credentials: upstream/auth/credentials.h */
     unsigned users;            /* of credentials: repositories and entries */
+    unsigned seen;             /* of credentials: targets that show them */
     struct queue_gate *logins; /* of a host */
     struct work_queue *works;  /* of a host */
     struct error why;          /* its circuit was opened last */
@@ -151,6 +158,31 @@ TAILQ_HEAD(tag_list, tag);
 struct push_watch;
 TAILQ_HEAD(watch_list, push_watch);
 
+/* What is known of a target by its name. */
+struct queue_target {
+    TAILQ_ENTRY(queue_target) link;
+    struct target_record record; /* with the name */
+    bool dirty;                  /* the store has an older one */
+    bool configured;
+    char host[REFERENCE_NAME_MAX + 1];
+    size_t entries;
+    size_t counts[PUSH_STATE_MAX + 1]; /* of them, by what they show */
+    uint64_t outcomes[PUSH_STATE_MAX + 1];
+    struct entry_list open;                       /* of them, those after the answer, by id */
+    struct queue_gate *logins[TARGET_LOGINS_MAX]; /* used last first; NULL behind them */
+};
+
+TAILQ_HEAD(target_list, queue_target);
+
+struct queue_targets {
+    void *by_name; /* tsearch tree */
+    struct target_list all;
+    size_t others;           /* of them, that are not configured */
+    struct target_list gone; /* the store is to forget them */
+    bool writing;
+    pthread_cond_t written;
+};
+
 struct push_queue {
     struct runtime *runtime;
     void (*on_end)(void *self, const struct digest *manifest, const struct push_target *target);
@@ -173,6 +205,7 @@ struct push_queue {
     struct tag_list kept;
     size_t kept_count;
     struct queue_gate *hosts;
+    struct queue_targets targets;
     size_t under_way; /* entries and clocks in the executor, and records being written */
     bool closed;
     bool restarts; /* records are read: none begins before all are known */
@@ -228,7 +261,7 @@ void entry_supersede_older(struct tag *tag, const struct queue_entry *by);
 /* So many more, or fewer, things are under way. */
 void queue_under_way(struct push_queue *queue, int change);
 struct queue_entry *entry_new(struct push_queue *queue, const char *id, size_t target,
-                              const struct reference *reference);
+                              const struct push_target *what);
 /* One of a push after the answer, that is not known any more. */
 void entry_forget(struct queue_entry *entry);
 /* NULL: there is none. */
@@ -242,8 +275,30 @@ void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
 /* What push_queue_find() would say of it has changed. */
 void queue_tell_change(struct push_queue *queue, const char *id);
 void queue_watches_close(struct push_queue *queue);
+/* --- push_queue_targets.c; with the lock, but for the first two and the last --- */
+
+void queue_targets_init(struct push_queue *queue);
+/* What the store remembers. */
+enum errc queue_targets_read(struct push_queue *queue, struct error *err);
+/* By its name; made where it is not there. */
+struct queue_target *queue_target(struct push_queue *queue, const struct push_target *of);
+/* It counts as what it is now. */
+void entry_count(struct queue_entry *entry);
+/* Into its target's list of what is open. */
+void entry_open(struct queue_entry *entry);
+/* A push of it has come to a final state. */
+void queue_target_ended(struct queue_target *target, enum push_state state);
+/* A try has ended so. */
+void queue_target_told(struct queue_target *target, const struct push_target *of);
+/* ERR_TARGET_PAUSED, which is not returned: it is paused. */
+bool queue_target_refuses(const struct queue_target *target, struct error *err);
+void queue_targets_free(struct push_queue *queue);
 
 /* --- push_queue_gates.c; with the lock --- */
+
+/* NULL: nothing goes there. */
+struct queue_gate *queue_host_find(const struct push_queue *queue, const char *name);
+void queue_target_drop_logins(struct queue_target *target);
 
 /* The repository, for one more tag. */
 struct queue_repository *queue_repository(struct push_queue *queue,

@@ -97,7 +97,8 @@ void entry_set_state(struct queue_entry *entry, enum entry_state state)
     bool pending = entry->chain == NULL;
     if (pending && entry->state == ENTRY_LISTED)
         TAILQ_REMOVE(&tag->listed, entry, turn);
-    if (tag->active == entry && (state == ENTRY_LISTED || state == ENTRY_ENDS))
+    if (tag->active == entry &&
+        (state == ENTRY_LISTED || state == ENTRY_PAUSED || state == ENTRY_ENDS))
         tag->active = NULL;
     entry->state = state;
     queue_tell_change(entry->queue, entry->id);
@@ -105,6 +106,7 @@ void entry_set_state(struct queue_entry *entry, enum entry_state state)
         entry_take_turn(&tag->listed, entry);
     if ((state == ENTRY_WAITS || state == ENTRY_KEPT) && tag->active == NULL)
         tag->active = entry;
+    entry_count(entry);
 }
 
 static void forget_tag(struct push_queue *queue, struct tag *tag)
@@ -157,6 +159,7 @@ void entry_leave(struct queue_entry *entry)
     struct push_queue *queue = entry->queue;
     struct tag *tag = entry->tag;
     entry_set_state(entry, ENTRY_ENDS);
+    entry->to->entries--;
     if (entry->chain)
         TAILQ_REMOVE(&tag->direct, entry, turn);
     else
@@ -168,7 +171,7 @@ void entry_leave(struct queue_entry *entry)
 
 bool entry_take_back(struct queue_entry *entry)
 {
-    if (entry->state == ENTRY_KEPT) {
+    if (entry->state == ENTRY_KEPT || entry->state == ENTRY_PAUSED) {
         gate_give_back(&entry->place);
         entry_set_state(entry, ENTRY_LISTED);
         return true;
@@ -223,6 +226,14 @@ static void begin_cancelled(struct tag *tag)
     }
 }
 
+static struct queue_entry *first_listed(const struct tag *tag)
+{
+    struct queue_entry *entry = TAILQ_FIRST(&tag->listed);
+    while (entry && entry->superseded)
+        entry = TAILQ_NEXT(entry, turn);
+    return entry;
+}
+
 /* What may begin now, where nothing of the tag does: the oldest push that a client waits for;
  * without any, what is pushed after the answer. With the lock. */
 void queue_tag_begin(struct push_queue *queue, struct tag *tag)
@@ -238,10 +249,7 @@ void queue_tag_begin(struct push_queue *queue, struct tag *tag)
     }
     if (queue->closed || queue->restarts)
         return;
-    entry = TAILQ_FIRST(&tag->listed);
-    while (entry && entry->superseded)
-        entry = TAILQ_NEXT(entry, turn);
-    if (entry)
+    while (tag->active == NULL && (entry = first_listed(tag))) /* paused ones are not active */
         entry_begin(entry);
 }
 

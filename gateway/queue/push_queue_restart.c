@@ -99,6 +99,9 @@ static void supersede(struct restart *restart, const struct open_target *open)
     target.next_s = 0;
     target.ended_s = (uint64_t)clock_wall_s();
     push_log_not_begun(open->id, &target);
+    pthread_mutex_lock(&restart->queue->lock);
+    queue_target_ended(queue_target(restart->queue, &target), PUSH_SUPERSEDED);
+    pthread_mutex_unlock(&restart->queue->lock);
     change(restart, open, &target);
 }
 
@@ -160,7 +163,8 @@ enum errc push_queue_restart(struct push_queue *queue, struct error *err)
     struct restart restart = {.queue = queue};
     restart.changed = xcalloc(CHANGED_AT_ONCE, sizeof *restart.changed);
     queue->restarts = true;
-    if (pushes_each_open(store, note, &restart, err) == ERR_OK)
+    if (queue_targets_read(queue, err) == ERR_OK &&
+        pushes_each_open(store, note, &restart, err) == ERR_OK)
         pushes_each_open(store, take, &restart, err);
     if (restart.changed_count > 0)
         write_changed(&restart);

@@ -62,6 +62,7 @@ void pending_end(struct queue_entry *entry, enum push_state state)
 {
     struct push_queue *queue = entry->queue;
     entry_set_state(entry, ENTRY_ENDS);
+    queue_target_ended(entry->to, state);
     queue_under_way(queue, 1);
     pthread_mutex_unlock(&queue->lock);
     end_record(entry, state);
@@ -128,18 +129,21 @@ static bool decide(struct queue_entry *entry, struct push_target *own)
     return true;
 }
 
-/* With the lock. Its own wait, or that of a gate. */
+/* With the lock. */
+static void take_turn(struct queue_entry *entry)
+{
+    entry->next_ms = 0;
+    entry_set_state(entry, ENTRY_LISTED);
+    queue_tag_begin(entry->queue, entry->tag);
+}
+
+/* With the lock. Its own wait, or that of whatever lets it begin: clients go first. */
 static void go_on(struct queue_entry *entry)
 {
     struct push_queue *queue = entry->queue;
-    if (!TAILQ_EMPTY(&entry->tag->direct)) { /* whoever waits does not wait for this one */
-        entry->next_ms = 0;
-        entry_set_state(entry, ENTRY_LISTED);
-        queue_tag_begin(queue, entry->tag);
-        return;
-    }
-    if (entry->next_ms == 0 || queue->closed) {
-        entry_begin(entry);
+    if (entry->next_ms == 0 || queue->closed || entry->to->record.paused_s > 0 ||
+        !TAILQ_EMPTY(&entry->tag->direct)) {
+        take_turn(entry);
         return;
     }
     entry_set_state(entry, ENTRY_WAITS);
@@ -171,6 +175,8 @@ static void on_ended(void *self)
     work_release(&entry->work);
     pthread_mutex_lock(&queue->lock);
     bool changed = decide(entry, own);
+    if (changed)
+        queue_target_told(entry->to, own);
     pthread_mutex_unlock(&queue->lock);
     bool final = changed && push_state_is_final(own->state);
     if (final)
@@ -245,13 +251,13 @@ static bool pending_admits(void *self, const struct digest *login)
  * have not been asked yet. With the lock. */
 static bool may_run(struct queue_entry *entry)
 {
-    if (entry->began_ms > 0 && !entry_is_stale(entry) && !entry->queue->closed) {
+    if (entry->began_ms > 0 && !entry_is_stale(entry) && !entry->queue->closed &&
+        entry->to->record.paused_s == 0) {
         entry_set_state(entry, ENTRY_RUNS);
         return true;
     }
-    entry->next_ms = 0;
     entry_leave_gates(entry);
-    entry_begin(entry);
+    take_turn(entry);
     queue_under_way(entry->queue, -1);
     return false;
 }
@@ -285,7 +291,7 @@ void pending_work(struct work *work)
     work_hold(work);
     pthread_mutex_lock(&queue->lock);
     entry->run = run;
-    if (entry->cancelled)
+    if (entry->cancelled || entry->to->record.paused_s > 0)
         cancel_request(&run->cancel);
     pthread_mutex_unlock(&queue->lock);
     push_start(&options, &run->one, 0);

@@ -29,10 +29,22 @@ static bool is_open(const struct tag *tag)
     return false;
 }
 
+static bool is_paused(const struct tag *tag)
+{
+    const struct queue_entry *entry;
+    TAILQ_FOREACH(entry, &tag->entries, link)
+    {
+        if (entry->state == ENTRY_PAUSED)
+            return true;
+    }
+    return false;
+}
+
 struct push_queue_view push_queue_view(struct push_queue *queue, const struct reference *target)
 {
     autolock pthread_mutex_t *held = lock_take(&queue->lock);
     const struct tag *tag = queue_find_tag(queue, target);
     return (struct push_queue_view){.open = tag && is_open(tag),
-                                    .away = queue_is_away(queue, target)};
+                                    .away =
+                                        queue_is_away(queue, target) || (tag && is_paused(tag))};
 }

@@ -37,7 +37,7 @@ static bool is_target_failure(const struct error *err, int *status)
     enum party party = error_party(err->code);
     bool refused = err->status >= 400 && err->status < 500 && !error_retriable(err->code);
     *status = refused ? 403 : 424;
-    return party == PARTY_REGISTRY || party == PARTY_NETWORK;
+    return party == PARTY_REGISTRY || party == PARTY_NETWORK || party == PARTY_OPERATOR;
 }
 
 void v2_refuse(struct reply *reply, const struct error *err)

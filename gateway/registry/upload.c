@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/http/http_range.h"
 #include "gateway/push/mirrored_push.h"
+#include "gateway/queue/push_targets.h"
 #include "store/blob.h"
 #include "store/blob_upload.h"
 #include "store/health.h"
@@ -85,6 +86,11 @@ static void answer_range(struct job *job, const struct upload_job *self, uint64_
 
 /* ---- a blob has come in ---- */
 
+static bool is_paused(void *queue, const struct mirror_target *target)
+{
+    return push_queue_is_paused(queue, target->name, target->repository.host);
+}
+
 /* Commits `batch`, which brings the blob or not: it is in the repository, and may leave. `event` is
  * that of the log. */
 static enum errc commit_blob(const struct upload_job *self, const char *event, struct batch *batch,
@@ -96,7 +102,8 @@ static enum errc commit_blob(const struct upload_job *self, const char *event, s
     if (batch_commit(batch, err) != ERR_OK ||
         blob_stat(store_of(self), &self->digest, &size, err) != ERR_OK)
         return err->code;
-    mirrored_push_early(self->gateway->runtime, self->repository, &self->digest, size);
+    mirrored_push_early(self->gateway->runtime, self->repository, &self->digest, size, is_paused,
+                        self->gateway->queue);
     log_event(LOG_INFO, event,
               LOG_FIELDS(log_text("repository", self->repository),
                          log_text("digest", digest_text(&self->digest, digest)),

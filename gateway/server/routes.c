@@ -7,6 +7,7 @@
 #include "gateway/api/push_events.h"
 #include "gateway/api/push_list.h"
 #include "gateway/api/pushes.h"
+#include "gateway/api/targets.h"
 #include "gateway/http/error_body.h"
 #include "gateway/registry/path.h"
 #include "gateway/registry/registry.h"
@@ -90,6 +91,9 @@ static const struct row {
     {"/v1/pushes/{id}/events", "GET", push_events, NULL,                   false, false, false},
     {"/v1/pushes/{id}", "GET, HEAD", push_get, NULL,                       false, false, false},
     {"/v1/pushes/{id}", "DELETE", push_delete, NULL,                       false, false, false},
+    {"/v1/targets",  "GET, HEAD", targets_list, NULL,                      false, false, false},
+    {"/v1/targets/{name}/pause", "POST", target_pause, "application/json", true,  false, false},
+    {"/v1/targets/{name}/resume", "POST", target_resume, "application/json", true, false, false},
     {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},
     {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true,  true},
     {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false, false},

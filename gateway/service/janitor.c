@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/queue/push_targets.h"
 #include "net/transport.h"
 #include "store/blob_upload.h"
 
@@ -59,6 +60,7 @@ static void *janitor_thread(void *arg)
     struct janitor *janitor = arg;
     do {
         expire_uploads(janitor);
+        push_queue_record_targets(janitor->queue);
         push_queue_expire(janitor->queue, (uint64_t)clock_wall_s());
         forget_pushes(janitor);
         transport_close_idle(TRANSPORT_IDLE_MS);

@@ -39,12 +39,22 @@ void pushes_accept(struct store *store, struct push *push)
     push->created_s = (uint64_t)clock_wall_s();
 }
 
+static uint64_t number_of(const char *id, size_t size)
+{
+    char hex[CHANGE_NUMBER_HEX + 1] = "";
+    memcpy(hex, id, size < CHANGE_NUMBER_HEX ? size : CHANGE_NUMBER_HEX);
+    return strtoull(hex, NULL, 16);
+}
+
+uint64_t push_id_time_s(const char *id)
+{
+    return number_of(id, strlen(id)) / 1000;
+}
+
 /* Those that are accepted from now on sort behind it. */
 static void meet(struct store *store, struct kv_slice id)
 {
-    char hex[CHANGE_NUMBER_HEX + 1] = "";
-    memcpy(hex, id.data, id.size < CHANGE_NUMBER_HEX ? id.size : CHANGE_NUMBER_HEX);
-    uint64_t number = strtoull(hex, NULL, 16);
+    uint64_t number = number_of(id.data, id.size);
     uint64_t last = atomic_load(&store->last_push);
     while (number > last && !atomic_compare_exchange_weak(&store->last_push, &last, number))
         ;

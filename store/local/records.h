@@ -38,6 +38,8 @@
  *     push targets  id, 0x00, index u16               target
  *     open targets  id, 0x00, index u16               (nothing: being there is all)
  *     tombs       digest                              marked u64
+ *     targets     name                                paused u64, last success u64,
+ *                                                     last failure u64, its error if that is not 0
  *
  *     short       = size u8, text
  *     pushed manifest = digest, size u64, media type short
@@ -46,7 +48,7 @@
  *                   u8, digest if it has, name short, tries u32, deadline u64, first tried u64,
  * next u64, ended u64, layers existed, mounted, uploaded, skipped u32 each, bytes u64, attempts
  *                   u32, result if it has (digest, size u64, media type short), error if it has
- *                   (name of the code short, status u16, size u16, text)
+ *     error       = name of the code short, status u16, size u16, text
  *     referrer    = pushed manifest, tag short
  *
  * A repository's name has no byte 0x00 or 0x01, so keys that begin with one and 0x00 are sorted by

@@ -271,6 +271,48 @@ enum errc push_target_decode(struct kv_slice value, struct push_target *out, str
     return ERR_OK;
 }
 
+/* ---- what is remembered of a target by its name ---- */
+
+struct record_key target_record_key(const char *name)
+{
+    struct record_key key;
+    struct encoder out = encode_key(&key);
+    key.size = strlen(name);
+    encode_bytes(&out, name, key.size);
+    return key;
+}
+
+void target_record_value(const struct target_record *record, struct target_record_value *value)
+{
+    struct encoder out = {value->bytes, value->bytes + sizeof value->bytes};
+    encode_number(&out, RECORD_VERSION, 1);
+    encode_number(&out, record->paused_s, 8);
+    encode_number(&out, record->success_s, 8);
+    encode_number(&out, record->failure_s, 8);
+    if (record->failure_s > 0)
+        encode_error(&out, &record->failure);
+    value->size = (size_t)(out.at - value->bytes);
+}
+
+enum errc target_record_decode(struct kv_slice key, struct kv_slice value,
+                               struct target_record *out, struct error *err)
+{
+    struct target_record record = {.name = ""};
+    struct decoder name = decode_key(key);
+    struct decoder in = decode_value(value);
+    decode_text(&name, name.left, record.name, sizeof record.name);
+    record.paused_s = decode_number(&in, 8);
+    record.success_s = decode_number(&in, 8);
+    record.failure_s = decode_number(&in, 8);
+    if (record.failure_s > 0)
+        decode_error(&in, &record.failure);
+    in.bad = in.bad || name.bad;
+    if (decode_finish(&in, "targets", err) != ERR_OK)
+        return err->code;
+    *out = record;
+    return ERR_OK;
+}
+
 /* ---- changes ---- */
 
 /* Being there is all. */

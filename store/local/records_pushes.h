@@ -7,6 +7,7 @@
 #include "store/local/kv/change.h"
 #include "store/local/records.h"
 #include "store/pushes.h"
+#include "store/targets.h"
 
 #define PUSH_MANIFEST_SIZE_MAX (1 + DIGEST_BYTES_MAX + 8 + 1 + MEDIA_TYPE_MAX - 1)
 /* A push of so many referrers, with the longest texts. */
@@ -28,6 +29,19 @@ struct push_target_value {
     size_t size;
     uint8_t bytes[PUSH_TARGET_VALUE_MAX];
 };
+
+/* Of the table of targets. */
+#define TARGET_RECORD_VALUE_MAX (1 + 3 * 8 + 1 + ERROR_NAME_MAX + 2 + 2 + ERROR_TEXT_MAX - 1)
+
+struct target_record_value {
+    size_t size;
+    uint8_t bytes[TARGET_RECORD_VALUE_MAX];
+};
+
+struct record_key target_record_key(const char *name);
+void target_record_value(const struct target_record *record, struct target_record_value *value);
+enum errc target_record_decode(struct kv_slice key, struct kv_slice value,
+                               struct target_record *out, struct error *err);
 
 /* An id is a number (store/local/kv/change.h) and a suffix that is random. */
 #define PUSH_SUFFIX_SIZE 12

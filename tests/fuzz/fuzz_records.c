@@ -99,6 +99,22 @@ static void read_push(struct kv_slice key, struct kv_slice value, struct error *
         check_target(&target);
 }
 
+/* What is taken is written as it was. */
+static void read_target(struct kv_slice key, struct kv_slice value, struct error *err)
+{
+    struct target_record record;
+    struct target_record_value again;
+    if (target_record_decode(key, value, &record, err) != ERR_OK)
+        return;
+    assert(strlen(record.name) <= TARGET_LABEL_MAX);
+    assert(strlen(record.failure.text) < ERROR_TEXT_MAX);
+    target_record_value(&record, &again);
+    struct target_record other;
+    assert(target_record_decode(key, (struct kv_slice){again.bytes, again.size}, &other, err) ==
+           ERR_OK);
+    assert(other.failure_s == record.failure_s && other.failure.code == record.failure.code);
+}
+
 static void read_front(unsigned which, struct kv_slice key, struct kv_slice value,
                        struct error *err)
 {
@@ -143,12 +159,15 @@ static void read_front(unsigned which, struct kv_slice key, struct kv_slice valu
         if (holder_name_decode(key, name, err) == ERR_OK)
             assert(name[0] != '\0');
         break;
-    default:
+    case 9:
         referrer_subject_decode(key, &digest, err);
         error_clear(err);
         tomb_decode(value, &number, err);
         error_clear(err);
         leases_decode(value, &leases, err);
+        break;
+    default:
+        read_target(key, value, err);
         break;
     }
     assert(strlen(name) <= REPOSITORY_NAME_MAX && strlen(tag) <= REFERENCE_TAG_MAX);
@@ -159,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error err = ERROR_INIT;
     if (size < 2)
         return 0;
-    unsigned which = data[0] % 20;
+    unsigned which = data[0] % 21;
     size_t key_size = data[1] < size - 2 ? data[1] : size - 2;
     /* Copies, so that a read beyond their ends is seen. */
     autofree uint8_t *key_bytes = xmalloc(key_size + 1);

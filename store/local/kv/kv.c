@@ -28,6 +28,7 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_PUSH_TARGETS] = "push_targets",
     [KV_OPEN_TARGETS] = "open_targets",
     [KV_TOMBS] = "tombs",
+    [KV_TARGETS] = "targets",
 };
 
 _Static_assert((int)KV_TABLE_COUNT <= KV_TABLES_MAX, "raise KV_TABLES_MAX");

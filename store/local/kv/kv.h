@@ -52,6 +52,7 @@ enum kv_table {
     KV_PUSH_TARGETS,
     KV_OPEN_TARGETS,
     KV_TOMBS,
+    KV_TARGETS,
     KV_TABLE_COUNT
 };
 
