@@ -1,5 +1,6 @@
 """A disk that fails in one call, for each call of a small push in turn: what is told then, and that
-nothing is lost, half there, or in the way of the same push afterwards.
+nothing is lost, half there, or in the way of the same push afterwards. Pushes of each kind: by a
+registry client, an archive that a registry gets while its client waits, and one that is promised.
 
 In CI a part of the calls; all of them with SLIPWAY_LONG=1.
 """
@@ -8,13 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from support.curl import images_path
 from support.disk import SYNCS, Disk
 from support.front import BYTES, OCI_CONFIG, OCI_LAYER, Front, descriptor, manifest_of, to_json
 from support.gateway import Gateway, slipway_binary
+from support.kill_clients import save_of, tar_of
 from support.processes import Process, plain_environment
 from support.pulled import sha256
+from support.registry import Registry
 from support.waiting import wait_until
 
 REPOSITORY = "each/call"
@@ -80,6 +88,12 @@ class Image:
                     reply = front.finish(location, sha256(self.layer), self.layer[1000:])
         return reply.status, "" if reply.status < 300 else reply.error["code"]
 
+    def is_settled(self) -> bool:
+        return True
+
+    def is_acknowledged(self) -> bool:
+        return self.acknowledged == {"config", "layer", "manifest"}
+
     def check(self, gateway: Gateway) -> None:
         """What was acknowledged is there, and what is there is whole."""
         with Front(gateway.port) as front:
@@ -92,21 +106,70 @@ class Image:
             assert reply.status == 404 or reply.body == self.manifest
 
 
+class Archive:
+    """An archive of an image that nobody else has, for a registry: promised, or waited for."""
+
+    def __init__(self, registry: Registry, promised: bool) -> None:
+        self._registry = registry
+        self._promised = promised
+        self.tag = secrets.token_hex(8)
+        self.repository = "promised/each" if promised else "waited/each"
+        layer = tar_of({"own": secrets.token_bytes(3000)})
+        rootfs = {"type": "layers", "diff_ids": [sha256(layer)]}
+        config = {"architecture": "amd64", "os": "linux", "author": self.tag, "rootfs": rootfs}
+        self._body = save_of(to_json(config), [layer], f"{self.repository}:{self.tag}")
+        self.digest = ""
+
+    def push(self, gateway: Gateway) -> list[tuple[int, str]]:
+        to = [] if self._promised else [f"{self._registry.host}/{self.repository}:{self.tag}"]
+        try:
+            with Front(gateway.port) as front:
+                reply = front.ask("POST", images_path(to), self._body)
+        except OSError:
+            return []
+        if reply.status == (202 if self._promised else 200):
+            self.digest = reply.json()["image"]["manifest"]
+            return []
+        if "errors" in reply.json():
+            return [(reply.status, reply.error["code"])]
+        (result,) = reply.json()["results"]
+        return [(reply.status, result["error"]["code"])]
+
+    def is_acknowledged(self) -> bool:
+        return self.digest != ""
+
+    def check(self, gateway: Gateway) -> None:
+        """What was acknowledged is at the registry, or about to be; what is said to be, is."""
+        if self._promised:
+            return
+        answer = self._registry.manifest(self.repository, self.tag)
+        assert answer.status == 200 or not self.digest
+        assert answer.status == 404 or not self.digest or sha256(answer.body) == self.digest
+
+    def is_settled(self) -> bool:
+        return not self._promised or not self.digest or self.is_served()
+
+    def is_served(self) -> bool:
+        answer = self._registry.manifest(self.repository, self.tag)
+        return answer.status == 200 and sha256(answer.body) == self.digest
+
+
 class Stage:
     """A gateway on a disk that can fail, which is started again as often as it ends."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any] | None = None) -> None:
         self.disk = Disk(folder / "disk")
-        self.gateway = Gateway(folder / "gateway", env=self.disk.env)
-        self.images: list[Image] = []
+        self.gateway = Gateway(folder / "gateway", config, env=self.disk.env)
+        self.images: list[Image | Archive] = []
         self.ended = 0
 
-    def fail_one(self, calls: str, error: int, skip: int) -> bool:
+    def fail_one(self, calls: str, error: int, skip: int, image: Image | Archive) -> bool:
         """A push in which the call fails that comes after so many. False: there were no more."""
-        image = Image()
         self.images.append(image)
         self.disk.fail(calls, error, self.gateway.data, skip, 1)
         refusals = image.push(self.gateway)
+        # A promise's own writes come after its answer.
+        wait_until(lambda: image.is_settled() or not self._lives(), "the end of the push")
         fired = self.disk.fired()
         self.disk.mend()
         assert set(refusals) <= TOLD, (calls, skip, refusals)
@@ -115,7 +178,7 @@ class Stage:
             self._start_again()
         image.check(self.gateway)
         assert image.push(self.gateway) == [], (calls, skip)
-        assert image.acknowledged == {"config", "layer", "manifest"}
+        assert image.is_acknowledged()
         image.check(self.gateway)
         return fired
 
@@ -148,7 +211,7 @@ def test_each_call_of_a_push(tmp_path: Path) -> None:
     try:
         for calls, error, numbers in PLANS:
             fired = 0
-            while stage.fail_one(calls, error, numbers[fired]):
+            while stage.fail_one(calls, error, numbers[fired], Image()):
                 fired += 1
             print(f"{calls}, {errno.errorcode[error]}: {fired} failed, {stage.ended} ends so far")
             assert fired > 1
@@ -159,6 +222,45 @@ def test_each_call_of_a_push(tmp_path: Path) -> None:
         for image in stage.images:
             image.check(stage.gateway)
         wait_until(lambda: stage.gateway.request("/readyz").status == 200, "it is ready")
+
+
+ARCHIVE_PLANS = (
+    ("write", errno.ENOSPC, chosen(2, 9)),
+    ("write", errno.EIO, chosen(4, 17)),
+    ("rename,link,ftruncate", errno.EIO, chosen(0, 2)),
+    (SYNCS, errno.EIO, chosen(1, 9)),
+)
+
+
+@pytest.mark.parametrize("promised", (False, True), ids=("waited", "promised"))
+def test_each_call_of_an_archive(registry: Registry, tmp_path: Path, promised: bool) -> None:
+    mirror = {"match": "promised/*", "to": [f"{registry.host}/promised/*"], "acknowledge": "stored"}
+    config = {"mirrors": [mirror], "registries": {registry.host: {"retry_wait": "20ms"}}}
+    stage = Stage(tmp_path, config)
+    stage.gateway.start()
+    archives: list[Archive] = []
+    try:
+        for calls, error, numbers in ARCHIVE_PLANS:
+            fired, more = 0, True
+            while more:
+                archives.append(Archive(registry, promised))
+                more = stage.fail_one(calls, error, numbers[fired], archives[-1])
+                fired += more
+            print(f"{calls}, {errno.errorcode[error]}: {fired} failed, {stage.ended} ends so far")
+            assert fired > 0
+        wait_until(lambda: all(archive.is_served() for archive in archives), "all are served")
+    finally:
+        stage.gateway.process.stop()
+    with stage.gateway as gateway:
+        wait_until(lambda: all(archive.is_served() for archive in archives), "all are served")
+        wait_until(lambda: gateway.request("/readyz").status == 200, "it is ready")
+        for push in gateway.request("/v1/pushes?limit=1000").json()["pushes"]:
+            (result,) = push["results"]
+            assert result["state"] in ("pushed", "superseded", "failed"), push
+            if result["state"] == "pushed":
+                name = result["target"].split("/", 1)[1].rpartition(":")[0]
+                assert registry.manifest(name, result["digest"]).status == 200, push
+        gateway.wait_nothing_staged()
 
 
 def test_each_map_of_a_start(tmp_path: Path) -> None:

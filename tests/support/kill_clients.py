@@ -247,6 +247,14 @@ def tar_of(members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
+def save_of(config: bytes, layers: list[bytes], name: str) -> bytes:
+    """An archive as docker save makes it."""
+    names = [f"{number}/layer.tar" for number in range(len(layers))]
+    entry = {"Config": "config.json", "RepoTags": [name], "Layers": names}
+    manifest = {"manifest.json": to_json([entry]), "config.json": config}
+    return tar_of({**dict(zip(names, layers)), **manifest})
+
+
 class ArchiveClient(Client):
     """Hands in archives, layers and configs, and pushes what is held once more: waits for the
     registry, or takes the gateway's promise."""
@@ -272,13 +280,6 @@ class ArchiveClient(Client):
     def _to(self, repository: str, tag: str) -> str:
         return f"{self._registry}/{repository}:{tag}"
 
-    def _save(self, config: bytes, layers: list[bytes], name: str) -> bytes:
-        """As docker save has it."""
-        names = [f"{number}/layer.tar" for number in range(len(layers))]
-        entry = {"Config": "config.json", "RepoTags": [name], "Layers": names}
-        manifest = {"manifest.json": to_json([entry]), "config.json": config}
-        return tar_of({**dict(zip(names, layers)), **manifest})
-
     def _pushed(self, content: bytes, repository: str, tag: str) -> str:
         (result,) = json.loads(content)["results"]
         if result["state"] != "pushed":
@@ -288,7 +289,7 @@ class ArchiveClient(Client):
 
     def _archive(self, config: bytes, layers: list[bytes]) -> None:
         target = self._target()
-        body = self._save(config, layers, "any/name:1")
+        body = save_of(config, layers, "any/name:1")
         said = time.monotonic()
         _, content = self._ask(200, "POST", images_path([self._to(*target)]), body)
         digest = self._pushed(content, *target)
@@ -312,7 +313,7 @@ class ArchiveClient(Client):
 
     def _promised_archive(self, config: bytes, layers: list[bytes]) -> None:
         repository, tag = f"stored/archives{self._number}", f"t{self._images}"
-        body = self._save(config, layers, f"{repository}:{tag}")
+        body = save_of(config, layers, f"{repository}:{tag}")
         _, content = self._ask(202, "POST", "/v1/images", body)
         self.tags[repository, tag] = json.loads(content)["image"]["manifest"]
 
