@@ -99,7 +99,8 @@ static struct direct *direct_new(struct push_queue *queue, const struct push_opt
     return direct;
 }
 
-/* ERR_CANCELLED by limits.push_time, or by somebody, becomes what it is. */
+/* ERR_CANCELLED by limits.push_time, by somebody, or by the end of the gateway, becomes what it is.
+ */
 static void explain(const struct queue_entry *entry)
 {
     const struct direct *direct = entry->chain->direct;
@@ -115,6 +116,9 @@ static void explain(const struct queue_entry *entry)
     } else if (atomic_load(&direct->cancelled)) {
         target->state = PUSH_CANCELLED;
         fail(&target->error, ERR_CANCELLED, 0, "the push was cancelled by its id");
+    } else if (cancel_requested(&entry->queue->cancel)) {
+        fail(&target->error, ERR_STOPPING, 0,
+             "the gateway stopped before the push had ended; blobs that arrived are not sent again");
     }
 }
 

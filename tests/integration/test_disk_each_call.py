@@ -7,6 +7,8 @@ In CI a part of the calls; all of them with SLIPWAY_LONG=1.
 from __future__ import annotations
 
 import errno
+import http.client
+import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -25,6 +27,7 @@ from support.pulled import sha256
 from support.registry import Registry
 from support.waiting import wait_until
 
+GONE = (0, "no answer")  # the gateway has ended
 REPOSITORY = "each/call"
 STATUS_BROKEN = 1
 STATUS_REFUSED = 2
@@ -58,13 +61,14 @@ class Image:
         self.acknowledged: set[str] = set()
 
     def push(self, gateway: Gateway) -> list[tuple[int, str]]:
-        """The refusals, in order; a gateway that has gone refuses nothing."""
+        """The refusals, in order."""
         refusals = []
         for part in ("config", "layer", "manifest"):
             try:
                 with Front(gateway.port) as front:
                     status, code = self._put(front, part)
             except OSError:
+                refusals.append(GONE)
                 continue
             if status == 201:
                 self.acknowledged.add(part)
@@ -122,18 +126,20 @@ class Archive:
 
     def push(self, gateway: Gateway) -> list[tuple[int, str]]:
         to = [] if self._promised else [f"{self._registry.host}/{self.repository}:{self.tag}"]
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
         try:
-            with Front(gateway.port) as front:
-                reply = front.ask("POST", images_path(to), self._body)
-        except OSError:
-            return []
+            connection.request("POST", images_path(to), self._body)
+            reply = connection.getresponse()
+            value = json.load(reply)
+        except (OSError, http.client.HTTPException):
+            return [GONE]
+        finally:
+            connection.close()
         if reply.status == (202 if self._promised else 200):
-            self.digest = reply.json()["image"]["manifest"]
+            self.digest = value["image"]["manifest"]
             return []
-        if "errors" in reply.json():
-            return [(reply.status, reply.error["code"])]
-        (result,) = reply.json()["results"]
-        return [(reply.status, result["error"]["code"])]
+        (failed,) = value.get("errors") or [result["error"] for result in value["results"]]
+        return [(reply.status, failed["code"])]
 
     def is_acknowledged(self) -> bool:
         return self.digest != ""
@@ -172,9 +178,9 @@ class Stage:
         wait_until(lambda: image.is_settled() or not self._lives(), "the end of the push")
         fired = self.disk.fired()
         self.disk.mend()
-        assert set(refusals) <= TOLD, (calls, skip, refusals)
+        assert set(refusals) <= {*TOLD, GONE}, (calls, skip, refusals)
         assert fired or not refusals
-        if any(status == 503 for status, _ in refusals) or not self._lives():
+        if any(status == 503 for status, _ in refusals) or GONE in refusals or not self._lives():
             self._start_again()
         image.check(self.gateway)
         assert image.push(self.gateway) == [], (calls, skip)

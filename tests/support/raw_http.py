@@ -54,6 +54,8 @@ class RawConnection:
         """Status and headers of the next answer, which may be a 100. Values of one name are joined
         by commas (RFC 9110, 5.3)."""
         line = self._input.readline()
+        if not line:
+            raise ConnectionResetError("the connection ended before an answer")
         assert line.startswith(b"HTTP/1.1 "), line
         headers: dict[str, str] = {}
         while (header := self._input.readline().strip()) != b"":
