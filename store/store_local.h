@@ -7,6 +7,7 @@
  *     DATA/blobs/ALG/AB/HEX  content-addressed blobs, complete and verified
  *     DATA/staging/N/      blobs of batches that are being written; emptied at every open
  *     DATA/uploads/ID      bytes of upload sessions (store/blob_upload.h); linked to while one ends
+ *     DATA/quarantine/ID   what was wrong, and ID.json: what it was (store/quarantine.h)
  *     DATA/trust_key.pem   the key of store/trust_key.h, mode 0600
  *     DATA/meta/           LMDB (key layouts and encodings: store/local/records.h)
  *

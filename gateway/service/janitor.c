@@ -7,6 +7,7 @@
 #include "gateway/queue/push_targets.h"
 #include "net/transport.h"
 #include "store/blob_upload.h"
+#include "store/quarantine.h"
 
 #define ROUND_MS_MAX 15000
 #define ROUND_MS_MIN 250
@@ -49,6 +50,13 @@ static void forget_pushes(const struct janitor *janitor)
     }
 }
 
+static void quarantine(const struct janitor *janitor)
+{
+    struct error err = ERROR_INIT;
+    if (quarantine_unreadable(janitor->runtime->store, NULL, &err) != ERR_OK)
+        log_warn("records that cannot be read stay where they are: %s", err.text);
+}
+
 static int64_t round_ms(const struct janitor *janitor)
 {
     int64_t ms = janitor->runtime->settings->limits.upload_idle_ms / 4;
@@ -63,6 +71,7 @@ static void *janitor_thread(void *arg)
         push_queue_record_targets(janitor->queue);
         push_queue_expire(janitor->queue, (uint64_t)clock_wall_s());
         forget_pushes(janitor);
+        quarantine(janitor);
         transport_close_idle(TRANSPORT_IDLE_MS);
         registries_forget(janitor->runtime->upstream->registries);
     } while (!cancel_wait(&janitor->stop, round_ms(janitor)));

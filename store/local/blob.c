@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "store/local/blob_files.h"
-#include "store/local/internal.h"
 #include "store/local/leases.h"
+#include "store/local/quarantine_local.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ enum errc blob_find(struct store *store, const struct digest *digest, bool *foun
     if (kv_get(&txn, KV_BLOBS, record_key_slice(&key), &value, &held, err) != ERR_OK)
         return err->code;
     if (held && blob_decode(value, out, err) != ERR_OK)
-        return err->code;
+        return quarantine_note(store, KV_BLOBS, record_key_slice(&key), value, err);
     *found = held;
     return ERR_OK;
 }

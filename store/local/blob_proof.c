@@ -5,6 +5,7 @@
 #include "store/local/blob_files.h"
 #include "store/local/internal.h"
 #include "store/local/proofs.h"
+#include "store/local/quarantine_local.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,8 +37,10 @@ static enum errc remove_file(struct store *store, const struct digest *digest,
     if (renameat(store->blobs_fd, blob_path(digest, path), store->staging_fd, aside) != 0)
         return errno == ENOENT ? ERR_OK : fail(err, ERR_IO, errno, "move blob %s away", path);
     if (fstatat(store->staging_fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        !is_same_file(&st, wrong))
-        renameat2(store->staging_fd, aside, store->blobs_fd, path, RENAME_NOREPLACE);
+        is_same_file(&st, wrong))
+        return quarantine_file(store, store->staging_fd, aside, "blob", path,
+                               "it has other bytes than its digest says", err);
+    renameat2(store->staging_fd, aside, store->blobs_fd, path, RENAME_NOREPLACE);
     unlinkat(store->staging_fd, aside, 0);
     return ERR_OK;
 }

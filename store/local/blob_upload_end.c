@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "store/local/blob_upload_internal.h"
+#include "store/local/quarantine_local.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -88,12 +89,12 @@ static enum errc decode_id(struct kv_slice key, char id[BLOB_UPLOAD_ID_SIZE + 1]
 static enum errc on_record(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
                            struct error *err)
 {
+    struct id_list *list = self;
     char id[BLOB_UPLOAD_ID_SIZE + 1];
-    (void)value;
     *enough = false;
     if (decode_id(key, id, err) != ERR_OK)
-        return err->code;
-    add_lost(self, id);
+        return quarantine_skip(list->store, KV_SESSIONS, key, value, err);
+    add_lost(list, id);
     return ERR_OK;
 }
 
@@ -135,7 +136,7 @@ static enum errc load_record(void *self, struct kv_slice key, struct kv_slice va
     char id[BLOB_UPLOAD_ID_SIZE + 1];
     *enough = false;
     if (decode_id(key, id, err) != ERR_OK || session_decode(value, &record, err) != ERR_OK)
-        return err->code;
+        return quarantine_skip(store, KV_SESSIONS, key, value, err);
     upload_table_load(store->uploads, id, record.repository);
     return ERR_OK;
 }

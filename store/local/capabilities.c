@@ -1,6 +1,6 @@
 #include "store/capabilities.h"
 
-#include "store/local/internal.h"
+#include "store/local/quarantine_local.h"
 
 enum errc capabilities_get(struct store *store, const char *host, bool *found,
                            struct capabilities *out, struct error *err)

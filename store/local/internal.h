@@ -27,11 +27,13 @@ struct store {
     atomic_flag collecting;
     void (*collect_hook)(void *self, const char *point); /* of tests: called between two steps */
     void *collect_hook_self;
+    struct quarantine *quarantine; /* store/local/quarantine_local.h */
     struct kv *kv;
     struct writer *writer;
     atomic_uint_fast64_t next_batch;
     _Atomic uint64_t last_push;       /* number of the push that was accepted last */
     _Atomic uint64_t keep_free_bytes; /* as in store_options; does not change outside of tests */
+    atomic_bool pushes_taken;         /* the queue knows the open pushes: store/local/push_mend.h */
     atomic_bool unsynced;             /* blobs/ has files that the disk may not have */
     bool leave_volatile;
     char boot_id[BOOT_ID_MAX]; /* of this boot of the machine; "" when not known */

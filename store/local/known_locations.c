@@ -1,7 +1,7 @@
 #include "store/known_locations.h"
 
 #include "base/mem.h"
-#include "store/local/internal.h"
+#include "store/local/quarantine_local.h"
 
 #include <string.h>
 
@@ -30,9 +30,10 @@ enum errc known_locations_get(struct store *store, const struct digest *layer,
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
         kv_get(&txn, KV_KNOWN_LOCATIONS, record_key_slice(&key), &value, &found, err) != ERR_OK)
         return err->code;
-    if (found)
-        return known_locations_decode(value, out, err);
-    out->count = 0;
+    if (found && known_locations_decode(value, out, err) != ERR_OK)
+        return quarantine_note(store, KV_KNOWN_LOCATIONS, record_key_slice(&key), value, err);
+    if (!found)
+        out->count = 0;
     return ERR_OK;
 }
 
@@ -146,7 +147,9 @@ enum errc known_locations_layer(struct store *store, const struct digest *digest
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
         kv_get(&txn, KV_ASSOCIATED, record_key_slice(&key), &value, found, err) != ERR_OK)
         return err->code;
-    return *found ? associated_decode(value, layer, err) : ERR_OK;
+    if (*found && associated_decode(value, layer, err) != ERR_OK)
+        return quarantine_note(store, KV_ASSOCIATED, record_key_slice(&key), value, err);
+    return ERR_OK;
 }
 
 enum errc known_locations_remove(struct store *store, const struct known_location *location,

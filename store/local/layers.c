@@ -1,6 +1,6 @@
 #include "store/layers.h"
 
-#include "store/local/internal.h"
+#include "store/local/quarantine_local.h"
 
 static enum errc blob_held(const struct kv_txn *txn, const struct digest *digest, bool *held,
                            struct error *err)
@@ -18,16 +18,19 @@ static enum errc lease(struct store *store, const struct layer_form *form, bool 
     return *found ? blob_find_leased(store, "", &form->digest, found, &record, err) : ERR_OK;
 }
 
-static enum errc find_in(const struct kv_txn *txn, const struct record_key *key, bool *found,
-                         struct layer_form *out, struct error *err)
+static enum errc find_in(struct store *store, const struct kv_txn *txn,
+                         const struct record_key *key, bool *found, struct layer_form *out,
+                         struct error *err)
 {
     struct kv_slice value;
     bool known = false;
     if (kv_get(txn, KV_LAYERS, record_key_slice(key), &value, &known, err) != ERR_OK)
         return err->code;
     struct layer_form form;
-    if (known && layer_decode(record_key_slice(key), value, &form, err) != ERR_OK)
-        return err->code;
+    if (known && layer_decode(record_key_slice(key), value, &form, err) != ERR_OK) {
+        quarantine_skip(store, KV_LAYERS, record_key_slice(key), value, err);
+        known = false;
+    }
     bool held = false;
     if (known && blob_held(txn, &form.digest, &held, err) != ERR_OK)
         return err->code;
@@ -43,7 +46,7 @@ static enum errc find(struct store *store, const struct record_key *key, bool *f
     autotxn struct kv_txn txn = KV_TXN_INIT;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
         return err->code;
-    return find_in(&txn, key, found, out, err);
+    return find_in(store, &txn, key, found, out, err);
 }
 
 enum errc layer_find(struct store *store, const struct digest *diff_id, enum codec codec,
@@ -69,7 +72,9 @@ static enum errc find_start(struct store *store, const struct digest *start, boo
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
         kv_get(&txn, KV_STARTS, record_key_slice(&key), &value, found, err) != ERR_OK)
         return err->code;
-    return *found ? start_decode(value, layer, err) : ERR_OK;
+    if (*found && start_decode(value, layer, err) != ERR_OK)
+        return quarantine_note(store, KV_STARTS, record_key_slice(&key), value, err);
+    return ERR_OK;
 }
 
 enum errc layer_find_by_start(struct store *store, const struct digest *start, enum codec codec,
@@ -88,6 +93,7 @@ enum errc layer_find_by_start(struct store *store, const struct digest *start, e
 }
 
 struct form_list {
+    struct store *store;
     const struct kv_txn *txn;
     size_t count;
     struct layer_form items[LAYER_FORMS_MAX];
@@ -99,8 +105,9 @@ static enum errc add_form(void *self, struct kv_slice key, struct kv_slice value
     struct form_list *list = self;
     struct layer_form *form = &list->items[list->count];
     bool held = false;
-    if (layer_decode(key, value, form, err) != ERR_OK ||
-        blob_held(list->txn, &form->digest, &held, err) != ERR_OK)
+    if (layer_decode(key, value, form, err) != ERR_OK)
+        return quarantine_skip(list->store, KV_LAYERS, key, value, err);
+    if (blob_held(list->txn, &form->digest, &held, err) != ERR_OK)
         return err->code;
     list->count += held;
     *enough = list->count == LAYER_FORMS_MAX;
@@ -112,7 +119,7 @@ enum errc layer_forms(struct store *store, const struct digest *diff_id,
 {
     struct record_key prefix = layer_prefix(diff_id);
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    struct form_list list = {.txn = &txn};
+    struct form_list list = {.store = store, .txn = &txn};
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
         kv_each(&txn, KV_LAYERS, record_key_slice(&prefix), add_form, &list, err) != ERR_OK)
         return err->code;

@@ -1,6 +1,7 @@
 #include "store/local/migrate.h"
 
 #include "base/log.h"
+#include "store/local/quarantine_local.h"
 #include "store/local/records_pushes.h"
 
 /* In one change. */
@@ -8,6 +9,7 @@
 
 /* One change of the walk through the records. */
 struct migration {
+    struct store *store;
     struct change change;
     size_t changed;
 };
@@ -19,7 +21,7 @@ static enum errc migrate_push(void *self, struct kv_slice key, struct kv_slice v
     struct push push;
     bool is_old = false;
     if (push_decode_schema_1(key, value, &is_old, &push, err) != ERR_OK)
-        return err->code;
+        return quarantine_skip(migration->store, KV_PUSHES, key, value, err);
     if (!is_old)
         return ERR_OK;
     push_put(&migration->change, &push);
@@ -30,7 +32,7 @@ static enum errc migrate_push(void *self, struct kv_slice key, struct kv_slice v
 
 static enum errc migrate_some(struct store *store, size_t *changed, struct error *err)
 {
-    struct migration migration = {.changed = 0};
+    struct migration migration = {.store = store};
     change_init(&migration.change);
     migration.change.durable = true;
     migration.change.essential = true;

@@ -3,7 +3,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "store/local/internal.h"
+#include "store/local/push_mend.h"
+#include "store/local/quarantine_local.h"
 #include "store/local/records_pushes.h"
 
 #include <inttypes.h>
@@ -161,12 +162,13 @@ static enum errc read_target(void *self, struct kv_slice key, struct kv_slice va
     return push_target_decode(value, &reader->push->targets[index], err);
 }
 
-static enum errc read_push(const struct kv_txn *txn, struct kv_slice key, struct kv_slice value,
-                           struct push *out, struct error *err)
+/* ERR_STORE, and noted: one of its records cannot be read. */
+static enum errc read_push(struct store *store, const struct kv_txn *txn, struct kv_slice key,
+                           struct kv_slice value, struct push *out, struct error *err)
 {
     struct push push;
     if (push_decode(key, value, &push, err) != ERR_OK)
-        return err->code;
+        return quarantine_note(store, KV_PUSHES, key, value, err);
     struct record_key prefix = push_targets_prefix(push.id);
     struct target_reader reader = {.push = &push};
     if (kv_each(txn, KV_PUSH_TARGETS, record_key_slice(&prefix), read_target, &reader, err) ==
@@ -177,7 +179,7 @@ static enum errc read_push(const struct kv_txn *txn, struct kv_slice key, struct
         *out = push;
     else
         push_deinit(&push);
-    return err->code;
+    return err->code == ERR_STORE ? quarantine_note(store, KV_PUSHES, key, value, err) : err->code;
 }
 
 enum errc pushes_get(struct store *store, const char *id, struct push *out, bool *found,
@@ -189,7 +191,7 @@ enum errc pushes_get(struct store *store, const char *id, struct push *out, bool
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
         kv_get(&txn, KV_PUSHES, record_key_slice(&key), &value, found, err) != ERR_OK)
         return err->code;
-    return *found ? read_push(&txn, record_key_slice(&key), value, out, err) : ERR_OK;
+    return *found ? read_push(store, &txn, record_key_slice(&key), value, out, err) : ERR_OK;
 }
 
 enum errc pushes_before(struct store *store, const char *before, struct push *out, size_t most,
@@ -206,12 +208,16 @@ enum errc pushes_before(struct store *store, const char *before, struct push *ou
         return err->code;
     kv_cursor_seek_before(&cursor, (struct kv_slice){before, strlen(before)});
     while (*count < most) {
-        if (kv_cursor_back(&cursor, &key, &value, &more, err) != ERR_OK ||
-            (more && read_push(&txn, key, value, &out[*count], err) != ERR_OK))
+        if (kv_cursor_back(&cursor, &key, &value, &more, err) != ERR_OK)
             break;
         if (!more)
             return ERR_OK;
-        ++*count;
+        if (read_push(store, &txn, key, value, &out[*count], err) == ERR_OK)
+            ++*count;
+        else if (err->code == ERR_STORE)
+            error_clear(err); /* it is left out */
+        else
+            break;
     }
     while (err->code != ERR_OK && *count > 0)
         push_deinit(&out[--*count]);
@@ -256,11 +262,82 @@ static enum errc read_some_open(struct store *store, struct record_key *from,
             return err->code;
         if (!more)
             return ERR_OK;
-        if (read_open(&txn, key, &items[*count], err) != ERR_OK)
+        if (read_open(&txn, key, &items[*count], err) == ERR_OK)
+            ++*count;
+        else if (err->code != ERR_STORE || quarantine_skip(store, KV_OPEN_TARGETS, key, value, err))
             return err->code;
-        ++*count;
     }
     *from = push_target_key(items[*count - 1].id, items[*count - 1].index + 1);
+    return ERR_OK;
+}
+
+/* Those that were read last, so that a push with many targets is read once. */
+struct readable {
+    struct store *store;
+    const struct kv_txn *txn;
+    char id[PUSH_ID_MAX];
+    size_t targets;
+};
+
+static enum errc read_push_of(struct readable *readable, struct error *err)
+{
+    struct record_key key = push_key(readable->id);
+    struct kv_slice value;
+    struct push push;
+    bool found = false;
+    if (kv_get(readable->txn, KV_PUSHES, record_key_slice(&key), &value, &found, err) != ERR_OK)
+        return err->code;
+    if (!found)
+        return fail(err, ERR_STORE, 0, "a target that is open belongs to no push");
+    if (read_push(readable->store, readable->txn, record_key_slice(&key), value, &push, err) !=
+        ERR_OK)
+        return err->code;
+    readable->targets = push.target_count;
+    push_deinit(&push);
+    return ERR_OK;
+}
+
+static enum errc check_open(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                            struct error *err)
+{
+    struct readable *readable = self;
+    char id[PUSH_ID_MAX];
+    size_t index = 0;
+    *enough = false;
+    if (push_target_key_decode(key, id, &index, err) != ERR_OK)
+        return quarantine_skip(readable->store, KV_OPEN_TARGETS, key, value, err);
+    if (strcmp(id, readable->id) != 0) {
+        memcpy(readable->id, id, sizeof id);
+        readable->targets = SIZE_MAX;
+        if (read_push_of(readable, err) != ERR_OK)
+            return err->code == ERR_STORE
+                       ? quarantine_skip(readable->store, KV_OPEN_TARGETS, key, value, err)
+                       : err->code;
+    }
+    if (index < readable->targets)
+        return ERR_OK;
+    fail(err, ERR_STORE, 0, "a target that is open belongs to no push");
+    return quarantine_skip(readable->store, KV_OPEN_TARGETS, key, value, err);
+}
+
+/* Before the queue knows the targets by their numbers, so that those that can be read go on. So
+ * many rounds, as each notes a bounded number of records. */
+#define MEND_ROUNDS 1000
+
+static enum errc mend_open(struct store *store, struct error *err)
+{
+    size_t moved = 1;
+    for (unsigned i = 0; i < MEND_ROUNDS && moved > 0; i++) {
+        autotxn struct kv_txn txn = KV_TXN_INIT;
+        struct readable readable = {.store = store, .txn = &txn};
+        if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+            kv_each(&txn, KV_OPEN_TARGETS, (struct kv_slice){NULL, 0}, check_open, &readable,
+                    err) != ERR_OK)
+            return err->code;
+        kv_end(&txn);
+        if (quarantine_unreadable(store, &moved, err) != ERR_OK)
+            return err->code;
+    }
     return ERR_OK;
 }
 
@@ -269,6 +346,9 @@ enum errc pushes_each_open(struct store *store, pushes_visit *visit, void *self,
     autofree struct open_target *items = xcalloc(OPEN_AT_ONCE, sizeof *items);
     struct record_key from = {.size = 0};
     size_t count = OPEN_AT_ONCE;
+    if (!atomic_load(&store->pushes_taken) && mend_open(store, err) != ERR_OK)
+        return err->code;
+    atomic_store(&store->pushes_taken, true);
     while (count == OPEN_AT_ONCE) {
         if (read_some_open(store, &from, items, &count, err) != ERR_OK)
             return err->code;
@@ -284,6 +364,7 @@ enum errc pushes_each_open(struct store *store, pushes_visit *visit, void *self,
 
 /* One walk from the oldest push on. */
 struct forgetting {
+    struct store *store;
     const struct pushes_history *history;
     const struct kv_txn *txn;
     struct change *change;
@@ -300,7 +381,7 @@ static enum errc forget_one(void *self, struct kv_slice key, struct kv_slice val
     struct push push;
     bool open = false;
     if (push_decode(key, value, &push, err) != ERR_OK)
-        return err->code;
+        return quarantine_skip(forgetting->store, KV_PUSHES, key, value, err);
     struct record_key prefix = push_targets_prefix(push.id);
     *enough = forgetting->left <= history->count && push.created_s >= history->from_s;
     if (!*enough &&
@@ -320,7 +401,8 @@ enum errc pushes_forget(struct store *store, const struct pushes_history *histor
 {
     autotxn struct kv_txn txn = KV_TXN_INIT;
     autochange struct change change;
-    struct forgetting forgetting = {.history = history, .txn = &txn, .change = &change};
+    struct forgetting forgetting = {
+        .store = store, .history = history, .txn = &txn, .change = &change};
     change_init(&change);
     change.essential = true;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||

@@ -53,6 +53,7 @@ enum errc push_target_key_decode(struct kv_slice key, char id[PUSH_ID_MAX], size
     struct decoder in = decode_key(key);
     decode_terminated(&in, id, PUSH_ID_MAX);
     *index = (size_t)decode_number(&in, 2);
+    in.bad = in.bad || id[0] == '\0';
     return decode_finish(&in, "push_targets", err);
 }
 

@@ -6,6 +6,7 @@
 #include "image/manifest.h"
 #include "store/local/blob_files.h"
 #include "store/local/migrate.h"
+#include "store/local/quarantine_local.h"
 #include "store/local/records_pushes.h"
 #include "store/local/records_repositories.h"
 
@@ -131,10 +132,16 @@ static enum errc remove_unless_durable(struct store *store, int folder_fd, const
         return ERR_OK;
     struct blob_record record;
     bool found = false;
-    if (blob_find(store, &digest, &found, &record, err) != ERR_OK)
-        return err->code;
-    if (found && record.state == BLOB_DURABLE)
-        return ERR_OK;
+    enum errc rc = blob_find(store, &digest, &found, &record, err);
+    if (rc == ERR_STORE) {
+        error_clear(err);
+        return quarantine_file(store, folder_fd, name, "blob", name,
+                               "its record could not be read, so nobody knows whether the disk has "
+                               "all of its bytes",
+                               err);
+    }
+    if (rc != ERR_OK || (found && record.state == BLOB_DURABLE))
+        return rc;
     if (unlinkat(folder_fd, name, 0) != 0 && errno != ENOENT)
         return fail(err, ERR_IO, errno, "remove blob %s", name);
     return ERR_OK;
@@ -256,7 +263,9 @@ static enum errc look_at_some(struct step *step, struct record_key *from, look_f
             return err->code;
         if (!*more)
             return ERR_OK;
-        if (look(step, &txn, key, value, err) != ERR_OK)
+        if (look(step, &txn, key, value, err) != ERR_OK &&
+            (err->code != ERR_STORE ||
+             quarantine_skip(step->store, step->table, key, value, err) != ERR_OK))
             return err->code;
     }
     assert(key.size < sizeof from->bytes);
@@ -307,7 +316,10 @@ static enum errc find_lost(struct step *step, const struct digest *digest, unsig
     autofree char *data = NULL;
     size_t size = 0;
     bool found = false;
-    if (blob_find(step->store, digest, &found, &record, err) != ERR_OK)
+    *is_lost = blob_find(step->store, digest, &found, &record, err) == ERR_STORE;
+    if (*is_lost)
+        error_clear(err); /* a record that cannot be read */
+    if (err->code != ERR_OK || *is_lost)
         return err->code;
     *is_lost = found && record.state == BLOB_VOLATILE;
     if (!found || *is_lost || nesting > INDEX_DEPTH_MAX ||
@@ -346,14 +358,15 @@ static enum errc look_at_all(struct store *store, enum kv_table table, look_fn *
     return rc;
 }
 
+/* One that cannot be read may be one. */
 static enum errc is_any_volatile(void *self, struct kv_slice key, struct kv_slice value,
                                  bool *enough, struct error *err)
 {
-    (void)key;
+    (void)key, (void)err;
+    struct error unread = ERROR_INIT;
     struct blob_record record;
-    if (blob_decode(value, &record, err) != ERR_OK)
-        return err->code;
-    *(bool *)self = *enough = record.state == BLOB_VOLATILE;
+    *(bool *)self = *enough =
+        blob_decode(value, &record, &unread) != ERR_OK || record.state == BLOB_VOLATILE;
     return ERR_OK;
 }
 
@@ -369,7 +382,11 @@ static enum errc any_volatile(struct store *store, bool *any, struct error *err)
 static enum errc name_manifest(struct step *step, const struct kv_txn *txn, struct kv_slice key,
                                struct kv_slice value, struct error *err)
 {
-    return blob_of_record(txn, step->table, key, value, &step->named[step->named_count++], err);
+    if (blob_of_record(txn, step->table, key, value, &step->named[step->named_count], err) !=
+        ERR_OK)
+        return err->code;
+    step->named_count++;
+    return ERR_OK;
 }
 
 /* ---- what goes after a crash of the machine ---- */
@@ -396,9 +413,13 @@ static enum errc drop_unless_durable(struct step *step, const struct kv_txn *txn
     if (blob_of_record(txn, step->table, key, value, &digest, err) != ERR_OK)
         return err->code;
     struct record_key blob_is = blob_key(&digest);
-    if (kv_get(txn, KV_BLOBS, record_key_slice(&blob_is), &blob, &found, err) != ERR_OK ||
-        (found && blob_decode(blob, &record, err) != ERR_OK))
+    if (kv_get(txn, KV_BLOBS, record_key_slice(&blob_is), &blob, &found, err) != ERR_OK)
         return err->code;
+    if (found && blob_decode(blob, &record, err) != ERR_OK) {
+        if (step->table == KV_BLOBS)
+            return err->code;
+        error_clear(err); /* in doubt, as one that is volatile */
+    }
     if (record.state == BLOB_DURABLE)
         return ERR_OK;
     step->changed++;

@@ -3,8 +3,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "store/batch.h"
-#include "store/local/internal.h"
 #include "store/local/leases.h"
+#include "store/local/quarantine_local.h"
 
 enum errc references_put(struct store *store, const struct reference *ref,
                          const struct digest *manifest, const char *media_type, struct error *err)
@@ -26,7 +26,7 @@ static enum errc get(struct store *store, const struct reference *ref, bool *fou
     if (kv_get(&txn, KV_REFERENCES, record_key_slice(&key), &value, &known, err) != ERR_OK)
         return err->code;
     if (known && reference_decode(record_key_slice(&key), value, out, err) != ERR_OK)
-        return err->code;
+        return quarantine_note(store, KV_REFERENCES, record_key_slice(&key), value, err);
     *found = known;
     return ERR_OK;
 }
@@ -44,6 +44,7 @@ enum errc references_get(struct store *store, const struct reference *ref, bool 
 }
 
 struct reference_list {
+    struct store *store;
     struct named_manifest *items;
     size_t count;
     size_t capacity;
@@ -62,7 +63,10 @@ static enum errc add(void *self, struct kv_slice key, struct kv_slice value, boo
     struct reference_list *list = self;
     *enough = false;
     list->items = mem_grow(list->items, list->count, &list->capacity, sizeof *list->items);
-    return reference_decode(key, value, &list->items[list->count++], err);
+    if (reference_decode(key, value, &list->items[list->count], err) != ERR_OK)
+        return quarantine_skip(list->store, KV_REFERENCES, key, value, err);
+    list->count++;
+    return ERR_OK;
 }
 
 static int by_age(const void *a, const void *b)
@@ -84,7 +88,7 @@ enum errc reference_make_room(struct store *store, const struct reference *ref, 
                               struct change *change, struct error *err)
 {
     struct record_key prefix = reference_digests_prefix(ref);
-    autolist struct reference_list list = {.count = 0};
+    autolist struct reference_list list = {.store = store};
     autotxn struct kv_txn txn = KV_TXN_INIT;
     size_t others = 0;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||

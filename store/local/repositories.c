@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "store/local/blob_files.h"
-#include "store/local/internal.h"
+#include "store/local/quarantine_local.h"
 #include "store/local/records_repositories.h"
 
 /* A record of a blob says only that it was put; what was lost with the machine is not held. */
@@ -73,7 +73,7 @@ enum errc repositories_have_blob(struct store *store, const struct digest *diges
     return ERR_OK;
 }
 
-static enum errc get_manifest(const struct kv_txn *txn, const char *repository,
+static enum errc get_manifest(struct store *store, const struct kv_txn *txn, const char *repository,
                               const struct digest *digest, bool *found, struct manifest_record *out,
                               struct error *err)
 {
@@ -81,18 +81,22 @@ static enum errc get_manifest(const struct kv_txn *txn, const char *repository,
     struct kv_slice value;
     if (kv_get(txn, KV_MANIFESTS, record_key_slice(&key), &value, found, err) != ERR_OK)
         return err->code;
-    return *found ? manifest_decode(record_key_slice(&key), value, out, err) : ERR_OK;
+    if (*found && manifest_decode(record_key_slice(&key), value, out, err) != ERR_OK)
+        return quarantine_note(store, KV_MANIFESTS, record_key_slice(&key), value, err);
+    return ERR_OK;
 }
 
-static enum errc get_tag(const struct kv_txn *txn, const char *repository, const char *tag,
-                         bool *found, struct digest *digest, struct error *err)
+static enum errc get_tag(struct store *store, const struct kv_txn *txn, const char *repository,
+                         const char *tag, bool *found, struct digest *digest, struct error *err)
 {
     char text[REFERENCE_TAG_MAX + 1];
     struct record_key key = tag_key(repository, tag);
     struct kv_slice value;
     if (kv_get(txn, KV_TAGS, record_key_slice(&key), &value, found, err) != ERR_OK)
         return err->code;
-    return *found ? tag_decode(record_key_slice(&key), value, text, digest, err) : ERR_OK;
+    if (*found && tag_decode(record_key_slice(&key), value, text, digest, err) != ERR_OK)
+        return quarantine_note(store, KV_TAGS, record_key_slice(&key), value, err);
+    return ERR_OK;
 }
 
 static enum errc find_manifest(struct store *store, const char *repository, const char *tag,
@@ -105,11 +109,11 @@ static enum errc find_manifest(struct store *store, const char *repository, cons
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
         return err->code;
     if (digest == NULL) {
-        if (get_tag(&txn, repository, tag, found, &named, err) != ERR_OK)
+        if (get_tag(store, &txn, repository, tag, found, &named, err) != ERR_OK)
             return err->code;
         digest = &named;
     }
-    return *found ? get_manifest(&txn, repository, digest, found, out, err) : ERR_OK;
+    return *found ? get_manifest(store, &txn, repository, digest, found, out, err) : ERR_OK;
 }
 
 /* By digest, or where that is NULL by tag. */
@@ -184,7 +188,7 @@ static enum errc read_tag(struct store *store, const char *repository, const cha
     autotxn struct kv_txn txn = KV_TXN_INIT;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
         return err->code;
-    return get_tag(&txn, repository, tag, found, digest, err);
+    return get_tag(store, &txn, repository, tag, found, digest, err);
 }
 
 enum errc repository_remove_tag(struct store *store, const char *repository, const char *tag,
@@ -243,7 +247,7 @@ static enum errc prepare_removal(struct store *store, const char *repository,
     struct manifest_record record;
     autotxn struct kv_txn txn = KV_TXN_INIT;
     if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        get_manifest(&txn, repository, digest, found, &record, err) != ERR_OK)
+        get_manifest(store, &txn, repository, digest, found, &record, err) != ERR_OK)
         return err->code;
     if (!*found)
         return ERR_OK;

@@ -1,5 +1,5 @@
 #include "base/mem.h"
-#include "store/local/internal.h"
+#include "store/local/quarantine_local.h"
 #include "store/local/records_repositories.h"
 
 void name_list_deinit(struct name_list *list)
@@ -16,10 +16,13 @@ void name_list_deinit(struct name_list *list)
 typedef enum errc text_fn(const struct kv_txn *txn, struct kv_slice key, struct kv_slice value,
                           char **text, struct error *err);
 
-/* `skip`: an entry stands for all that begin with its text, so the next one is behind them. */
-static enum errc collect(const struct kv_txn *txn, struct kv_cursor *cursor, size_t limit,
-                         text_fn *text_of, bool skip, struct name_list *list, struct error *err)
+/* A repository stands for all manifests in it, so the next entry is behind them. A record that
+ * cannot be read is left out. */
+static enum errc collect(struct store *store, enum kv_table table, const struct kv_txn *txn,
+                         struct kv_cursor *cursor, size_t limit, text_fn *text_of,
+                         struct name_list *list, struct error *err)
 {
+    bool skip = table == KV_MANIFESTS;
     struct record_key behind;
     size_t capacity = 0;
     for (;;) {
@@ -32,7 +35,8 @@ static enum errc collect(const struct kv_txn *txn, struct kv_cursor *cursor, siz
         list->more = more;
         if (!more || list->count == limit)
             return ERR_OK;
-        if (text_of(txn, key, value, &text, err) != ERR_OK)
+        if (text_of(txn, key, value, &text, err) != ERR_OK &&
+            (err->code != ERR_STORE || quarantine_skip(store, table, key, value, err) != ERR_OK))
             return err->code;
         if (text == NULL)
             continue;
@@ -58,7 +62,7 @@ static enum errc read_list(struct store *store, enum kv_table table, struct kv_s
         return err->code;
     if (start != NULL)
         kv_cursor_seek(&cursor, record_key_slice(start));
-    if (collect(&txn, &cursor, limit, text_of, table == KV_MANIFESTS, &list, err) != ERR_OK)
+    if (collect(store, table, &txn, &cursor, limit, text_of, &list, err) != ERR_OK)
         return err->code;
     *out = list;
     list = (struct name_list){.names = NULL};

@@ -8,6 +8,7 @@
 #include "store/local/internal.h"
 #include "store/local/leases.h"
 #include "store/local/proofs.h"
+#include "store/local/quarantine_local.h"
 #include "store/local/recover.h"
 
 #include <dirent.h>
@@ -162,6 +163,7 @@ static void store_free(struct store *store)
     fault_deinit(&store->fault);
     proofs_free(store->proofs);
     leases_free(store->leases);
+    quarantine_close(store);
     upload_table_free(store->uploads);
     file_close_at(&store->uploads_fd);
     file_close_at(&store->staging_fd);
@@ -188,9 +190,9 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
     store->keep_free_bytes = options->keep_free_bytes;
     store->leave_volatile = options->leave_volatile;
     snprintf(store->boot_id, sizeof store->boot_id, "%s", boot_id);
-    if (open_folders(store, err) != ERR_OK ||
+    if (open_folders(store, err) != ERR_OK || quarantine_open(store, err) != ERR_OK ||
         open_metadata(store, options->map_size_bytes, err) != ERR_OK ||
-        uploads_load(store, err) != ERR_OK) {
+        uploads_load(store, err) != ERR_OK || quarantine_unreadable(store, NULL, err) != ERR_OK) {
         store_free(store);
         return err->code;
     }

@@ -31,6 +31,11 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_TARGETS] = "targets",
 };
 
+const char *kv_table_name(enum kv_table table)
+{
+    return table_names[table];
+}
+
 _Static_assert((int)KV_TABLE_COUNT <= KV_TABLES_MAX, "raise KV_TABLES_MAX");
 
 struct kv {

@@ -56,6 +56,9 @@ enum kv_table {
     KV_TABLE_COUNT
 };
 
+/* Its name in the database. */
+const char *kv_table_name(enum kv_table table);
+
 struct kv;
 
 struct kv_slice {
