@@ -459,6 +459,17 @@ static struct layer_set_waker waker_of(struct push_run *run)
     return (struct layer_set_waker){.wake = wake, .self = run};
 }
 
+/* What this push sends now need not be sent by the next one. */
+static void begin_memory_anew(struct push_run *run)
+{
+    if (run->memory == NULL)
+        return;
+    repository_memory_release(run->upstream->memory, run->memory);
+    run->memory =
+        repository_memory_hold(run->upstream->memory, &run->job.target->reference, clock_ms());
+    run->push.told = run->memory;
+}
+
 /* What was known of the repository, or what the registry said, was wrong: once more without that,
  * at once. A blob that is lost need not be named. */
 static bool goes_another_round(struct push_run *run, const struct error *err)
@@ -472,6 +483,7 @@ static bool goes_another_round(struct push_run *run, const struct error *err)
     if (unnamed)
         atomic_store(&push->distrusts_all, true);
     repository_memory_forget(run->upstream->memory, &run->job.target->reference);
+    begin_memory_anew(run);
     log_info("%s: a blob that was taken for there is not, %s: %s", run->target,
              push->doubts || unnamed ? "it is sent" : "all are asked for", err->text);
     push->shared = NULL;

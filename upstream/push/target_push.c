@@ -54,8 +54,9 @@ void target_push_learn(struct target_push *push, const struct digest *digest)
     if (!was_sent(push, digest))
         atomic_store(&push->believed, true);
     known_blobs_add(push->known, push->repository->endpoint, digest);
-    if (push->shared)
-        known_blobs_add(push->shared, push->repository->endpoint, digest);
+    if (push->shared || push->told)
+        known_blobs_add(push->shared ? push->shared : push->told, push->repository->endpoint,
+                        digest);
 }
 
 void target_push_learn_sent(struct target_push *push, const struct digest *digest)

@@ -45,6 +45,7 @@ struct target_push {
     struct location_key key;        /* of the repository's credentials */
     struct cancel cancel;           /* a child of the caller's: requested too when a part failed */
     struct known_blobs *shared;     /* in the target repository, by other pushes; NULL: nothing */
+    struct known_blobs *told;       /* learns what this push finds, and is not believed; or NULL */
     struct known_blobs *known;      /* owned: by this push */
     struct known_blobs *sent;       /* owned: its bytes were sent, by whom ever, during this push */
     struct known_blobs *distrusted; /* owned: known, and not there when the manifest came */
