@@ -77,6 +77,7 @@ enum party {
     X(ERR_JSON_INVALID,          "JSON_INVALID",           422, false, PARTY_CLIENT)               \
     X(ERR_JSON_TOO_LARGE,        "JSON_TOO_LARGE",         413, false, PARTY_CLIENT)               \
     X(ERR_LAYER_UNKNOWN,         "LAYER_UNKNOWN",          409, false, PARTY_CLIENT)               \
+    X(ERR_COLLECTING,            "COLLECTION_RUNNING",     409, true,  PARTY_CLIENT)               \
     /* what a registry client asked for: distribution-spec, "Error Codes" */                       \
     X(ERR_NAME_INVALID,          "NAME_INVALID",           400, false, PARTY_CLIENT)               \
     X(ERR_TAG_INVALID,           "TAG_INVALID",            400, false, PARTY_CLIENT)               \

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "config/settings_keep.h"
 #include "config/settings_mirrors.h"
 #include "config/settings_table.h"
 #include "config/settings_text.h"
@@ -141,6 +142,8 @@ static enum errc read_section(struct settings *settings, const json_t *object, c
             rc = read_registries(settings, value, origin, err);
         else if (prefix[0] == '\0' && strcmp(key, "mirrors") == 0)
             rc = setting_mirrors_read(settings, value, origin, err);
+        else if (strcmp(path, "keep.rules") == 0 && row == NULL && strchr(key, '.') == NULL)
+            rc = setting_keep_read(settings, value, origin, err);
         else if (section && !json_is_object(value))
             rc = setting_refuse(origin, path, "must be an object", err);
         else if (section)
@@ -229,6 +232,7 @@ void settings_free(struct settings *settings)
     }
     free(settings->registries);
     setting_mirrors_clear(settings);
+    setting_keep_clear(settings);
     setting_clear(settings_rows, settings_row_count, settings);
     free(settings);
 }
@@ -349,6 +353,7 @@ json_t *settings_print(const struct settings *settings)
         setting_print(registry_rows, registry_row_count, &settings->registries[i], entry);
         json_object_set_new(registries, settings->registries[i].host, entry);
     }
+    json_object_set_new(json_object_get(root, "keep"), "rules", setting_keep_print(settings));
     json_object_set_new(root, "registries", registries);
     json_object_set_new(root, "mirrors", setting_mirrors_print(settings));
     return root;

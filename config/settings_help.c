@@ -82,6 +82,7 @@ char *settings_describe(void)
     autobuf struct buf out = BUF_INIT(HELP_LIMIT);
     describe_rows(&out, "", settings_rows, settings_row_count);
     describe_rows(&out, "registries.HOST.", registry_rows, registry_row_count);
+    describe_rows(&out, "keep.rules[].", keep_rows, keep_row_count);
     describe_rows(&out, "mirrors[].", mirror_rows, mirror_row_count);
     describe_rows(&out, "mirrors[].to[].", mirror_target_rows, mirror_target_row_count);
     return buf_take(&out);

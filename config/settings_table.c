@@ -116,6 +116,16 @@ static const char *const acknowledgements[] = {
       NULL, "pushes that are remembered after their end")                                          \
     X("queue.history_age", SETTING_DURATION, settings, queue.history_ms, SECOND, 3650 * DAY,       \
       "720h", NULL, "how long they are remembered")                                                \
+    X("keep.grace", SETTING_DURATION, settings, keep.grace_ms, SECOND, 30 * DAY, "24h", NULL,      \
+      "how long a blob stays that nothing needs, after somebody was told that it is there")        \
+    X("keep.untagged", SETTING_DURATION, settings, keep.untagged_ms, SECOND, 3650 * DAY,           \
+      "forever", forever, "how long a manifest stays that only its digest names")                  \
+    X("keep.cache_size", SETTING_SIZE, settings, keep.cache_bytes, 1, 1024 * TIB, NULL, NULL,      \
+      "what is kept of images that archives brought, once they are pushed")                        \
+    X("keep.cache_age", SETTING_DURATION, settings, keep.cache_ms, SECOND, 3650 * DAY, "720h",     \
+      forever, "how long such an image is kept after its last use")                                \
+    X("keep.every", SETTING_DURATION, settings, keep.every_ms, SECOND, 30 * DAY, "1h", NULL,       \
+      "how often what nobody needs is collected")                                                  \
     X("compression.codec", SETTING_CHOICE, settings, compression.codec, 0, 0, "gzip", codecs,      \
       "how layers that arrive uncompressed are compressed")                                        \
     X("compression.effort", SETTING_CHOICE, settings, compression.effort, 0, 0, "fast", efforts,   \
@@ -168,6 +178,16 @@ static const char *const acknowledgements[] = {
     X("confirm", SETTING_DURATION, mirror_setting, confirm_ms, SECOND, 30 * DAY, "60s", never,     \
       "after what time a HEAD of a tag has the targets asked whether they have it")
 
+#define KEEP_TABLE(X)                                                                              \
+    X("match", SETTING_TEXT, keep_setting, match, 1, SETTING_PATTERN_MAX, NULL, NULL,              \
+      "pattern of the repositories that the rule is for")                                          \
+    X("tags", SETTING_TEXT, keep_setting, tags, 1, SETTING_PATTERN_MAX, NULL, NULL,                \
+      "pattern of the tags that it keeps")                                                         \
+    X("last", SETTING_COUNT, keep_setting, last, 1, 10000, NULL, NULL,                             \
+      "how many of those, the youngest")                                                           \
+    X("age", SETTING_DURATION, keep_setting, age_ms, SECOND, 3650 * DAY, NULL, NULL,               \
+      "how long each of those after it was put")
+
 #define MIRROR_TARGET_TABLE(X)                                                                     \
     X("target", SETTING_TEXT, mirror_target_setting, target, 1, SETTING_PATTERN_MAX, NULL, NULL,   \
       "host and repository, with the wildcards of match")                                          \
@@ -185,6 +205,8 @@ const struct setting_row mirror_rows[] = {MIRROR_TABLE(ROW)};
 const size_t mirror_row_count = sizeof mirror_rows / sizeof mirror_rows[0];
 const struct setting_row mirror_target_rows[] = {MIRROR_TARGET_TABLE(ROW)};
 const size_t mirror_target_row_count = sizeof mirror_target_rows / sizeof mirror_target_rows[0];
+const struct setting_row keep_rows[] = {KEEP_TABLE(ROW)};
+const size_t keep_row_count = sizeof keep_rows / sizeof keep_rows[0];
 
 const struct setting_row *setting_find(const struct setting_row *rows, size_t count,
                                        const char *path)

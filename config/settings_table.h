@@ -47,6 +47,8 @@ extern const struct setting_row settings_rows[];
 extern const size_t settings_row_count;
 extern const struct setting_row registry_rows[];
 extern const size_t registry_row_count;
+extern const struct setting_row keep_rows[];
+extern const size_t keep_row_count;
 extern const struct setting_row mirror_rows[];
 extern const size_t mirror_row_count;
 extern const struct setting_row mirror_target_rows[];

@@ -76,6 +76,16 @@ struct mirror_setting {
     int64_t confirm_ms; /* 0: never */
 };
 
+#define SETTINGS_RULES_MAX 64
+
+/* One entry of "keep.rules". */
+struct keep_setting {
+    char *match;
+    char *tags;     /* NULL: all */
+    unsigned last;  /* 0: it does not say */
+    int64_t age_ms; /* 0: it does not say */
+};
+
 struct settings {
     char *listen;              /* ADDR:PORT, [ADDR6]:PORT; port 0 = any free one */
     struct setting_list hosts; /* host names that are the gateway's, without ports */
@@ -104,6 +114,15 @@ struct settings {
         unsigned history_count;
         int64_t history_ms;
     } queue;
+    struct {
+        int64_t grace_ms;
+        int64_t untagged_ms;  /* 0: for ever */
+        uint64_t cache_bytes; /* 0: any number */
+        int64_t cache_ms;     /* 0: for ever */
+        int64_t every_ms;
+        struct keep_setting *rules; /* in the order of the file, by which they are called */
+        size_t rule_count;
+    } keep;
     struct {
         enum setting_codec codec;
         enum setting_effort effort;

@@ -399,6 +399,8 @@ json_t *setting_get(const struct setting_row *row, const void *base)
     case SETTING_BOOL:
         return json_boolean(*(const bool *)member);
     case SETTING_COUNT:
+        if (row->initial == NULL && *(const unsigned *)member == 0)
+            return NULL;
         return json_integer(*(const unsigned *)member);
     case SETTING_SIZE:
         if (row->initial == NULL && *(const uint64_t *)member == 0)
@@ -407,6 +409,8 @@ json_t *setting_get(const struct setting_row *row, const void *base)
     case SETTING_DURATION:
         if (row->choices && *(const int64_t *)member == 0)
             return json_string(row->choices[0]);
+        if (row->initial == NULL && *(const int64_t *)member == 0)
+            return NULL;
         return json_string(setting_duration_text((uint64_t) * (const int64_t *)member, size));
     case SETTING_CHOICE:
         return json_string(row->choices[*(const unsigned *)member]);

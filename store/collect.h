@@ -24,7 +24,7 @@
  * record without its bytes.
  *
  * No step reads or writes for long; memory grows with 16 to 32 bytes for each blob that is needed.
- * One collection at a time: ERR_BUSY. Each thing that goes is logged with its reason.
+ * One collection at a time: ERR_COLLECTING. Each thing that goes is logged with its reason.
  */
 #ifndef SLIPWAY_STORE_COLLECT_H
 #define SLIPWAY_STORE_COLLECT_H
@@ -96,8 +96,8 @@ struct collect_report {
 };
 void collect_report_deinit(struct collect_report *report);
 
-/* `out` is to be deinited, also on failure: what went before it has gone. ERR_BUSY, ERR_CANCELLED,
- * ERR_STORE, ERR_STORE_FULL, ERR_IO. */
+/* `out` is to be deinited, also on failure: what went before it has gone. ERR_COLLECTING,
+ * ERR_CANCELLED, ERR_STORE, ERR_STORE_FULL, ERR_IO. */
 enum errc store_collect(struct store *store, const struct collect_options *options,
                         struct collect_report *out, struct error *err);
 

@@ -41,7 +41,7 @@ struct store_options {
     uint64_t keep_free_bytes; /* of the file system, see store_check_room(); 0: nothing */
     struct upload_limits uploads;
     bool has_leases;     /* clients are told what is there, and may come back: what they were told
-                            is remembered over a crash (docs/decisions, "Leases") */
+                            is remembered over a crash (store/collect.h) */
     bool leave_volatile; /* close without waiting for the disk, see store_close() */
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/net.h"
+#include "gateway/cli/control_ask.h"
 #include "gateway/service/version.h"
 
 #include <getopt.h>
@@ -92,6 +93,16 @@ const struct command commands[] = {
      "  --target NAME          mirrors[].to[].name of the configuration, or other:HOST\n"
      "  --state STATE          of the target: failed, waiting, refused, expired, cancelled, "
      "drifted\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"gc", cmd_gc, "collect what nobody needs any more",
+     "slipway gc [--dry-run] [OPTIONS]\n"
+     "\n"
+     "Deletes the blobs that no manifest, tag, push or upload needs and that nobody has asked for\n"
+     "within keep.grace, and the tags that no rule of keep.rules keeps. A gateway that runs on "
+     "the\n"
+     "data folder does it itself, and goes on serving meanwhile.\n"
+     "\n"
+     "  --dry-run              delete nothing; say what would go, what stays, and "
+     "why\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
     {"config", cmd_config, "check and print the configuration",
      "slipway config [--config FILE] [--defaults]\n"
      "\n"

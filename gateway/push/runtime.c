@@ -151,6 +151,7 @@ enum errc runtime_open(const struct settings *settings, bool brief, struct runti
                     .per_repository = settings->limits.upload_sessions_per_repository,
                     .per_client = settings->limits.upload_sessions_per_client,
                     .yield_ms = UPLOAD_YIELD_MS},
+        .has_leases = !brief,
         .leave_volatile = brief};
     const struct executor_options threads = {.threads_max = threads_max(settings)};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

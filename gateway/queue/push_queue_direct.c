@@ -5,11 +5,21 @@
 #include "gateway/push/push_log.h"
 #include "gateway/queue/push_queue.h"
 #include "gateway/queue/push_queue_internal.h"
+#include "store/collect.h"
 #include "store/push.h"
 #include "upstream/push/known_blobs.h"
 
 #include <stddef.h>
 #include <string.h>
+
+/* Nothing that has a name may need what is pushed before it gets one. */
+static void hold(struct push_queue *queue, const struct push *push,
+                 void (*call)(struct store *store, const struct digest *digest))
+{
+    call(queue->runtime->store, &push->manifest.digest);
+    for (size_t i = 0; i < push->referrer_count; i++)
+        call(queue->runtime->store, &push->referrers[i].manifest.digest);
+}
 
 static void leave_direct(struct push_queue *queue, struct direct *direct)
 {
@@ -25,6 +35,7 @@ static void leave_direct(struct push_queue *queue, struct direct *direct)
     if (!last)
         return;
     const struct push_options options = direct->options;
+    hold(queue, direct->push, store_let_go);
     if (push_stored_targets(direct->push) < direct->push->target_count)
         queue_note_over(queue, direct->push);
     cancel_unwatch(&direct->cancel, &direct->watch);
@@ -84,6 +95,7 @@ static struct direct *direct_new(struct push_queue *queue, const struct push_opt
 {
     int64_t limit_ms = queue->runtime->settings->limits.push_ms;
     struct direct *direct = xcalloc(1, sizeof *direct);
+    hold(queue, push, store_hold);
     *direct = (struct direct){.queue = queue, .options = *options, .push = push, .left = 1};
     direct->entries = xcalloc(push->target_count, sizeof(struct queue_entry *));
     cancel_init_child(&direct->cancel, options->cancel, "limits.push_time is over");

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "gateway/api/collections.h"
 #include "gateway/api/images.h"
 #include "gateway/api/layers.h"
 #include "gateway/api/push_events.h"
@@ -94,6 +95,7 @@ static const struct row {
     {"/v1/targets",  "GET, HEAD", targets_list, NULL,                      false, false, false},
     {"/v1/targets/{name}/pause", "POST", target_pause, "application/json", true,  false, false},
     {"/v1/targets/{name}/resume", "POST", target_resume, "application/json", true, false, false},
+    {"/v1/gc",       "POST",      collections_post, "application/json",    true,  false, false},
     {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},
     {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true,  true},
     {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false, false},

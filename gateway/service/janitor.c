@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/queue/push_targets.h"
+#include "gateway/service/collection.h"
 #include "net/transport.h"
 #include "store/blob_upload.h"
 #include "store/quarantine.h"
@@ -17,6 +18,7 @@ struct janitor {
     struct push_queue *queue;
     struct cancel stop;
     pthread_t thread;
+    int64_t collect_at_ms; /* the thread's own */
 };
 
 static void expire_uploads(const struct janitor *janitor)
@@ -57,9 +59,37 @@ static void quarantine(const struct janitor *janitor)
         log_warn("records that cannot be read stay where they are: %s", err.text);
 }
 
+/* So that a crash costs few of them. */
+static void write_leases(const struct janitor *janitor)
+{
+    struct error err = ERROR_INIT;
+    if (store_write_leases(janitor->runtime->store, &err) != ERR_OK)
+        log_warn("%s", err.text);
+}
+
+static void collect(struct janitor *janitor)
+{
+    const struct settings *settings = janitor->runtime->settings;
+    struct collect_report report;
+    struct error err = ERROR_INIT;
+    if (clock_ms() < janitor->collect_at_ms)
+        return;
+    if (collection_run(settings, janitor->runtime->store, false, &janitor->stop, &report, &err) !=
+            ERR_OK &&
+        err.code != ERR_COLLECTING && err.code != ERR_CANCELLED)
+        log_event(LOG_WARN, "collection.failed",
+                  LOG_FIELDS(log_text("code", error_name(err.code)), log_text("error", err.text)),
+                  "%s", err.text);
+    collect_report_deinit(&report);
+    janitor->collect_at_ms = clock_ms() + settings->keep.every_ms;
+}
+
 static int64_t round_ms(const struct janitor *janitor)
 {
-    int64_t ms = janitor->runtime->settings->limits.upload_idle_ms / 4;
+    const struct settings *settings = janitor->runtime->settings;
+    int64_t ms = settings->limits.upload_idle_ms / 4;
+    if (ms > settings->keep.every_ms)
+        ms = settings->keep.every_ms;
     return ms < ROUND_MS_MIN ? ROUND_MS_MIN : ms > ROUND_MS_MAX ? ROUND_MS_MAX : ms;
 }
 
@@ -72,6 +102,8 @@ static void *janitor_thread(void *arg)
         push_queue_expire(janitor->queue, (uint64_t)clock_wall_s());
         forget_pushes(janitor);
         quarantine(janitor);
+        write_leases(janitor);
+        collect(janitor);
         transport_close_idle(TRANSPORT_IDLE_MS);
         registries_forget(janitor->runtime->upstream->registries);
     } while (!cancel_wait(&janitor->stop, round_ms(janitor)));
@@ -84,6 +116,7 @@ enum errc janitor_start(struct runtime *runtime, struct push_queue *queue, struc
     struct janitor *janitor = xcalloc(1, sizeof *janitor);
     janitor->runtime = runtime;
     janitor->queue = queue;
+    janitor->collect_at_ms = clock_ms() + runtime->settings->keep.every_ms;
     cancel_init(&janitor->stop);
     int rc = pthread_create(&janitor->thread, NULL, janitor_thread, janitor);
     if (rc != 0) {

@@ -4,7 +4,8 @@
  * registries that were idle for TRANSPORT_IDLE_MS are closed (net/transport.h), registry hosts that
  * nobody needs are forgotten when there are many (upstream/client/registries.h), pushes whose time
  * is over end and old ones are forgotten (gateway/queue/push_queue.h), records that could not be
- * read are moved away (store/quarantine.h).
+ * read are moved away (store/quarantine.h), leases are written, and, each keep.every, what nobody
+ * needs is collected (store/collect.h).
  *
  * A thread of its own, which may block on the disk. Lifecycle: janitor_start, janitor_stop.
  */

@@ -462,6 +462,8 @@ static void printing_hides_secrets(void **state)
         "\"upload_sessions_per_client\":512},"
         "\"queue\":{\"keep_trying\":\"168h\",\"history_count\":10000,"
         "\"history_age\":\"720h\"},"
+        "\"keep\":{\"grace\":\"24h\",\"untagged\":\"forever\",\"cache_age\":\"720h\","
+        "\"every\":\"1h\",\"rules\":[]},"
         "\"compression\":{\"codec\":\"gzip\",\"effort\":\"fast\"},"
         "\"clients\":{\"anonymous\":false},\"log\":{\"level\":\"info\",\"format\":\"text\"},"
         "\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],\"username\":\"u\","

@@ -58,6 +58,8 @@ static void every_key_is_described(void **state)
         expect_described(page, "registries.HOST.", &registry_rows[i]);
     for (size_t i = 0; i < mirror_row_count; i++)
         expect_described(page, "mirrors[].", &mirror_rows[i]);
+    for (size_t i = 0; i < keep_row_count; i++)
+        expect_described(page, "keep.rules[].", &keep_rows[i]);
     for (size_t i = 0; i < mirror_target_row_count; i++)
         expect_described(page, "mirrors[].to[].", &mirror_target_rows[i]);
 }
@@ -68,6 +70,8 @@ static bool is_key(const char *key)
         return setting_find(registry_rows, registry_row_count, key + 16);
     if (strncmp(key, "mirrors[].to[].", 15) == 0)
         return setting_find(mirror_target_rows, mirror_target_row_count, key + 15);
+    if (strncmp(key, "keep.rules[].", 13) == 0)
+        return setting_find(keep_rows, keep_row_count, key + 13);
     if (strncmp(key, "mirrors[].", 10) == 0)
         return setting_find(mirror_rows, mirror_row_count, key + 10);
     return setting_find(settings_rows, settings_row_count, key);
@@ -86,7 +90,7 @@ static void every_described_key_is_one(void **state)
         described++;
     }
     assert_int_equal(described, settings_row_count + registry_row_count + mirror_row_count +
-                                    mirror_target_row_count);
+                                    mirror_target_row_count + keep_row_count);
 }
 
 /* The example of the page is a configuration. */

@@ -817,7 +817,7 @@ static void collect_again(void *self, const char *point)
     struct error err = ERROR_INIT;
     struct collect_report report;
     if (strcmp(point, "begun") == 0)
-        assert_code(store_collect(self, &usual, &report, &err), ERR_BUSY, &err);
+        assert_code(store_collect(self, &usual, &report, &err), ERR_COLLECTING, &err);
 }
 
 static void one_runs_at_a_time(void **state)
