@@ -175,7 +175,7 @@ static const char *const acknowledgements[] = {
       "pattern of the repositories that go to these targets")                                      \
     X("acknowledge", SETTING_CHOICE, mirror_setting, acknowledge, 0, 0, "pushed",                  \
       acknowledgements, "whether a client waits until all targets have its image")               \
-    X("confirm", SETTING_DURATION, mirror_setting, confirm_ms, SECOND, 30 * DAY, "60s", never,     \
+    X("confirm", SETTING_DURATION, mirror_setting, confirm_ms, 100, 30 * DAY, "60s", never,     \
       "after what time a HEAD of a tag has the targets asked whether they have it")
 
 #define KEEP_TABLE(X)                                                                              \

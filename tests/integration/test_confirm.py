@@ -1,7 +1,7 @@
 """A front that tells the truth: what a HEAD of a tag says of targets that refused it, or lost it.
 
 crane and regctl ask for the tag first and push nothing when it is there, so `HEAD` is all that such
-a client does here. What a target was found to have is believed for a second (`CONFIRM`).
+a client does here. What a target was found to have is believed for `CONFIRM` seconds.
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from support.registry import Registry
 from support.throttle import ThrottledProxy
 from support.waiting import wait_until
 
-CONFIRM = 1.0
+CONFIRM = 0.2
 WAIT = 60.0
 FAST = 10.0  # tenfold: what is not waited for takes milliseconds
 BOTH = pytest.mark.parametrize("acknowledge", ("stored", "pushed"))
@@ -85,7 +85,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
         made.stop()
 
 
-def configuration(host: str, acknowledge: str, confirm: str = "1s", **more: Any) -> dict[str, Any]:
+def configuration(host: str, acknowledge: str, confirm: str = "200ms", **more: Any) -> dict[str, Any]:
     entry = {"match": "**", "to": [f"{host}/**"], "acknowledge": acknowledge, "confirm": confirm}
     return {"mirrors": [entry], "registries": {host: {"retry_wait": "50ms"}}, **more}
 
