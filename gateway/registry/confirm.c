@@ -129,7 +129,7 @@ static void judge(struct confirm_target *target)
     const struct reference *reference = &target->target.repository;
     char text[REFERENCE_TEXT_MAX];
     bool away = error_party(ask->error.code) == PARTY_NETWORK;
-    confirm_look(confirms, reference, &state);
+    confirm_look(confirms, &target->target, &state);
     bool failed = state.word && state.word->word == WORD_FAILED;
     target->step = last_word_judge(&state, ask->answer, away || state.away);
     target->waits = target->step == STEP_DELIVER || target->step == STEP_WAIT;
@@ -240,8 +240,8 @@ bool confirm_is_due(struct confirms *confirms, const struct confirm_question *qu
         struct tag_state state = {.digest = &question->manifest->digest,
                                   .confirm_ms = route->confirm_ms,
                                   .waits = route->acknowledge == ACKNOWLEDGE_PUSHED};
-        struct reference target = route->targets[i].repository;
-        snprintf(target.tag, sizeof target.tag, "%s", question->tag);
+        struct mirror_target target = route->targets[i];
+        snprintf(target.repository.tag, sizeof target.repository.tag, "%s", question->tag);
         if (!route->targets[i].optional && confirm_asks(confirms, &target, &state))
             return true;
     }
@@ -257,7 +257,7 @@ static void ask_all(struct confirm *confirm)
         struct confirm_target *target = &confirm->targets[i];
         struct tag_state state = state_of(confirm);
         target->ask = (struct tag_ask){.expected = confirm->digest, .answered = on_answer};
-        target->asked = confirm_asks(confirms, &target->target.repository, &state);
+        target->asked = confirm_asks(confirms, &target->target, &state);
         confirm->asking += target->asked;
     }
     pthread_mutex_unlock(&confirms->lock);

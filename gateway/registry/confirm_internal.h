@@ -63,11 +63,12 @@ struct confirms {
 
 /* --- confirm_words.c; with the lock --- */
 
-/* Fill in what is known of a target, and how it stands in the queue. */
-void confirm_look(struct confirms *confirms, const struct reference *target,
+/* Fill in what is known of a target, whose repository has the tag, and how it stands in the queue.
+ */
+void confirm_look(struct confirms *confirms, const struct mirror_target *target,
                   struct tag_state *state);
 /* The same: is it to be asked? */
-bool confirm_asks(struct confirms *confirms, const struct reference *target,
+bool confirm_asks(struct confirms *confirms, const struct mirror_target *target,
                   struct tag_state *state);
 /* A target, or a host, gave no answer. */
 void confirm_note_silence(struct confirms *confirms, const char *of, int64_t confirm_ms);

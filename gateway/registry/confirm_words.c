@@ -2,6 +2,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/queue/push_targets.h"
 #include "gateway/registry/confirm.h"
 #include "gateway/registry/confirm_internal.h"
 #include "store/pushes.h"
@@ -11,19 +12,21 @@
 
 #define RESTORED_AT_ONCE 16
 
-void confirm_look(struct confirms *confirms, const struct reference *target,
+void confirm_look(struct confirms *confirms, const struct mirror_target *target,
                   struct tag_state *state)
 {
     char text[REFERENCE_TEXT_MAX];
-    const struct push_queue_view view = push_queue_view(confirms->queue, target);
-    const struct last_word *host = last_words_find(confirms->words, target->host);
-    state->word = last_words_find(confirms->words, reference_text(target, text));
+    const struct reference *at = &target->repository;
+    const struct push_queue_view view = push_queue_view(confirms->queue, at);
+    const struct last_word *host = last_words_find(confirms->words, at->host);
+    state->word = last_words_find(confirms->words, reference_text(at, text));
     state->now_ms = clock_ms();
     state->open = view.open;
-    state->away = view.away || (host && state->now_ms < host->silent_ms);
+    state->away = view.away || (host && state->now_ms < host->silent_ms) ||
+                  push_queue_is_paused(confirms->queue, target->name, at->host);
 }
 
-bool confirm_asks(struct confirms *confirms, const struct reference *target,
+bool confirm_asks(struct confirms *confirms, const struct mirror_target *target,
                   struct tag_state *state)
 {
     confirm_look(confirms, target, state);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/queue/push_targets.h"
 #include "tests/support/queue_test.h"
 
 #include <setjmp.h>
@@ -239,6 +240,21 @@ static void who_is_away_is_left_alone(void **state)
     assert_false(is_due(bench));
 }
 
+static void who_is_paused_is_left_alone(void **state)
+{
+    struct bench *bench = *state;
+    struct error err = ERROR_INIT;
+    struct target_view view;
+    autofree char *name = xasprintf("other:%s", bench->test->host);
+    queue_test_store(bench->test, &bench->image.manifest, "team/app:other");
+    queue_test_idle(bench->test);
+    if (push_queue_pause(bench->test->queue, name, true, &view, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    assert_false(is_due(bench));
+    assert_int_equal(push_queue_pause(bench->test->queue, name, false, &view, &err), ERR_OK);
+    assert_true(is_due(bench));
+}
+
 static void nobody_waits_at_the_end(void **state)
 {
     struct bench *bench = *state;
@@ -285,10 +301,11 @@ int main(void)
 {
 #define CASE(NAME) cmocka_unit_test_setup_teardown(NAME, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(what_is_absent_is_pushed),           CASE(what_is_there_is_believed),
-        CASE(what_is_refused_is_not_there),       CASE(an_open_push_is_waited_for),
-        CASE(who_is_away_is_left_alone),          CASE(nobody_waits_at_the_end),
-        CASE(a_push_is_waited_for_until_the_end), CASE(a_start_knows_what_was_pushed),
+        CASE(what_is_absent_is_pushed),      CASE(what_is_there_is_believed),
+        CASE(what_is_refused_is_not_there),  CASE(an_open_push_is_waited_for),
+        CASE(who_is_paused_is_left_alone),   CASE(who_is_away_is_left_alone),
+        CASE(nobody_waits_at_the_end),       CASE(a_push_is_waited_for_until_the_end),
+        CASE(a_start_knows_what_was_pushed),
     };
     return cmocka_run_group_tests_name("confirm", tests, NULL, NULL);
 }
