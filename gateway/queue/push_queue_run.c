@@ -188,7 +188,9 @@ static void on_ended(void *self)
     pthread_mutex_lock(&queue->lock);
     if (final)
         entry_leave(entry);
-    else if (changed && entry_has_younger(entry)) /* it came while the record was written */
+    else if (entry->cancelled) /* that, or a younger one, came while the record was written */
+        pending_end(entry, PUSH_CANCELLED);
+    else if (changed && entry_has_younger(entry))
         pending_end(entry, PUSH_SUPERSEDED);
     else
         go_on(entry);
@@ -291,6 +293,7 @@ void pending_work(struct work *work)
     work_hold(work);
     pthread_mutex_lock(&queue->lock);
     entry->run = run;
+    queue_tell_change(queue, entry->id);
     if (entry->cancelled || entry->to->record.paused_s > 0)
         cancel_request(&run->cancel);
     pthread_mutex_unlock(&queue->lock);
