@@ -103,6 +103,23 @@ const struct command commands[] = {
      "\n"
      "  --dry-run              delete nothing; say what would go, what stays, and "
      "why\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"targets", cmd_targets, "list the targets of a running gateway",
+     "slipway targets [OPTIONS]\n"
+     "\n"
+     "How each target is: good, paused by somebody, away (its registry does not answer), or login\n"
+     "(it refuses the gateway's login); what is to be pushed there and since when, and the last\n"
+     "success.\n"
+     "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"pause", cmd_pause, "have a running gateway send nothing to a target",
+     "slipway pause NAME [OPTIONS]\n"
+     "\n"
+     "Until slipway resume NAME, also over a restart: what is pushed after the answer waits, what "
+     "a\n"
+     "client waits for fails.\n"
+     "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"resume", cmd_pause, "have a running gateway go on with a paused target",
+     "slipway resume NAME [OPTIONS]\n"
+     "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
     {"config", cmd_config, "check and print the configuration",
      "slipway config [--config FILE] [--defaults]\n"
      "\n"

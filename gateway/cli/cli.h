@@ -32,6 +32,8 @@ int cmd_pushes(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
 int cmd_retry(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
+int cmd_targets(int argc, char **argv);
+int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_help(int argc, char **argv);

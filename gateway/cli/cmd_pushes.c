@@ -38,27 +38,10 @@ static void append_push_path(struct buf *path, const char *id, const char *behin
     buf_text(path, behind);
 }
 
-/* `answer` is owned by the caller. The exit status. */
-static int ask(struct control *control, const char *method, const struct buf *path,
-               struct control_answer *answer)
-{
-    struct error err = ERROR_INIT;
-    const struct control_request request = {.method = method, .path = buf_cstr(path)};
-    if (control_ask(control, &request, answer, &err) == ERR_OK)
-        return 0;
-    return control_complain(&err);
-}
-
 static const char *shown(const json_t *object, const char *key)
 {
     const char *text = json_text(object, key);
     return text ? text : "-";
-}
-
-static void print_json(const json_t *value)
-{
-    autofree char *text = json_compact(value);
-    puts(text);
 }
 
 /* ---- what is said of a target ---- */
@@ -128,7 +111,7 @@ static int list_page(struct control *control, const struct pushes_command *comma
     add_parameter(&path, "since", command->since);
     add_parameter(&path, "limit", limit);
     add_parameter(&path, "after", *after);
-    int status = ask(control, "GET", &path, &answer);
+    int status = control_ask_path(control, "GET", buf_cstr(&path), NULL, &answer);
     free(*after);
     *after = NULL;
     if (status != 0)
@@ -153,7 +136,7 @@ static int list(struct control *control, const struct pushes_command *command)
     if (command->options->json) {
         if (after)
             json_put_text(root, "next", after);
-        print_json(root);
+        control_print(root);
     } else {
         print_pushes(all);
         if (after)
@@ -197,7 +180,7 @@ static int show(struct control *control, const struct pushes_command *command, j
     autobuf struct buf path = BUF_INIT(PATH_LIMIT_BYTES);
     autoanswer struct control_answer answer = {.status = 0};
     append_push_path(&path, command->id, "");
-    int status = ask(control, "GET", &path, &answer);
+    int status = control_ask_path(control, "GET", buf_cstr(&path), NULL, &answer);
     *push = json_incref(answer.body);
     return status;
 }
@@ -211,7 +194,7 @@ static void print_event(void *self, json_t *line)
     const char *target = json_text(line, "target");
     const char *status = json_text(line, "status");
     if (command->options->json) {
-        print_json(line);
+        control_print(line);
     } else if (result && status == NULL) {
         autofree char *detail = detail_of(result);
         printf("%s: %s %s\n", shown(line, "target"), shown(result, "state"), detail);
@@ -257,7 +240,7 @@ static int pushes(struct control *control, void *self)
         return follow(control, command);
     int status = show(control, command, &push);
     if (status == 0 && command->options->json)
-        print_json(push);
+        control_print(push);
     else if (status == 0)
         print_push(push);
     return status;
@@ -344,11 +327,11 @@ static int cancel(struct control *control, void *self)
     autobuf struct buf path = BUF_INIT(PATH_LIMIT_BYTES);
     autoanswer struct control_answer answer = {.status = 0};
     append_push_path(&path, command->id, "");
-    int status = ask(control, "DELETE", &path, &answer);
+    int status = control_ask_path(control, "DELETE", buf_cstr(&path), NULL, &answer);
     if (status != 0)
         return status;
     if (command->options->json)
-        print_json(answer.body);
+        control_print(answer.body);
     else
         print_push(answer.body);
     if (!had_ended(answer.body))
@@ -385,11 +368,11 @@ static int retry(struct control *control, void *self)
         add_parameter(&path, "target", command->target);
         add_parameter(&path, "state", command->state);
     }
-    int status = ask(control, "POST", &path, &answer);
+    int status = control_ask_path(control, "POST", buf_cstr(&path), NULL, &answer);
     if (status != 0)
         return status;
     if (command->options->json) {
-        print_json(answer.body);
+        control_print(answer.body);
         return 0;
     }
     long long retried = json_integer_value(json_object_get(answer.body, "retried"));

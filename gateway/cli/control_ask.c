@@ -229,3 +229,19 @@ int control_complain(const struct error *err)
         return EXIT_UNREACHABLE;
     }
 }
+
+int control_ask_path(struct control *control, const char *method, const char *path,
+                     const json_t *body, struct control_answer *answer)
+{
+    struct error err = ERROR_INIT;
+    const struct control_request request = {.method = method, .path = path, .body = body};
+    if (control_ask(control, &request, answer, &err) == ERR_OK)
+        return 0;
+    return control_complain(&err);
+}
+
+void control_print(const json_t *value)
+{
+    autofree char *text = json_compact(value);
+    puts(text);
+}

@@ -94,4 +94,11 @@ enum errc control_ask(struct control *control, const struct control_request *req
 /* After a failed control_ask(): the complaint, and the exit status. */
 int control_complain(const struct error *err);
 
+/* Both: 0 and the answer, or the exit status after a complaint. `body` may be NULL. */
+int control_ask_path(struct control *control, const char *method, const char *path,
+                     const json_t *body, struct control_answer *answer);
+
+/* A line of JSON, as --json prints what was answered. */
+void control_print(const json_t *value);
+
 #endif

@@ -182,6 +182,25 @@ def test_what_waits_is_retried_and_cancelled(
     )
 
 
+def test_targets_are_paused_and_resumed(
+    waiting: tuple[Gateway, str], where: list[str], tmp_path: Path
+) -> None:
+    def far() -> dict[str, Any]:
+        (found,) = [one for one in ask(tmp_path, "targets", *where)["targets"] if one["name"] == "far"]
+        return dict(found)
+
+    head, *rows = slipway(tmp_path, "targets", *where).stdout.splitlines()
+    assert head.split()[:2] == ["TARGET", "STATE"] and len(rows) == 2, (head, rows)
+    assert rows[0].split()[:2] == ["far", "away"] and "CONNECT_FAILED" in rows[0], rows
+    assert rows[1].split()[1] == "good", rows
+    paused = slipway(tmp_path, "pause", "far", *where)
+    assert paused.returncode == DONE and paused.stdout.splitlines()[1].split()[:2] == ["far", "paused"]
+    assert far()["paused"]
+    resumed = slipway(tmp_path, "resume", "far", *where)
+    assert resumed.returncode == DONE and not far()["paused"], resumed
+    wait_until(lambda: far()["counts"]["waiting"] == 1, "it waits again", WAIT)
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     (
@@ -197,6 +216,9 @@ def test_what_waits_is_retried_and_cancelled(
         (("retry", "--state", "odd"), USAGE),
         (("pushes", "--gateway", "http://127.0.0.1:1"), USAGE),
         (("pushes", "--odd"), USAGE),
+        (("targets", "x"), USAGE),
+        (("pause",), USAGE),
+        (("resume", "nowhere"), REFUSED),
     ),
 )
 def test_what_is_wrong_is_said(
