@@ -16,7 +16,7 @@ struct image_job {
     struct gateway *gateway;
     struct push_order order;
     bool has_compression;
-    bool wants_events;
+    struct push_wishes wishes;
     bool docker; /* of a config */
 };
 
@@ -109,7 +109,7 @@ static void send_all(struct job *job, struct image_job *self)
     pushes[0] = &order->push;
     for (size_t i = 1; i < count; i++)
         pushes[i] = &order->more[i - 1];
-    push_job_send(job, self->gateway, pushes, count, self->wants_events);
+    push_job_send(job, self->gateway, pushes, count, self->wishes);
 }
 
 static void run_archive(struct job *job, void *arg)
@@ -180,7 +180,7 @@ static void run_config(struct job *job, void *arg)
         push->manifest = image.manifest;
         push->config = image.config;
         pushes_accept(self->gateway->runtime->store, push);
-        push_job_send(job, self->gateway, &push, 1, self->wants_events);
+        push_job_send(job, self->gateway, &push, 1, self->wishes);
     } else {
         refuse_config(job, &image, &err);
     }
@@ -216,7 +216,7 @@ struct job *images_post(struct gateway *gateway, const struct request *request, 
                             .self = self};
     struct job *job = NULL;
     self->gateway = gateway;
-    self->wants_events = request_accepts(request, "application/x-ndjson");
+    self->wishes = push_wishes_of(request);
     if (check_request(self, request, config, &err) != ERR_OK ||
         job_start(gateway->jobs, &work, request->peer, &job, &err) != ERR_OK) {
         free_self(self);

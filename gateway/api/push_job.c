@@ -3,10 +3,36 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/api/event_stream.h"
+#include "gateway/push/promise.h"
 #include "gateway/push/push_json.h"
 #include "gateway/push/push_log.h"
+#include "store/pushes.h"
 
 #include <stdatomic.h>
+#include <string.h>
+#include <strings.h>
+
+/* "respond-async" among the preferences of a header, whose values and parameters do not matter. */
+static bool is_not_async(const void *self, const char *value)
+{
+    static const char async[] = "respond-async";
+    (void)self;
+    while (*value) {
+        value += strspn(value, " \t,");
+        size_t size = strcspn(value, " \t,;=");
+        if (size == sizeof async - 1 && strncasecmp(value, async, size) == 0)
+            return false;
+        value += strcspn(value, ",");
+    }
+    return true;
+}
+
+struct push_wishes push_wishes_of(const struct request *request)
+{
+    return (struct push_wishes){.events = request_accepts(request, "application/x-ndjson"),
+                                .async =
+                                    !request_headers_fit(request, "Prefer", is_not_async, NULL)};
+}
 
 enum errc push_job_document(struct job *job, const char *what, struct buf *out, struct error *err)
 {
@@ -32,6 +58,7 @@ struct sending {
     struct push **pushes; /* owned; each is borrowed */
     size_t count;
     atomic_size_t under_way;
+    struct push_wishes wishes;
     struct event_stream *stream; /* NULL: the client gets one answer at the end */
     struct progress progress;
 };
@@ -51,9 +78,21 @@ static int good_status(const struct sending *sending)
     return are_stored(sending) ? 202 : 200;
 }
 
+/* Where a push that is not waited for can be asked for. */
+static void tell_where(const struct sending *sending, struct reply *reply)
+{
+    if (!are_stored(sending))
+        return;
+    if (sending->count == 1)
+        reply_header(reply, "Location", "/v1/pushes/%s", sending->pushes[0]->id);
+    if (sending->wishes.async)
+        reply_header(reply, "Preference-Applied", "respond-async");
+}
+
 static void begin_events(struct sending *sending)
 {
     struct reply reply = REPLY_INIT(good_status(sending));
+    tell_where(sending, &reply);
     sending->stream = event_stream_new();
     sending->progress = event_stream_progress(sending->stream);
     for (size_t i = 0; i < sending->count; i++)
@@ -80,6 +119,7 @@ static void answer(const struct sending *sending)
         failure = push_failure(sending->pushes[i]);
     struct reply reply =
         REPLY_INIT(failure ? error_http_status(failure->error.code) : good_status(sending));
+    tell_where(sending, &reply);
     if (failure)
         reply_targets_failed(&reply, failure->error.code);
     reply_json(&reply, sending->count == 1 ? push_json(sending->pushes[0])
@@ -107,12 +147,33 @@ static void on_ended(void *self)
         sending_ended(sending);
 }
 
-void push_job_send(struct job *job, struct gateway *gateway, struct push *const *pushes,
-                   size_t count, bool events)
+/* All of them, or none. */
+static enum errc promise(struct runtime *runtime, struct push *const *pushes, size_t count,
+                         struct error *err)
 {
+    struct error ignored = ERROR_INIT;
+    for (size_t i = 0; i < count; i++)
+        if (promise_all(runtime, pushes[i], err) != ERR_OK)
+            break;
+    for (size_t i = 0; err->code != ERR_OK && i < count; i++)
+        pushes_remove(runtime->store, pushes[i]->id, &ignored);
+    return err->code;
+}
+
+void push_job_send(struct job *job, struct gateway *gateway, struct push *const *pushes,
+                   size_t count, struct push_wishes wishes)
+{
+    struct error err = ERROR_INIT;
+    bool events = wishes.events;
+    if (wishes.async && promise(gateway->runtime, pushes, count, &err) != ERR_OK) {
+        push_job_refuse(job, &err);
+        return;
+    }
     struct sending *sending = xcalloc(1, sizeof *sending);
-    *sending = (struct sending){
-        .job = job, .pushes = xcalloc(count, sizeof(struct push *)), .count = count};
+    *sending = (struct sending){.job = job,
+                                .pushes = xcalloc(count, sizeof(struct push *)),
+                                .count = count,
+                                .wishes = wishes};
     atomic_init(&sending->under_way, count + 1);
     for (size_t i = 0; i < count; i++) {
         sending->pushes[i] = pushes[i];

@@ -7,18 +7,27 @@
 #define SLIPWAY_GATEWAY_API_PUSH_JOB_H
 
 #include "base/buf.h"
+#include "gateway/http/request.h"
 #include "gateway/service/gateway.h"
 
 /* The whole body, which is a document that the job needs at once; `out` has its limit.
  * ERR_JSON_TOO_LARGE names `what`. */
 enum errc push_job_document(struct job *job, const char *what, struct buf *out, struct error *err);
 
-/* Push to all targets of all pushes, at once, and answer: with the push object, or that of several,
- * when those that are waited for have ended, or with a stream of events from the beginning
- * (gateway/api/event_stream.h). Called at the end of a job's run(), which it continues; the list is
- * copied, each push borrowed until the job is over. */
+/* How the client wants to be answered. */
+struct push_wishes {
+    bool events; /* with a stream of events: Accept */
+    bool async;  /* as soon as it is safe, before it is pushed: Prefer, RFC 7240 section 4.1 */
+};
+struct push_wishes push_wishes_of(const struct request *request);
+
+/* Push to all targets of all pushes, which are accepted, at once, and answer: with the push object,
+ * or that of several, when those that are waited for have ended, or with a stream of events from
+ * the beginning (gateway/api/event_stream.h). Called at the end of a job's run(), which it
+ * continues; the list is copied, each push borrowed until the job is over. Nothing is pushed, and
+ * the answer is a refusal, where what is to be promised cannot be recorded. */
 void push_job_send(struct job *job, struct gateway *gateway, struct push *const *pushes,
-                   size_t count, bool events);
+                   size_t count, struct push_wishes wishes);
 
 /* Answer that `err` keeps it from being pushed. */
 void push_job_refuse(struct job *job, const struct error *err);

@@ -62,7 +62,7 @@ enum errc pushes_parse(const char *data, size_t size, struct push_order *order, 
 struct push_self {
     struct gateway *gateway;
     struct push_order order;
-    bool wants_events;
+    struct push_wishes wishes;
 };
 
 static enum errc find_image(struct store *store, struct push_order *order, struct error *err)
@@ -100,8 +100,7 @@ static void run(struct job *job, void *arg)
     struct push_self *self = arg;
     struct error err = ERROR_INIT;
     if (take(job, self, &err) == ERR_OK)
-        push_job_send(job, self->gateway, &(struct push *){&self->order.push}, 1,
-                      self->wants_events);
+        push_job_send(job, self->gateway, &(struct push *){&self->order.push}, 1, self->wishes);
     else
         push_job_refuse(job, &err);
 }
@@ -133,7 +132,7 @@ struct job *pushes_post(struct gateway *gateway, const struct request *request, 
     struct job_work work = {.class = JOB_PUSH, .run = run, .free = free_self, .self = self};
     struct job *job = NULL;
     self->gateway = gateway;
-    self->wants_events = request_accepts(request, "application/x-ndjson");
+    self->wishes = push_wishes_of(request);
     if (check_request(request, &err) != ERR_OK ||
         job_start(gateway->jobs, &work, request->peer, &job, &err) != ERR_OK) {
         free_self(self);

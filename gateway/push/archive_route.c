@@ -4,7 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "gateway/push/mirrors.h"
-#include "image/manifest.h"
+#include "gateway/push/promise.h"
 #include "store/pushes.h"
 
 #include <string.h>
@@ -45,77 +45,6 @@ static enum errc refuse(const struct chosen_image *chosen, struct error *err)
                 buf_cstr(&names));
 }
 
-/* ---- what is pushed after the answer ---- */
-
-static enum errc hold_image(struct batch *batch, const struct descriptor *manifest, unsigned depth,
-                            struct error *err);
-
-/* What is not in the store comes with the batch, or is a foreign layer. */
-static enum errc hold(struct batch *batch, const struct digest *digest, struct error *err)
-{
-    if (batch_hold_blob(batch, digest, err) == ERR_BLOB_UNKNOWN)
-        error_clear(err);
-    return err->code;
-}
-
-static enum errc hold_parts(struct batch *batch, const struct manifest *manifest, unsigned depth,
-                            struct error *err)
-{
-    if (manifest->kind == MANIFEST_IMAGE && hold(batch, &manifest->config.digest, err) != ERR_OK)
-        return err->code;
-    for (size_t i = 0; i < manifest->layer_count; i++)
-        if (hold(batch, &manifest->layers[i].digest, err) != ERR_OK)
-            return err->code;
-    for (size_t i = 0; i < manifest->child_count; i++)
-        if (hold_image(batch, &manifest->children[i], depth + 1, err) != ERR_OK)
-            return err->code;
-    return ERR_OK;
-}
-
-/* Everything that the manifest needs is to be on the disk when the batch is: what the store had
- * already may not be. */
-static enum errc hold_image(struct batch *batch, const struct descriptor *manifest, unsigned depth,
-                            struct error *err)
-{
-    autofree char *data = NULL;
-    size_t size = 0;
-    struct manifest parsed;
-    bool by_type = true;
-    if (depth > INDEX_DEPTH_MAX)
-        return ERR_OK;
-    if (hold(batch, &manifest->digest, err) != ERR_OK)
-        return err->code;
-    manifest_member_by_type(manifest->media_type, &by_type);
-    if (batch_read_all(batch, &manifest->digest, MANIFEST_LIMIT_BYTES, "manifest", &data, &size,
-                       err) != ERR_OK) {
-        /* A foreign layer is not there, and a blob may be of any size. */
-        if (err->code != ERR_BLOB_UNKNOWN && (by_type || err->code != ERR_JSON_TOO_LARGE))
-            return err->code;
-        error_clear(err);
-        return ERR_OK;
-    }
-    if (depth > 0 && !manifest_is_member(manifest->media_type, data, size))
-        return ERR_OK;
-    if (manifest_parse_any(data, size, manifest->media_type, "manifest", &parsed, err) != ERR_OK)
-        return err->code;
-    enum errc rc = hold_parts(batch, &parsed, depth, err);
-    manifest_deinit(&parsed);
-    return rc;
-}
-
-static enum errc hold_stored(struct batch *batch, struct push *push, struct error *err)
-{
-    if (push_stored_targets(push) == 0)
-        return ERR_OK;
-    if (hold_image(batch, &push->manifest, 0, err) != ERR_OK)
-        return err->code;
-    for (size_t i = 0; i < push->referrer_count; i++)
-        if (hold_image(batch, &push->referrers[i].manifest, 0, err) != ERR_OK)
-            return err->code;
-    batch_make_durable(batch);
-    return ERR_OK;
-}
-
 static enum errc odd_name(const char *name, struct error *err)
 {
     struct error why = ERROR_INIT;
@@ -137,7 +66,7 @@ enum errc archive_route_more(const struct settings *settings, const struct chose
         if (is_whole(&chosen->names[i].reference) &&
             route_name(settings, &chosen->names[i].reference, push, err) != ERR_OK)
             return err->code;
-    return push->target_count > 0 ? hold_stored(batch, push, err) : refuse(chosen, err);
+    return push->target_count > 0 ? promise_hold(batch, push, err) : refuse(chosen, err);
 }
 
 enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,

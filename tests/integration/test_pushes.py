@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.ports import refusing_port
 from support.processes import must_run
 from support.pulled import pull, sha256
 from support.registry import Registry
+from support.waiting import wait_until
 
 
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -22,9 +24,11 @@ OCI = "application/vnd.oci.image.manifest.v1+json"
 ELSEWHERE = {"match": "nothing/matches", "to": ["127.0.0.1:1/nothing"]}
 
 
-def send(gateway: Gateway, body: Any, *, accept: str = "application/json") -> Reply:
+def send(
+    gateway: Gateway, body: Any, *, accept: str = "application/json", more: Sequence[str] = ()
+) -> Reply:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = ("Content-Type: application/json", f"Accept: {accept}")
+    headers = ("Content-Type: application/json", f"Accept: {accept}", *more)
     return gateway.request("/v1/pushes", method="POST", data=data, headers=headers)
 
 
@@ -86,6 +90,47 @@ def test_progress(gateway: Gateway, registry: Registry, digest: str) -> None:
     lines = [json.loads(line) for line in reply.body.splitlines()]
     assert lines[0]["push"]["image"]["manifest"] == digest
     assert lines[-1]["aux"]["Digest"] == digest and lines[-1]["target"] == target
+
+
+@pytest.mark.parametrize(
+    "preference", ("respond-async", "wait=10, Respond-Async", "handling=lenient,respond-async;a=b")
+)
+def test_who_does_not_wait(
+    gateway: Gateway, registry: Registry, digest: str, preference: str
+) -> None:
+    target = f"{registry.host}/held/async:{sha256(preference.encode())[-8:]}"
+    reply = push(gateway, digest, target, more=[f"Prefer: {preference}"])
+    assert (reply.status, reply.json()["state"]) == (202, "stored")
+    assert reply.headers["preference-applied"] == "respond-async"
+    there = reply.headers["location"]
+    assert there == f"/v1/pushes/{reply.json()['id']}"
+    wait_until(lambda: gateway.request(there).json()["state"] == "pushed", "it is pushed")
+    tag = target.rpartition(":")[2]
+    assert sha256(registry.manifest("held/async", tag).body) == digest
+
+
+def test_an_archive_does_not_wait(
+    gateway: Gateway, registry: Registry, image: Image, seed: str, tmp_path: Path
+) -> None:
+    """Nobody is there to push to; what is asked for is on the disk."""
+    archive = docker_save_old([(image, [f"h/{seed}:1.0"])], tmp_path / "image.tar")
+    with refusing_port() as port:
+        target = f"127.0.0.1:{port}/held/away:1"
+        reply = gateway.post(archive, target, headers=["Prefer: respond-async"])
+        assert reply.status == 202, reply.body
+        there = reply.headers["location"]
+        wait_until(lambda: gateway.request(there).json()["state"] == "waiting", "it waits")
+        assert gateway.request(there, method="DELETE").status < 300
+        wait_until(lambda: gateway.request(there).json()["state"] == "cancelled", "it has ended")
+
+
+@pytest.mark.parametrize("preference", ("wait=10", "respond-asynchronously", "a=respond-async"))
+def test_other_preferences_do_not_matter(
+    gateway: Gateway, registry: Registry, digest: str, preference: str
+) -> None:
+    reply = push(gateway, digest, f"{registry.host}/held/sync:1", more=[f"Prefer: {preference}"])
+    pushed(reply)
+    assert "preference-applied" not in reply.headers
 
 
 def test_a_failure_is_the_status(gateway: Gateway, registry: Registry, digest: str) -> None:
