@@ -120,6 +120,21 @@ const struct command commands[] = {
     {"resume", cmd_pause, "have a running gateway go on with a paused target",
      "slipway resume NAME [OPTIONS]\n"
      "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"check", cmd_check, "check the data folder, and repair it",
+     "slipway check [--repair] [OPTIONS]\n"
+     "\n"
+     "Reads every blob and every record of the data folder and says what is wrong: itself, or by "
+     "the\n"
+     "gateway that uses the folder, which goes on working meanwhile.\n"
+     "\n"
+     "  --repair               mend what can be mended; what is wrong goes to "
+     "DATA/quarantine\n" CONTROL_USAGE "\n"
+     "stdout: a line for each problem, KIND NAME: WHAT IS WRONG (WHAT WAS DONE), and a summary; "
+     "with\n"
+     "--json the report. Exit status: 0 nothing is wrong, or all of it was repaired, 1 there are\n"
+     "problems that were not repaired, 2 wrong usage or configuration, 3 the check could not be "
+     "made,\n"
+     "4 the gateway could not be reached.\n"},
     {"config", cmd_config, "check and print the configuration",
      "slipway config [--config FILE] [--defaults]\n"
      "\n"

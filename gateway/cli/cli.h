@@ -13,6 +13,7 @@ enum {
     EXIT_TARGET_FAILED = 1,
     EXIT_USAGE = 2,
     EXIT_ARCHIVE = 3,
+    EXIT_NOT_CHECKED = 3, /* of slipway check */
     EXIT_UNREACHABLE = 4
 };
 
@@ -34,6 +35,7 @@ int cmd_retry(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_targets(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
+int cmd_check(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_help(int argc, char **argv);

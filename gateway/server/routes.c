@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "gateway/api/collections.h"
+#include "gateway/api/check.h"
 #include "gateway/api/images.h"
 #include "gateway/api/layers.h"
 #include "gateway/api/push_events.h"
@@ -96,6 +97,10 @@ static const struct row {
     {"/v1/targets/{name}/pause", "POST", target_pause, "application/json", true,  false, false},
     {"/v1/targets/{name}/resume", "POST", target_resume, "application/json", true, false, false},
     {"/v1/gc",       "POST",      collections_post, "application/json",    true,  false, false},
+    {"/v1/check",    "POST",      check_post, "application/json",          true,  false, false},
+    {"/v1/check",    "GET, HEAD", check_get,   NULL,                       false, false, false},
+    {"/v1/check",    "DELETE",    check_delete, NULL,                      false, false, false},
+    {"/v1/quarantine", "GET, HEAD", quarantine_get, NULL,                  false, false, false},
     {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},
     {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true,  true},
     {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false, false},

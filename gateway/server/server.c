@@ -11,6 +11,7 @@
 #include "gateway/registry/confirm.h"
 #include "gateway/server/routes.h"
 #include "gateway/service/control.h"
+#include "gateway/service/checker.h"
 #include "gateway/service/janitor.h"
 #include "gateway/service/store_watch.h"
 #include "net/transport.h"
@@ -197,6 +198,7 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->runtime = runtime;
     gateway->jobs = jobs_new(&limits, runtime->executor);
     gateway->queue = push_queue_new(runtime);
+    gateway->checker = checker_new(runtime->store, runtime->executor);
     gateway->confirms = confirms_new(runtime, gateway->queue);
     if (store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK ||
         push_queue_restart(gateway->queue, err) != ERR_OK)
@@ -209,10 +211,12 @@ static void close_gateway(struct server *server)
 {
     struct gateway *gateway = &server->gateway;
     janitor_stop(server->janitor);
+    checker_close(gateway->checker);
     confirms_close(gateway->confirms);
     push_queue_close(gateway->queue);
     while (!push_queue_wait(gateway->queue, 1000))
         ;
+    checker_free(gateway->checker);
     confirms_free(gateway->confirms);
     push_queue_free(gateway->queue);
     store_watch_stop(server->watch);

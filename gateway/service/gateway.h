@@ -12,13 +12,15 @@
 #include <stdatomic.h>
 
 struct confirms;
+struct checker;
 
 struct gateway {
     struct runtime *runtime;
     struct jobs *jobs;
     struct push_queue *queue;
+    struct checker *checker;   /* gateway/service/checker.h */
     struct confirms *confirms; /* gateway/registry/confirm.h */
-    atomic_uint followers; /* gateway/api/push_events.h */
+    atomic_uint followers;     /* gateway/api/push_events.h */
 };
 
 #endif
