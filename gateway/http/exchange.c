@@ -98,15 +98,51 @@ static const char *agent_of(const struct exchange *exchange)
     return exchange->agent[0] ? exchange->agent : NULL;
 }
 
+static const struct metric_family requests_family = {
+    .name = "slipway_http_requests",
+    .type = METRIC_COUNTER,
+    .help = "Requests that have ended, by what their path is about; code none: without an answer.",
+    .labels = {"route", "method", "code"}};
+static const struct metric_family seconds_family = {
+    .name = "slipway_http_request_seconds",
+    .type = METRIC_HISTOGRAM,
+    .help = "From the first line of a request to its answer.",
+    .labels = {"route"},
+    .buckets = {0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600}};
+
+/* One of few, whatever clients send. */
+static const char *method_shown(const char *method)
+{
+    static const char *const known[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(method, known[i]) == 0)
+            return known[i];
+    return "other";
+}
+
+static void count(const struct exchange *exchange, const char *route, const struct reply *reply)
+{
+    struct metrics *metrics = exchange->handler->metrics;
+    char code[16] = "none";
+    if (reply)
+        snprintf(code, sizeof code, "%d", reply->status);
+    metric_add(metrics_sample(metrics, &requests_family,
+                              (const char *[]){route, method_shown(exchange->method), code}),
+               1);
+    metric_observe(metrics_sample(metrics, &seconds_family, (const char *[]){route}),
+                   (double)(clock_ms() - exchange->begun_ms) / 1000);
+}
+
 /* The end of a request; `reply` NULL: without an answer. */
 static void tell(const struct exchange *exchange, const struct reply *reply, enum log_level level,
                  const char *event, const char *message)
 {
+    const struct path_shown path = exchange->handler->show(exchange->target);
+    count(exchange, path.pattern, reply);
     if (!log_enabled(level))
         return;
     const struct error *why = reply ? reply->refusal : NULL;
     enum errc code = why ? why->code : reply ? reply->failed : ERR_OK;
-    const struct path_shown path = exchange->handler->show(exchange->target);
     autofree char *name = path.name ? xstrndup(path.name, path.name_size) : NULL;
     autofree char *cut = path.value_size ? xstrndup(path.value, path.value_size) : NULL;
     log_event(

@@ -9,6 +9,7 @@
 #ifndef SLIPWAY_GATEWAY_HTTP_EXCHANGE_H
 #define SLIPWAY_GATEWAY_HTTP_EXCHANGE_H
 
+#include "base/metrics.h"
 #include "gateway/http/client_address.h"
 #include "gateway/http/connections.h"
 #include "gateway/http/jobs.h"
@@ -33,6 +34,7 @@ struct request_handler {
     struct path_shown (*show)(const char *path); /* any thread */
     void *self;
     const char *administrators; /* only they reach its listener, and the log calls them so; NULL */
+    struct metrics *metrics;    /* where requests are counted; NULL: nowhere */
     struct jobs *jobs;          /* once they are closed, connections end with their next answer */
     struct file_reads *reads;
     size_t (*make_room)(void);     /* of struct listener_options */

@@ -156,6 +156,7 @@ enum errc runtime_open(const struct settings *settings, bool brief, struct runti
     const struct executor_options threads = {.threads_max = threads_max(settings)};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     runtime->settings = settings;
+    runtime->metrics = metrics_new();
     make_agent(runtime->agent);
     if (store_open_local(settings->data, &store, &runtime->store, err) != ERR_OK ||
         pool_new(cores > 0 ? (unsigned)cores : 1, &runtime->codecs, err) != ERR_OK ||
@@ -180,6 +181,7 @@ void runtime_close(struct runtime *runtime)
     pool_free(runtime->codecs);
     if (runtime->store)
         store_close(runtime->store);
+    metrics_free(runtime->metrics);
     free(runtime);
 }
 

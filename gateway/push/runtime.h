@@ -10,6 +10,7 @@
 #define SLIPWAY_GATEWAY_PUSH_ENGINE_H
 
 #include "base/executor.h"
+#include "base/metrics.h"
 #include "base/pool.h"
 #include "config/settings.h"
 #include "gateway/ingest/file_intake.h"
@@ -26,6 +27,7 @@ struct runtime {
     struct executor *executor;
     struct upstream *upstream;
     struct early_uploads *early;
+    struct metrics *metrics;
     char agent[RUNTIME_AGENT_MAX]; /* what registries are told who we are; no other process says it
                                     */
 };

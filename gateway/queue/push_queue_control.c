@@ -18,7 +18,7 @@ static void look_at_pending(struct push_queue *queue, const char *id, size_t ind
     const struct queue_entry *entry = queue_find(queue, id, index);
     if (entry == NULL)
         return;
-    if (entry->shown && (entry->shown != PUSH_RUNNING || entry->run))
+    if (entry->shown)
         target->state = (enum push_state)entry->shown;
     if (target->state != PUSH_WAITING || entry->state == ENTRY_PAUSED)
         target->next_s = 0;

@@ -188,7 +188,7 @@ static void on_ended(void *self)
     pthread_mutex_lock(&queue->lock);
     if (final)
         entry_leave(entry);
-    else if (entry->cancelled) /* that, or a younger one, came while the record was written */
+    else if (entry->cancelled) /* while the record was written, as what follows */
         pending_end(entry, PUSH_CANCELLED);
     else if (changed && entry_has_younger(entry))
         pending_end(entry, PUSH_SUPERSEDED);

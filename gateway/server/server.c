@@ -9,6 +9,7 @@
 #include "gateway/http/daemon.h"
 #include "gateway/http/file_reads.h"
 #include "gateway/registry/confirm.h"
+#include "gateway/server/metrics_page.h"
 #include "gateway/server/routes.h"
 #include "gateway/service/control.h"
 #include "gateway/service/checker.h"
@@ -110,8 +111,10 @@ static enum errc open_ops(struct server *server, const struct settings *settings
     unsigned port = 0;
     if (listen == NULL)
         return ERR_OK;
-    server->ops_handler =
-        (struct request_handler){.answer = route_ops, .show = route_show, .self = &server->gateway};
+    server->ops_handler = (struct request_handler){.answer = route_ops,
+                                                   .show = route_show,
+                                                   .self = &server->gateway,
+                                                   .metrics = server->gateway.runtime->metrics};
     if (start_daemon(server, &server->ops_handler, OPS_THREADS, OPS_CONNECTIONS_MAX, &server->ops,
                      err) != ERR_OK ||
         start_listening(server->ops, listen, &port, err) != ERR_OK)
@@ -170,6 +173,7 @@ static enum errc open_daemon(struct server *server, const struct settings *setti
         .answer = route,
         .show = route_show,
         .self = &server->gateway,
+        .metrics = server->gateway.runtime->metrics,
         .jobs = server->gateway.jobs,
         .reads = file_reads_new(server->gateway.runtime->executor),
         .make_room = close_idle,
@@ -199,6 +203,7 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->jobs = jobs_new(&limits, runtime->executor);
     gateway->queue = push_queue_new(runtime);
     gateway->checker = checker_new(runtime->store, runtime->executor);
+    metrics_page_open(gateway);
     gateway->confirms = confirms_new(runtime, gateway->queue);
     if (store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK ||
         push_queue_restart(gateway->queue, err) != ERR_OK)
