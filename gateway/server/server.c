@@ -16,6 +16,7 @@
 #include "gateway/service/janitor.h"
 #include "gateway/service/store_watch.h"
 #include "net/transport.h"
+#include "upstream/upload/upload_memory.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -250,7 +251,9 @@ static void drain(struct server *server)
     daemon_close(server->daemon);
     close_control(server);
     confirms_close(server->gateway.confirms);
-    /* What is pushed after the answer is recorded, and goes on when slipway starts again. */
+    /* What is pushed after the answer is recorded, and goes on when slipway starts again, where it
+     * is. */
+    upload_memory_keep(server->gateway.runtime->upstream->uploads);
     push_queue_close(server->gateway.queue);
 }
 

@@ -9,6 +9,7 @@
 #include "net/transport.h"
 #include "store/blob_upload.h"
 #include "store/quarantine.h"
+#include "upstream/upload/upload_memory.h"
 
 #define ROUND_MS_MAX 15000
 #define ROUND_MS_MIN 250
@@ -105,6 +106,8 @@ static void *janitor_thread(void *arg)
         write_leases(janitor);
         collect(janitor);
         transport_close_idle(TRANSPORT_IDLE_MS);
+        upload_memory_expire(janitor->runtime->upstream->uploads,
+                             janitor->runtime->upstream->registries);
         registries_forget(janitor->runtime->upstream->registries);
     } while (!cancel_wait(&janitor->stop, round_ms(janitor)));
     return NULL;

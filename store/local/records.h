@@ -40,6 +40,9 @@
  *     tombs       digest                              marked u64
  *     targets     name                                paused u64, last success u64,
  *                                                     last failure u64, its error if that is not 0
+ *     open uploads  "host/path", 0x00, digest, HMAC   at u64, offset u64, least chunk u64, base URL
+ *                   (hex, 64 or none)                 of the endpoint and Location (each size u16,
+ *                                                     text)
  *
  *     short       = size u8, text
  *     pushed manifest = digest, size u64, media type short

@@ -4,6 +4,7 @@
  * bounds of its struct, and its texts end.
  */
 #include "base/mem.h"
+#include "store/local/records_open_uploads.h"
 #include "store/local/records_pushes.h"
 #include "store/local/records_repositories.h"
 
@@ -115,6 +116,19 @@ static void read_target(struct kv_slice key, struct kv_slice value, struct error
     assert(other.failure_s == record.failure_s && other.failure.code == record.failure.code);
 }
 
+static void read_open_upload(struct kv_slice key, struct kv_slice value, struct error *err)
+{
+    struct open_upload upload = {.at_s = 0};
+    if (open_upload_key_decode(key, &upload, err) == ERR_OK)
+        assert(strlen(upload.source) <= REFERENCE_NAME_MAX && strlen(upload.hmac) <= HMAC_HEX_SIZE);
+    error_clear(err);
+    if (open_upload_decode(value, &upload, err) == ERR_OK)
+        assert(strlen(upload.location) <= OPEN_UPLOAD_URL_MAX &&
+               strlen(upload.endpoint) <= OPEN_UPLOAD_URL_MAX);
+    open_upload_deinit(&upload);
+    error_clear(err);
+}
+
 static void read_front(unsigned which, struct kv_slice key, struct kv_slice value,
                        struct error *err)
 {
@@ -166,8 +180,11 @@ static void read_front(unsigned which, struct kv_slice key, struct kv_slice valu
         error_clear(err);
         leases_decode(value, &leases, err);
         break;
-    default:
+    case 10:
         read_target(key, value, err);
+        break;
+    default:
+        read_open_upload(key, value, err);
         break;
     }
     assert(strlen(name) <= REPOSITORY_NAME_MAX && strlen(tag) <= REFERENCE_TAG_MAX);
@@ -178,7 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error err = ERROR_INIT;
     if (size < 2)
         return 0;
-    unsigned which = data[0] % 21;
+    unsigned which = data[0] % 22;
     size_t key_size = data[1] < size - 2 ? data[1] : size - 2;
     /* Copies, so that a read beyond their ends is seen. */
     autofree uint8_t *key_bytes = xmalloc(key_size + 1);

@@ -1,5 +1,6 @@
 #include "tests/support/http_double.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <arpa/inet.h>
@@ -280,6 +281,17 @@ size_t http_double_count(struct http_double *server, const char *prefix)
     for (size_t i = 0; i < server->note_count; i++)
         count += strncmp(server->notes[i], prefix, strlen(prefix)) == 0;
     pthread_mutex_unlock(&server->lock);
+    return count;
+}
+
+size_t http_double_await(struct http_double *server, const char *prefix, size_t want)
+{
+    int64_t until_ms = clock_ms() + 20000;
+    size_t count = http_double_count(server, prefix);
+    while (count < want && clock_ms() < until_ms) {
+        usleep(1000);
+        count = http_double_count(server, prefix);
+    }
     return count;
 }
 

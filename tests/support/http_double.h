@@ -50,6 +50,10 @@ void http_double_stall(struct http_double *server, const char *method);
 /* How many noted requests begin with `prefix`. */
 size_t http_double_count(struct http_double *server, const char *prefix);
 
+/* The same, when it has come to `want`: what is told when nobody waits comes a moment later. What
+ * it is after 20 s, else. */
+size_t http_double_await(struct http_double *server, const char *prefix, size_t want);
+
 /* The position of the first noted request that begins with `prefix`, -1 when there is none. */
 long http_double_position(struct http_double *server, const char *prefix);
 

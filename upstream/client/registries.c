@@ -331,6 +331,14 @@ enum errc registries_host(struct registries *registries, const char *name,
     return ERR_OK;
 }
 
+struct registry_host *registry_host_hold(struct registry_host *host)
+{
+    pthread_mutex_lock(&host->registries->lock);
+    host->users++;
+    pthread_mutex_unlock(&host->registries->lock);
+    return host;
+}
+
 void registry_host_release(struct registry_host *host)
 {
     if (host == NULL)

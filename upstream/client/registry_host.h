@@ -61,6 +61,9 @@ struct registry_host {
 enum errc registries_host(struct registries *registries, const char *name,
                           struct registry_host **out, struct error *err);
 
+/* Once more by who has it: `host`, for another registry_host_release(). */
+struct registry_host *registry_host_hold(struct registry_host *host);
+
 /* Nothing of the caller's is in its queues any more, but for the work that calls this. NULL is a
  * no-op. */
 void registry_host_release(struct registry_host *host);

@@ -28,7 +28,8 @@ struct push_options {
     bool remembers; /* use what is known of the target repositories from earlier pushes and early
                        uploads; what turns out to be wrong is forgotten, and the push goes another
                        round */
-    bool once;      /* who pushes comes again: the first request at an endpoint is not repeated */
+    bool once;      /* who pushes comes again: the first request at an endpoint is not repeated, and
+                       unfinished uploads are left for that (upstream/upload/upload_memory.h) */
     bool probes;    /* the first request is GET /v2/, whatever is known of the registry */
     struct known_blobs *known; /* in the target repository, by other targets of this push; NULL:
                                   nothing. Unused where the push remembers */

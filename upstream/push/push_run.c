@@ -330,6 +330,7 @@ static enum next connect_to(struct push_run *run, struct endpoint *endpoint)
                      run->target, &run->cancel, run->job.target);
     run->push.keeps_tag = run->options.keeps_tag;
     run->push.keeper = run->options.self;
+    run->push.comes_again = run->options.once;
     target_push_share(&run->push, run->memory ? run->memory : run->options.known);
     run->connected = true;
     run->asked_since_ms = clock_ms();

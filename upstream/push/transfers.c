@@ -23,6 +23,7 @@ struct transfer {
     char *target;
     struct descriptor blob;
     struct push_layer layer;
+    struct registry_host *host; /* held */
     struct repository repository;
     struct progress progress;
     struct cancel cancel;
@@ -51,25 +52,40 @@ struct transfer {
 
 struct transfers {
     struct work_queue *ends;
+    struct upload_memory *uploads;
     pthread_mutex_t lock;
     pthread_cond_t told;
+    pthread_cond_t ended;
+    size_t under_way;
     void *tree;    /* tsearch tree of the transfers that are listed */
     void *leaders; /* the same of those that lead: one for each blob at an endpoint */
 };
 
-struct transfers *transfers_new(struct work_queue *ends)
+struct transfers *transfers_new(struct work_queue *ends, struct upload_memory *uploads)
 {
     struct transfers *transfers = xcalloc(1, sizeof *transfers);
     transfers->ends = ends;
+    transfers->uploads = uploads;
     pthread_mutex_init(&transfers->lock, NULL);
     pthread_cond_init(&transfers->told, NULL);
+    pthread_cond_init(&transfers->ended, NULL);
     return transfers;
+}
+
+void transfers_close(struct transfers *transfers)
+{
+    if (transfers == NULL)
+        return;
+    autolock pthread_mutex_t *held = lock_take(&transfers->lock);
+    while (transfers->under_way > 0)
+        pthread_cond_wait(&transfers->ended, &transfers->lock);
 }
 
 void transfers_free(struct transfers *transfers)
 {
     if (transfers == NULL)
         return;
+    pthread_cond_destroy(&transfers->ended);
     pthread_cond_destroy(&transfers->told);
     pthread_mutex_destroy(&transfers->lock);
     free(transfers);
@@ -177,11 +193,14 @@ static struct transfer *transfer_new(struct transfers *table, const struct trans
     TAILQ_INIT(&transfer->waits);
     TAILQ_INIT(&transfer->followers);
     cancel_init(&transfer->cancel);
+    transfer->host = registry_host_hold(repository->endpoint->host);
     repository_init(&transfer->repository, repository->endpoint, transfer->path,
                     &transfer->credentials);
     repository_learn(&transfer->repository, push->repository);
     target_push_init(&transfer->push, push->store, &transfer->repository, &transfer->progress,
                      transfer->target, &transfer->cancel, &transfer->result);
+    upload_memo_init(&transfer->upload.memo, table->uploads, repository, &transfer->push.key,
+                     &transfer->blob);
     transfer->watch = (struct cancel_watch){.call = hurry, .self = transfer};
     cancel_watch(&transfer->cancel, &transfer->watch);
     return transfer;
@@ -193,6 +212,7 @@ static void transfer_free(struct transfer *transfer)
     repository_deinit(&transfer->repository);
     cancel_deinit(&transfer->cancel);
     registry_credentials_clear(&transfer->credentials);
+    registry_host_release(transfer->host);
     free(transfer->path);
     free(transfer->target);
     free(transfer);
@@ -300,11 +320,36 @@ static void end_wait(struct transfer *transfer, struct transfer_wait *wait, bool
     wait->ended(wait);
 }
 
+/* Is another transfer to go on with its session? */
+static bool goes_on(struct transfer *transfer, const struct error *err)
+{
+    const struct transfer_wait *wait;
+    bool comes_again = false;
+    if (err->code == ERR_CANCELLED)
+        return upload_memory_keeps(transfer->table->uploads);
+    autolock pthread_mutex_t *held = lock_take(&transfer->table->lock);
+    TAILQ_FOREACH(wait, &transfer->waits, link)
+    {
+        comes_again |= wait->push->comes_again;
+    }
+    return comes_again && transfer->upload.begun;
+}
+
+static void end_upload(struct transfer *transfer, const struct error *err)
+{
+    if (err->code != ERR_OK && goes_on(transfer, err))
+        upload_leave(&transfer->repository, &transfer->upload);
+    else
+        upload_give_up(&transfer->repository, &transfer->upload);
+}
+
 static void end(struct transfer *transfer, const struct error *err)
 {
     struct transfers *table = transfer->table;
     struct transfer_wait *wait;
-    upload_give_up(&transfer->repository, &transfer->upload);
+    bool cancelled = err->code == ERR_CANCELLED;
+    if (!cancelled)
+        end_upload(transfer, err);
     pthread_mutex_lock(&table->lock);
     await_told(transfer);
     unlist(transfer);
@@ -318,8 +363,13 @@ static void end(struct transfer *transfer, const struct error *err)
         TAILQ_REMOVE(&transfer->waits, wait, link);
         end_wait(transfer, wait, credited, err);
     }
+    if (cancelled)
+        end_upload(transfer, err);
     cancel_unwatch(&transfer->cancel, &transfer->watch);
     unref(transfer);
+    autolock pthread_mutex_t *held = lock_take(&table->lock);
+    if (--table->under_way == 0)
+        pthread_cond_broadcast(&table->ended);
 }
 
 /* False when the cancel came first. The last thing that is done with the transfer. */
@@ -362,7 +412,8 @@ static enum errc try_once(struct transfer *transfer, struct error *err)
 {
     if (cancel_check(&transfer->push.cancel, err) != ERR_OK)
         return err->code;
-    transfer->retry.made++;
+    if (transfer->retry.made++ == 0 && !transfer->layer.send)
+        upload_recall(&transfer->repository, &transfer->upload, transfer->blob.size);
     transfer->outcome = (struct layer_outcome){.end = LAYER_NONE};
     enum errc code = transfer->attempt(&transfer->push, &transfer->layer, &transfer->upload,
                                        &transfer->outcome, err);
@@ -406,6 +457,7 @@ static struct transfer *find_or_list(struct transfers *table, struct transfer *f
         abort(); /* out of memory, as in base/mem.h */
     if (*found == fresh)
         fresh->listed = true;
+    table->under_way += fresh->listed;
     return *found;
 }
 

@@ -6,8 +6,11 @@
  * thread only while an attempt runs. Up to RETRY_ATTEMPTS attempts are made with waits between them
  * (upstream/client/retry.h), in which it waits for its time, not in the queue. It has copies of all
  * it needs, so that it outlives each single push that waits for it, and owns the unfinished upload
- * that its attempts share, which it ends (upload_give_up()) before anything is told about its end:
- * whatever that is, no session stays open.
+ * that its attempts share, which it ends before anything is told about its end, or, where it was
+ * cancelled, after that, so that nobody waits for what the registry says to it. No session stays
+ * open but those that are to go on (upload_leave()): of a push that will be tried again
+ * (`comes_again`) after trouble that may pass, and, when the process ends (upload_memory_keep()),
+ * of what that cancels.
  *
  * Of transfers of one layer into several repositories of an endpoint, one goes first: the others
  * begin when it has ended, and then find a repository to mount from. A first one that has trouble
@@ -31,8 +34,12 @@
 
 struct transfers;
 
-/* `ends` is a queue without a limit, for transfers that only have to end. Borrowed. */
-struct transfers *transfers_new(struct work_queue *ends);
+/* `ends` is a queue without a limit, for transfers that only have to end. `uploads` keeps sessions.
+ * Both are borrowed. */
+struct transfers *transfers_new(struct work_queue *ends, struct upload_memory *uploads);
+/* Nobody waits for a transfer any more: returns when the sessions of those that were cancelled have
+ * been taken back. NULL is a no-op. */
+void transfers_close(struct transfers *transfers);
 /* No transfer may be under way. */
 void transfers_free(struct transfers *transfers);
 

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "upstream/push/transfers.h"
+#include "upstream/upload/upload_memory.h"
 
 #include <limits.h>
 
@@ -24,7 +25,8 @@ enum errc upstream_new(const struct upstream_options *options, struct upstream *
         upstream_free(upstream);
         return err->code;
     }
-    upstream->transfers = transfers_new(upstream->ends);
+    upstream->uploads = upload_memory_new(options->store, upstream->ends);
+    upstream->transfers = transfers_new(upstream->ends, upstream->uploads);
     upstream->tag_asks = tag_asks_new(upstream->registries, upstream->ends, TAG_ASK_MS);
     upstream->memory = repository_memory_new(MEMORY_MS);
     *out = upstream;
@@ -36,9 +38,12 @@ void upstream_free(struct upstream *upstream)
     if (upstream == NULL)
         return;
     tag_asks_free(upstream->tag_asks);
+    transfers_close(upstream->transfers);
+    upload_memory_close(upstream->uploads);
     work_queue_free(upstream->ends);
     registries_free(upstream->registries);
     transfers_free(upstream->transfers);
+    upload_memory_free(upstream->uploads);
     repository_memory_free(upstream->memory);
     work_group_free(upstream->group);
     free(upstream);

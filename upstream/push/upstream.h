@@ -20,8 +20,9 @@ struct upstream {
     struct store *store;
     struct executor *executor;
     struct registries *registries;
-    struct work_group *group; /* transfers and requests, over all registries */
-    struct work_queue *ends;  /* what only has to end: without a limit */
+    struct work_group *group;      /* transfers and requests, over all registries */
+    struct work_queue *ends;       /* what only has to end: without a limit */
+    struct upload_memory *uploads; /* upload sessions that outlive the process */
     struct transfers *transfers;
     struct tag_asks *tag_asks;        /* what registries have under their tags */
     struct repository_memory *memory; /* what is known of repositories */

@@ -264,13 +264,13 @@ enum errc upload_blob(struct registry_client *client, struct unfinished_upload *
     struct unfinished_upload *at = unfinished ? unfinished : &own;
     struct upload_methods *methods = &client->repository->endpoint->host->uploads;
     struct attempt attempt = {
-        .upload = {.client = client, .blob = blob, .session = &at->session},
+        .upload = {.client = client, .blob = blob, .session = &at->session, .memo = &at->memo},
         .choice = at->begun ? at->choice : upload_methods_first(methods, blob->body->size),
         .methods = methods,
     };
     enum next next = GIVE_UP;
     enum errc code = run(&attempt, at->begun, &next, err);
-    if (code != ERR_OK && next == LATER && unfinished) {
+    if (code != ERR_OK && (next == LATER || code == ERR_CANCELLED) && unfinished) {
         at->begun = true;
         at->choice = attempt.choice;
         return code;
@@ -281,8 +281,34 @@ enum errc upload_blob(struct registry_client *client, struct unfinished_upload *
     return code;
 }
 
+void upload_recall(struct repository *repository, struct unfinished_upload *unfinished,
+                   uint64_t blob_bytes)
+{
+    struct upload_methods *methods = &repository->endpoint->host->uploads;
+    if (!upload_memo_recall(&unfinished->memo, repository, &unfinished->session))
+        return;
+    unfinished->begun = true;
+    unfinished->choice = upload_methods_first(methods, blob_bytes);
+    log_info("%s/%s: going on with an upload of before, of which %llu of %llu bytes were "
+             "acknowledged",
+             repository->endpoint->host->name, repository->path,
+             (unsigned long long)unfinished->session.offset, (unsigned long long)blob_bytes);
+}
+
 void upload_give_up(struct repository *repository, struct unfinished_upload *unfinished)
 {
     upload_session_cancel(repository, &unfinished->session);
-    *unfinished = (struct unfinished_upload){.begun = false};
+    upload_memo_forget(&unfinished->memo);
+    *unfinished = (struct unfinished_upload){.memo = unfinished->memo};
+}
+
+void upload_leave(struct repository *repository, struct unfinished_upload *unfinished)
+{
+    if (unfinished->memo.memory == NULL) {
+        upload_give_up(repository, unfinished);
+        return;
+    }
+    upload_session_drop(&unfinished->session);
+    upload_memo_leave(&unfinished->memo);
+    *unfinished = (struct unfinished_upload){.memo = unfinished->memo};
 }

@@ -18,13 +18,14 @@
 
 #include "image/digest.h"
 #include "upstream/client/upload_methods.h"
-#include "upstream/upload/upload_session.h"
+#include "upstream/upload/upload_memory.h"
 
 /* One upload over the attempts at it; zeroed: nothing of it exists. One thread at a time. */
 struct unfinished_upload {
     struct upload_session session; /* kept from a mount that failed, or from an attempt; or none */
     bool begun;                    /* an attempt broke off: bytes or the blob may have arrived */
     struct upload_choice choice;   /* begun: the way it was being sent */
+    struct upload_memo memo;       /* what of it outlives the process; stays as its owner made it */
 };
 
 struct upload_blob {
@@ -40,18 +41,27 @@ struct upload_blob {
  * taken up: the blob may be there by now; if not, the registry says how much of the session it has
  * and the rest follows; a session that it does not know, or gives no word on, is replaced.
  *
- * `unfinished` is zeroed on success. On failure it is begun when trouble that may pass ended the
- * attempt (of the network, 5xx, 408, 429), else zeroed: its session has been taken back then.
- * NULL: no attempt follows, nothing is kept. Errors: ERR_PUSHED_DIGEST when the registry names
- * another digest; ERR_REGISTRY_UNSUPPORTED when it takes blobs in none of the ways that may be
- * tried, with the first refusal's text and status; ERR_UPLOAD_UNKNOWN, ERR_REGISTRY_*,
- * ERR_UNAUTHORIZED, ERR_DENIED, ERR_NAME_UNKNOWN; those of exchange().
+ * `unfinished` is zeroed on success, but for its memo. On failure it is begun when trouble that may
+ * pass ended the attempt (of the network, 5xx, 408, 429) or a stop did, else zeroed: its session
+ * has been taken back then. NULL: no attempt follows, nothing is kept. Errors: ERR_PUSHED_DIGEST
+ * when the registry names another digest; ERR_REGISTRY_UNSUPPORTED when it takes blobs in none of
+ * the ways that may be tried, with the first refusal's text and status; ERR_UPLOAD_UNKNOWN,
+ * ERR_REGISTRY_*, ERR_UNAUTHORIZED, ERR_DENIED, ERR_NAME_UNKNOWN; those of exchange().
  */
 enum errc upload_blob(struct registry_client *client, struct unfinished_upload *unfinished,
                       const struct upload_blob *blob, struct error *err);
 
-/* No attempt follows: an open session is taken back as upload_session_cancel() does, and
- * `unfinished` is zeroed. */
+/* Before the first attempt: go on with what the memo says that an earlier process, or transfer, has
+ * left. */
+void upload_recall(struct repository *repository, struct unfinished_upload *unfinished,
+                   uint64_t blob_bytes);
+
+/* No attempt follows: an open session is taken back as upload_session_cancel() does, nothing is
+ * noted of it any more, and `unfinished` is zeroed, but for its memo. */
 void upload_give_up(struct repository *repository, struct unfinished_upload *unfinished);
+
+/* No attempt follows here, but upload_recall() may find it: the same without a word to the
+ * registry, and what is noted stays. */
+void upload_leave(struct repository *repository, struct unfinished_upload *unfinished);
 
 #endif

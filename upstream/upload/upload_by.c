@@ -74,6 +74,11 @@ static enum errc check_named_digest(const char *method, const struct url *url,
     return err->code;
 }
 
+static void note(struct upload *upload)
+{
+    upload_memo_note(upload->memo, upload->client->repository, upload->session);
+}
+
 static enum errc open_session(struct upload *upload, struct error *err)
 {
     upload->stage = UPLOAD_OPENING;
@@ -130,6 +135,7 @@ static enum errc patch(struct upload *upload, uint64_t chunk_bytes, struct error
         bool ranged = chunk_bytes > 0 || session->offset > 0;
         if (send_chunk(upload, all ? left : chunk, ranged, err) != ERR_OK)
             return err->code;
+        note(upload);
     }
     return ERR_OK;
 }
@@ -168,6 +174,7 @@ enum errc upload_by(struct upload *upload, enum upload_method way, uint64_t chun
     }
     if (open_session(upload, err) != ERR_OK)
         return err->code;
+    note(upload);
     bool pieces = way == UPLOAD_METHOD_CHUNKED;
     if (way != UPLOAD_METHOD_PUT && patch(upload, pieces ? chunk_bytes : 0, err) != ERR_OK)
         return err->code;

@@ -23,6 +23,7 @@ struct upload {
     struct registry_client *client;
     const struct upload_blob *blob;
     struct upload_session *session; /* opened where it is none and the way needs one */
+    struct upload_memo *memo;       /* is told where it is */
     enum upload_stage stage;
     uint64_t body_bytes; /* of the last request's body */
 };

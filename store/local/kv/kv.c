@@ -29,6 +29,7 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_OPEN_TARGETS] = "open_targets",
     [KV_TOMBS] = "tombs",
     [KV_TARGETS] = "targets",
+    [KV_OPEN_UPLOADS] = "open_uploads",
 };
 
 const char *kv_table_name(enum kv_table table)

@@ -53,6 +53,7 @@ enum kv_table {
     KV_OPEN_TARGETS,
     KV_TOMBS,
     KV_TARGETS,
+    KV_OPEN_UPLOADS,
     KV_TABLE_COUNT
 };
 

@@ -273,8 +273,9 @@ static void what_runs_is_cancelled_with_its_session(void **state)
     assert_in_range(clock_ms() - since_ms, 0, 10000);
     fake_registry_release(bench->test->registry);
     queue_test_idle(bench->test);
-    assert_int_equal(http_double_count(bench->test->http, "DELETE /v2/team/app/blobs/uploads/"),
-                     http_double_count(bench->test->http, "POST /v2/team/app/blobs/uploads/"));
+    size_t opened = http_double_count(bench->test->http, "POST /v2/team/app/blobs/uploads/");
+    assert_int_equal(
+        http_double_await(bench->test->http, "DELETE /v2/team/app/blobs/uploads/", opened), opened);
     assert_int_equal(puts_of(bench, "one"), 0);
 }
 

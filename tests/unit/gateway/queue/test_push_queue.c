@@ -1258,7 +1258,7 @@ static void who_waits_does_not_wait_for_ever(void **state)
     expect_end(&second, ERR_PUSH_TIME);
     size_t opened = http_double_count(bench->test->http, "POST " UPLOADS);
     assert_true(opened > 0);
-    assert_int_equal(http_double_count(bench->test->http, "DELETE " UPLOADS), opened);
+    assert_int_equal(http_double_await(bench->test->http, "DELETE " UPLOADS, opened), opened);
     expect_records(bench, 1, 1);
     release(bench);
     expect_done(bench);

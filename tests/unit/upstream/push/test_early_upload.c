@@ -409,7 +409,7 @@ static void closing_takes_back_what_is_open(void **state)
     early_uploads_close(scene.early);
     assert_in_range(clock_ms() - start_ms, 0, 3000);
     assert_int_equal(http_double_count(scene.http, "POST " UPLOADS), 5);
-    assert_int_equal(http_double_count(scene.http, "DELETE " UPLOADS), 5);
+    assert_int_equal(http_double_await(scene.http, "DELETE " UPLOADS, 5), 5);
     send_layer(&scene, &image.layers[0], 4 << 20);
     scene_close(&scene);
 }

@@ -185,7 +185,7 @@ static void test_cancelling_both(void **state)
     expect_end(scene, 1, ERR_CANCELLED);
     assert_in_range(clock_ms() - start_ms, 0, 1000);
     assert_int_equal(requests(scene, "POST " UPLOADS), 2);
-    assert_int_equal(requests(scene, "DELETE " UPLOADS), 2);
+    assert_int_equal(http_double_await(fake_registry_http(scene->fake), "DELETE " UPLOADS, 2), 2);
     assert_int_equal(requests(scene, "PUT /v2/team/app/manifests/"), 0);
     scene_free(scene);
 }
