@@ -12,6 +12,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 from support.archives import docker_save_old
-from support.gateway import Gateway
+from support.gateway import Gateway, pushed
 from support.images import Image, image_config, seal
 from support.nginx import Nginx
 from support.registry import Registry
@@ -190,3 +191,71 @@ def test_a_stop_in_order_leaves_the_session_too(
         wait_pushed(gateway, identity)
     told("stopped, chunked", line.proxy.sent_up)
     assert line.proxy.sent_up <= SIZE * 110 // 100
+
+
+# ---- cancelling inside a blob ----
+
+
+@pytest.fixture(scope="module")
+def cancelled_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return big_archive(tmp_path_factory.mktemp("cancelled") / "files", "cancel", CANCEL_SIZE)
+
+
+def cancel(gateway: Gateway, identity: str) -> float:
+    """Seconds until it is cancelled, its last words said."""
+    started = time.monotonic()
+    reply = gateway.request(f"/v1/pushes/{identity}", method="DELETE")
+    assert reply.status in (200, 202), reply.body
+    wait_until(lambda: result_of(gateway, identity)["state"] == "cancelled", "it is cancelled")
+    return time.monotonic() - started
+
+
+def test_a_cancelled_push_ends_inside_a_blob_and_takes_its_session_back(
+    cancelled_archive: Path, tmp_path: Path
+) -> None:
+    rate = 20_000_000 if LONG else 1_000_000
+    with Gateway(tmp_path / "other") as other, ThrottledProxy(other.port, to_server=rate) as proxy:
+        config = configuration(f"127.0.0.1:{proxy.port}", "there")
+        with Gateway(tmp_path / "gateway", config) as gateway:
+            identity = accepted(gateway, cancelled_archive)
+            wait_until(lambda: proxy.sent_up > CANCEL_SIZE // 16, "it is under way", WAIT)
+            assert len(list((other.data / "uploads").iterdir())) == 1
+            seconds = cancel(gateway, identity)
+            wait_until(lambda: not list((other.data / "uploads").iterdir()), "no session is left")
+            sent = proxy.sent_up
+    print(f"\ncancelled in {seconds:.2f} s after {sent:,} of {CANCEL_SIZE:,} bytes")
+    assert seconds < 10 and sent < CANCEL_SIZE
+
+
+def test_cancelling_waits_for_no_registry_and_hurts_no_other_push(
+    registry: Registry, cancelled_archive: Path, tmp_path: Path, seed: str
+) -> None:
+    """The registry hears nothing more, so it says nothing to the end of the session either."""
+    with ThrottledProxy(registry.port, hold_after=CANCEL_SIZE // 2) as proxy:
+        host = f"127.0.0.1:{proxy.port}"
+        with Gateway(tmp_path / "gateway", configuration(host, seed)) as gateway:
+            identity = accepted(gateway, cancelled_archive)
+            wait_until(proxy.held, "half of it is sent", WAIT)
+            alone = cancel(gateway, identity)
+            proxy.release()
+            proxy.hold_after(CANCEL_SIZE // 2)
+            identity = accepted(gateway, cancelled_archive)
+            wait_until(proxy.held, "half of it is sent", WAIT)
+            with ThreadPoolExecutor() as pool:
+                shared = pool.submit(
+                    gateway.post, cancelled_archive, f"{host}/{seed}/app:2", seconds=WAIT
+                )
+                wait_until(lambda: len(running(gateway)) == 2, "both are running", WAIT)
+                sent = proxy.sent_up
+                seconds = cancel(gateway, identity)
+                proxy.release()
+                pushed(shared.result())
+            assert proxy.sent_up - sent < CANCEL_SIZE, "its blob was sent once"
+    print(f"\ncancelled in {alone:.2f} s (a registry that is silent) and {seconds:.2f} s (shared)")
+    assert seconds < 10 and alone < 10
+    assert registry.tags(f"{seed}/app") == ["2"]
+
+
+def running(gateway: Gateway) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = gateway.request("/v1/pushes?state=running").json()["pushes"]
+    return found

@@ -115,6 +115,11 @@ class ThrottledProxy:
         """Nothing more reaches the server until release()."""
         self._moving.clear()
 
+    def hold_after(self, more: int) -> None:
+        """hold() when so many bytes more have come."""
+        with self._lock:
+            self._hold_after = self.sent_up + more
+
     def release(self) -> None:
         with self._lock:
             self._hold_after = None
