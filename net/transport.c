@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "base/secret.h"
+#include "base/via.h"
 #include "net/proxy.h"
 
 #include <assert.h>
@@ -123,6 +124,7 @@ static struct curl_slist *headers_of(const struct http_request *request)
     list = header_append(list, "Authorization", request->authorization);
     list = header_append(list, "Content-Type", request->content_type);
     list = header_append(list, "Content-Range", request->content_range);
+    list = header_append(list, VIA_HEADER, request->via);
     return header_append(list, "Accept", request->accept);
 }
 

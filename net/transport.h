@@ -110,6 +110,7 @@ struct http_request {
     const char *content_type;
     const char *content_range;
     const char *accept;
+    const char *via;              /* base/via.h */
     const struct http_body *body; /* NULL: none, and no Content-Length */
     bool once; /* a body that began to leave is not sent a second time: the caller asks first what
                   arrived */

@@ -9,6 +9,7 @@
 #define SLIPWAY_STORE_PUSH_H
 
 #include "base/limits.h"
+#include "base/via.h"
 #include "image/descriptor.h"
 #include "image/reference.h"
 #include "image/repository_name.h"
@@ -93,7 +94,8 @@ struct push {
     struct digest config;       /* of an image; DIGEST_NONE where there is none */
     char repository[REPOSITORY_NAME_MAX + 1]; /* of the registry front, which knows what refers to
                                                  what; "" when it comes from none */
-    struct push_referrer *referrers;          /* subjects before what refers to them */
+    char via[VIA_TEXT_MAX + 1]; /* the gateways that it has come through: base/via.h; "": none */
+    struct push_referrer *referrers; /* subjects before what refers to them */
     size_t referrer_count;
     struct push_target *targets;
     size_t target_count;

@@ -23,6 +23,9 @@ struct store;
  * may be running, no batch open. NULL is a no-op. */
 void store_close(struct store *store);
 
+/* Of this store: the same for all its life, and no other's (base/via.h). Borrowed. */
+const char *store_id(const struct store *store);
+
 /* Drop blobs, those that were not used for the longest time first, until at most `keep_bytes` are
  * held: for a store that is nothing but a memory of what was pushed. What is in a repository
  * (store/repositories.h) stays, and while a push is promised (store/pushes.h) everything does. No

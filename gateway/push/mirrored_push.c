@@ -63,7 +63,7 @@ enum errc mirrored_push_judge(const struct push *push, struct error *err)
 }
 
 void mirrored_push_early(struct runtime *runtime, const char *repository,
-                         const struct digest *digest, uint64_t size,
+                         const struct digest *digest, uint64_t size, const char *via,
                          bool (*skips)(void *self, const struct mirror_target *target), void *self)
 {
     struct error ignored = ERROR_INIT;
@@ -73,5 +73,5 @@ void mirrored_push_early(struct runtime *runtime, const char *repository,
         return;
     for (size_t i = 0; i < route.count; i++)
         if (skips == NULL || !skips(self, &route.targets[i]))
-            early_upload(runtime->early, &route.targets[i].repository, &blob);
+            early_upload(runtime->early, &route.targets[i].repository, &blob, via);
 }

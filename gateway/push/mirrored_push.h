@@ -25,7 +25,7 @@ enum errc mirrored_push_judge(const struct push *push, struct error *err);
  * (upstream/push/early_upload.h), but for those that skips() names (NULL: none). Never blocks on a
  * registry, never fails. */
 void mirrored_push_early(struct runtime *runtime, const char *repository,
-                         const struct digest *digest, uint64_t size,
+                         const struct digest *digest, uint64_t size, const char *via,
                          bool (*skips)(void *self, const struct mirror_target *target), void *self);
 
 #endif

@@ -6,8 +6,6 @@
 #include "config/credentials.h"
 #include "store/store_local.h"
 
-#include <stdio.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define SHORT_WORKS 32
@@ -81,19 +79,6 @@ static enum upload_method upload_way_of(enum setting_upload setting)
     return UPLOAD_METHOD_AUTO;
 }
 
-/* Whoever gets a request with our own name has been sent it by itself: gateway/registry/registry.c.
- */
-static void make_agent(char agent[RUNTIME_AGENT_MAX])
-{
-    uint8_t chance[8] = {0};
-    char mark[2 * sizeof chance + 1];
-    if (getrandom(chance, sizeof chance, 0) != sizeof chance)
-        log_warn("no random bytes for the name of this gateway");
-    for (size_t i = 0; i < sizeof chance; i++)
-        snprintf(mark + 2 * i, 3, "%02x", chance[i]);
-    snprintf(agent, RUNTIME_AGENT_MAX, "slipway/" SLIPWAY_VERSION " (%s)", mark);
-}
-
 static enum errc open_upstream(const struct settings *settings, struct runtime *runtime,
                                struct error *err)
 {
@@ -123,7 +108,7 @@ static enum errc open_upstream(const struct settings *settings, struct runtime *
             .transfers_per_registry = settings->limits.pushes_per_registry,
             .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
             .certificates = find_certificates,
-            .user_agent = runtime->agent}};
+            .user_agent = "slipway/" SLIPWAY_VERSION}};
     return upstream_new(&options, &runtime->upstream, err);
 }
 
@@ -157,7 +142,6 @@ enum errc runtime_open(const struct settings *settings, bool brief, struct runti
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     runtime->settings = settings;
     runtime->metrics = metrics_new();
-    make_agent(runtime->agent);
     if (store_open_local(settings->data, &store, &runtime->store, err) != ERR_OK ||
         pool_new(cores > 0 ? (unsigned)cores : 1, &runtime->codecs, err) != ERR_OK ||
         executor_new(&threads, &runtime->executor, err) != ERR_OK ||

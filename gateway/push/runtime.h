@@ -18,8 +18,6 @@
 #include "upstream/push/early_upload.h"
 #include "upstream/push/upstream.h"
 
-#define RUNTIME_AGENT_MAX 64
-
 struct runtime {
     const struct settings *settings; /* borrowed until runtime_close */
     struct store *store;
@@ -28,8 +26,6 @@ struct runtime {
     struct upstream *upstream;
     struct early_uploads *early;
     struct metrics *metrics;
-    char agent[RUNTIME_AGENT_MAX]; /* what registries are told who we are; no other process says it
-                                    */
 };
 
 /* `brief`: for one push, so closing does not wait for the disk: what the push stored is kept until

@@ -28,7 +28,10 @@ enum outcome outcome_of(const struct error *error)
         return OUTCOME_HOST;
     case PARTY_REGISTRY:
         return outcome_of_registry(error);
-    case PARTY_GATEWAY: /* an operator or time mends it; what was acknowledged is not given up */
+    case PARTY_GATEWAY:
+        if (error->code == ERR_LOOP)
+            return OUTCOME_REFUSED;
+        /* an operator or time mends it; what was acknowledged is not given up */
         return error->code == ERR_CREDENTIALS ? OUTCOME_CREDENTIAL : OUTCOME_TARGET;
     case PARTY_OPERATOR:
         return OUTCOME_TARGET;

@@ -25,6 +25,7 @@ struct manifest_job {
     bool by_digest;
     struct digest digest; /* DIGEST_NONE until the bytes are there, by tag */
     char *content_type;   /* owned; NULL when there is none */
+    char via[VIA_TEXT_MAX + 1];
 
     struct buf body; /* gone when it is in the store */
     uint64_t size;   /* its */
@@ -342,6 +343,7 @@ static enum errc plan(struct job *job, struct manifest_job *self, struct error *
     if (mirrored_push_plan(self->gateway->runtime->settings, self->repository, self->tags,
                            self->tag_count, &descriptor, &self->push, err) != ERR_OK)
         return err->code;
+    memcpy(self->push.via, self->via, sizeof self->via);
     if (self->push.target_count == 0)
         return ERR_OK;
     return pushable_check(store_of(self), job_cancelled(job), &self->document.manifest, err);
@@ -433,6 +435,7 @@ static struct manifest_job *job_new(const struct v2_request *front)
                                   .by_digest = front->path.tag[0] == '\0',
                                   .body = BUF_INIT(MANIFEST_LIMIT_BYTES)};
     memcpy(self->repository, front->path.repository, sizeof self->repository);
+    memcpy(self->via, front->via, sizeof self->via);
     if (content_type)
         self->content_type = xstrndup(content_type, CONTENT_TYPE_MAX);
     return self;

@@ -85,20 +85,14 @@ static struct job *dispatch(struct v2_request *front, struct reply *reply)
     return NULL;
 }
 
-/* A target that leads back here would have each push wait for another one of itself. */
-static bool comes_from_itself(const struct gateway *gateway, const struct request *request)
-{
-    const char *agent = request_header(request, "User-Agent");
-    return agent && strcmp(agent, gateway->runtime->agent) == 0;
-}
-
 struct job *v2_route(struct gateway *gateway, const struct request *request, struct reply *reply)
 {
     struct v2_request front = {.gateway = gateway, .request = request};
+    const char *own = store_id(gateway->runtime->store);
+    struct error err = ERROR_INIT;
     struct job *job = NULL;
-    if (comes_from_itself(gateway, request)) {
-        struct error err = ERROR_INIT;
-        fail(&err, ERR_FORBIDDEN, 0, "this gateway is its own target: a mirror leads back to it");
+    /* Before anything of it is taken: in a ring each push would wait for another one of itself. */
+    if (via_read(request_header(request, VIA_HEADER), own, front.via, &err) != ERR_OK) {
         v2_refuse(reply, &err);
     } else {
         job = dispatch(&front, reply);

@@ -37,6 +37,7 @@ struct v2_request {
     const struct request *request;
     struct v2_path path;
     struct query query;
+    char via[VIA_TEXT_MAX + 1]; /* the gateways that it comes through */
 };
 
 /* The handlers; as route_handler. */

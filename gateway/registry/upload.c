@@ -21,6 +21,7 @@ struct upload_job {
     bool has_range;       /* the client says where its bytes belong */
     struct byte_range range;
     char client[NET_ADDRESS_TEXT_MAX]; /* who begins a session */
+    char via[VIA_TEXT_MAX + 1];
 };
 
 static struct store *store_of(const struct upload_job *self)
@@ -34,6 +35,7 @@ static struct upload_job *new_job(const struct v2_request *front)
     self->gateway = front->gateway;
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->id, front->path.id, sizeof self->id);
+    memcpy(self->via, front->via, sizeof self->via);
     net_address_text(&front->request->peer.address, self->client);
     return self;
 }
@@ -102,8 +104,8 @@ static enum errc commit_blob(const struct upload_job *self, const char *event, s
     if (batch_commit(batch, err) != ERR_OK ||
         blob_stat(store_of(self), &self->digest, &size, err) != ERR_OK)
         return err->code;
-    mirrored_push_early(self->gateway->runtime, self->repository, &self->digest, size, is_paused,
-                        self->gateway->queue);
+    mirrored_push_early(self->gateway->runtime, self->repository, &self->digest, size, self->via,
+                        is_paused, self->gateway->queue);
     log_event(LOG_INFO, event,
               LOG_FIELDS(log_text("repository", self->repository),
                          log_text("digest", digest_text(&self->digest, digest)),

@@ -5,6 +5,7 @@
 #define SLIPWAY_STORE_LOCAL_INTERNAL_H
 
 #include "base/fault.h"
+#include "base/via.h"
 #include "store/blob.h"
 #include "store/local/kv/writer.h"
 #include "store/local/records.h"
@@ -36,6 +37,7 @@ struct store {
     atomic_bool pushes_taken;         /* the queue knows the open pushes: store/local/push_mend.h */
     atomic_bool unsynced;             /* blobs/ has files that the disk may not have */
     bool leave_volatile;
+    char id[VIA_ID_SIZE + 1];  /* store_id() */
     char boot_id[BOOT_ID_MAX]; /* of this boot of the machine; "" when not known */
 };
 

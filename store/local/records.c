@@ -37,6 +37,11 @@ struct record_key leases_key(void)
     return key_text("leases");
 }
 
+struct record_key id_key(void)
+{
+    return key_text("id");
+}
+
 struct record_key probe_key(void)
 {
     return key_text("probe");
@@ -122,6 +127,23 @@ struct record_value state_value(const struct state_record *record)
     encode_bytes(&out, record->boot_id, strlen(record->boot_id));
     value.size = (size_t)(out.at - value.bytes);
     return value;
+}
+
+struct record_value id_value(const char *id)
+{
+    struct record_value value;
+    struct encoder out = encode_value(&value);
+    encode_bytes(&out, id, strlen(id));
+    value.size = (size_t)(out.at - value.bytes);
+    return value;
+}
+
+enum errc id_decode(struct kv_slice value, char id[VIA_ID_SIZE + 1], struct error *err)
+{
+    struct decoder in = decode_value(value);
+    decode_text(&in, in.left, id, VIA_ID_SIZE + 1);
+    in.bad |= strlen(id) != VIA_ID_SIZE;
+    return decode_finish(&in, "meta", err);
 }
 
 struct record_value blob_value(const struct blob_record *record)

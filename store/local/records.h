@@ -10,6 +10,7 @@
  *
  *     table       key                                 value (after its version u8, 1 if not said)
  *     meta        "schema"                            schema u32
+ *     meta        "id"                                store_id() (text, to the end)
  *     meta        "state"                             clean u8, boot id (text, to the end)
  *     meta        "leases"                            open u8, all u64
  *     blobs       digest                              state u8, size u64, created u64, last use u64
@@ -30,11 +31,12 @@
  *     referrers   repository, 0x00, subject digest,   descriptor, JSON text (to the end); it counts
  *                 manifest digest                     while the repository has the manifest
  *     sessions    id                                  created u64, repository (to the end)
- *     pushes      id                                  (version 2) created u64,
+ *     pushes      id                                  (version 2, 3 with gateways) created u64,
  *                                                     pushed manifest, has a config u8, config
  *                                                     digest if it has, repository short,
  *                                                     number of targets u16, number of referrers
- *                                                     u16, referrers
+ *                                                     u16, referrers, the gateways that it has come
+ *                                                     through (short; version 3 only)
  *     push targets  id, 0x00, index u16               target
  *     open targets  id, 0x00, index u16               (nothing: being there is all)
  *     tombs       digest                              marked u64
@@ -66,6 +68,7 @@
 #ifndef SLIPWAY_STORE_LOCAL_RECORDS_H
 #define SLIPWAY_STORE_LOCAL_RECORDS_H
 
+#include "base/via.h"
 #include "store/capabilities.h"
 #include "store/known_locations.h"
 #include "store/layers.h"
@@ -117,6 +120,7 @@ struct leases_record {
 struct record_key schema_key(void);
 struct record_key leases_key(void);
 struct record_key state_key(void);
+struct record_key id_key(void);    /* value: VIA_ID_SIZE hex digits */
 struct record_key probe_key(void); /* any value: store/health.h */
 struct record_key blob_key(const struct digest *digest);
 /* All forms of a layer have this prefix. */
@@ -131,6 +135,7 @@ struct record_key reference_key(const struct reference *ref);
 struct record_value schema_value(uint32_t schema);
 struct record_value state_value(const struct state_record *record);
 struct record_value blob_value(const struct blob_record *record);
+struct record_value id_value(const char *id);
 struct record_value leases_value(const struct leases_record *record);
 struct record_value tomb_value(uint64_t marked_s);
 struct record_value layer_value(const struct layer_form *form);
@@ -142,6 +147,7 @@ struct record_value reference_value(const struct digest *manifest, uint64_t put_
 /* Decoding copies. ERR_STORE names the table. */
 enum errc schema_decode(struct kv_slice value, uint32_t *out, struct error *err);
 enum errc state_decode(struct kv_slice value, struct state_record *out, struct error *err);
+enum errc id_decode(struct kv_slice value, char id[VIA_ID_SIZE + 1], struct error *err);
 enum errc blob_key_decode(struct kv_slice key, struct digest *out, struct error *err);
 enum errc blob_decode(struct kv_slice value, struct blob_record *out, struct error *err);
 enum errc leases_decode(struct kv_slice value, struct leases_record *out, struct error *err);

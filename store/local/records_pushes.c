@@ -8,6 +8,7 @@
 
 /* Version 1 had the targets in it: records_pushes_old.c. */
 #define PUSH_VERSION 2
+#define PUSH_VERSION_VIA 3 /* the same, and the gateways that it has come through */
 
 enum target_flag {
     TARGET_OPTIONAL = 1,
@@ -93,7 +94,7 @@ size_t push_value(const struct push *push, uint8_t **value)
     size_t most = PUSH_VALUE_OF(push->referrer_count);
     uint8_t *bytes = xmalloc(most);
     struct encoder out = {bytes, bytes + most};
-    encode_number(&out, PUSH_VERSION, 1);
+    encode_number(&out, push->via[0] ? PUSH_VERSION_VIA : PUSH_VERSION, 1);
     encode_number(&out, push->created_s, 8);
     encode_manifest(&out, &push->manifest);
     encode_digest_if_any(&out, &push->config);
@@ -104,6 +105,8 @@ size_t push_value(const struct push *push, uint8_t **value)
         encode_manifest(&out, &push->referrers[i].manifest);
         encode_short(&out, push->referrers[i].tag);
     }
+    if (push->via[0])
+        encode_short(&out, push->via);
     *value = bytes;
     return (size_t)(out.at - bytes);
 }
@@ -139,12 +142,15 @@ enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push *o
     if (decode_finish(&in, "pushes", err) != ERR_OK)
         return err->code;
     in = (struct decoder){.at = value.data, .left = value.size};
-    in.bad = decode_number(&in, 1) != PUSH_VERSION;
+    uint64_t version = decode_number(&in, 1);
+    in.bad |= version != PUSH_VERSION && version != PUSH_VERSION_VIA;
     record.created_s = decode_number(&in, 8);
     decode_manifest(&in, &record.manifest);
     decode_digest_if_any(&in, &record.config);
     decode_short(&in, record.repository, sizeof record.repository);
     decode_parts(&in, &record);
+    if (version == PUSH_VERSION_VIA)
+        decode_short(&in, record.via, sizeof record.via);
     if (decode_finish(&in, "pushes", err) != ERR_OK) {
         push_deinit(&record);
         return err->code;

@@ -84,6 +84,34 @@ enum errc store_check_schema(struct store *store, struct error *err)
     return put_record(store, &key, &value, err);
 }
 
+static void make_id(char id[VIA_ID_SIZE + 1])
+{
+    for (size_t i = 0; i < VIA_ID_SIZE; i += 8)
+        snprintf(id + i, VIA_ID_SIZE + 1 - i, "%08x", arc4random());
+}
+
+static enum errc read_id(struct store *store, bool *found, struct error *err)
+{
+    struct record_key key = id_key();
+    struct kv_slice value;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
+        kv_get(&txn, KV_META, record_key_slice(&key), &value, found, err) != ERR_OK)
+        return err->code;
+    return *found ? id_decode(value, store->id, err) : ERR_OK;
+}
+
+enum errc store_meet_id(struct store *store, struct error *err)
+{
+    struct record_key key = id_key();
+    bool found = false;
+    if (read_id(store, &found, err) != ERR_OK || found)
+        return err->code;
+    make_id(store->id);
+    struct record_value value = id_value(store->id);
+    return put_record(store, &key, &value, err);
+}
+
 static enum errc read_state(struct store *store, struct state_record *out, struct error *err)
 {
     struct record_key key = state_key();

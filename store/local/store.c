@@ -151,7 +151,7 @@ static enum errc open_metadata(struct store *store, uint64_t map_size_bytes, str
     if (kv_open(path, map_size_bytes, &store->kv, err) != ERR_OK ||
         writer_start(store->kv, &store->fault, &store->writer, err) != ERR_OK ||
         store_check_schema(store, err) != ERR_OK || store_recover(store, err) != ERR_OK ||
-        leases_open(store, err) != ERR_OK)
+        leases_open(store, err) != ERR_OK || store_meet_id(store, err) != ERR_OK)
         return err->code;
     return store_meet_pushes(store, err);
 }
@@ -212,6 +212,11 @@ enum errc store_open_local(const char *path, const struct store_options *options
     }
     boot_id[strcspn(boot_id, "\n")] = '\0';
     return store_open_in_boot(path, options, boot_id, out, err);
+}
+
+const char *store_id(const struct store *store)
+{
+    return store->id;
 }
 
 void store_close(struct store *store)

@@ -27,7 +27,7 @@ from support.front import (
     sha512,
     to_json,
 )
-from support.gateway import Gateway, pushed
+from support.gateway import Gateway, failed, pushed
 from support.images import make_small_image
 from support.nginx import Nginx
 from support.ports import refusing_port
@@ -588,10 +588,70 @@ def test_front_that_is_its_own_target(gateway: Gateway, seed: str) -> None:
     client = FrontClient(gateway, f"127.0.0.1:{gateway.port}/front/loop")
     start = time.monotonic()
     _, answer = client.push(seed)
-    assert answer.status == 403 and answer.error["code"] == "DENIED", answer
-    assert "its own target" in answer.error["message"], answer
+    assert answer.status == 508 and answer.error["code"] == "LOOP_DETECTED", answer
+    assert "mirrors lead in a ring" in answer.error["message"], answer
     assert time.monotonic() - start < 5
     assert client.tags() == []
+
+
+@pytest.mark.parametrize(("count", "acknowledge"), [(2, "pushed"), (3, "stored")])
+def test_gateways_in_a_ring(tmp_path: Path, seed: str, count: int, acknowledge: str) -> None:
+    """Each gives names to the next one that are longer: nothing but the ring's end ends it."""
+    with ExitStack() as stack:
+        lines = [stack.enter_context(ThrottledProxy(0)) for _ in range(count)]
+        gateways = []
+        for number, line in enumerate(lines):
+            after = f"127.0.0.1:{lines[(number + 1) % count].port}"
+            config = configuration(
+                mirror("**", f"{after}/x/**", acknowledge=acknowledge), hosts=[after]
+            )
+            gateways.append(stack.enter_context(Gateway(tmp_path / str(number), config)))
+            line.lead_to(gateways[-1].port)
+        reply = gateways[0].post(make_archive(tmp_path / "image", seed))
+        last = gateways[-1]
+        if acknowledge == "pushed":
+            error = failed(reply, "LOOP_DETECTED", "gateway", 508)
+        else:
+            stored(reply)
+            error = wait_until(lambda: refusal_of(last), "the last one is refused", WAIT)
+            assert error["code"] == "LOOP_DETECTED" and error["status"] == 508, error
+        assert "mirrors lead in a ring" in error["message"], error
+        assert [len(pushes_of(gateway)) for gateway in gateways] == [1] * count
+        for number, gateway in enumerate(gateways):
+            listed = gateway.request("/v2/_catalog").json()["repositories"]
+            name = "x/" * number + "team/app"
+            assert set(listed) <= {name}, f"{listed} in {number}"
+
+
+def pushes_of(gateway: Gateway) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = gateway.request("/v1/pushes").json()["pushes"]
+    return found
+
+
+def refusal_of(gateway: Gateway) -> dict[str, Any] | None:
+    for push in pushes_of(gateway):
+        for result in push["results"]:
+            if result["state"] == "refused":
+                return dict(result["error"])
+    return None
+
+
+def test_front_that_has_no_list_of_gateways(gateway: Gateway) -> None:
+    ids = [f"{number:016x}" for number in range(8)]
+    for via, status in (
+        ("", 200),
+        (", ".join(ids[:7]), 200),
+        (",".join(ids), 508),
+        (ids[0] + " " + ids[1].upper()[:15] + "A", 400),
+        ("x" * 4000, 400),
+        (",".join(ids * 20), 400),
+        (ids[0][:15], 400),
+    ):
+        reply = gateway.request("/v2/", headers=(f"Slipway-Via: {via}",))
+        assert reply.status == status, (via, reply.body)
+    assert "8 gateways" in gateway.request(
+        "/v2/", headers=(f"Slipway-Via: {','.join(ids)}",)
+    ).error["message"]
 
 
 def test_front_without_a_target_keeps_it(registry: Registry, gateway: Gateway, seed: str) -> None:

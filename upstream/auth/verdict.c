@@ -234,6 +234,7 @@ static const struct row {
     {ALL, 505, 506, .errc = ERR_REGISTRY_REFUSED},
     {ALL, 507, 507, .errc = ERR_REGISTRY_FAULT, .hints = HINT_LOOK,
      .words = "the registry has no room left"},
+    {ALL, 508, 508, "LOOP_DETECTED", .errc = ERR_LOOP},
     {ALL, 508, 508, .errc = ERR_REGISTRY_REFUSED},
     {ALL, 510, 510, .errc = ERR_REGISTRY_REFUSED},
     {ALL, 511, 511, .errc = ERR_REGISTRY_REFUSED,

@@ -240,6 +240,7 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     request->authorization = value;
     request->cancel = client->cancel;
     request->identify = !elsewhere;
+    request->via = elsewhere || client->repository->via[0] == '\0' ? NULL : client->repository->via;
     request->public_only = elsewhere && !endpoint_is_private(endpoint);
     enum errc code = transport_exchange(client->connection, request, response, err);
     request->authorization = NULL;

@@ -11,6 +11,7 @@
 #ifndef SLIPWAY_UPSTREAM_CLIENT_EXCHANGE_H
 #define SLIPWAY_UPSTREAM_CLIENT_EXCHANGE_H
 
+#include "base/via.h"
 #include "upstream/auth/verdict.h"
 #include "upstream/client/registry_host.h"
 
@@ -18,7 +19,8 @@ struct repository {
     struct endpoint *endpoint;
     const char *path; /* borrowed, as the first credentials, which are wiped by who made this */
     const struct registry_credentials *_Atomic credentials;
-    pthread_mutex_t lock;                /* guards what follows */
+    char via[VIA_TEXT_MAX + 1]; /* what its registry is told: base/via.h; "" when just made */
+    pthread_mutex_t lock;       /* guards what follows */
     struct renewed_credentials *renewed; /* owned; the youngest first: in use */
     struct http_secrets secrets;         /* the credentials, and what was sent of them so far */
     char *scope; /* the scope set tokens are asked for; grows when the registry wants more */

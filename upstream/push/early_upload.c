@@ -8,6 +8,7 @@
 #include "upstream/push/push_run.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 struct early_uploads {
     struct upstream *upstream;
@@ -92,7 +93,7 @@ static void on_ended(void *self)
 }
 
 void early_upload(struct early_uploads *early, const struct reference *target,
-                  const struct descriptor *blob)
+                  const struct descriptor *blob, const char *via)
 {
     struct error err = ERROR_INIT;
     struct registry_host *host = NULL;
@@ -115,6 +116,7 @@ void early_upload(struct early_uploads *early, const struct reference *target,
                                          .remembers = true,
                                          .ended = on_ended,
                                          .self = made};
-    const struct push_job job = {.options = &options, .target = &made->target, .blob = *blob};
+    struct push_job job = {.options = &options, .target = &made->target, .blob = *blob};
+    snprintf(job.via, sizeof job.via, "%s", via);
     push_run_start(&job);
 }

@@ -37,8 +37,8 @@ void early_uploads_close(struct early_uploads *early);
 void early_uploads_free(struct early_uploads *early);
 
 /* Bring the blob (held by the store; its media type need not be known) into the repository of
- * `target`, whose tag and digest do not matter. Never blocks. */
+ * `target`, whose tag and digest do not matter. `via`: as in struct push. Never blocks. */
 void early_upload(struct early_uploads *early, const struct reference *target,
-                  const struct descriptor *blob);
+                  const struct descriptor *blob, const char *via);
 
 #endif

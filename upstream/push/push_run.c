@@ -326,6 +326,8 @@ static enum next connect_to(struct push_run *run, struct endpoint *endpoint)
 {
     const struct reference *target = &run->job.target->reference;
     repository_init(&run->repository, endpoint, target->path, &run->credentials);
+    via_add(run->job.push ? run->job.push->via : run->job.via, store_id(run->upstream->store),
+            run->repository.via);
     target_push_init(&run->push, run->upstream->store, &run->repository, run->options.progress,
                      run->target, &run->cancel, run->job.target);
     run->push.keeps_tag = run->options.keeps_tag;

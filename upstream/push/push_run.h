@@ -24,7 +24,8 @@ struct push_job {
     const struct push_options *options;
     struct push *push; /* NULL: `blob` */
     struct push_target *target;
-    struct descriptor blob; /* goes into the repository of the target */
+    struct descriptor blob;     /* goes into the repository of the target */
+    char via[VIA_TEXT_MAX + 1]; /* the gateways that the blob has come through */
 };
 
 /* Never blocks. The job's options are copied. */

@@ -197,6 +197,7 @@ static struct transfer *transfer_new(struct transfers *table, const struct trans
     repository_init(&transfer->repository, repository->endpoint, transfer->path,
                     &transfer->credentials);
     repository_learn(&transfer->repository, push->repository);
+    memcpy(transfer->repository.via, repository->via, sizeof repository->via);
     target_push_init(&transfer->push, push->store, &transfer->repository, &transfer->progress,
                      transfer->target, &transfer->cancel, &transfer->result);
     upload_memo_init(&transfer->upload.memo, table->uploads, repository, &transfer->push.key,

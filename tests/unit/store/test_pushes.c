@@ -61,6 +61,7 @@ static struct push push_of(const char *id, const struct digest *manifest)
 {
     struct push push = {.created_s = 1700000000, .manifest = manifest_of(manifest)};
     strcpy(push.id, id);
+    strcpy(push.via, "0123456789abcdef, 0000000000000000");
     add_target(&push, "r.example.com/team/app:1.0", false, true);
     add_target(&push, "[::1]:5000/app:2", true, true);
     push.targets[1].state = PUSH_FAILED;
@@ -79,6 +80,7 @@ static void expect_same(const struct push *a, const struct push *b)
 {
     assert_string_equal(a->id, b->id);
     assert_string_equal(a->repository, b->repository);
+    assert_string_equal(a->via, b->via);
     assert_true(a->created_s == b->created_s);
     assert_true(digest_equal(&a->config, &b->config));
     expect_same_manifest(&a->manifest, &b->manifest);
@@ -579,6 +581,7 @@ static struct push longest(size_t targets, size_t referrers, const struct digest
         target->error.status = 502;
         fill(target->error.text, ERROR_TEXT_MAX - 1, i);
     }
+    fill(push.via, VIA_TEXT_MAX, 0);
     push.referrers = xcalloc(referrers, sizeof *push.referrers);
     push.referrer_count = referrers;
     for (size_t i = 0; i < referrers; i++) {
@@ -717,6 +720,7 @@ static void records_of_too_many_are_refused(void **state)
     struct digest manifest = digest_of(DIGEST_SHA512, "m", 1);
     struct push push = longest(PUSH_TARGETS_MAX, 0, &manifest);
     struct push got;
+    push.via[0] = '\0';
     struct record_key key = push_key(push.id);
     autofree uint8_t *value = NULL;
     size_t size = push_value(&push, &value);

@@ -234,7 +234,7 @@ static void a_blob_leaves_for_every_target(void **state)
     bench_init(&bench, test->host);
     test->settings.mirrors = &bench.mirror;
     test->settings.mirror_count = 1;
-    mirrored_push_early(&test->runtime, "team/app", &image.layers[0], 1000, NULL, NULL);
+    mirrored_push_early(&test->runtime, "team/app", &image.layers[0], 1000, "", NULL, NULL);
     char digest[DIGEST_TEXT_MAX];
     /* One of them is asked for the blob; the other may be told to take it from there. */
     QUEUE_TEST_UNTIL(http_double_count(test->http, "HEAD /v2/one/app/blobs/") +
@@ -255,10 +255,10 @@ static void a_blob_without_targets_stays(void **state)
     bench_init(&bench, test->host);
     test->settings.mirrors = &bench.mirror;
     test->settings.mirror_count = 1;
-    mirrored_push_early(&test->runtime, "other/app", &image.layers[0], 1000, NULL, NULL);
+    mirrored_push_early(&test->runtime, "other/app", &image.layers[0], 1000, "", NULL, NULL);
     free(bench.targets[0].target);
     bench.targets[0].target = xstrdup("r.example.com/*/*"); /* leads to no repository */
-    mirrored_push_early(&test->runtime, "team/app", &image.layers[0], 1000, NULL, NULL);
+    mirrored_push_early(&test->runtime, "team/app", &image.layers[0], 1000, "", NULL, NULL);
     early_uploads_close(test->runtime.early);
     assert_int_equal(http_double_count(test->http, ""), 0);
     queue_test_free(test);

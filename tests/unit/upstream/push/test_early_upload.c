@@ -58,7 +58,7 @@ static struct descriptor blob_of(const struct digest *digest, uint64_t size)
 static void send_layer(struct scene *scene, const struct digest *digest, uint64_t size)
 {
     const struct descriptor blob = blob_of(digest, size);
-    early_upload(scene->early, &scene->target, &blob);
+    early_upload(scene->early, &scene->target, &blob, "");
 }
 
 static struct registry_host *host_of(struct scene *scene)
@@ -313,8 +313,8 @@ static void a_registry_that_is_away_costs_nothing(void **state)
     snprintf(nonsense.host, sizeof nonsense.host, "a b");
     int64_t start_ms = clock_ms();
     for (int i = 0; i < 100; i++) {
-        early_upload(scene.early, &away, &blob);
-        early_upload(scene.early, &nonsense, &blob);
+        early_upload(scene.early, &away, &blob, "");
+        early_upload(scene.early, &nonsense, &blob, "");
     }
     send_layer(&scene, &image.layers[0], LAYER_BYTES);
     WAIT_UNTIL(&scene, knows(&scene, &image.layers[0]));
@@ -383,7 +383,7 @@ static void a_slow_registry_holds_up_no_other(void **state)
         push_test_request(&none, fake_registry_host(slow), "team/app:1").target;
     for (size_t i = 0; i < 8; i++) {
         const struct descriptor blob = blob_of(&image.layers[i], LAYER_BYTES);
-        early_upload(scene.early, &there, &blob);
+        early_upload(scene.early, &there, &blob, "");
     }
     for (size_t i = 0; i < 8; i++)
         send_layer(&scene, &image.layers[i], LAYER_BYTES);
