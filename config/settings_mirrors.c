@@ -263,7 +263,7 @@ enum errc setting_mirrors_read(struct settings *settings, const json_t *value,
 
 static json_t *print_target(const struct mirror_target_setting *target)
 {
-    if (target->required && target->name == NULL)
+    if (target->required && target->name == NULL && target->on_drift == SETTING_DRIFT_OVERWRITE)
         return json_string(target->target);
     json_t *object = json_object();
     setting_print(mirror_target_rows, mirror_target_row_count, target, object);

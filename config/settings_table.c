@@ -53,6 +53,8 @@ static const char *const schema1[] = {
 /* Beside the times that a duration may be; stored as 0. */
 static const char *const forever[] = {"forever", NULL};
 static const char *const never[] = {"never", NULL};
+static const char *const drifts[] = {
+    [SETTING_DRIFT_OVERWRITE] = "overwrite", [SETTING_DRIFT_LEAVE] = "leave", NULL};
 static const char *const acknowledgements[] = {
     [SETTING_ACKNOWLEDGE_PUSHED] = "pushed",
     [SETTING_ACKNOWLEDGE_STORED] = "stored",
@@ -194,7 +196,9 @@ static const char *const acknowledgements[] = {
     X("name", SETTING_TEXT, mirror_target_setting, name, 1, SETTING_TARGET_NAME_MAX, NULL, NULL,   \
       "what the target is called in lists and metrics")                                            \
     X("required", SETTING_BOOL, mirror_target_setting, required, 0, 0, "true", NULL,               \
-      "whether a push fails when this target does")
+      "whether a push fails when this target does")                                                \
+    X("on_drift", SETTING_CHOICE, mirror_target_setting, on_drift, 0, 0, "overwrite", drifts,      \
+      "whether a tag there that somebody else has moved is left as it is")
 /* clang-format on */
 
 const struct setting_row settings_rows[] = {SETTINGS_TABLE(ROW)};

@@ -59,13 +59,16 @@ struct registry_setting {
 /* One entry of "mirrors": gateway/push/mirrors.h says what patterns mean. */
 enum setting_acknowledge { SETTING_ACKNOWLEDGE_PUSHED, SETTING_ACKNOWLEDGE_STORED };
 
+enum setting_drift { SETTING_DRIFT_OVERWRITE, SETTING_DRIFT_LEAVE };
+
 #define SETTING_TARGET_NAME_MAX 63 /* bytes; a default may be cut to it */
 
 struct mirror_target_setting {
     char *target; /* HOST/PATTERN, without tag and digest; no more wildcards of a kind than match */
     bool required;
-    char *name;  /* as given: lower-case letters, digits and "-"; NULL: none */
-    char *label; /* unique: the name or, without one, the host, "HOST-2", ... */
+    char *name;                  /* as given: lower-case letters, digits and "-"; NULL: none */
+    char *label;                 /* unique: the name or, without one, the host, "HOST-2", ... */
+    enum setting_drift on_drift; /* what becomes of a tag there that somebody else has moved */
 };
 
 struct mirror_setting {

@@ -66,6 +66,10 @@ struct push_target {
     uint64_t first_s;               /* when it was tried first; 0: not yet */
     uint64_t next_s;                /* PUSH_WAITING: when it is tried again; 0: not known */
     uint64_t ended_s;               /* when it came to its final state */
+    bool leaves_drift; /* a tag there that is something else than slipway put there last is left as
+                          it is; not recorded: the configuration says so when it runs */
+    struct digest was; /* what the tag was before, as far as that is known; PUSH_DRIFTED: what it
+                          is. DIGEST_NONE: not known, or nothing */
     /* the PushResult, when PUSH_PUSHED: the manifest as the registry serves it */
     struct digest digest;
     uint64_t size; /* bytes */

@@ -268,6 +268,7 @@ static enum errc plan_target(const struct settings *settings, const struct mirro
         return ERR_OK;
     struct push_target *added = &push->targets[before];
     snprintf(added->name, sizeof added->name, "%s", target->name ? target->name : "");
+    added->leaves_drift = mirrors_leaves_drift(settings, added->name);
     added->deadline_s = stored && keep_ms > 0 ? (uint64_t)(clock_wall_s() + keep_ms / 1000) : 0;
     return ERR_OK;
 }
@@ -303,6 +304,13 @@ const struct mirror_target_setting *mirrors_target(const struct settings *settin
         }
     }
     return NULL;
+}
+
+bool mirrors_leaves_drift(const struct settings *settings, const char *name)
+{
+    const struct mirror_target_setting *target =
+        name[0] ? mirrors_target(settings, name, NULL) : NULL;
+    return target && target->on_drift == SETTING_DRIFT_LEAVE;
 }
 
 bool mirrors_leads_to(const struct mirror_target_setting *target, const char *host)

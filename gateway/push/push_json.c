@@ -104,6 +104,10 @@ json_t *push_json_listed_result(const struct push_target *target)
         json_put_text(value, "name", target->name);
     if (target->converged)
         json_object_set_new(value, "converged", json_true());
+    if (target->was.algorithm != DIGEST_NONE &&
+        (target->state == PUSH_PUSHED || target->state == PUSH_DRIFTED))
+        push_json_put_digest(value, target->state == PUSH_PUSHED ? "moved_from" : "found",
+                             &target->was);
     if (target->tries > 0)
         json_put_number(value, "tries", target->tries);
     push_json_put_time(value, "first_at", target->first_s);

@@ -2,6 +2,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/push/mirrors.h"
 #include "gateway/push/push_log.h"
 #include "gateway/queue/outcome.h"
 #include "gateway/queue/push_queue_internal.h"
@@ -116,6 +117,8 @@ static bool decide(struct queue_entry *entry, struct push_target *own)
         return true;
     if (entry->cancelled)
         own->state = PUSH_CANCELLED;
+    else if (own->state == PUSH_DRIFTED)
+        return true;
     else if (outcome == OUTCOME_REFUSED)
         own->state = PUSH_REFUSED;
     else if (entry_has_younger(entry) || entry_comes_late(entry))
@@ -215,6 +218,7 @@ static struct pending_run *new_run(struct queue_entry *entry, struct error *err)
     run->own = run->push.targets[entry->target];
     if (run->own.first_s == 0)
         run->own.first_s = (uint64_t)clock_wall_s();
+    run->own.leaves_drift = mirrors_leaves_drift(entry->queue->runtime->settings, run->own.name);
     run->begun_ms = clock_ms();
     run->one = run->push;
     run->one.targets = &run->own;

@@ -37,6 +37,7 @@
  *                                                     number of targets u16, number of referrers
  *                                                     u16, referrers, the gateways that it has come
  *                                                     through (short; version 3 only)
+ *     pushed tags key of a reference by tag           digest
  *     push targets  id, 0x00, index u16               target
  *     open targets  id, 0x00, index u16               (nothing: being there is all)
  *     tombs       digest                              marked u64
@@ -49,11 +50,12 @@
  *     short       = size u8, text
  *     pushed manifest = digest, size u64, media type short
  *     target      = state u8 (enum push_state), flags u8 (optional 1, after the answer 2, converged
- *                   4, has a result 8, has an error 16), "host/path" short, tag short, has a digest
+ *                   4, has a result 8, has an error 16, has what the tag
+ *                   was 32), "host/path" short, tag short, has a digest
  *                   u8, digest if it has, name short, tries u32, deadline u64, first tried u64,
- * next u64, ended u64, layers existed, mounted, uploaded, skipped u32 each, bytes u64, attempts
- *                   u32, result if it has (digest, size u64, media type short), error if it has
- *     error       = name of the code short, status u16, size u16, text
+ *                   next u64, ended u64, layers existed, mounted, uploaded, skipped u32 each, bytes
+ * u64, attempts u32, result if it has (digest, size u64, media type short), error if it has, digest
+ * that the tag was if it has error       = name of the code short, status u16, size u16, text
  *     referrer    = pushed manifest, tag short
  *
  * A repository's name has no byte 0x00 or 0x01, so keys that begin with one and 0x00 are sorted by

@@ -16,6 +16,7 @@ enum target_flag {
     TARGET_CONVERGED = 4,
     TARGET_RESULT = 8,
     TARGET_ERROR = 16,
+    TARGET_WAS = 32,
 };
 
 /* ---- keys ---- */
@@ -166,7 +167,8 @@ static unsigned flags_of(const struct push_target *target)
     return (target->optional ? TARGET_OPTIONAL : 0) | (target->stored ? TARGET_STORED : 0) |
            (target->converged ? TARGET_CONVERGED : 0) |
            (target->digest.algorithm != DIGEST_NONE ? TARGET_RESULT : 0) |
-           (target->error.code != ERR_OK ? TARGET_ERROR : 0);
+           (target->error.code != ERR_OK ? TARGET_ERROR : 0) |
+           (target->was.algorithm != DIGEST_NONE ? TARGET_WAS : 0);
 }
 
 static void encode_result(struct encoder *out, const struct push_target *target)
@@ -244,6 +246,8 @@ void push_target_value(const struct push_target *target, struct push_target_valu
         encode_result(&out, target);
     if (flags & TARGET_ERROR)
         encode_error(&out, &target->error);
+    if (flags & TARGET_WAS)
+        encode_digest(&out, &target->was);
     value->size = (size_t)(out.at - value->bytes);
 }
 
@@ -272,6 +276,8 @@ enum errc push_target_decode(struct kv_slice value, struct push_target *out, str
         decode_result(&in, &target);
     if (flags & TARGET_ERROR)
         decode_error(&in, &target.error);
+    if (flags & TARGET_WAS)
+        target.was = decode_digest(&in);
     if (decode_finish(&in, "push_targets", err) != ERR_OK)
         return err->code;
     *out = target;

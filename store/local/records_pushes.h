@@ -20,7 +20,7 @@
 #define PUSH_TARGET_VALUE_MAX                                                                      \
     (1 + 1 + 1 + 1 + REFERENCE_NAME_MAX + 1 + REFERENCE_TAG_MAX + 1 + 1 + DIGEST_BYTES_MAX + 1 +   \
      TARGET_NAME_MAX + 4 + 4 * 8 + 1 + DIGEST_BYTES_MAX + 8 + 1 + MEDIA_TYPE_MAX - 1 + 4 * 4 + 8 + \
-     4 + 1 + ERROR_NAME_MAX + 2 + 2 + ERROR_TEXT_MAX - 1)
+     4 + 1 + ERROR_NAME_MAX + 2 + 2 + ERROR_TEXT_MAX - 1 + 1 + DIGEST_BYTES_MAX)
 
 /* The longest of the names in base/error.h. */
 #define ERROR_NAME_MAX 40

@@ -2,6 +2,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/pushed_tags.h"
+#include "store/references.h"
 #include "upstream/push/referrers.h"
 
 #include <string.h>
@@ -81,12 +83,63 @@ static bool kind_is_in_doubt(const struct manifest_tree *tree, struct frame *fra
     return err->hints & HINT_DOUBT || could_fall_back(tree, frame);
 }
 
+/* Is what the tag names of ours? What is not known of the tag itself is told by what was pushed
+ * into its repository before. What made an earlier run of this target end as drifted is overwritten
+ * by one that somebody wanted in spite of it. */
+static enum errc is_ours(const struct manifest_tree *tree, const struct digest *there, bool *ours,
+                         struct error *err)
+{
+    struct store *store = tree->push->store;
+    struct push_target *result = tree->push->result;
+    struct reference by_digest = result->reference;
+    struct named_manifest ignored;
+    struct digest last;
+    bool known = false;
+    *ours = digest_equal(&result->was, there);
+    if (*ours || pushed_tags_get(store, &result->reference, &known, &last, err) != ERR_OK)
+        return err->code;
+    *ours = known && digest_equal(&last, there);
+    if (known)
+        return ERR_OK;
+    by_digest.tag[0] = '\0';
+    by_digest.digest = *there;
+    return references_get(store, &by_digest, ours, &ignored, err);
+}
+
+/* As late as can be: a registry has no way to compare and put at once. */
+static enum errc check_drift(const struct manifest_tree *tree, const struct frame *frame,
+                             struct registry_client *client, struct error *err)
+{
+    struct push_target *result = tree->push->result;
+    struct digest there = {0};
+    char text[DIGEST_TEXT_MAX];
+    bool ours = false;
+    if (registry_manifest_digest(client, frame->tag, &there, err) != ERR_OK)
+        return error_wrap(err, "looking at the tag");
+    result->converged = digest_equal(&there, &frame->outgoing.digest);
+    if (there.algorithm == DIGEST_NONE || result->converged)
+        return ERR_OK;
+    if (is_ours(tree, &there, &ours, err) != ERR_OK)
+        return err->code;
+    result->was = there;
+    if (ours)
+        return ERR_OK;
+    return fail(err, ERR_TAG_DRIFTED, 0,
+                "the tag %s names %s, which slipway did not put there last: it is left as it is "
+                "(on_drift); try the push again to overwrite that",
+                frame->tag, digest_text(&there, text));
+}
+
 static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const char *tag,
                           bool *helps, struct error *err)
 {
     autoclient struct registry_client client = {0};
     registry_client_open(&client, tree->push->repository, &tree->push->cancel);
-    enum errc code = manifest_put(tree->push, &client, tag, &frame->outgoing, &frame->answer, err);
+    frame->answer = (struct manifest_answer){0};
+    bool looks = frame->top && tag && tree->push->result->leaves_drift;
+    enum errc code = looks ? check_drift(tree, frame, &client, err) : ERR_OK;
+    if (code == ERR_OK)
+        code = manifest_put(tree->push, &client, tag, &frame->outgoing, &frame->answer, err);
     *helps = code != ERR_OK && !was_believed(tree, &frame->answer, err) &&
              (kind_is_in_doubt(tree, frame, err) || error_retriable(code));
     return code;

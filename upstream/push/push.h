@@ -44,8 +44,8 @@ struct push_options {
     void *self;
 };
 
-/* Push to the target `index`, whose state is PUSH_PUSHED, PUSH_SUPERSEDED or PUSH_FAILED when it
- * has ended. Never blocks. `options` is copied. */
+/* Push to the target `index`, whose state is PUSH_PUSHED, PUSH_SUPERSEDED, PUSH_FAILED or
+ * PUSH_DRIFTED when it has ended. Never blocks. `options` is copied. */
 void push_start(const struct push_options *options, struct push *push, size_t index);
 
 /* Push to `count` targets from `first` on, each at its own pace: tags of one repository one after

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/known_locations.h"
+#include "store/pushed_tags.h"
 #include "store/references.h"
 #include "upstream/client/registry.h"
 #include "upstream/client/retry.h"
@@ -271,6 +272,11 @@ static void record_digest(const struct push_run *run)
     if (references_put(run->upstream->store, &by_digest, &manifest->digest, manifest->media_type,
                        &err) != ERR_OK)
         log_warn("%s: the digest reference is not recorded: %s", run->target, err.text);
+    error_clear(&err);
+    const struct reference *target = &run->job.target->reference;
+    if (run->job.target->leaves_drift && target->tag[0] && !run->untagged &&
+        pushed_tags_put(run->upstream->store, target, &run->job.target->digest, &err) != ERR_OK)
+        log_warn("%s: the tag is not recorded: %s", run->target, err.text);
 }
 
 static void disconnect(struct push_run *run)
@@ -289,7 +295,10 @@ static void disconnect(struct push_run *run)
 static void report(struct push_run *run)
 {
     struct push_target *target = run->job.target;
-    target->state = !run->done ? PUSH_FAILED : run->untagged ? PUSH_SUPERSEDED : PUSH_PUSHED;
+    bool drifted = run->error.code == ERR_TAG_DRIFTED;
+    target->state = !run->done      ? drifted ? PUSH_DRIFTED : PUSH_FAILED
+                    : run->untagged ? PUSH_SUPERSEDED
+                                    : PUSH_PUSHED;
     target->error = run->error;
     target->asked_ms = run->host ? back_off_left_ms(&run->host->back_off) : 0;
     if (run->done)

@@ -30,6 +30,7 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_TOMBS] = "tombs",
     [KV_TARGETS] = "targets",
     [KV_OPEN_UPLOADS] = "open_uploads",
+    [KV_PUSHED_TAGS] = "pushed_tags",
 };
 
 const char *kv_table_name(enum kv_table table)

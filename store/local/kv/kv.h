@@ -54,6 +54,7 @@ enum kv_table {
     KV_TOMBS,
     KV_TARGETS,
     KV_OPEN_UPLOADS,
+    KV_PUSHED_TAGS,
     KV_TABLE_COUNT
 };
 

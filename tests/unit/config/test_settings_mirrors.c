@@ -235,7 +235,8 @@ static void mirrors_are_printed_as_written(void **state)
     autojson json_t *printed = settings_print(settings);
     autofree char *text = json_compact(json_object_get(printed, "mirrors"));
     assert_string_equal(text, "[{\"match\":\"**\",\"acknowledge\":\"pushed\",\"to\":[\"r.x/**\","
-                              "{\"target\":\"s.x/**\",\"required\":false},\"t.x/**\"]}]");
+                              "{\"target\":\"s.x/**\",\"required\":false,\"on_drift\":"
+                              "\"overwrite\"},\"t.x/**\"]}]");
     settings_free(settings);
 }
 

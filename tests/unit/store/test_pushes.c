@@ -97,6 +97,7 @@ static void expect_same(const struct push *a, const struct push *b)
         assert_int_equal(one->state, other->state);
         assert_string_equal(one->name, other->name);
         assert_int_equal(one->converged, other->converged);
+        assert_true(digest_equal(&one->was, &other->was));
         assert_int_equal(one->tries, other->tries);
         assert_true(one->deadline_s == other->deadline_s);
         assert_true(one->first_s == other->first_s && one->next_s == other->next_s &&
@@ -574,7 +575,7 @@ static struct push longest(size_t targets, size_t referrers, const struct digest
         fill(target->reference.path, REFERENCE_NAME_MAX - 101, i);
         fill(target->reference.tag, REFERENCE_TAG_MAX, i);
         target->reference.digest = digest_of(DIGEST_SHA512, &i, sizeof i);
-        target->digest = *manifest;
+        target->digest = target->was = *manifest;
         fill(target->name, TARGET_NAME_MAX, i);
         fill(target->media_type, MEDIA_TYPE_MAX - 1, i);
         target->error.code = ERR_PUSHED_DIGEST;
