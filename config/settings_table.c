@@ -53,6 +53,7 @@ static const char *const schema1[] = {
 /* Beside the times that a duration may be; stored as 0. */
 static const char *const forever[] = {"forever", NULL};
 static const char *const never[] = {"never", NULL};
+static const char *const off[] = {"off", NULL};
 static const char *const drifts[] = {
     [SETTING_DRIFT_OVERWRITE] = "overwrite", [SETTING_DRIFT_LEAVE] = "leave", NULL};
 static const char *const acknowledgements[] = {
@@ -128,6 +129,8 @@ static const char *const acknowledgements[] = {
       forever, "how long such an image is kept after its last use")                                \
     X("keep.every", SETTING_DURATION, settings, keep.every_ms, SECOND, 30 * DAY, "1h", NULL,       \
       "how often what nobody needs is collected")                                                  \
+    X("queue.reconcile", SETTING_DURATION, settings, queue.reconcile_ms, MINUTE, 3650 * DAY, "off", \
+      off, "how often all targets of mirrors are asked whether they have their tags")                                                \
     X("compression.codec", SETTING_CHOICE, settings, compression.codec, 0, 0, "gzip", codecs,      \
       "how layers that arrive uncompressed are compressed")                                        \
     X("compression.effort", SETTING_CHOICE, settings, compression.effort, 0, 0, "fast", efforts,   \

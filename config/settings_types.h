@@ -116,6 +116,7 @@ struct settings {
         int64_t keep_trying_ms; /* 0: for ever */
         unsigned history_count;
         int64_t history_ms;
+        int64_t reconcile_ms; /* 0: never by itself */
     } queue;
     struct {
         int64_t grace_ms;

@@ -36,6 +36,13 @@ uint64_t push_id_time_s(const char *id);
  * machine, and is refused first when much is to be written: for what nobody waits for. */
 enum errc pushes_put(struct store *store, const struct push *push, bool durable, struct error *err);
 
+/* Accept a push of what a repository of the front has under a tag, as its id and time say on
+ * success; *current false, and nothing is written, when the tag names something else by now.
+ * Durable.
+ */
+enum errc pushes_put_held(struct store *store, struct push *push, const char *repository,
+                          const char *tag, bool *current, struct error *err);
+
 /* What came of pushes that clients have waited for: the push itself, or, where it has targets that
  * are pushed after the answer and so is recorded already, its other targets. Not durable. */
 enum errc pushes_record(struct store *store, const struct push *const *pushes, size_t count,

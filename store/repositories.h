@@ -47,7 +47,8 @@ enum errc repositories_have_blob(struct store *store, const struct digest *diges
 struct repository_manifest {
     struct digest digest;
     char media_type[MEDIA_TYPE_MAX];
-    uint64_t size; /* bytes */
+    uint64_t size;  /* bytes */
+    uint64_t put_s; /* when it was put last, of one that is there */
 };
 
 /* By tag or by digest; *found false when the repository does not have it. */

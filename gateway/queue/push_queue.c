@@ -159,6 +159,38 @@ void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
         queue_tag_begin(queue, entry->tag);
 }
 
+static void add_held(struct push_queue *queue, const char *id, size_t target,
+                     const struct push_target *what, const char *as_of)
+{
+    struct queue_entry *entry = entry_new(queue, id, target, what);
+    entry->deadline_s = what->deadline_s;
+    entry->yields = true;
+    remember(entry);
+    entry_set_state(entry, ENTRY_LISTED);
+    if (!entry_is_alone(entry) || strcmp(entry->tag->delivered, as_of) > 0)
+        pending_end(entry, PUSH_SUPERSEDED);
+    else
+        queue_tag_begin(queue, entry->tag);
+}
+
+void push_queue_start_held(struct push_queue *queue, const struct push *push, const char *as_of)
+{
+    pthread_mutex_lock(&queue->lock);
+    for (size_t i = 0; i < push->target_count; i++)
+        add_held(queue, push->id, i, &push->targets[i], as_of);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+bool push_queue_is_busy(struct push_queue *queue, const struct reference *reference)
+{
+    pthread_mutex_lock(&queue->lock);
+    struct tag *tag = queue_tag(queue, reference);
+    bool busy = !TAILQ_EMPTY(&tag->entries);
+    queue_tag_update(queue, tag);
+    pthread_mutex_unlock(&queue->lock);
+    return busy;
+}
+
 void push_queue_start(struct push_queue *queue, const struct push *push)
 {
     pthread_mutex_lock(&queue->lock);

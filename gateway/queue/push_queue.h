@@ -54,6 +54,19 @@ enum errc push_queue_restart(struct push_queue *queue, struct error *err);
  * store; copied. */
 void push_queue_start(struct push_queue *queue, const struct push *push);
 
+/* The same for what the gateway has held all along, whoever had it pushed again
+ * (gateway/reconcile/). Whatever else goes to its tag goes before it, however old, since it was
+ * accepted as an image and not as a copy: with such a push under way, or ended well since `as_of`
+ * (an id), it is superseded. */
+void push_queue_start_held(struct push_queue *queue, const struct push *push, const char *as_of);
+
+/* Is something on its way to the tag? */
+bool push_queue_is_busy(struct push_queue *queue, const struct reference *reference);
+
+/* Is the registry known not to be there, so that nothing is begun? *why says what it failed with.
+ */
+bool push_queue_is_away(struct push_queue *queue, const char *host, struct error *why);
+
 /* Push to the other targets of an accepted push. `options` is copied (its upstream is filled in)
  * and says who waits: ended() is called once, on a worker or on this thread. The push is borrowed
  * until then. */

@@ -129,8 +129,9 @@ static void explain(const struct queue_entry *entry)
         target->state = PUSH_CANCELLED;
         fail(&target->error, ERR_CANCELLED, 0, "the push was cancelled by its id");
     } else if (cancel_requested(&entry->queue->cancel)) {
-        fail(&target->error, ERR_STOPPING, 0,
-             "the gateway stopped before the push had ended; blobs that arrived are not sent again");
+        fail(
+            &target->error, ERR_STOPPING, 0,
+            "the gateway stopped before the push had ended; blobs that arrived are not sent again");
     }
 }
 

@@ -1,6 +1,8 @@
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "gateway/queue/outcome.h"
+#include "gateway/queue/push_queue.h"
 #include "gateway/queue/push_queue_internal.h"
 #include "upstream/client/retry.h"
 
@@ -439,6 +441,18 @@ void entry_wait(const struct queue_entry *entry, struct push_target *target)
     target->next_s = (uint64_t)(clock_wall_s() + (left_ms > 0 ? (left_ms + 999) / 1000 : 0));
     if (target->error.code == ERR_OK)
         target->error = gate->why;
+}
+
+bool push_queue_is_away(struct push_queue *queue, const char *host, struct error *why)
+{
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    const struct queue_gate *gate = queue->hosts;
+    while (gate && strcmp(gate->name, host) != 0)
+        gate = gate->next;
+    if (gate == NULL || circuit_state(&gate->gate.circuit, clock_ms()) != CIRCUIT_OPEN)
+        return false;
+    *why = gate->why;
+    return true;
 }
 
 /* ---- the end ---- */

@@ -96,6 +96,7 @@ struct queue_entry {
     char id[PUSH_ID_MAX];
     size_t target;
     bool superseded;
+    bool yields; /* whatever else goes to its tag supersedes it: push_queue_start_held() */
     /* a push that a client waits for */
     struct push *push;   /* borrowed */
     struct chain *chain; /* NULL: it is one after the answer */
@@ -248,7 +249,9 @@ void entry_leave(struct queue_entry *entry);
 /* It was pushed: what was accepted before it comes late from now on. */
 void entry_note_delivered(const struct queue_entry *entry);
 bool entry_comes_late(const struct queue_entry *entry);
-/* A younger one after the answer would supersede it. */
+/* Nothing else goes to its tag. */
+bool entry_is_alone(const struct queue_entry *entry);
+/* A younger one after the answer would supersede it; one that yields, any. */
 bool entry_has_younger(const struct queue_entry *entry);
 /* Nobody younger, of whichever kind, has been pushed or is to be: its tag may be put. */
 bool entry_keeps_tag(const struct queue_entry *entry);

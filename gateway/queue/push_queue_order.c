@@ -143,7 +143,7 @@ void queue_tag_update(struct push_queue *queue, struct tag *tag)
 void entry_note_delivered(const struct queue_entry *entry)
 {
     struct tag *tag = entry->tag;
-    if (strcmp(tag->delivered, entry->id) < 0)
+    if (!entry->yields && strcmp(tag->delivered, entry->id) < 0)
         memcpy(tag->delivered, entry->id, sizeof tag->delivered);
 }
 
@@ -205,7 +205,7 @@ void entry_supersede_older(struct tag *tag, const struct queue_entry *by)
         return;
     TAILQ_FOREACH(entry, &tag->entries, link)
     {
-        if (entry == by || entry->chain || !entry_is_older(entry, by))
+        if (entry == by || entry->chain || !(entry_is_older(entry, by) || entry->yields))
             continue;
         entry_take_back(entry);
         entry->superseded |= entry->state == ENTRY_LISTED;
@@ -253,11 +253,18 @@ void queue_tag_begin(struct push_queue *queue, struct tag *tag)
         entry_begin(entry);
 }
 
+bool entry_is_alone(const struct queue_entry *entry)
+{
+    return TAILQ_FIRST(&entry->tag->entries) == entry && TAILQ_NEXT(entry, link) == NULL;
+}
+
 bool entry_has_younger(const struct queue_entry *entry)
 {
     const struct queue_entry *at = entry;
+    if (entry->yields)
+        return !entry_is_alone(entry);
     while ((at = TAILQ_NEXT(at, link)))
-        if (at->chain == NULL)
+        if (at->chain == NULL && !at->yields)
             return !entry->tag->each_counts;
     return false;
 }
@@ -273,7 +280,7 @@ bool entry_keeps_tag(const struct queue_entry *entry)
     const struct queue_entry *at = entry;
     if (entry->tag->each_counts)
         return true;
-    while ((at = TAILQ_NEXT(at, link)) && is_over(at))
+    while ((at = TAILQ_NEXT(at, link)) && (is_over(at) || at->yields))
         continue;
     return at == NULL && !entry_comes_late(entry);
 }

@@ -9,6 +9,7 @@
 #include "gateway/api/push_events.h"
 #include "gateway/api/push_list.h"
 #include "gateway/api/pushes.h"
+#include "gateway/api/sweeps.h"
 #include "gateway/api/targets.h"
 #include "gateway/http/error_body.h"
 #include "gateway/registry/path.h"
@@ -102,6 +103,10 @@ static const struct row {
     {"/v1/check",    "GET, HEAD", check_get,   NULL,                       false, false, false},
     {"/v1/check",    "DELETE",    check_delete, NULL,                      false, false, false},
     {"/v1/quarantine", "GET, HEAD", quarantine_get, NULL,                  false, false, false},
+    {"/v1/targets/{name}/reconcile", "POST", target_reconcile, "application/json", true, false, false},
+    {"/v1/targets/{name}/reconcile", "GET, HEAD, DELETE", target_reconcile, NULL, false, false, false},
+    {"/v1/targets/{name}/backfill", "POST", target_backfill, "application/json", true, false, false},
+    {"/v1/targets/{name}/backfill", "GET, HEAD, DELETE", target_backfill, NULL, false, false, false},
     {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},
     {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true,  true},
     {"/metrics",     "GET, HEAD", metrics_page_get, NULL,                  false, false, true},

@@ -8,6 +8,7 @@
 #include "config/settings_text.h"
 #include "gateway/http/daemon.h"
 #include "gateway/http/file_reads.h"
+#include "gateway/reconcile/sweeps.h"
 #include "gateway/registry/confirm.h"
 #include "gateway/server/metrics_page.h"
 #include "gateway/server/routes.h"
@@ -206,6 +207,7 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->checker = checker_new(runtime->store, runtime->executor);
     metrics_page_open(gateway);
     gateway->confirms = confirms_new(runtime, gateway->queue);
+    gateway->sweeps = sweeps_new(runtime, gateway->queue);
     if (store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK ||
         push_queue_restart(gateway->queue, err) != ERR_OK)
         return err->code;
@@ -219,6 +221,10 @@ static void close_gateway(struct server *server)
     janitor_stop(server->janitor);
     checker_close(gateway->checker);
     confirms_close(gateway->confirms);
+    sweeps_close(gateway->sweeps);
+    while (!sweeps_wait(gateway->sweeps, 1000))
+        ;
+    sweeps_free(gateway->sweeps);
     push_queue_close(gateway->queue);
     while (!push_queue_wait(gateway->queue, 1000))
         ;
@@ -248,6 +254,7 @@ enum errc server_start(struct runtime *runtime, void (*broken)(void), struct ser
 static void drain(struct server *server)
 {
     jobs_close(server->gateway.jobs);
+    sweeps_close(server->gateway.sweeps); /* who waits for one gets what it has found so far */
     daemon_close(server->daemon);
     close_control(server);
     confirms_close(server->gateway.confirms);

@@ -13,6 +13,7 @@
 
 struct confirms;
 struct checker;
+struct sweeps;
 
 struct gateway {
     struct runtime *runtime;
@@ -21,6 +22,7 @@ struct gateway {
     struct checker *checker;   /* gateway/service/checker.h */
     struct confirms *confirms; /* gateway/registry/confirm.h */
     atomic_uint followers;     /* gateway/api/push_events.h */
+    struct sweeps *sweeps;     /* gateway/reconcile/sweeps.h */
 };
 
 #endif

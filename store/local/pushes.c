@@ -6,6 +6,7 @@
 #include "store/local/push_mend.h"
 #include "store/local/quarantine_local.h"
 #include "store/local/records_pushes.h"
+#include "store/local/records_repositories.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -85,6 +86,30 @@ enum errc pushes_put(struct store *store, const struct push *push, bool durable,
     change.saves_work = !durable;
     push_put(&change, push);
     return writer_submit(store->writer, &change, err);
+}
+
+/* The tag and the record change together, so whoever moves the tag is accepted before it or after
+ * it, and never in between. */
+enum errc pushes_put_held(struct store *store, struct push *push, const char *repository,
+                          const char *tag, bool *current, struct error *err)
+{
+    char suffix[PUSH_SUFFIX_SIZE + 1];
+    struct record_key key = tag_key(repository, tag);
+    struct record_value value = tag_value(&push->manifest.digest);
+    const struct kv_slice expected = record_value_slice(&value);
+    autochange struct change change;
+    push_suffix_make(suffix);
+    push->created_s = (uint64_t)clock_wall_s();
+    change_init(&change);
+    change.durable = true;
+    change_expect(&change, KV_TAGS, record_key_slice(&key), &expected);
+    push_put_numbered(&change, push, suffix, &store->last_push);
+    if (writer_submit(store->writer, &change, err) != ERR_OK)
+        return err->code;
+    *current = !change.superseded;
+    if (*current)
+        push_id_make(change.number, suffix, push->id);
+    return ERR_OK;
 }
 
 /* A target that is pushed after the answer has a life of its own by now. */

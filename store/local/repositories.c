@@ -127,8 +127,10 @@ static enum errc held_manifest(struct store *store, const char *repository, cons
         (held && blob_is_held(store, repository, &record.manifest.digest, &held, err) != ERR_OK) ||
         (held && find_manifest(store, repository, tag, digest, &held, &record, err) != ERR_OK))
         return err->code;
-    if (held)
+    if (held) {
         *out = record.manifest;
+        out->put_s = record.put_s;
+    }
     *found = held;
     return ERR_OK;
 }

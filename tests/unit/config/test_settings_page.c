@@ -38,9 +38,9 @@ static void expect_described(const char *page, const char *prefix, const struct 
         limits = xasprintf("| %s to %s |", setting_size_text(row->least, least),
                            setting_size_text(row->most, most));
     else if (row->type == SETTING_DURATION)
-        limits = xasprintf("| %s to %s%s|", setting_duration_text(row->least, least),
-                           setting_duration_text(row->most, most),
-                           row->choices ? ", or `forever` " : " ");
+        limits = xasprintf("| %s to %s%s%s%s|", setting_duration_text(row->least, least),
+                           setting_duration_text(row->most, most), row->choices ? ", or `" : " ",
+                           row->choices ? row->choices[0] : "", row->choices ? "` " : "");
     else if (row->most > 0)
         limits = xasprintf("%ju to %ju", (uintmax_t)row->least, (uintmax_t)row->most);
     if (limits != NULL && strstr(line, limits) == NULL)

@@ -1,0 +1,213 @@
+"""Targets against what they should have: reconcile, backfill, tags that others move, orphans."""
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from support.archives import docker_save_old
+from support.curl import Reply
+from support.front import OCI_CONFIG, OCI_LAYER, Front, descriptor, manifest_of, to_json
+from support.gateway import Gateway
+from support.images import make_small_image
+from support.ports import refusing_port
+from support.registry import Registry
+from support.waiting import wait_until
+
+WAIT = 60
+HELD = 1000 if os.environ.get("SLIPWAY_LONG") else 200
+
+
+def ask(gateway: Gateway, what: str, body: dict[str, Any] | None = None, method: str = "POST") -> Reply:
+    options: dict[str, Any] = {"method": method}
+    if method == "POST":
+        file = gateway.folder / f"{what.replace('/', '-')}.json"
+        file.write_text(json.dumps(body or {}))
+        options |= {"upload": file, "headers": ("Content-Type: application/json",)}
+    return gateway.request(f"/v1/targets/{what}", **options)
+
+
+def sweep(gateway: Gateway, what: str, **body: Any) -> dict[str, Any]:
+    reply = ask(gateway, what, body)
+    assert reply.status == 200, reply.body
+    report: dict[str, Any] = reply.json()
+    assert report["state"] == "done", report
+    return report
+
+
+def counts(report: dict[str, Any]) -> dict[str, int]:
+    return {key: value for key, value in report.items() if isinstance(value, int) and value and key != "dry_run"}
+
+
+def mirror(*targets: dict[str, Any], match: str = "team/**") -> dict[str, Any]:
+    return {"match": match, "acknowledge": "stored", "to": list(targets)}
+
+
+def digest_at(registry: Registry, repository: str, tag: str) -> str | None:
+    answer = registry.ask(f"/v2/{repository}/manifests/{tag}", method="HEAD")
+    return answer.headers["Docker-Content-Digest"] if answer.status == 200 else None
+
+
+def test_what_is_absent_and_what_is_other_is_pushed_again(
+    registry: Registry, tmp_path: Path, seed: str
+) -> None:
+    kept, left = f"{seed}/kept", f"{seed}/left"
+    config = {"mirrors": [mirror({"target": f"{registry.host}/{kept}/**", "name": "kept"},
+                                 {"target": f"{registry.host}/{left}/**", "name": "left", "on_drift": "leave"})]}
+    with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+        digests = [front.tagged("team/app", str(number)) for number in range(4)]
+        image = make_small_image(tmp_path / "files", seed)
+        gateway.post(docker_save_old([(image, ["team/other:9"])], tmp_path / "image.tar"))
+
+        def are_there(base: str) -> bool:
+            found = [digest_at(registry, f"{base}/app", str(number)) for number in range(4)]
+            return found == digests and digest_at(registry, f"{base}/other", "9") is not None
+
+        for base in (kept, left):
+            wait_until(lambda base=base: are_there(base), f"all is at {base}", WAIT)
+        other = digest_at(registry, f"{kept}/other", "9")
+        for name in ("kept", "left"):
+            wait_until(lambda name=name: counts(sweep(gateway, f"{name}/reconcile")) == {"tags": 5, "same": 5},
+                       f"{name} is as it should be", WAIT)
+        for base in (kept, left):
+            deleted = registry.ask(f"/v2/{base}/app/manifests/{digests[1]}", method="DELETE")
+            assert deleted.status == 202, deleted
+            with Front(registry.port) as direct:
+                moved = registry.manifest(f"{base}/app", "0").body
+                direct.must_put(f"{base}/app", "2", moved)
+        registry.ask(f"/v2/{kept}/other/manifests/{other}", method="DELETE")
+        dry = sweep(gateway, "kept/reconcile", dry_run=True)
+        assert counts(dry) == {"tags": 5, "same": 2, "absent": 2, "other": 1, "queued": 3}, dry
+        assert digest_at(registry, f"{kept}/app", "1") is None
+        report = sweep(gateway, "kept/reconcile")
+        assert counts(report) == counts(dry)
+        (found,) = [item for item in report["items"] if item["outcome"] == "other"]
+        assert found == {"reference": f"{registry.host}/{kept}/app:2", "outcome": "other", "queued": True,
+                         "expected": digests[2], "found": digests[0]}
+        assert ask(gateway, "kept/reconcile", method="GET").json() == report
+        wait_until(lambda: are_there(kept), "it is there again", WAIT)
+        report = sweep(gateway, "left/reconcile")
+        assert counts(report) == {"tags": 5, "same": 3, "absent": 1, "drifted": 1, "queued": 1}, report
+        wait_until(lambda: digest_at(registry, f"{left}/app", "1") == digests[1], "it is there again", WAIT)
+        assert digest_at(registry, f"{left}/app", "2") == digests[0]
+        front.tagged("team/app", "2")
+        drifted = wait_until(lambda: gateway.request("/v1/pushes?state=drifted").json()["pushes"], "it drifted", WAIT)
+        states = {result["name"]: result for result in drifted[0]["results"]}
+        assert states["left"]["found"] == digests[0] and states["left"]["error"]["code"] == "TAG_DRIFTED"
+
+
+def test_no_answer_is_never_success(tmp_path: Path) -> None:
+    with Registry(tmp_path / "registry") as registry:
+        config = {"mirrors": [mirror({"target": f"{registry.host}/**", "name": "far"})]}
+        with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+            front.tagged("team/app", *(str(number) for number in range(12)))
+            wait_until(lambda: len(registry.tags("app")) == 12, "all are there", WAIT)
+            wait_until(lambda: sweep(gateway, "far/reconcile")["same"] == 12, "as it should be", WAIT)
+            registry.process.stop()
+            report = sweep(gateway, "far/reconcile")
+            assert counts(report) == {"tags": 12, "unknown": 12}, report
+            assert report["error"]["code"] == "CONNECT_FAILED", report
+            asked = [item for item in report["items"] if "error" in item]
+            assert 5 <= len(asked) <= 8, report  # those under way when it was given up
+            assert len(report["items"]) == 12
+            assert gateway.request("/v1/pushes?state=queued").json()["pushes"] == []
+            assert "target reconciled" in gateway.log()
+            assert ask(gateway, "near/reconcile").status == 404
+            assert ask(gateway, "far/reconcile", {"match": "x"}).status == 400
+            assert ask(gateway, "far/backfill", method="GET").status == 404
+
+
+def test_one_at_a_time_and_an_end_when_somebody_says_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, refusing_port() as port:
+        target = {"target": f"127.0.0.1:{silent.getsockname()[1]}/**", "name": "silent"}
+        config = {"mirrors": [mirror({"target": f"127.0.0.1:{port}/**", "name": "away"}, match="held/**")]}
+        with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+            front.tagged("team/app", *(str(number) for number in range(40)))
+        config = {"mirrors": [mirror(target)]}
+        with Gateway(tmp_path / "gateway", config) as gateway:
+            replies: list[Reply] = []
+            thread = threading.Thread(target=lambda: replies.append(ask(gateway, "silent/reconcile")))
+            thread.start()
+            try:
+                wait_until(lambda: ask(gateway, "silent/reconcile", method="GET").status == 200, "it runs", WAIT)
+                second = ask(gateway, "silent/reconcile", {"dry_run": True})
+                assert (second.status, second.error["code"]) == (409, "ALREADY_RUNNING"), second.body
+                assert ask(gateway, "silent/reconcile", method="DELETE").status == 200
+            finally:
+                thread.join(WAIT)
+            assert replies[0].json()["state"] == "cancelled", replies[0].body
+
+
+def put_many(front: Front, count: int) -> None:
+    """Images of one config and layer, in four repositories."""
+    config, layer = to_json({"architecture": "amd64", "os": "linux"}), b"layer"
+    for part in range(4):
+        repository = f"held/app-{part}"
+        front.push_blob(repository, config)
+        front.push_blob(repository, layer)
+        for number in range(count // 4):
+            manifest = manifest_of(descriptor(OCI_CONFIG, config), descriptor(OCI_LAYER, layer),
+                                   annotations={"number": f"{part}-{number}"})
+            front.must_put(repository, str(number), to_json(manifest))
+
+
+def test_a_new_target_gets_what_is_held(registry: Registry, tmp_path: Path, seed: str) -> None:
+    with Gateway(tmp_path / "gateway") as gateway, Front(gateway.port) as front:
+        put_many(front, HELD)
+        front.tagged("else/app", "1")
+    config = {"mirrors": [mirror({"target": f"{registry.host}/{seed}/**", "name": "new"}, match="**")]}
+    with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+        dry = sweep(gateway, "new/backfill", match="held/**", dry_run=True)
+        assert counts(dry) == {"tags": HELD, "missing": HELD, "queued": HELD}, counts(dry)
+        assert len(dry["items"]) == min(HELD, 1000)
+        assert gateway.request("/v1/pushes").json()["pushes"] == []
+        younger = front.tagged("held/app-0", "0")  # while nothing of it has been pushed
+        report = sweep(gateway, "new/backfill", match="held/**")
+        assert report["queued"] + report["pending"] + report["pushed"] == HELD, counts(report)
+        assert report["queued"] >= HELD - 1, counts(report)
+
+        def all_there() -> bool:
+            return all(len(registry.tags(f"{seed}/held/app-{part}")) == HELD // 4 for part in range(4))
+
+        wait_until(all_there, "all are there", WAIT)
+        wait_until(lambda: counts(sweep(gateway, "new/backfill", match="held/**"))
+                   == {"tags": HELD, "pushed": HELD}, "nothing is left to do", WAIT)
+        assert digest_at(registry, f"{seed}/held/app-0", "0") == younger
+        assert registry.tags(f"{seed}/else/app") == []
+        wait_until(lambda: counts(sweep(gateway, "new/backfill")) == {"tags": HELD + 1, "pushed": HELD + 1},
+                   "and the rest", WAIT)
+        assert len(registry.tags(f"{seed}/else/app")) == 1
+
+
+def test_what_was_taken_out_is_listed_until_somebody_drops_it(tmp_path: Path) -> None:
+    with refusing_port() as port:
+        config: dict[str, Any] = {
+            "registries": {f"127.0.0.1:{port}": {"retry_wait": "10m", "plain_http": True}},
+            "mirrors": [mirror({"target": f"127.0.0.1:{port}/**", "name": "far"})],
+        }
+        with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+            front.tagged("team/app", "1")
+        with Gateway(tmp_path / "gateway") as gateway:
+            (push,) = gateway.request("/v1/pushes?state=orphaned").json()["pushes"]
+            assert push["state"] == "waiting" and push["results"][0]["name"] == "far"
+            assert '1 pending target is not in the configuration' in gateway.log()
+            dropped = gateway.request(f"/v1/pushes/{push['id']}", method="DELETE").json()
+            assert dropped["results"][0]["state"] == "cancelled", dropped
+            assert gateway.request("/v1/pushes?state=orphaned").json()["pushes"] == []
+
+
+def test_by_itself(registry: Registry, tmp_path: Path, seed: str) -> None:
+    """queue.reconcile has a minute at least: it is not waited for, but neither is the end."""
+    config = {"queue": {"reconcile": "1m"},
+              "mirrors": [mirror({"target": f"{registry.host}/{seed}/**", "name": "far"})]}
+    with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+        digest = front.tagged("team/app", "1")
+        wait_until(lambda: digest_at(registry, f"{seed}/app", "1") == digest, "it is there", WAIT)
+        if os.environ.get("SLIPWAY_LONG"):
+            registry.ask(f"/v2/{seed}/app/manifests/{digest}", method="DELETE")
+            wait_until(lambda: digest_at(registry, f"{seed}/app", "1") == digest, "it is there again", 120)
+
+
