@@ -258,12 +258,15 @@ static void end(struct sweep *sweep)
     pthread_mutex_lock(&sweeps->lock);
     if (sweep->state == SWEEP_RUNS)
         sweep->state = sweep->exhausted ? SWEEP_DONE : SWEEP_CANCELLED;
-    sweep->ended_s = clock_wall_s();
-    json_t *report = ended ? sweep_report(sweep) : NULL;
-    expected_free(sweep->expected);
-    sweep->expected = NULL;
-    tell(sweep);
     pthread_mutex_unlock(&sweeps->lock);
+    tell(sweep);
+    struct expected *expected = sweep->expected;
+    pthread_mutex_lock(&sweeps->lock);
+    sweep->ended_s = clock_wall_s(); /* from now on another one may take its place */
+    json_t *report = ended ? sweep_report(sweep) : NULL;
+    sweep->expected = NULL;
+    pthread_mutex_unlock(&sweeps->lock);
+    expected_free(expected);
     if (ended)
         ended(self, report);
     autolock pthread_mutex_t *held = lock_take(&sweeps->lock);
