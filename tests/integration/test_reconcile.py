@@ -97,6 +97,13 @@ def test_what_is_absent_and_what_is_other_is_pushed_again(
         drifted = wait_until(lambda: gateway.request("/v1/pushes?state=drifted").json()["pushes"], "it drifted", WAIT)
         states = {result["name"]: result for result in drifted[0]["results"]}
         assert states["left"]["found"] == digests[0] and states["left"]["error"]["code"] == "TAG_DRIFTED"
+        image = make_small_image(tmp_path / "later", f"{seed} later")  # than what the front has
+        later = gateway.post(docker_save_old([(image, ["team/app:3"])], tmp_path / "later.tar")).json()
+        later = later["image"]["manifest"]
+        wait_until(lambda: digest_at(registry, f"{kept}/app", "3") == later, "the later one is there", WAIT)
+        wait_until(lambda: counts(sweep(gateway, "kept/reconcile")) == {"tags": 5, "same": 5},
+                   "what was accepted last should be there", WAIT)
+        assert digest_at(registry, f"{kept}/app", "3") == later
 
 
 def test_no_answer_is_never_success(tmp_path: Path) -> None:

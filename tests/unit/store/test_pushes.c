@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "store/local/internal.h"
 #include "store/local/records_pushes.h"
+#include "store/repositories.h"
 #include "tests/support/recorded_pushes.h"
 
 static struct store *open_boot(const char *folder, const char *boot)
@@ -592,6 +593,44 @@ static struct push longest(size_t targets, size_t referrers, const struct digest
     return push;
 }
 
+static void tag(struct store *store, const struct digest *digest)
+{
+    struct error err = ERROR_INIT;
+    struct batch *batch = begin(store, BATCH_DURABLE);
+    struct manifest_entry entry = {
+        .repository = "team/app", .tag = "1.0", .manifest = {.digest = *digest, .size = 123}};
+    strcpy(entry.manifest.media_type, MEDIA_OCI_MANIFEST);
+    batch_put_manifest(batch, &entry);
+    assert_ok(batch_commit(batch, &err), &err);
+}
+
+/* A push of what is held is accepted as long as the tag is what it was looked at as. */
+static void what_is_held_is_accepted_while_it_has_its_tag(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_DURABLE);
+    struct digest digests[] = {bring(batch, "one"), bring(batch, "two")};
+    assert_ok(batch_commit(batch, &err), &err);
+    tag(store, &digests[0]);
+    struct push push = push_of("", &digests[0]);
+    bool current = false;
+    assert_ok(pushes_put_held(store, &push, "team/app", "1.0", &current, &err), &err);
+    assert_true(current);
+    struct push *pushes = list(store, 1);
+    expect_same(&pushes[0], &push);
+    free_list(pushes, 1);
+    assert_true(push.created_s + 60 > (uint64_t)clock_wall_s());
+    tag(store, &digests[1]);
+    assert_ok(pushes_put_held(store, &push, "team/app", "1.0", &current, &err), &err);
+    assert_false(current);
+    assert_ok(pushes_put_held(store, &push, "team/app", "2.0", &current, &err), &err);
+    assert_false(current);
+    free_list(list(store, 1), 1);
+    push_deinit(&push);
+    store_close(store);
+}
+
 /* As many as a push may have (store/push.h), which is asserted. */
 static void the_most_targets_and_referrers_fit(void **state)
 {
@@ -779,6 +818,7 @@ int main(void)
         folder_test(ids_are_not_guessed),
         folder_test(a_clock_that_was_set_back_changes_no_order),
         folder_test(no_two_pushes_have_one_number),
+        folder_test(what_is_held_is_accepted_while_it_has_its_tag),
         folder_test(the_most_targets_and_referrers_fit),
         folder_test(the_most_referrers_come_with_their_image),
         cmocka_unit_test(the_longest_values_are_what_is_said),
