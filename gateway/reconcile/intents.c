@@ -34,7 +34,7 @@ struct intent *intents_find(const struct intents *intents, const struct referenc
     return item ? &intents->items[item->number] : NULL;
 }
 
-static struct intent *find_or_add(struct intents *intents, const struct reference *reference)
+struct intent *intents_take(struct intents *intents, const struct reference *reference)
 {
     struct intent *found = intents_find(intents, reference);
     if (found)
@@ -53,7 +53,7 @@ static void learn(struct intents *intents, const struct push *push)
         const struct push_target *target = &push->targets[i];
         if (!intents_count(intents, target))
             continue;
-        struct intent *intent = find_or_add(intents, &target->reference);
+        struct intent *intent = intents_take(intents, &target->reference);
         if (strcmp(intent->id, push->id) > 0)
             continue;
         memcpy(intent->id, push->id, sizeof intent->id);

@@ -36,7 +36,9 @@ enum errc intents_refresh(struct intents *intents, struct store *store, struct e
 /* Is the target meant, with a tag that is one image's at a time? */
 bool intents_count(const struct intents *intents, const struct push_target *target);
 
-/* NULL: nothing is known. Borrowed until the next refresh. */
+/* NULL: nothing is known. Borrowed until the next call that adds some. */
 struct intent *intents_find(const struct intents *intents, const struct reference *reference);
+/* The same, but one that is not known is added, without an id. */
+struct intent *intents_take(struct intents *intents, const struct reference *reference);
 
 #endif

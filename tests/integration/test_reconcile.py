@@ -174,7 +174,7 @@ def test_a_new_target_gets_what_is_held(registry: Registry, tmp_path: Path, seed
         younger = front.tagged("held/app-0", "0")  # while nothing of it has been pushed
         report = sweep(gateway, "new/backfill", match="held/**")
         assert report["queued"] + report["pending"] + report["pushed"] == HELD, counts(report)
-        assert report["queued"] >= HELD - 1, counts(report)
+        assert report["queued"] >= HELD - 1 and report["tags"] == HELD, counts(report)
 
         def all_there() -> bool:
             return all(len(registry.tags(f"{seed}/held/app-{part}")) == HELD // 4 for part in range(4))
@@ -184,7 +184,9 @@ def test_a_new_target_gets_what_is_held(registry: Registry, tmp_path: Path, seed
                    == {"tags": HELD, "pushed": HELD}, "nothing is left to do", WAIT)
         assert digest_at(registry, f"{seed}/held/app-0", "0") == younger
         assert registry.tags(f"{seed}/else/app") == []
-        wait_until(lambda: counts(sweep(gateway, "new/backfill")) == {"tags": HELD + 1, "pushed": HELD + 1},
+        rest = counts(sweep(gateway, "new/backfill"))
+        assert rest == {"tags": HELD + 1, "pushed": HELD, "missing": 1, "queued": 1}, rest
+        wait_until(lambda: counts(sweep(gateway, "new/reconcile")) == {"tags": HELD + 1, "same": HELD + 1},
                    "and the rest", WAIT)
         assert len(registry.tags(f"{seed}/else/app")) == 1
 
