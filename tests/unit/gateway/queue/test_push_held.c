@@ -144,6 +144,22 @@ static void an_older_one_that_comes_later_goes_before_it(void **state)
     expect_there(bench, 1);
 }
 
+/* Also when it runs already. */
+static void an_older_one_follows_it(void **state)
+{
+    struct bench *bench = *state;
+    rule(bench, "one", 1, 0, true);
+    struct push older = accepted(bench, 1, "team/app:one");
+    struct push held = accepted(bench, 0, "team/app:one");
+    push_queue_start_held(bench->test->queue, &held, held.id);
+    QUEUE_TEST_UNTIL(puts_of(bench, "one") == 1);
+    push_queue_start(bench->test->queue, &older);
+    fake_registry_release(bench->test->registry);
+    expect(bench, &held, PUSH_PUSHED);
+    expect(bench, &older, PUSH_PUSHED);
+    expect_there(bench, 1);
+}
+
 /* The same of one that a client waits for. */
 static void who_waits_goes_before_it(void **state)
 {
@@ -188,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(alone_it_is_pushed),          TEST(what_is_under_way_goes_before_it),
         TEST(what_has_ended_since_counts), TEST(an_older_one_that_comes_later_goes_before_it),
+        TEST(an_older_one_follows_it),
         TEST(who_waits_goes_before_it),    TEST(a_registry_that_is_away_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
