@@ -202,7 +202,7 @@ static bool is_failure(const struct push_target *of)
 {
     enum errc code = of->error.code;
     return of->state != PUSH_SUPERSEDED && of->state != PUSH_CANCELLED && code != ERR_OK &&
-           code != ERR_CANCELLED && code != ERR_TARGET_PAUSED;
+           code != ERR_CANCELLED && code != ERR_STOPPING && code != ERR_TARGET_PAUSED;
 }
 
 void queue_target_told(struct queue_target *target, const struct push_target *of)
