@@ -19,7 +19,7 @@ from support.front import OCI_CONFIG, OCI_LAYER, Front, descriptor, manifest_of,
 from support.gateway import Gateway, files_below
 
 LONG = os.environ.get("SLIPWAY_LONG") == "1"
-OPERATIONS = 100_000 if LONG else 120
+OPERATIONS = 100_000 if LONG else 60
 COLLECTIONS = 400 if LONG else 3
 CLIENTS = 16 if LONG else 8
 PAUSE_S = 0.02 if LONG else 0.2  # the most between two steps of a push; a twentieth has ten times that
