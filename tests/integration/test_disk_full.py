@@ -1,25 +1,32 @@
 """A data folder without room: 507, nothing left behind, and on it goes when there is room again.
 
 The room is a limit on the size of a file (RLIMIT_FSIZE), which needs no file system of its own and
-fails in the same call.
+fails in the same call; in the last test, a small file system.
 """
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.curl import Reply
+from support.curl import Reply, images_path
 from support.front import BYTES, Front, path_of, to_json, with_digest
-from support.gateway import Gateway, slipway_binary
+from support.gateway import Gateway, pushed, slipway_binary
 from support.pulled import sha256
+from support.registry import Registry
+from support.throttle import ThrottledProxy
 from support.waiting import wait_until
 
 ROOM_BYTES = 1 << 20
 TOO_MUCH = 3 * ROOM_BYTES
+DISK_BYTES = 24 << 20
+FLOOR_BYTES = DISK_BYTES // 20
 OPAQUE = "application/vnd.example.any.v1+json"
 
 
@@ -133,3 +140,85 @@ def test_a_floor_of_free_space(tmp_path: Path, larger_archive: Path) -> None:
             assert front.blob("full/app", sha256(b"begun")).body == b"begun"
         wait_until(lambda: "little room left" in gateway.log(), "a line")
         assert gateway.log().count("little room left") == 1
+
+
+class SmallDisk:
+    """A gateway whose data folder is a file system of a few megabytes, seen from outside."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        mount = f"mount -t tmpfs -o size={DISK_BYTES} none {folder}/gateway/data"
+        before = ("unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh")
+        (folder / "gateway/data").mkdir(parents=True)
+        self.gateway = Gateway(folder / "gateway", config, before=before)
+
+    def path(self, name: str = "") -> Path:
+        """As the gateway sees it."""
+        data = str(self.gateway.data).lstrip("/")
+        return Path(f"/proc/{self.gateway.process.pid}/root", data, name)
+
+    def room(self) -> int:
+        state = os.statvfs(self.path())
+        return state.f_bavail * state.f_frsize
+
+    def fill(self, left: int) -> None:
+        with self.path("filler").open("ab") as filler:
+            filler.write(b"\0" * max(0, self.room() - left))
+
+    def free(self) -> None:
+        self.path("filler").unlink()
+
+
+def assert_figures(reply: Reply) -> None:
+    """It says what is left."""
+    assert_no_space(reply)
+    assert re.search(r"\d", reply.error["message"]), reply.body
+
+
+def test_a_disk_fills_and_has_room_again(
+    registry: Registry, larger_archive: Path, tmp_path: Path, seed: str
+) -> None:
+    """Before an intake, in it, and while a promise waits; without a restart."""
+    with contextlib.ExitStack() as stack:
+        line = stack.enter_context(ThrottledProxy(registry.port, hold_after=1))
+        mirror = {
+            "match": "soon/*",
+            "to": [f"127.0.0.1:{line.port}/{seed}/*"],
+            "acknowledge": "stored",
+        }
+        disk = SmallDisk(tmp_path, {"mirrors": [mirror]})
+        gateway = stack.enter_context(disk.gateway)
+        stack.callback(line.release)
+        front = stack.enter_context(Front(gateway.port))
+        digest = front.tagged("soon/app", "1")
+        wait_until(line.held, "the promise is under way")
+        to = images_path([f"{registry.host}/{seed}/full:1"])
+
+        # Less than the floor: nothing is begun.
+        disk.fill(FLOOR_BYTES // 2)
+        assert_figures(gateway.request(to, method="POST", upload=larger_archive))
+        with Front(gateway.port) as other:
+            assert_figures(other.ask("POST", "/v2/any/app/blobs/uploads/"))
+        assert (ready := gateway.request("/readyz")).status == 503, ready
+        # What was promised goes on.
+        line.release()
+        served = f"{seed}/app"
+        wait_until(lambda: registry.manifest(served, "1").status == 200, "the promise is kept")
+        assert sha256(registry.manifest(served, "1").body) == digest
+        identity = gateway.request("/v1/pushes").json()["pushes"][0]["id"]
+        wait_until(
+            lambda: gateway.request(f"/v1/pushes/{identity}").json()["state"] == "pushed",
+            "it is recorded",
+        )
+
+        # More than the floor, less than the archive.
+        disk.free()
+        disk.fill(larger_archive.stat().st_size // 3 + FLOOR_BYTES)
+        path = f"{to}&compression=none"
+        assert_figures(gateway.request(path, method="POST", upload=larger_archive))
+        gateway.wait_nothing_staged()
+        assert not list(disk.path("staging").rglob("*.*"))
+
+        disk.free()
+        wait_until(lambda: gateway.request("/readyz").status == 200, "it is ready")
+        pushed(gateway.request(path, method="POST", upload=larger_archive))
+        assert front.tagged("soon/app", "2")
