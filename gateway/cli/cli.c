@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "base/net.h"
-#include "gateway/cli/control_ask.h"
 #include "gateway/service/version.h"
 
 #include <getopt.h>

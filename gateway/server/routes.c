@@ -2,8 +2,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "gateway/api/collections.h"
 #include "gateway/api/check.h"
+#include "gateway/api/collections.h"
 #include "gateway/api/images.h"
 #include "gateway/api/layers.h"
 #include "gateway/api/push_events.h"

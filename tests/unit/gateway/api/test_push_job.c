@@ -68,7 +68,8 @@ struct client {
 static void run_push(struct job *job, void *arg)
 {
     struct client *client = arg;
-    push_job_send(job, &client->bench->gateway, &(struct push *){&client->push}, 1, client->events);
+    push_job_send(job, &client->bench->gateway, &(struct push *){&client->push}, 1,
+                  (struct push_wishes){.events = client->events});
 }
 
 static void run_refusal(struct job *job, void *arg)

@@ -202,10 +202,13 @@ static void a_registry_that_is_away_is_known(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(alone_it_is_pushed),          TEST(what_is_under_way_goes_before_it),
-        TEST(what_has_ended_since_counts), TEST(an_older_one_that_comes_later_goes_before_it),
+        TEST(alone_it_is_pushed),
+        TEST(what_is_under_way_goes_before_it),
+        TEST(what_has_ended_since_counts),
+        TEST(an_older_one_that_comes_later_goes_before_it),
         TEST(an_older_one_follows_it),
-        TEST(who_waits_goes_before_it),    TEST(a_registry_that_is_away_is_known),
+        TEST(who_waits_goes_before_it),
+        TEST(a_registry_that_is_away_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
