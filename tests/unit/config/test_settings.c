@@ -461,7 +461,7 @@ static void printing_hides_secrets(void **state)
         "\"upload_sessions\":8192,\"upload_sessions_per_repository\":2048,"
         "\"upload_sessions_per_client\":512},"
         "\"queue\":{\"keep_trying\":\"168h\",\"history_count\":10000,"
-        "\"history_age\":\"720h\"},"
+        "\"history_age\":\"720h\",\"reconcile\":\"off\"},"
         "\"keep\":{\"grace\":\"24h\",\"untagged\":\"forever\",\"cache_age\":\"720h\","
         "\"every\":\"1h\",\"rules\":[]},"
         "\"compression\":{\"codec\":\"gzip\",\"effort\":\"fast\"},"

@@ -234,9 +234,10 @@ static void mirrors_are_printed_as_written(void **state)
                "\"required\":false},{\"target\":\"t.x/**\",\"required\":true}]}]}");
     autojson json_t *printed = settings_print(settings);
     autofree char *text = json_compact(json_object_get(printed, "mirrors"));
-    assert_string_equal(text, "[{\"match\":\"**\",\"acknowledge\":\"pushed\",\"to\":[\"r.x/**\","
-                              "{\"target\":\"s.x/**\",\"required\":false,\"on_drift\":"
-                              "\"overwrite\"},\"t.x/**\"]}]");
+    assert_string_equal(
+        text, "[{\"match\":\"**\",\"acknowledge\":\"pushed\",\"confirm\":\"1m\",\"to\":[\"r.x/**\","
+              "{\"target\":\"s.x/**\",\"required\":false,\"on_drift\":"
+              "\"overwrite\"},\"t.x/**\"]}]");
     settings_free(settings);
 }
 

@@ -40,6 +40,18 @@ struct scratch {
     char asked[4096];
 };
 
+/* Of a request, once all of its head is there; else 0. */
+static size_t size_of_request(const char *asked)
+{
+    static const char length[] = "Content-Length: ";
+    const char *end = strstr(asked, "\r\n\r\n");
+    if (end == NULL)
+        return 0;
+    const char *field = strstr(asked, length);
+    size_t head = (size_t)(end + 4 - asked);
+    return field ? head + strtoul(field + sizeof length - 1, NULL, 10) : head;
+}
+
 static void *serve_one(void *arg)
 {
     struct scratch *scratch = arg;
@@ -47,11 +59,13 @@ static void *serve_one(void *arg)
     int client = accept4(scratch->listener, NULL, NULL, SOCK_CLOEXEC);
     if (client < 0)
         return NULL;
-    while (strstr(scratch->asked, "\r\n\r\n") == NULL && size < sizeof scratch->asked - 1) {
+    for (size_t wanted = 1; size < wanted && size < sizeof scratch->asked - 1;) {
         ssize_t got = read(client, scratch->asked + size, sizeof scratch->asked - 1 - size);
         if (got <= 0)
             break;
         size += (size_t)got;
+        size_t all = size_of_request(scratch->asked);
+        wanted = all ? all : size + 1;
     }
     struct error ignored = ERROR_INIT;
     file_write_all(client, scratch->answer, strlen(scratch->answer), &ignored);

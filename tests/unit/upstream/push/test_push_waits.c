@@ -371,7 +371,7 @@ static void cancelled_while_a_blob_is_on_its_way(void **state)
     struct started *sends = start(&scene, "team/app:1");
     WAIT_UNTIL(&scene, requests(&scene, "PUT " UPLOADS) == 1);
     expect_cancel_at_once(sends);
-    assert_int_equal(requests(&scene, "DELETE " UPLOADS), 1);
+    WAIT_UNTIL(&scene, requests(&scene, "DELETE " UPLOADS) == 1); /* nobody waits for it */
     scene_end(&scene);
 }
 
