@@ -44,7 +44,10 @@ static void print_report(const json_t *report)
     const json_t *problem = NULL;
     const json_t *problems = json_object_get(report, "problems");
     uint64_t found = number(report, "found");
-    json_array_foreach(problems, i, problem) print_problem(problem);
+    json_array_foreach(problems, i, problem)
+    {
+        print_problem(problem);
+    }
     if (found > json_array_size(problems))
         printf("... and %" PRIu64 " more\n", found - json_array_size(problems));
     printf("%" PRIu64 " blobs (%" PRIu64 " bytes), %" PRIu64 " records: %" PRIu64

@@ -54,7 +54,10 @@ static void print(const struct gc *gc, const json_t *report)
         putchar('\n');
         return;
     }
-    json_array_foreach(json_object_get(report, "items"), i, item) print_item(item, gc->dry_run);
+    json_array_foreach(json_object_get(report, "items"), i, item)
+    {
+        print_item(item, gc->dry_run);
+    }
     if (json_is_true(json_object_get(report, "more")))
         puts("... and more, which the log of a collection has");
     print_count(report, "held", "held");

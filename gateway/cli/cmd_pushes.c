@@ -87,7 +87,10 @@ static void print_pushes(const json_t *pushes)
     size_t i = 0;
     const json_t *push = NULL;
     table_init(&table, head, sizeof head / sizeof head[0]);
-    json_array_foreach(pushes, i, push) add_results(&table, push);
+    json_array_foreach(pushes, i, push)
+    {
+        add_results(&table, push);
+    }
     table_print(&table, stdout);
     table_deinit(&table);
 }

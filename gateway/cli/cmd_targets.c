@@ -110,7 +110,10 @@ static void print_targets(const json_t *targets)
     table_init(&table, head, sizeof head / sizeof head[0]);
     if (json_is_object(targets))
         add_target(&table, targets);
-    json_array_foreach(targets, i, target) add_target(&table, target);
+    json_array_foreach(targets, i, target)
+    {
+        add_target(&table, target);
+    }
     table_print(&table, stdout);
     table_deinit(&table);
 }

@@ -81,24 +81,23 @@ static enum errc exchange(const struct gateway_access *access, const struct http
     return rc;
 }
 
-enum errc gateway_exchange(const struct gateway_access *access, struct http_request *request,
+enum errc gateway_exchange(const struct gateway_access *access, const struct http_request *asked,
                            const char *path, const struct gateway_lines *lines,
                            struct http_response *response, struct error *err)
 {
     struct receiver receiver = {.lines = lines, .line = BUF_INIT(LINE_LIMIT_BYTES)};
     autofree char *url = xasprintf("%s%s", access->url, path);
-    request->url = url;
-    request->authorization = access->authorization;
-    request->deadline = HTTP_STALL;
+    struct http_request request = *asked;
+    request.url = url;
+    request.authorization = access->authorization;
+    request.deadline = HTTP_STALL;
     if (lines) {
-        request->accept = MEDIA_NDJSON ", application/json";
-        request->received = on_received;
-        request->received_arg = &receiver;
+        request.accept = MEDIA_NDJSON ", application/json";
+        request.received = on_received;
+        request.received_arg = &receiver;
     }
-    enum errc rc = exchange(access, request, response, err);
+    enum errc rc = exchange(access, &request, response, err);
     buf_deinit(&receiver.line);
-    request->url = NULL;
-    request->received = NULL;
     return rc;
 }
 

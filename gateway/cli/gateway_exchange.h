@@ -16,10 +16,10 @@ struct gateway_lines {
     void *self;
 };
 
-/* transport_exchange() with the gateway, which may be silent for a day. Of `request`, which is
- * completed, the URL, credentials and the receiver are set here; `path` begins with a slash.
- * `lines` NULL: the whole answer is collected. */
-enum errc gateway_exchange(const struct gateway_access *access, struct http_request *request,
+/* transport_exchange() with the gateway, which may be silent for a day. URL, credentials and the
+ * receiver of `asked` are set here; `path` begins with a slash. `lines` NULL: the whole answer is
+ * collected. */
+enum errc gateway_exchange(const struct gateway_access *access, const struct http_request *asked,
                            const char *path, const struct gateway_lines *lines,
                            struct http_response *response, struct error *err);
 

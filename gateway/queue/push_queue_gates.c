@@ -328,7 +328,8 @@ static void show_login(struct queue_target *target, struct queue_gate *login)
     if (logins[at] && logins[at] != login)
         logins[at]->seen--;
     login->seen += logins[at] != login;
-    memmove(logins + 1, logins, at * sizeof *logins);
+    for (; at > 0; at--)
+        logins[at] = logins[at - 1];
     logins[0] = login;
 }
 
