@@ -9,6 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of the commands that compare all of a target. */
+#define SWEEP_USAGE                                                                                \
+    "\n"                                                                                           \
+    "stdout: the counts, and a line for each tag that is not as it should be. The command "        \
+    "returns\n"                                                                                    \
+    "when all is compared, before what it queued is pushed (slipway pushes); ending it ends the\n" \
+    "comparison. 1 is also for tags that the registry was not asked about, or whose image the\n"   \
+    "gateway has no more.\n" CONTROL_EXIT_USAGE
+
 const struct command commands[] = {
     {"serve", cmd_serve, "run the gateway",
      "slipway serve [--config FILE] [--listen ADDR:PORT] [--data DIR]\n"
@@ -119,6 +128,22 @@ const struct command commands[] = {
     {"resume", cmd_pause, "have a running gateway go on with a paused target",
      "slipway resume NAME [OPTIONS]\n"
      "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"reconcile", cmd_reconcile, "have a running gateway put right what a target has",
+     "slipway reconcile NAME [--dry-run] [OPTIONS]\n"
+     "\n"
+     "Asks the target's registry what each tag is that should be there, and pushes again what is\n"
+     "absent, and what is something else unless the target's on_drift is leave.\n"
+     "\n"
+     "  --dry-run              push nothing; say what is not as it should be\n" CONTROL_USAGE
+         SWEEP_USAGE},
+    {"backfill", cmd_backfill, "have a running gateway push what it holds to a target",
+     "slipway backfill NAME [--match PATTERN] [--dry-run] [OPTIONS]\n"
+     "\n"
+     "Pushes the tags of the gateway's repositories that lead to the target and were not pushed\n"
+     "there, without asking its registry: for a target that is new in the configuration.\n"
+     "\n"
+     "  --match PATTERN        of the gateway's repositories only those: team/**\n"
+     "  --dry-run              push nothing; say what would be\n" CONTROL_USAGE SWEEP_USAGE},
     {"check", cmd_check, "check the data folder, and repair it",
      "slipway check [--repair] [OPTIONS]\n"
      "\n"
@@ -210,7 +235,7 @@ int cmd_help(int argc, char **argv)
     }
     puts("slipway hands container images to every registry you name.\n\nCommands:");
     for (size_t i = 0; i < command_count; i++)
-        printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+        printf("  %-9s %s\n", commands[i].name, commands[i].summary);
     puts("\nslipway help COMMAND describes one.");
     return 0;
 }

@@ -35,6 +35,8 @@ int cmd_retry(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_targets(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
+int cmd_reconcile(int argc, char **argv);
+int cmd_backfill(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);

@@ -183,3 +183,116 @@ int cmd_pause(int argc, char **argv)
     int status = control_options_check(&options, argv[0]);
     return status ? status : control_run(&options, set_pause, &command);
 }
+
+/* ---- slipway reconcile, slipway backfill ---- */
+
+struct sweep_command {
+    struct targets_command targets;
+    const char *match;
+    bool dry_run;
+};
+
+/* The counts in the order of the answer, those that are not zero. */
+static void print_counts(const json_t *report)
+{
+    static const char *const counts[] = {"tags",    "same",   "absent",  "other",
+                                         "drifted", "pushed", "missing", "unknown",
+                                         "pending", "lost",   "queued"};
+    printf("%s: %s", json_text(report, "target"), json_text(report, "state"));
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        if (number(report, counts[i]) > 0)
+            printf(", %lld %s", number(report, counts[i]), counts[i]);
+    puts(json_is_true(json_object_get(report, "dry_run")) ? " (dry run: nothing is pushed)" : "");
+}
+
+static void print_items(const json_t *report)
+{
+    static const char *const head[] = {"REFERENCE", "OUTCOME", "QUEUED", "EXPECTED", "DETAIL"};
+    struct table table;
+    size_t i = 0;
+    const json_t *item = NULL;
+    table_init(&table, head, sizeof head / sizeof head[0]);
+    json_array_foreach(json_object_get(report, "items"), i, item)
+    {
+        const char *message = json_text(json_object_get(item, "error"), "message");
+        table_add(&table, json_text(item, "reference"));
+        table_add(&table, json_text(item, "outcome"));
+        table_add(&table, json_is_true(json_object_get(item, "queued")) ? "yes" : "no");
+        table_add(&table, json_text(item, "expected"));
+        table_add(&table, message ? message : json_text(item, "found"));
+    }
+    table_print(&table, stdout);
+    table_deinit(&table);
+    if (number(report, "unlisted") > 0)
+        printf("and %lld more\n", number(report, "unlisted"));
+}
+
+/* Done is done for all of them: of those that are unknown nobody can say it, and those that are
+ * lost nobody can push. */
+static int status_of(const json_t *report)
+{
+    const char *state = json_text(report, "state");
+    const char *message = json_text(json_object_get(report, "error"), "message");
+    bool all = number(report, "unknown") == 0 && number(report, "lost") == 0;
+    if (message)
+        cli_complain("%s", message);
+    return state && strcmp(state, "done") == 0 && !message && all ? 0 : EXIT_TARGET_FAILED;
+}
+
+static int sweep(struct control *control, void *self)
+{
+    const struct sweep_command *command = self;
+    autobuf struct buf path = BUF_INIT(PATH_LIMIT_BYTES);
+    autoanswer struct control_answer answer = {.status = 0};
+    autojson json_t *body = json_object();
+    if (command->match)
+        json_put_text(body, "match", command->match);
+    if (command->dry_run)
+        json_object_set_new(body, "dry_run", json_true());
+    target_path(&path, &command->targets);
+    int status = control_ask_path(control, "POST", buf_cstr(&path), body, &answer);
+    if (status != 0)
+        return status;
+    if (command->targets.options->json) {
+        control_print(answer.body);
+    } else {
+        print_counts(answer.body);
+        print_items(answer.body);
+    }
+    return status_of(answer.body);
+}
+
+static int sweep_command(int argc, char **argv, const struct option *table)
+{
+    struct control_options options = {.json = false};
+    struct sweep_command command = {.targets = {.options = &options, .verb = argv[0]}};
+    for (int option; (option = control_next_option(&options, argc, argv, table)) != -1;) {
+        if (option == 'n')
+            command.dry_run = true;
+        else if (option == 'm')
+            command.match = optarg;
+        else
+            return EXIT_USAGE;
+    }
+    if (argc - optind != 1)
+        return cli_usage(argv[0], "%s needs the name of one target", argv[0]);
+    command.targets.name = argv[optind];
+    int status = control_options_check(&options, argv[0]);
+    return status ? status : control_run(&options, sweep, &command);
+}
+
+int cmd_reconcile(int argc, char **argv)
+{
+    static const struct option table[] = {
+        CONTROL_LONG_OPTIONS, {"dry-run", no_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
+    return sweep_command(argc, argv, table);
+}
+
+int cmd_backfill(int argc, char **argv)
+{
+    static const struct option table[] = {CONTROL_LONG_OPTIONS,
+                                          {"dry-run", no_argument, NULL, 'n'},
+                                          {"match", required_argument, NULL, 'm'},
+                                          {NULL, 0, NULL, 0}};
+    return sweep_command(argc, argv, table);
+}

@@ -219,6 +219,10 @@ def test_targets_are_paused_and_resumed(
         (("targets", "x"), USAGE),
         (("pause",), USAGE),
         (("resume", "nowhere"), REFUSED),
+        (("reconcile",), USAGE),
+        (("reconcile", "far", "--match", "kept/*"), USAGE),
+        (("reconcile", "nowhere"), REFUSED),
+        (("backfill", "far", "--match", ""), USAGE),
     ),
 )
 def test_what_is_wrong_is_said(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from support.archives import docker_save_old
+from support.command import slipway
 from support.curl import Reply
 from support.front import OCI_CONFIG, OCI_LAYER, Front, descriptor, manifest_of, to_json
 from support.gateway import Gateway
@@ -88,6 +89,13 @@ def test_what_is_absent_and_what_is_other_is_pushed_again(
         assert found == {"reference": f"{registry.host}/{kept}/app:2", "outcome": "other", "queued": True,
                          "expected": digests[2], "found": digests[0]}
         assert ask(gateway, "kept/reconcile", method="GET").json() == report
+        shown = slipway(tmp_path, "reconcile", "left", "--dry-run", "--data", gateway.data)
+        first, head, *rows = shown.stdout.splitlines()
+        assert shown.returncode == 0, shown
+        assert first == "left: done, 5 tags, 3 same, 1 absent, 1 drifted, 1 queued (dry run: nothing is pushed)"
+        assert head.split()[:3] == ["REFERENCE", "OUTCOME", "QUEUED"]
+        assert sorted(row.split()[:3] for row in rows) == [
+            [f"{registry.host}/{left}/app:1", "absent", "yes"], [f"{registry.host}/{left}/app:2", "drifted", "no"]]
         wait_until(lambda: are_there(kept), "it is there again", WAIT)
         report = sweep(gateway, "left/reconcile")
         assert counts(report) == {"tags": 5, "same": 3, "absent": 1, "drifted": 1, "queued": 1}, report
@@ -122,6 +130,9 @@ def test_no_answer_is_never_success(tmp_path: Path) -> None:
             assert len(report["items"]) == 12
             assert gateway.request("/v1/pushes?state=queued").json()["pushes"] == []
             assert "target reconciled" in gateway.log()
+            told = slipway(tmp_path, "reconcile", "far", "--json", "--data", gateway.data)
+            assert told.returncode == 1 and "CONNECT_FAILED" in told.stdout and told.stderr, told
+            assert counts(json.loads(told.stdout)) == counts(report), told
             assert ask(gateway, "near/reconcile").status == 404
             assert ask(gateway, "far/reconcile", {"match": "x"}).status == 400
             assert ask(gateway, "far/backfill", method="GET").status == 404
@@ -172,7 +183,9 @@ def test_a_new_target_gets_what_is_held(registry: Registry, tmp_path: Path, seed
         assert len(dry["items"]) == min(HELD, 1000)
         assert gateway.request("/v1/pushes").json()["pushes"] == []
         younger = front.tagged("held/app-0", "0")  # while nothing of it has been pushed
-        report = sweep(gateway, "new/backfill", match="held/**")
+        told = slipway(tmp_path, "backfill", "new", "--match", "held/**", "--json", "--gateway", gateway.url)
+        assert told.returncode == 0, told.stderr
+        report = json.loads(told.stdout)
         assert report["queued"] + report["pending"] + report["pushed"] == HELD, counts(report)
         assert report["queued"] >= HELD - 1 and report["tags"] == HELD, counts(report)
 
