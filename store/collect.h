@@ -24,7 +24,8 @@
  * record without its bytes.
  *
  * No step reads or writes for long; memory grows with 16 to 32 bytes for each blob that is needed.
- * One collection at a time: ERR_COLLECTING. Each thing that goes is logged with its reason.
+ * One collection at a time, and none during a backup (store/backup.h): ERR_COLLECTING. Each thing
+ * that goes is logged with its reason.
  */
 #ifndef SLIPWAY_STORE_COLLECT_H
 #define SLIPWAY_STORE_COLLECT_H

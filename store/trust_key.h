@@ -9,6 +9,7 @@
 
 #include "store/store.h"
 
+#define TRUST_KEY_NAME "trust_key.pem" /* of the file in a data folder */
 #define TRUST_KEY_LIMIT_BYTES ((size_t)64 << 10)
 
 /* The key's text, owned: wipe it before free(). `make` gives a new key's text, likewise owned; it

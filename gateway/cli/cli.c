@@ -3,11 +3,13 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "gateway/service/version.h"
+#include "store/store_local.h"
 
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Of the commands that compare all of a target. */
 #define SWEEP_USAGE                                                                                \
@@ -111,6 +113,16 @@ const struct command commands[] = {
      "\n"
      "  --dry-run              delete nothing; say what would go, what stays, and "
      "why\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"backup", cmd_backup, "copy the data folder while it is in use",
+     "slipway backup [OPTIONS]\n"
+     "\n"
+     "Makes the folder \"backup\" of the data folder anew: a data folder as this one is now, "
+     "whose\n"
+     "blobs are hard links, so that it costs no bytes but those of the metadata. Copy it to "
+     "another\n"
+     "disk, then remove it. A gateway that runs on the data folder makes it itself, and goes on\n"
+     "serving meanwhile.\n"
+     "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
     {"targets", cmd_targets, "list the targets of a running gateway",
      "slipway targets [OPTIONS]\n"
      "\n"
@@ -197,6 +209,16 @@ int cli_usage(const char *name, const char *format, ...)
     va_end(args);
     fprintf(stderr, "Try: slipway help%s%s\n", name ? " " : "", name ? name : "");
     return EXIT_USAGE;
+}
+
+enum errc cli_open_store(const struct settings *settings, struct store **out, struct error *err)
+{
+    const struct store_options options = {.leave_volatile = true};
+    autofree char *metadata = xasprintf("%s/meta/data.mdb", settings->data);
+    if (access(metadata, F_OK) != 0)
+        return fail(err, ERR_STORE, 0, "there is no store in the data folder %s (--data, --config)",
+                    settings->data);
+    return store_open_local(settings->data, &options, out, err);
 }
 
 enum errc cli_settings(const char *config_path, const char *listen, const char *data,

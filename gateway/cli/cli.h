@@ -6,6 +6,7 @@
 
 #include "base/cancel.h"
 #include "config/settings.h"
+#include "store/store.h"
 
 /* Exit statuses, documented in README.md. */
 enum {
@@ -33,6 +34,7 @@ int cmd_pushes(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
 int cmd_retry(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
+int cmd_backup(int argc, char **argv);
 int cmd_targets(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_reconcile(int argc, char **argv);
@@ -66,6 +68,9 @@ int cli_usage(const char *name, const char *format, ...) __attribute__((format(p
  * of `listen` and `data` may be NULL. */
 enum errc cli_settings(const char *config_path, const char *listen, const char *data,
                        struct settings **out, struct error *err);
+
+/* The store in the data folder, which no gateway uses; a folder that holds none is not made. */
+enum errc cli_open_store(const struct settings *settings, struct store **out, struct error *err);
 
 /*
  * SIGINT and SIGTERM, taken by a thread of their own so that nothing is interrupted half-way.

@@ -4,12 +4,10 @@
 #include "gateway/cli/cli.h"
 #include "gateway/cli/control_ask.h"
 #include "gateway/service/collection.h"
-#include "store/store_local.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct gc {
     bool dry_run;
@@ -75,23 +73,12 @@ static void print(const struct gc *gc, const json_t *report)
 
 /* ---- without a gateway ---- */
 
-/* A folder that holds nothing is not made. */
-static enum errc open_store(const struct settings *settings, struct store **out, struct error *err)
-{
-    const struct store_options options = {.leave_volatile = true};
-    autofree char *metadata = xasprintf("%s/meta/data.mdb", settings->data);
-    if (access(metadata, F_OK) != 0)
-        return fail(err, ERR_STORE, 0, "there is no store in the data folder %s (--data, --config)",
-                    settings->data);
-    return store_open_local(settings->data, &options, out, err);
-}
-
 static int collect_here(const struct control *control, const struct gc *gc)
 {
     struct error err = ERROR_INIT;
     struct collect_report report;
     struct store *store = NULL;
-    if (open_store(control->settings, &store, &err) != ERR_OK) {
+    if (cli_open_store(control->settings, &store, &err) != ERR_OK) {
         cli_complain("%s", err.text);
         return EXIT_TARGET_FAILED;
     }

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "gateway/api/backup.h"
 #include "gateway/api/check.h"
 #include "gateway/api/collections.h"
 #include "gateway/api/images.h"
@@ -99,6 +100,7 @@ static const struct row {
     {"/v1/targets/{name}/pause", "POST", target_pause, "application/json", true,  false, false},
     {"/v1/targets/{name}/resume", "POST", target_resume, "application/json", true, false, false},
     {"/v1/gc",       "POST",      collections_post, "application/json",    true,  false, false},
+    {"/v1/backup",   "POST",      backup_post, "application/json",         true,  false, false},
     {"/v1/check",    "POST",      check_post, "application/json",          true,  false, false},
     {"/v1/check",    "GET, HEAD", check_get,   NULL,                       false, false, false},
     {"/v1/check",    "DELETE",    check_delete, NULL,                      false, false, false},

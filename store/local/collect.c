@@ -305,7 +305,7 @@ enum errc store_collect(struct store *store, const struct collect_options *optio
     struct collection collection = {.store = store, .options = options, .report = out};
     *out = (struct collect_report){.items = NULL};
     if (atomic_flag_test_and_set(&store->collecting))
-        return fail(err, ERR_COLLECTING, 0, "a collection is running already");
+        return fail(err, ERR_COLLECTING, 0, "a collection, or a backup, is running already");
     collect(&collection, err);
     end_telling(&collection);
     live_set_deinit(&collection.live);

@@ -24,8 +24,8 @@ struct store {
     struct fault fault; /* store/health.h */
     struct proofs *proofs;
     struct leases *leases;
-    bool has_leases; /* they are written down before they are lost: store_options */
-    atomic_flag collecting;
+    bool has_leases;        /* they are written down before they are lost: store_options */
+    atomic_flag collecting; /* or making a backup: while nothing may be collected */
     void (*collect_hook)(void *self, const char *point); /* of tests: called between two steps */
     void *collect_hook_self;
     struct quarantine *quarantine; /* store/local/quarantine_local.h */

@@ -8,21 +8,20 @@
 #include <fcntl.h>
 #include <string.h>
 
-static const char key_name[] = "trust_key.pem";
-
 /* *text NULL when there is none. */
 static enum errc read_key(const struct store *store, char **text, struct error *err)
 {
-    autofd int fd = openat(store->root_fd, key_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    autofd int fd = openat(store->root_fd, TRUST_KEY_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     *text = NULL;
     if (fd < 0)
-        return errno == ENOENT ? ERR_OK
-                               : fail(err, ERR_IO, errno, "open %s/%s", store->path, key_name);
+        return errno == ENOENT
+                   ? ERR_OK
+                   : fail(err, ERR_IO, errno, "open %s/%s", store->path, TRUST_KEY_NAME);
     char *bytes = xcalloc(TRUST_KEY_LIMIT_BYTES + 1, 1);
     size_t got = 0;
     if (file_read_at(fd, bytes, TRUST_KEY_LIMIT_BYTES, 0, &got, err) != ERR_OK) {
         free(bytes);
-        return error_wrap(err, "%s/%s", store->path, key_name);
+        return error_wrap(err, "%s/%s", store->path, TRUST_KEY_NAME);
     }
     *text = bytes;
     return ERR_OK;
@@ -42,15 +41,15 @@ static enum errc write_draft(const struct store *store, const char *draft, const
 /* A link instead of a rename: the first of several keys stays. */
 static enum errc publish(const struct store *store, const char *draft, struct error *err)
 {
-    if (linkat(store->staging_fd, draft, store->root_fd, key_name, 0) != 0 && errno != EEXIST)
-        return fail(err, ERR_IO, errno, "make %s/%s", store->path, key_name);
+    if (linkat(store->staging_fd, draft, store->root_fd, TRUST_KEY_NAME, 0) != 0 && errno != EEXIST)
+        return fail(err, ERR_IO, errno, "make %s/%s", store->path, TRUST_KEY_NAME);
     return file_sync(store->root_fd, "the data folder", err);
 }
 
 static enum errc make_key(struct store *store, const char *text, struct error *err)
 {
-    autofree char *draft =
-        xasprintf("%s.%llu", key_name, (unsigned long long)atomic_fetch_add(&store->next_batch, 1));
+    autofree char *draft = xasprintf("%s.%llu", TRUST_KEY_NAME,
+                                     (unsigned long long)atomic_fetch_add(&store->next_batch, 1));
     enum errc code = write_draft(store, draft, text, err);
     if (code == ERR_OK)
         code = publish(store, draft, err);
@@ -71,7 +70,7 @@ enum errc trust_key_get(struct store *store, enum errc (*make)(char **text, stru
         if (code == ERR_OK)
             code = read_key(store, &held, err);
         if (code == ERR_OK && held == NULL)
-            code = fail(err, ERR_STORE, 0, "%s/%s vanished", store->path, key_name);
+            code = fail(err, ERR_STORE, 0, "%s/%s vanished", store->path, TRUST_KEY_NAME);
     }
     if (made)
         explicit_bzero(made, strlen(made));

@@ -195,6 +195,12 @@ enum errc kv_sync(struct kv *kv, struct error *err)
     return rc == 0 ? ERR_OK : fail_to_write(err, rc, "sync the metadata to the disk");
 }
 
+enum errc kv_copy(struct kv *kv, int fd, struct error *err)
+{
+    int rc = mdb_env_copyfd2(kv->env, fd, 0);
+    return rc == 0 ? ERR_OK : kv_fail(err, rc, "copy the metadata");
+}
+
 enum errc kv_get(const struct kv_txn *txn, enum kv_table table, struct kv_slice key,
                  struct kv_slice *value, bool *found, struct error *err)
 {

@@ -96,6 +96,11 @@ enum errc kv_commit(struct kv_txn *txn, struct error *err);
 /* Drops the transaction; a no-op after kv_commit(). */
 void kv_end(struct kv_txn *txn);
 
+/* Write all tables, as they were after some commit, to the empty file `fd`, which kv_open() takes
+ * as the "data.mdb" of another folder; it is not synced. Writers go on meanwhile, and take new
+ * pages instead of those that are free. ERR_IO, ERR_NO_SPACE. */
+enum errc kv_copy(struct kv *kv, int fd, struct error *err);
+
 /* Every commit so far is on the disk when this returns ERR_OK. ERR_SYNC, ERR_NO_SPACE. After the
  * latter the next commit and sync bring what this one did not. */
 enum errc kv_sync(struct kv *kv, struct error *err);

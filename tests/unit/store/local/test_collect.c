@@ -1,6 +1,7 @@
 #include "tests/unit/store/repositories_test.h"
 
 #include "base/clock.h"
+#include "store/backup.h"
 #include "store/collect.h"
 #include "store/layers.h"
 #include "store/local/blob_files.h"
@@ -816,8 +817,12 @@ static void collect_again(void *self, const char *point)
 {
     struct error err = ERROR_INIT;
     struct collect_report report;
-    if (strcmp(point, "begun") == 0)
-        assert_code(store_collect(self, &usual, &report, &err), ERR_COLLECTING, &err);
+    struct backup_report backup;
+    if (strcmp(point, "begun") != 0)
+        return;
+    assert_code(store_collect(self, &usual, &report, &err), ERR_COLLECTING, &err);
+    error_clear(&err);
+    assert_code(store_backup(self, NULL, &backup, &err), ERR_COLLECTING, &err);
 }
 
 static void one_runs_at_a_time(void **state)
