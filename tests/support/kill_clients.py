@@ -237,6 +237,17 @@ class FrontClient(Client):
         return self.tried[repository][self.kept[repository] :]
 
 
+class Collector(Client):
+    """Somebody who has the gateway collect, again and again."""
+
+    def _push_image(self) -> None:
+        reply, content = self._send("POST", "/v1/gc", b"{}", {"Content-Type": "application/json"})
+        if reply.status not in (200, 409) and not self._ending.is_set():
+            self.complaints.append(f"POST /v1/gc: {reply.status} {content[:500]!r}")
+        if self._ending.wait(self._chance.uniform(0, 0.2)):
+            raise Over
+
+
 def tar_of(members: Mapping[str, bytes]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
