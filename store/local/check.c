@@ -86,6 +86,7 @@ void check_free(struct check *check)
         return;
     digester_free(check->hashing.digester);
     blob_close(&check->hashing.blob);
+    check_judged_forget(check);
     free(check->findings);
     free(check);
 }
@@ -125,21 +126,37 @@ enum errc check_report(struct check *check, const struct finding *finding, enum 
     return err->code;
 }
 
-static enum errc conclude(struct check *check, const struct finding *finding, struct error *err)
+static enum errc look(struct check *check, struct finding *finding, struct error *err)
+{
+    return finding->place == CHECK_RECORD ? check_look_record(check, finding, err)
+                                          : check_look_file(check, finding, err);
+}
+
+static enum errc conclude(struct check *check, struct finding *finding, struct error *err)
 {
     enum check_action action = CHECK_LEFT;
-    if (check->options.repair && check_repair(check, finding, &action, err) != ERR_OK)
+    if (!check->options.repair)
+        return check_report(check, finding, action, err);
+    /* What is repaired is what is seen now. */
+    if (look(check, finding, err) != ERR_OK || finding->kind == CHECK_WELL ||
+        check_repair(check, finding, &action, err) != ERR_OK)
         return err->code;
     /* A stray file is hashed first. */
     if (check->hashing.digester != NULL && check->hashing.stray)
         return ERR_OK;
+    /* Somebody else may have been faster. */
+    struct finding still = *finding;
+    if (action == CHECK_LEFT && check->options.shared &&
+        (look(check, &still, err) != ERR_OK || still.kind == CHECK_WELL))
+        return err->code;
     return check_report(check, finding, action, err);
 }
 
 enum errc check_found(struct check *check, const struct finding *finding, struct error *err)
 {
+    struct finding now = *finding;
     if (!check->options.shared)
-        return conclude(check, finding, err);
+        return conclude(check, &now, err);
     check->findings = mem_grow(check->findings, check->finding_count, &check->finding_capacity,
                                sizeof *check->findings);
     struct finding *kept = &check->findings[check->finding_count++];
@@ -159,10 +176,8 @@ static enum errc look_again(struct check *check, int64_t *wait_ms, struct error 
     }
     if (++check->finding_next == check->finding_count)
         check->finding_next = check->finding_count = 0;
-    enum errc rc = finding.place == CHECK_RECORD ? check_look_record(check, &finding, err)
-                                                 : check_look_file(check, &finding, err);
-    if (rc != ERR_OK || finding.kind == CHECK_WELL)
-        return rc;
+    if (look(check, &finding, err) != ERR_OK || finding.kind == CHECK_WELL)
+        return err->code;
     return conclude(check, &finding, err);
 }
 

@@ -247,28 +247,33 @@ enum errc check_hash_begin(struct check *check, const struct digest *digest, boo
     return err->code;
 }
 
+/* The file that was read, and not one that somebody has put in its place since: then nothing is
+ * wrong any more. */
+static enum errc move_stray(struct check *check, const struct finding *finding, struct error *err)
+{
+    const struct hashing *hashing = &check->hashing;
+    struct error refuted = ERROR_INIT;
+    struct blob_record record;
+    bool found = false;
+    blob_refute(check->store, &hashing->digest, &hashing->blob, &refuted);
+    if (blob_find(check->store, &hashing->digest, &found, &record, err) != ERR_OK || found)
+        return err->code;
+    return check_report(check, finding, CHECK_QUARANTINED, err);
+}
+
 static enum errc conclude_stray(struct check *check, struct finding *finding, bool right,
                                 struct error *err)
 {
     const struct hashing *hashing = &check->hashing;
-    enum check_action action = CHECK_LEFT;
     bool adopted = false;
-    if (right) {
-        check_finding_fill(finding, CHECK_STRAY, "a file without a record; its bytes are right");
-        if (check_adopt(check, &hashing->digest, hashing->blob.size, &adopted, err) != ERR_OK)
-            return err->code;
-        action = adopted ? CHECK_MENDED : CHECK_LEFT;
-    } else {
-        const char *path = (const char *)finding->key.bytes;
-        check_finding_fill(finding, CHECK_STRAY,
-                           "a file without a record, with other bytes than "
-                           "its name says");
-        if (quarantine_file(check->store, check->store->blobs_fd, path, "file", path, finding->text,
-                            err) != ERR_OK)
-            return err->code;
-        action = CHECK_QUARANTINED;
-    }
-    return check_report(check, finding, action, err);
+    check_finding_fill(finding, CHECK_STRAY, "a file without a record%s",
+                       right ? "; its bytes are right" : ", with other bytes than its name says");
+    if (!right)
+        return move_stray(check, finding, err);
+    if (check_adopt(check, &hashing->digest, hashing->blob.size, &adopted, err) != ERR_OK)
+        return err->code;
+    /* Not adopted: it came by itself, or went. */
+    return adopted ? check_report(check, finding, CHECK_MENDED, err) : ERR_OK;
 }
 
 /* What is open is what was read: nothing is to be looked at again. */

@@ -26,6 +26,15 @@ struct finding {
     char text[ERROR_TEXT_MAX];
 };
 
+/* A record as it was, or was not, when a finding was judged. */
+struct judged {
+    bool known;
+    enum kv_table table;
+    struct record_key key;
+    uint8_t *value; /* owned; NULL: it was not there */
+    size_t size;
+};
+
 #define CHECK_AT_ONCE 256 /* records read in one transaction */
 
 /* A blob that is hashed. */
@@ -50,6 +59,10 @@ struct check {
     size_t blob_next;
     bool blobs_read; /* there are no more records of them */
     struct hashing hashing;
+    /* Of the last check_look_record(): the record, and another one that makes it wrong. A repair is
+     * made only while both are as they were. */
+    struct judged self;
+    struct judged other;
     struct finding *findings; /* owned; that are to be looked at again, oldest first */
     size_t finding_count;
     size_t finding_next;
@@ -86,6 +99,7 @@ enum errc check_hash_some(struct check *check, size_t *bytes, struct error *err)
 /* Records of the table from check->from on; of blobs they are left in check->blobs to be hashed. */
 enum errc check_table(struct check *check, enum kv_table table, bool *more, struct error *err);
 enum errc check_look_record(struct check *check, struct finding *finding, struct error *err);
+void check_judged_forget(struct check *check);
 /* A holder's key: the blob, and the repository that has it. */
 enum errc check_holder_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX + 1],
                               struct digest *digest, struct error *err);

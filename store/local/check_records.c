@@ -22,11 +22,35 @@ struct look {
     char push[PUSH_ID_MAX];
 };
 
+/* ---- what a finding is judged by ---- */
+
+static void keep(struct judged *judged, enum kv_table table, struct kv_slice key,
+                 const struct kv_slice *value)
+{
+    free(judged->value);
+    *judged = (struct judged){.known = true, .table = table, .key = {.size = key.size}};
+    memcpy(judged->key.bytes, key.data, key.size);
+    if (value == NULL)
+        return;
+    judged->size = value->size;
+    judged->value = xmalloc(value->size + 1);
+    memcpy(judged->value, value->data, value->size);
+}
+
+void check_judged_forget(struct check *check)
+{
+    free(check->self.value);
+    free(check->other.value);
+    check->self = check->other = (struct judged){.known = false};
+}
+
 static enum errc is_there(const struct look *look, enum kv_table table,
                           const struct record_key *key, bool *there, struct error *err)
 {
     struct kv_slice value;
-    return kv_get(look->txn, table, record_key_slice(key), &value, there, err);
+    if (kv_get(look->txn, table, record_key_slice(key), &value, there, err) == ERR_OK && !*there)
+        keep(&look->check->other, table, record_key_slice(key), NULL);
+    return err->code;
 }
 
 static enum errc need_blob(const struct look *look, const struct digest *digest, struct error *err)
@@ -132,6 +156,9 @@ static enum errc look_at_associated(struct look *look, struct error *err)
         return ERR_OK;
     for (size_t i = 0; there && i < list->count; i++)
         named |= digest_equal(&list->items[i].digest, &digest);
+    if (!named)
+        keep(&look->check->other, KV_KNOWN_LOCATIONS, record_key_slice(&key),
+             there ? &value : NULL);
     if (!named)
         check_finding_fill(look->finding, CHECK_DISAGREES,
                            "the layer has no location of this blob");
@@ -362,41 +389,44 @@ static enum errc find_missing(struct store *store, const struct digest *digest, 
 }
 
 /* In a repository, all that a manifest names has to be. */
-static enum errc look_at_image(struct store *store, const struct digest *manifest,
+static enum errc look_at_image(struct check *check, const struct digest *manifest,
                                struct finding *finding, struct error *err)
 {
     char text[DIGEST_TEXT_MAX];
     struct digest missing = {.algorithm = DIGEST_NONE};
-    if (find_missing(store, manifest, 0, &missing, err) == ERR_OK &&
-        missing.algorithm != DIGEST_NONE)
-        check_finding_fill(finding, CHECK_INCOMPLETE, "the image lacks blob %s",
-                           digest_text(&missing, text));
-    return err->code;
+    if (find_missing(check->store, manifest, 0, &missing, err) != ERR_OK ||
+        missing.algorithm == DIGEST_NONE)
+        return err->code;
+    struct record_key key = blob_key(&missing);
+    keep(&check->other, KV_BLOBS, record_key_slice(&key), NULL);
+    check_finding_fill(finding, CHECK_INCOMPLETE, "the image lacks blob %s",
+                       digest_text(&missing, text));
+    return ERR_OK;
 }
 
-static enum errc look_at_open_push(struct store *store, const struct push *push,
+static enum errc look_at_open_push(struct check *check, const struct push *push,
                                    struct finding *finding, struct error *err)
 {
-    if (!push_is_open(push) || look_at_image(store, &push->manifest.digest, finding, err) != ERR_OK)
+    if (!push_is_open(push) || look_at_image(check, &push->manifest.digest, finding, err) != ERR_OK)
         return err->code;
     for (size_t i = 0; i < push->referrer_count && finding->kind == CHECK_WELL; i++)
-        if (look_at_image(store, &push->referrers[i].manifest.digest, finding, err) != ERR_OK)
+        if (look_at_image(check, &push->referrers[i].manifest.digest, finding, err) != ERR_OK)
             return err->code;
     return ERR_OK;
 }
 
-static enum errc look_at_records_of_push(struct store *store, const char *id,
+static enum errc look_at_records_of_push(struct check *check, const char *id,
                                          struct finding *finding, struct error *err)
 {
     autopush_records struct push_records records = {.id = ""};
-    if (push_records_read(store, id, &records, err) != ERR_OK)
+    if (push_records_read(check->store, id, &records, err) != ERR_OK)
         return err->code;
     if (records.verdict == PUSH_UNREADABLE || records.verdict == PUSH_TARGET_UNREADABLE)
         check_finding_fill(finding, CHECK_UNREADABLE, "%s", records.reason);
     else if (records.verdict == PUSH_INDEX_WRONG)
         check_finding_fill(finding, CHECK_DISAGREES, "%s", records.reason);
     else if (records.verdict == PUSH_GOOD)
-        return look_at_open_push(store, &records.push, finding, err);
+        return look_at_open_push(check, &records.push, finding, err);
     return ERR_OK;
 }
 
@@ -422,9 +452,9 @@ static enum errc look_beyond(const struct look *look, struct error *err)
     if (look->finding->kind != CHECK_WELL)
         return ERR_OK;
     if (look->push[0] != '\0')
-        return look_at_records_of_push(look->check->store, look->push, look->finding, err);
+        return look_at_records_of_push(look->check, look->push, look->finding, err);
     if (look->image.algorithm != DIGEST_NONE)
-        return look_at_image(look->check->store, &look->image, look->finding, err);
+        return look_at_image(look->check, &look->image, look->finding, err);
     return ERR_OK;
 }
 
@@ -456,9 +486,11 @@ enum errc check_look_record(struct check *check, struct finding *finding, struct
     bool found = false;
     look.key = record_key_slice(&finding->key);
     finding->kind = CHECK_WELL;
+    check_judged_forget(check);
     if (kv_begin_read(check->store->kv, &txn, err) != ERR_OK ||
         kv_get(&txn, finding->table, look.key, &look.value, &found, err) != ERR_OK || !found)
         return err->code;
+    keep(&check->self, finding->table, look.key, &look.value);
     if (finding->table == KV_BLOBS) {
         kv_end(&txn);
         return look_at_blob(check, finding, err);

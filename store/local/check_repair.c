@@ -6,7 +6,9 @@
 #include "store/local/proofs.h"
 #include "store/local/records_repositories.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void init_repair(struct change *change)
 {
@@ -15,22 +17,23 @@ static void init_repair(struct change *change)
     change->essential = true;
 }
 
-/* The record as it is now, owned; *value.data NULL: it is not there any more. */
-static enum errc read_record(struct check *check, const struct finding *finding, uint8_t **bytes,
-                             struct kv_slice *value, struct error *err)
+static struct kv_slice value_of(const struct judged *judged)
 {
-    bool found = false;
-    autotxn struct kv_txn txn = KV_TXN_INIT;
-    *value = (struct kv_slice){NULL, 0};
-    if (kv_begin_read(check->store->kv, &txn, err) != ERR_OK ||
-        kv_get(&txn, finding->table, record_key_slice(&finding->key), value, &found, err) !=
-            ERR_OK ||
-        !found)
-        return err->code;
-    *bytes = xmalloc(value->size + 1);
-    memcpy(*bytes, value->data, value->size);
-    value->data = *bytes;
-    return ERR_OK;
+    return (struct kv_slice){judged->value, judged->size};
+}
+
+static void expect(struct change *change, const struct judged *judged)
+{
+    const struct kv_slice value = value_of(judged);
+    if (judged->known)
+        change_expect(change, judged->table, record_key_slice(&judged->key),
+                      judged->value ? &value : NULL);
+}
+
+static void expect_judged(const struct check *check, struct change *change)
+{
+    expect(change, &check->self);
+    expect(change, &check->other);
 }
 
 static enum errc submit(struct check *check, struct change *change, enum check_action done,
@@ -43,23 +46,15 @@ static enum errc submit(struct check *check, struct change *change, enum check_a
 
 /* With its bytes; unless it was changed meanwhile, or what it needs came. */
 static enum errc move_record(struct check *check, const struct finding *finding,
-                             const struct digest *needs, enum check_action *action,
-                             struct error *err)
+                             enum check_action *action, struct error *err)
 {
     const struct kv_slice key = record_key_slice(&finding->key);
-    struct kv_slice value;
-    autofree uint8_t *bytes = NULL;
     autochange struct change change;
     init_repair(&change);
-    if (read_record(check, finding, &bytes, &value, err) != ERR_OK || value.data == NULL)
-        return err->code;
-    change_expect(&change, finding->table, key, &value);
-    if (needs != NULL) {
-        struct record_key blob = blob_key(needs);
-        change_expect(&change, KV_BLOBS, record_key_slice(&blob), NULL);
-    }
+    expect_judged(check, &change);
     change_delete(&change, finding->table, key);
-    if (quarantine_record(check->store, finding->table, key, value, finding->text, err) != ERR_OK)
+    if (quarantine_record(check->store, finding->table, key, value_of(&check->self), finding->text,
+                          err) != ERR_OK)
         return err->code;
     return submit(check, &change, CHECK_QUARANTINED, action, err);
 }
@@ -71,7 +66,7 @@ static enum errc repair_push(struct check *check, const struct finding *finding,
     bool mended = false;
     autopush_records struct push_records records = {.id = ""};
     if (!push_mend_id(finding->table, record_key_slice(&finding->key), id))
-        return move_record(check, finding, NULL, action, err);
+        return move_record(check, finding, action, err);
     if (push_records_read(check->store, id, &records, err) != ERR_OK ||
         push_records_mend(check->store, &records, &mended, err) != ERR_OK)
         return err->code;
@@ -107,8 +102,6 @@ static enum errc repair_membership(struct check *check, const struct finding *fi
     struct record_key blob = blob_key(&digest);
     struct record_value value = member_value((uint64_t)clock_wall_s());
     const struct kv_slice added = record_value_slice(&value);
-    struct kv_slice there;
-    autofree uint8_t *bytes = NULL;
     if (finding->kind == CHECK_DANGLING) {
         change_expect(&change, KV_BLOBS, record_key_slice(&blob), NULL);
         change_delete(&change, KV_MEMBERS, record_key_slice(&member));
@@ -116,9 +109,7 @@ static enum errc repair_membership(struct check *check, const struct finding *fi
         return submit(check, &change, CHECK_DROPPED, action, err);
     }
     /* One of them is there. */
-    if (read_record(check, finding, &bytes, &there, err) != ERR_OK || there.data == NULL)
-        return err->code;
-    change_expect(&change, finding->table, record_key_slice(&finding->key), &there);
+    expect_judged(check, &change);
     change_put_new(&change, KV_MEMBERS, record_key_slice(&member), added);
     change_put_new(&change, KV_HOLDERS, record_key_slice(&holder), added);
     return submit(check, &change, CHECK_MENDED, action, err);
@@ -129,19 +120,15 @@ static enum errc repair_membership(struct check *check, const struct finding *fi
 static enum errc repair_locations(struct check *check, const struct finding *finding,
                                   enum check_action *action, struct error *err)
 {
-    const struct kv_slice key = record_key_slice(&finding->key);
     autofree struct known_location_list *list = xmalloc(sizeof *list);
-    autofree uint8_t *bytes = NULL;
-    struct kv_slice value;
     struct digest layer;
     autochange struct change change;
     init_repair(&change);
-    if (read_record(check, finding, &bytes, &value, err) != ERR_OK || value.data == NULL ||
-        blob_key_decode(key, &layer, err) != ERR_OK ||
-        known_locations_decode(value, list, err) != ERR_OK)
+    if (blob_key_decode(record_key_slice(&finding->key), &layer, err) != ERR_OK ||
+        known_locations_decode(value_of(&check->self), list, err) != ERR_OK)
         return err->code;
     struct record_value names = associated_value(&layer);
-    change_expect(&change, KV_KNOWN_LOCATIONS, key, &value);
+    expect_judged(check, &change);
     for (size_t i = 0; i < list->count; i++) {
         struct record_key digest = blob_key(&list->items[i].digest);
         if (!digest_equal(&list->items[i].digest, &layer))
@@ -154,41 +141,49 @@ static enum errc repair_locations(struct check *check, const struct finding *fin
 static enum errc drop_record(struct check *check, const struct finding *finding,
                              enum check_action *action, struct error *err)
 {
-    const struct kv_slice key = record_key_slice(&finding->key);
-    autofree uint8_t *bytes = NULL;
-    struct kv_slice value;
     autochange struct change change;
     init_repair(&change);
-    if (read_record(check, finding, &bytes, &value, err) != ERR_OK || value.data == NULL)
-        return err->code;
-    change_expect(&change, finding->table, key, &value);
-    change_delete(&change, finding->table, key);
+    expect_judged(check, &change);
+    change_delete(&change, finding->table, record_key_slice(&finding->key));
     return submit(check, &change, CHECK_DROPPED, action, err);
 }
 
 /* ---- blobs and files ---- */
+
+/* A file of another size than its record says: the one that is open, and not the right one that
+ * somebody may put in its place meanwhile. */
+static enum errc move_blob(struct check *check, const struct digest *digest,
+                           enum check_action *action, struct error *err)
+{
+    char path[BLOB_PATH_MAX];
+    struct stat st;
+    struct blob_record record;
+    struct error refuted = ERROR_INIT;
+    bool found = false;
+    autoblob struct blob blob = BLOB_INIT;
+    blob.fd =
+        openat(check->store->blobs_fd, blob_path(digest, path), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (blob.fd < 0 || fstat(blob.fd, &st) != 0 ||
+        blob_find(check->store, digest, &found, &record, err) != ERR_OK || !found ||
+        (S_ISREG(st.st_mode) && (uint64_t)st.st_size == record.size))
+        return err->code;
+    blob_refute(check->store, digest, &blob, &refuted);
+    if (blob_find(check->store, digest, &found, &record, err) == ERR_OK && !found)
+        *action = CHECK_QUARANTINED;
+    return err->code;
+}
 
 /* Of a record without a file, or with one of another size. */
 static enum errc repair_blob(struct check *check, const struct finding *finding,
                              enum check_action *action, struct error *err)
 {
     struct digest digest;
-    char path[BLOB_PATH_MAX];
-    struct blob_record record;
-    bool found = false;
-    if (blob_key_decode(record_key_slice(&finding->key), &digest, err) != ERR_OK ||
-        blob_find(check->store, &digest, &found, &record, err) != ERR_OK || !found ||
-        blob_file_is_there(check->store->blobs_fd, &digest, record.size))
+    if (blob_key_decode(record_key_slice(&finding->key), &digest, err) != ERR_OK)
         return err->code;
-    if (finding->kind == CHECK_CORRUPT &&
-        quarantine_file(check->store, check->store->blobs_fd, blob_path(&digest, path), "blob",
-                        path, finding->text, err) != ERR_OK)
-        return err->code;
+    if (finding->kind == CHECK_CORRUPT)
+        return move_blob(check, &digest, action, err);
     proofs_refute(check->store->proofs, &digest);
-    enum check_action dropped = CHECK_LEFT;
-    if (drop_record(check, finding, &dropped, err) == ERR_OK && dropped == CHECK_DROPPED)
-        *action = finding->kind == CHECK_CORRUPT ? CHECK_QUARANTINED : CHECK_DROPPED;
-    return err->code;
+    return drop_record(check, finding, action, err);
 }
 
 static enum errc repair_file(struct check *check, const struct finding *finding,
@@ -260,17 +255,11 @@ static enum errc repair_disagreeing(struct check *check, const struct finding *f
 static enum errc repair_dangling(struct check *check, const struct finding *finding,
                                  enum check_action *action, struct error *err)
 {
-    char name[REPOSITORY_NAME_MAX + 1];
-    struct digest digest;
     if (finding->table == KV_MEMBERS || finding->table == KV_HOLDERS)
         return repair_membership(check, finding, action, err);
     if (push_mend_is_for(finding->table))
         return repair_push(check, finding, action, err);
-    if (finding->table == KV_MANIFESTS &&
-        repository_digest_decode(record_key_slice(&finding->key), name, &digest, err) != ERR_OK)
-        return err->code;
-    return move_record(check, finding, finding->table == KV_MANIFESTS ? &digest : NULL, action,
-                       err);
+    return move_record(check, finding, action, err);
 }
 
 enum errc check_repair(struct check *check, const struct finding *finding,
@@ -286,14 +275,13 @@ enum errc check_repair(struct check *check, const struct finding *finding,
         if (finding->table == KV_META) /* without it nobody knows what the others mean */
             return ERR_OK;
         return push_mend_is_for(finding->table) ? repair_push(check, finding, action, err)
-                                                : move_record(check, finding, NULL, action, err);
+                                                : move_record(check, finding, action, err);
     case CHECK_DANGLING:
         return repair_dangling(check, finding, action, err);
     case CHECK_DISAGREES:
         return repair_disagreeing(check, finding, action, err);
     case CHECK_INCOMPLETE: /* a promise stays: its target may have what is missing here */
-        return finding->table == KV_PUSHES ? ERR_OK
-                                           : move_record(check, finding, NULL, action, err);
+        return finding->table == KV_PUSHES ? ERR_OK : move_record(check, finding, action, err);
     default:
         return ERR_OK;
     }

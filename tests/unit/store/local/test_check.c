@@ -5,6 +5,7 @@
 #include "store/check.h"
 #include "store/known_locations.h"
 #include "store/local/blob_files.h"
+#include "store/local/check_internal.h"
 #include "store/local/quarantine_local.h"
 #include "store/local/records_pushes.h"
 #include "store/local/records_repositories.h"
@@ -646,7 +647,7 @@ static void a_record_that_was_mended_meanwhile_stays(void **state)
 struct user {
     struct store *store;
     atomic_bool stop;
-    unsigned rounds;
+    atomic_uint rounds;
 };
 
 static void remove_blob(struct store *store, const struct digest *digest)
@@ -685,13 +686,82 @@ static void a_store_in_use_has_nothing_wrong(void **state)
     autofree struct report *report = xcalloc(1, sizeof *report);
     const struct check_options options = {
         .repair = true, .shared = true, .again_ms = 500, .found = note, .self = report};
-    for (unsigned i = 0; i < 5; i++)
+    while (atomic_load(&user.rounds) < 40)
         check_until_end(store, &options, report);
     atomic_store(&user.stop, true);
     pthread_join(thread, NULL);
     print(report);
     assert_int_equal(report->count, 0);
-    assert_true(user.rounds > 10);
+    is_clean(store);
+    store_close(store);
+}
+
+/* ---- what comes back while it is repaired ---- */
+
+static struct record_key key_in(const struct held *held, enum kv_table table)
+{
+    const struct digest diff_id = digest_of_text("diffID");
+    switch (table) {
+    case KV_TAGS:
+        return tag_key("app", "1");
+    case KV_MANIFESTS:
+        return repository_digest_key("app", &held->manifest);
+    case KV_MEMBERS:
+        return repository_digest_key("app", &held->layer);
+    default:
+        return blob_key(table == KV_KNOWN_LOCATIONS ? &diff_id : &held->layer);
+    }
+}
+
+static void read_in(const struct held *held, enum kv_table table, uint8_t *bytes, size_t *size)
+{
+    struct error err = ERROR_INIT;
+    struct record_key key = key_in(held, table);
+    struct kv_slice value;
+    bool found = false;
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    assert_ok(kv_begin_read(held->store->kv, &txn, &err), &err);
+    assert_ok(kv_get(&txn, table, record_key_slice(&key), &value, &found, &err), &err);
+    assert_true(found && value.size < 1000);
+    memcpy(bytes, value.data, value.size);
+    *size = value.size;
+}
+
+/* A record of `wrong` is judged while one of `lost` is away, and repaired when that is back. */
+static void try_comeback(const struct held *held, enum kv_table wrong, enum kv_table lost,
+                         bool garbled)
+{
+    const struct check_options options = {.repair = true, .shared = true};
+    struct check *check = check_new(held->store, &options);
+    struct error err = ERROR_INIT;
+    struct finding finding = {.table = wrong, .key = key_in(held, wrong)};
+    enum check_action action = CHECK_LEFT;
+    uint8_t bytes[1000];
+    size_t size = 0;
+    read_in(held, lost, bytes, &size);
+    if (garbled)
+        put_record(held->store, lost, key_in(held, lost), "garbage", 7);
+    else
+        delete_record(held->store, lost, key_in(held, lost));
+    assert_ok(check_look_record(check, &finding, &err), &err);
+    assert_int_not_equal(finding.kind, CHECK_WELL);
+    put_record(held->store, lost, key_in(held, lost), bytes, size);
+    assert_ok(check_repair(check, &finding, &action, &err), &err);
+    if (action != CHECK_LEFT)
+        fail_msg("%s was repaired for %s", kv_table_name(wrong), kv_table_name(lost));
+    check_free(check);
+}
+
+static void what_is_right_again_is_not_repaired(void **state)
+{
+    struct store *store = open_boot(*state, "boot");
+    struct held held = fill(store);
+    try_comeback(&held, KV_TAGS, KV_TAGS, true);
+    try_comeback(&held, KV_MANIFESTS, KV_MANIFESTS, true);
+    try_comeback(&held, KV_TAGS, KV_MANIFESTS, false);
+    try_comeback(&held, KV_MANIFESTS, KV_BLOBS, false);
+    try_comeback(&held, KV_MEMBERS, KV_BLOBS, false);
+    try_comeback(&held, KV_ASSOCIATED, KV_KNOWN_LOCATIONS, false);
     is_clean(store);
     store_close(store);
 }
@@ -751,6 +821,7 @@ int main(void)
         folder_test(a_list_leaves_out_what_it_cannot_read),
         folder_test(a_record_that_was_mended_meanwhile_stays),
         folder_test(a_store_in_use_has_nothing_wrong),
+        folder_test(what_is_right_again_is_not_repaired),
         folder_test(a_damage_is_found_while_the_store_is_in_use),
         folder_test(the_rate_of_hashing_is_bounded),
     };
