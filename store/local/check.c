@@ -66,6 +66,9 @@ static const struct phase {
     {WALK_TABLE, KV_PUSHES},
     {WALK_TABLE, KV_PUSH_TARGETS},
     {WALK_TABLE, KV_OPEN_TARGETS},
+    {WALK_TABLE, KV_TARGETS},
+    {WALK_TABLE, KV_OPEN_UPLOADS},
+    {WALK_TABLE, KV_PUSHED_TAGS},
 };
 #define PHASES (sizeof phases / sizeof phases[0])
 

@@ -4,6 +4,7 @@
 #include "image/manifest.h"
 #include "store/blob_upload.h"
 #include "store/local/blob_files.h"
+#include "store/local/records_open_uploads.h"
 #include "store/local/records_pushes.h"
 #include "store/local/records_repositories.h"
 
@@ -307,9 +308,34 @@ static enum errc look_at_target(struct look *look, struct error *err)
     return err->code;
 }
 
+/* What is remembered of a target, where uploads to it go on, and what was put there last: none of
+ * it needs another record. */
+static enum errc look_at_target_record(struct look *look, struct error *err)
+{
+    struct target_record record;
+    return target_record_decode(look->key, look->value, &record, err);
+}
+
+static enum errc look_at_open_upload(struct look *look, struct error *err)
+{
+    struct open_upload upload = {.at_s = 0};
+    if (open_upload_key_decode(look->key, &upload, err) == ERR_OK &&
+        open_upload_decode(look->value, &upload, err) == ERR_OK)
+        open_upload_deinit(&upload);
+    return err->code;
+}
+
+static enum errc look_at_pushed_tag(struct look *look, struct error *err)
+{
+    struct reference reference;
+    struct digest digest;
+    if (reference_key_decode(look->key, kv_table_name(KV_PUSHED_TAGS), &reference, err) != ERR_OK)
+        return err->code;
+    return associated_decode(look->value, &digest, err);
+}
+
 typedef enum errc look_fn(struct look *look, struct error *err);
 
-/* Tables without an entry are looked at by nobody. */
 static look_fn *const looks[KV_TABLE_COUNT] = {
     [KV_META] = look_at_meta,
     [KV_BLOBS] = look_at_blob_record,
@@ -329,6 +355,9 @@ static look_fn *const looks[KV_TABLE_COUNT] = {
     [KV_PUSHES] = look_at_push,
     [KV_PUSH_TARGETS] = look_at_target,
     [KV_OPEN_TARGETS] = look_at_target,
+    [KV_TARGETS] = look_at_target_record,
+    [KV_OPEN_UPLOADS] = look_at_open_upload,
+    [KV_PUSHED_TAGS] = look_at_pushed_tag,
 };
 
 /* ---- images ---- */
@@ -437,9 +466,7 @@ static enum errc look_within(struct look *look, struct error *err)
     struct finding *finding = look->finding;
     finding->place = CHECK_RECORD;
     finding->kind = CHECK_WELL;
-    if (looks[finding->table] == NULL || looks[finding->table](look, err) == ERR_OK)
-        return err->code;
-    if (err->code != ERR_STORE)
+    if (looks[finding->table](look, err) == ERR_OK || err->code != ERR_STORE)
         return err->code;
     check_finding_fill(finding, CHECK_UNREADABLE, "%s", err->text);
     error_clear(err);

@@ -70,6 +70,7 @@ const char *record_name(enum kv_table table, struct kv_slice key, char text[QUAR
     case KV_ASSOCIATED:
     case KV_STARTS:
     case KV_HOLDERS:
+    case KV_TOMBS:
         named = name_digest(key, text);
         break;
     case KV_MEMBERS:
@@ -87,7 +88,7 @@ const char *record_name(enum kv_table table, struct kv_slice key, char text[QUAR
     if (!named)
         name_bytes(key, text);
     /* A tag reads like one. */
-    if (table == KV_TAGS || table == KV_REFERENCES)
+    if (table == KV_TAGS || table == KV_REFERENCES || table == KV_PUSHED_TAGS)
         for (char *at = text; (at = strstr(at, "\\x00")) != NULL;) {
             *at = table == KV_TAGS ? ':' : ' ';
             memmove(at + 1, at + 4, strlen(at + 4) + 1);

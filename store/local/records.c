@@ -322,22 +322,30 @@ static void get_name(struct decoder *in, struct reference *out)
     decode_bytes(in, 1);
 }
 
+enum errc reference_key_decode(struct kv_slice key, const char *table, struct reference *out,
+                               struct error *err)
+{
+    struct reference reference = {.tag = ""};
+    struct decoder in = decode_key(key);
+    get_name(&in, &reference);
+    uint64_t kind = decode_number(&in, 1);
+    if (kind == '@')
+        reference.digest = decode_digest(&in);
+    else if (kind == ':')
+        decode_text(&in, in.left, reference.tag, sizeof reference.tag);
+    else
+        in.bad = true;
+    *out = reference;
+    return decode_finish(&in, table, err);
+}
+
 enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct named_manifest *out,
                            struct error *err)
 {
     struct named_manifest named = {.reference = {.tag = ""}};
-    struct decoder in = decode_key(key);
-    get_name(&in, &named.reference);
-    uint64_t kind = decode_number(&in, 1);
-    if (kind == '@')
-        named.reference.digest = decode_digest(&in);
-    else if (kind == ':')
-        decode_text(&in, in.left, named.reference.tag, sizeof named.reference.tag);
-    else
-        in.bad = true;
-    if (decode_finish(&in, "references", err) != ERR_OK)
+    if (reference_key_decode(key, "references", &named.reference, err) != ERR_OK)
         return err->code;
-    in = decode_value(value);
+    struct decoder in = decode_value(value);
     named.manifest = decode_digest(&in);
     named.put_s = decode_number(&in, 8);
     decode_text(&in, in.left, named.media_type, sizeof named.media_type);

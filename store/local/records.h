@@ -158,6 +158,8 @@ enum errc tomb_decode(struct kv_slice value, uint64_t *marked_s, struct error *e
 enum errc layer_decode(struct kv_slice key, struct kv_slice value, struct layer_form *out,
                        struct error *err);
 enum errc start_decode(struct kv_slice value, struct digest *diff_id, struct error *err);
+enum errc reference_key_decode(struct kv_slice key, const char *table, struct reference *out,
+                               struct error *err);
 enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct named_manifest *out,
                            struct error *err);
 
