@@ -76,6 +76,9 @@ struct check_options {
     int64_t again_ms;     /* in place of CHECK_AGAIN_MS; 0: that */
     /* Called with each problem, on the thread of the step. Borrowed until it returns. */
     void (*found)(void *self, const struct check_problem *problem);
+    /* May be NULL. The records of this push were mended, and are in the store: the queue may not
+     * know of a target that is open. As found(). */
+    void (*mended)(void *self, const char *push);
     void *self;
 };
 

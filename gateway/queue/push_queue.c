@@ -1,6 +1,7 @@
 #include "gateway/queue/push_queue.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "gateway/queue/push_queue_internal.h"
 
@@ -198,4 +199,27 @@ void push_queue_start(struct push_queue *queue, const struct push *push)
         if (push->targets[i].stored && push->targets[i].state == PUSH_QUEUED)
             queue_add_pending(queue, push->id, i, &push->targets[i]);
     pthread_mutex_unlock(&queue->lock);
+}
+
+void push_queue_take(struct push_queue *queue, const char *id)
+{
+    struct error err = ERROR_INIT;
+    struct push push;
+    bool found = false;
+    /* With the lock: an entry of it that ends now is known, or its record says so. */
+    pthread_mutex_lock(&queue->lock);
+    if (pushes_get(queue->runtime->store, id, &push, &found, &err) != ERR_OK)
+        log_error("push %s goes on at the next start: %s", id, err.text);
+    for (size_t i = 0; found && i < push.target_count; i++) {
+        struct push_target *target = &push.targets[i];
+        target->stored = target->stored && !push_state_is_final(target->state) &&
+                         target->state != PUSH_ORPHANED && queue_is_configured(queue, target) &&
+                         queue_find(queue, id, i) == NULL;
+    }
+    for (size_t i = 0; found && i < push.target_count; i++)
+        if (push.targets[i].stored)
+            queue_add_pending(queue, id, i, &push.targets[i]);
+    pthread_mutex_unlock(&queue->lock);
+    if (found)
+        push_deinit(&push);
 }

@@ -60,6 +60,10 @@ void push_queue_start(struct push_queue *queue, const struct push *push);
  * (an id), it is superseded. */
 void push_queue_start_held(struct push_queue *queue, const struct push *push, const char *as_of);
 
+/* Go on with the open targets of a recorded push that the queue does not know, whose records were
+ * mended (store/check.h). */
+void push_queue_take(struct push_queue *queue, const char *id);
+
 /* Is something on its way to the tag? */
 bool push_queue_is_busy(struct push_queue *queue, const struct reference *reference);
 

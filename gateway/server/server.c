@@ -204,7 +204,7 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->runtime = runtime;
     gateway->jobs = jobs_new(&limits, runtime->executor);
     gateway->queue = push_queue_new(runtime);
-    gateway->checker = checker_new(runtime->store, runtime->executor);
+    gateway->checker = checker_new(runtime->store, runtime->executor, gateway->queue);
     metrics_page_open(gateway);
     gateway->confirms = confirms_new(runtime, gateway->queue);
     gateway->sweeps = sweeps_new(runtime, gateway->queue);

@@ -13,6 +13,7 @@
 
 struct checker {
     struct store *store;
+    struct push_queue *pushes;
     struct work_queue *queue;
     struct work work;
     pthread_mutex_t lock; /* guards what follows; never held while a step is made */
@@ -30,10 +31,18 @@ static void found(void *self, const struct check_problem *problem)
     check_report_found(&checker->report, problem);
 }
 
-struct checker *checker_new(struct store *store, struct executor *executor)
+static void mended(void *self, const char *push)
+{
+    struct checker *checker = self;
+    push_queue_take(checker->pushes, push);
+}
+
+struct checker *checker_new(struct store *store, struct executor *executor,
+                            struct push_queue *queue)
 {
     struct checker *checker = xcalloc(1, sizeof *checker);
     checker->store = store;
+    checker->pushes = queue;
     checker->queue = work_queue_new(executor, NULL, 1);
     pthread_mutex_init(&checker->lock, NULL);
     pthread_cond_init(&checker->ended, NULL);
@@ -92,6 +101,7 @@ enum errc checker_begin(struct checker *checker, bool repair, struct error *err)
                                           .shared = true,
                                           .bytes_per_s = CHECKER_BYTES_PER_S,
                                           .found = found,
+                                          .mended = mended,
                                           .self = checker};
     autolock pthread_mutex_t *held = lock_take(&checker->lock);
     if (checker->closed)

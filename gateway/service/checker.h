@@ -11,14 +11,16 @@
 #define SLIPWAY_GATEWAY_SERVICE_CHECKER_H
 
 #include "base/executor.h"
+#include "gateway/queue/push_queue.h"
 #include "store/check.h"
 
 #define CHECKER_BYTES_PER_S ((uint64_t)128 << 20)
 
 struct checker;
 
-/* Borrowed until checker_free(). */
-struct checker *checker_new(struct store *store, struct executor *executor);
+/* Borrowed until checker_free(). The queue gets the pushes that were mended. */
+struct checker *checker_new(struct store *store, struct executor *executor,
+                            struct push_queue *queue);
 void checker_close(struct checker *checker);
 void checker_free(struct checker *checker); /* NULL is a no-op */
 

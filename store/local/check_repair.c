@@ -70,8 +70,11 @@ static enum errc repair_push(struct check *check, const struct finding *finding,
     if (push_records_read(check->store, id, &records, err) != ERR_OK ||
         push_records_mend(check->store, &records, &mended, err) != ERR_OK)
         return err->code;
-    if (mended)
-        *action = records.verdict == PUSH_UNREADABLE ? CHECK_QUARANTINED : CHECK_MENDED;
+    if (!mended)
+        return ERR_OK;
+    *action = records.verdict == PUSH_UNREADABLE ? CHECK_QUARANTINED : CHECK_MENDED;
+    if (records.verdict != PUSH_UNREADABLE && check->options.mended != NULL)
+        check->options.mended(check->options.self, id);
     return ERR_OK;
 }
 

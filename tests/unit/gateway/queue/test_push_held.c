@@ -78,6 +78,22 @@ static void expect_there(struct bench *bench, size_t image)
     assert_string_equal(there, digest_text(&bench->images[image].manifest.digest, text));
 }
 
+/* Its records were mended, and no queue had it: it goes once, however often it is named. */
+static void what_was_mended_goes_on(void **state)
+{
+    struct bench *bench = *state;
+    struct push mended = accepted(bench, 0, "team/app:one");
+    rule(bench, "manifests/one", 1, 0, true);
+    push_queue_take(bench->test->queue, mended.id);
+    push_queue_take(bench->test->queue, mended.id);
+    fake_registry_release(bench->test->registry);
+    expect(bench, &mended, PUSH_PUSHED);
+    push_queue_take(bench->test->queue, mended.id);
+    push_queue_take(bench->test->queue, "nobody");
+    queue_test_idle(bench->test);
+    assert_int_equal(puts_of(bench, "one"), 1);
+}
+
 static void alone_it_is_pushed(void **state)
 {
     struct bench *bench = *state;
@@ -202,6 +218,7 @@ static void a_registry_that_is_away_is_known(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_was_mended_goes_on),
         TEST(alone_it_is_pushed),
         TEST(what_is_under_way_goes_before_it),
         TEST(what_has_ended_since_counts),

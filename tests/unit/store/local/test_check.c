@@ -125,6 +125,7 @@ struct report {
     struct check_problem problems[PROBLEMS_MAX];
     size_t count;
     struct check_counts counts;
+    char mended[PUSH_ID_MAX]; /* the last push that was */
 };
 
 static void note(void *self, const struct check_problem *problem)
@@ -133,6 +134,12 @@ static void note(void *self, const struct check_problem *problem)
     if (report->count < PROBLEMS_MAX)
         report->problems[report->count] = *problem;
     report->count++;
+}
+
+static void note_mended(void *self, const char *push)
+{
+    struct report *report = self;
+    snprintf(report->mended, sizeof report->mended, "%s", push);
 }
 
 static void check_until_end(struct store *store, const struct check_options *options,
@@ -155,7 +162,8 @@ static void check_until_end(struct store *store, const struct check_options *opt
 static struct report *check(struct store *store, bool repair)
 {
     struct report *report = xcalloc(1, sizeof *report);
-    const struct check_options options = {.repair = repair, .found = note, .self = report};
+    const struct check_options options = {
+        .repair = repair, .found = note, .mended = note_mended, .self = report};
     check_until_end(store, &options, report);
     return report;
 }
@@ -436,6 +444,8 @@ static void try_damage(const char *folder, const struct damage *damage)
         print(repaired);
         fail_msg("%s was not repaired", damage->name);
     }
+    bool tells = damage->action == CHECK_MENDED && strcmp(damage->table, "pushes") == 0;
+    assert_string_equal(repaired->mended, tells ? held.push : "");
     if (damage->promise_lives)
         is_clean(store);
     else
