@@ -57,6 +57,8 @@ enum party {
     X(ERR_CLIENT_GONE,           "CLIENT_GONE",            400, true,  PARTY_CLIENT)               \
     X(ERR_CLIENT_STALLED,        "CLIENT_STALLED",         408, true,  PARTY_CLIENT)               \
     X(ERR_ALREADY_RUNS,          "ALREADY_RUNNING",        409, true,  PARTY_CLIENT)               \
+    X(ERR_KEY_IN_USE,            "IDEMPOTENCY_KEY_IN_USE", 409, true,  PARTY_CLIENT)               \
+    X(ERR_KEY_REUSED,            "IDEMPOTENCY_KEY_REUSED", 422, false, PARTY_CLIENT)               \
     /* what the client sent: the archive */                                                        \
     X(ERR_ARCHIVE_EMPTY,         "ARCHIVE_EMPTY",          400, false, PARTY_CLIENT)               \
     X(ERR_ARCHIVE_UNRECOGNISED,  "ARCHIVE_UNRECOGNISED",   400, false, PARTY_CLIENT)               \

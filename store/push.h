@@ -91,6 +91,13 @@ struct push_referrer {
     char tag[REFERENCE_TAG_MAX + 1]; /* "": under its digest */
 };
 
+/* The name that a client gave its request, so that it can be sent again (Idempotency-Key). */
+struct request_key {
+    struct digest name;        /* of what the client wrote; DIGEST_NONE: it gave none */
+    struct digest fingerprint; /* of what it asked for */
+    size_t pushes;             /* that the request made */
+};
+
 struct push {
     char id[PUSH_ID_MAX]; /* given when the push is accepted; sorts by acceptance; "" before */
     uint64_t created_s;   /* when it was accepted, seconds since the epoch */
@@ -103,6 +110,7 @@ struct push {
     size_t referrer_count;
     struct push_target *targets;
     size_t target_count;
+    struct request_key key; /* recorded with the push, in a record of its own; not read with it */
 };
 
 /* Is it meant by this name: that of the configuration, or "other:HOST" where a client named it? */

@@ -65,6 +65,13 @@ struct push_change {
 enum errc pushes_change(struct store *store, const struct push_change *changes, size_t count,
                         bool durable, struct error *err);
 
+/* The pushes of the youngest request with a key of this name, as recorded, oldest first; fewer than
+ * out_key->pushes where not all of them are, or are any more. An owned array, each to be deinited;
+ * *count 0: there is none. A key is recorded and forgotten with its push. Looks at all keys, which
+ * are at most as many as pushes. */
+enum errc pushes_of_key(struct store *store, const struct digest *name, struct request_key *out_key,
+                        struct push **out, size_t *count, struct error *err);
+
 /* Called with each open target, oldest push first. What it gets is borrowed. */
 struct open_target {
     char id[PUSH_ID_MAX];

@@ -13,10 +13,8 @@
 #include <string.h>
 
 struct image_job {
-    struct gateway *gateway;
-    struct push_order order;
+    struct push_call request;
     bool has_compression;
-    struct push_wishes wishes;
     bool docker; /* of a config */
 };
 
@@ -33,7 +31,7 @@ static enum errc take_once(bool *seen, const char *key, struct error *err)
 static enum errc take_parameter(struct image_job *self, const char *key, const char *value,
                                 struct error *err)
 {
-    struct push_order *order = &self->order;
+    struct push_order *order = &self->request.order;
     bool has_image = order->image != NULL;
     if (*value == '\0')
         return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%.100s\" has no value", key);
@@ -82,7 +80,7 @@ static enum errc check_archive(const struct request *request, const struct runti
 static enum errc check_config_order(const struct image_job *self, struct error *err)
 {
     char name[REFERENCE_NAME_MAX + 1];
-    const struct push_order *order = &self->order;
+    const struct push_order *order = &self->request.order;
     if (order->image || order->has_platform)
         return fail(err, ERR_BAD_REQUEST, 0,
                     "image and platform choose from an archive: a config is one image");
@@ -101,28 +99,21 @@ static enum errc check_config_order(const struct image_job *self, struct error *
 
 /* ---- archives ---- */
 
-static void send_all(struct job *job, struct image_job *self)
-{
-    struct push_order *order = &self->order;
-    size_t count = 1 + order->more_count;
-    autofree struct push **pushes = xcalloc(count, sizeof(struct push *));
-    pushes[0] = &order->push;
-    for (size_t i = 1; i < count; i++)
-        pushes[i] = &order->more[i - 1];
-    push_job_send(job, self->gateway, pushes, count, self->wishes);
-}
-
 static void run_archive(struct job *job, void *arg)
 {
     struct image_job *self = arg;
     struct error err = ERROR_INIT;
-    enum errc rc =
-        archive_take(self->gateway->runtime, &self->order, job_body(job), job_cancelled(job), &err);
+    if (!push_job_begin(job, &self->request, NULL))
+        return;
+    enum errc rc = archive_take(self->request.gateway->runtime, &self->request.order, job_body(job),
+                                job_cancelled(job), &err);
     job_received(job);
-    if (rc == ERR_OK)
-        send_all(job, self);
-    else
-        push_job_refuse(job, &err);
+    if (rc == ERR_OK) {
+        push_job_send(job, &self->request);
+        return;
+    }
+    request_claim_release(&self->request.claim);
+    push_job_refuse(job, &err);
 }
 
 /* ---- configs ---- */
@@ -131,27 +122,25 @@ static enum errc make_image(struct job *job, const struct image_job *self,
                             const struct config_order *order, struct config_image *image,
                             struct error *err)
 {
-    autobatch struct batch *batch = batch_begin(self->gateway->runtime->store, BATCH_VOLATILE);
+    autobatch struct batch *batch =
+        batch_begin(self->request.gateway->runtime->store, BATCH_VOLATILE);
     if (config_image_make(order, job_cancelled(job), batch, image, err) != ERR_OK)
         return err->code;
     return batch_commit(mem_take(&batch), err);
 }
 
-static enum errc take_config(struct job *job, const struct image_job *self,
+static enum errc take_config(struct job *job, const struct image_job *self, const struct buf *body,
                              struct config_image *image, struct error *err)
 {
     const struct file_intake_options files =
-        runtime_file_options(self->gateway->runtime, self->order.compression);
-    autobuf struct buf body = BUF_INIT(IMAGE_CONFIG_LIMIT_BYTES);
-    if (push_job_document(job, "the config", &body, err) != ERR_OK)
-        return err->code;
+        runtime_file_options(self->request.gateway->runtime, self->request.order.compression);
     const struct config_order order = {
-        .store = self->gateway->runtime->store,
+        .store = self->request.gateway->runtime->store,
         .preference = {.codec = files.codec, .effort = files.effort, .no_zstd = self->docker},
-        .limit_bytes = self->gateway->runtime->settings->limits.archive_bytes,
+        .limit_bytes = self->request.gateway->runtime->settings->limits.archive_bytes,
         .docker = self->docker,
-        .data = buf_cstr(&body),
-        .size = body.size};
+        .data = buf_cstr(body),
+        .size = body->size};
     return make_image(job, self, &order, image, err);
 }
 
@@ -171,17 +160,24 @@ static void refuse_config(struct job *job, const struct config_image *image,
 static void run_config(struct job *job, void *arg)
 {
     struct image_job *self = arg;
-    struct push *push = &self->order.push;
+    struct push *push = &self->request.order.push;
     struct config_image image = {0};
     struct error err = ERROR_INIT;
-    enum errc rc = take_config(job, self, &image, &err);
+    autobuf struct buf body = BUF_INIT(IMAGE_CONFIG_LIMIT_BYTES);
+    if (push_job_document(job, "the config", &body, &err) == ERR_OK) {
+        if (!push_job_begin(job, &self->request, &body))
+            return;
+        take_config(job, self, &body, &image, &err);
+    }
+    buf_deinit(&body);
     job_received(job);
-    if (rc == ERR_OK) {
+    if (err.code == ERR_OK) {
         push->manifest = image.manifest;
         push->config = image.config;
-        pushes_accept(self->gateway->runtime->store, push);
-        push_job_send(job, self->gateway, &push, 1, self->wishes);
+        pushes_accept(self->request.gateway->runtime->store, push);
+        push_job_send(job, &self->request);
     } else {
+        request_claim_release(&self->request.claim);
         refuse_config(job, &image, &err);
     }
     config_image_deinit(&image);
@@ -192,7 +188,7 @@ static void run_config(struct job *job, void *arg)
 static void free_self(void *arg)
 {
     struct image_job *self = arg;
-    push_order_deinit(&self->order);
+    push_call_deinit(&self->request);
     free(self);
 }
 
@@ -202,7 +198,7 @@ static enum errc check_request(struct image_job *self, const struct request *req
     if (take_parameters(self, request->query, err) != ERR_OK)
         return err->code;
     return config ? check_config_order(self, err)
-                  : check_archive(request, self->gateway->runtime, err);
+                  : check_archive(request, self->request.gateway->runtime, err);
 }
 
 struct job *images_post(struct gateway *gateway, const struct request *request, struct reply *reply)
@@ -215,9 +211,8 @@ struct job *images_post(struct gateway *gateway, const struct request *request, 
                             .free = free_self,
                             .self = self};
     struct job *job = NULL;
-    self->gateway = gateway;
-    self->wishes = push_wishes_of(request);
-    if (check_request(self, request, config, &err) != ERR_OK ||
+    if (push_call_init(gateway, request, &self->request, &err) != ERR_OK ||
+        check_request(self, request, config, &err) != ERR_OK ||
         job_start(gateway->jobs, &work, request->peer, &job, &err) != ERR_OK) {
         free_self(self);
         reply_error(reply, &err);

@@ -59,6 +59,7 @@ struct sending {
     size_t count;
     atomic_size_t under_way;
     struct push_wishes wishes;
+    struct request_claim *claim; /* borrowed */
     struct event_stream *stream; /* NULL: the client gets one answer at the end */
     struct progress progress;
 };
@@ -127,15 +128,21 @@ static void answer(const struct sending *sending)
     job_answer(sending->job, &reply);
 }
 
+static void sending_free(struct sending *sending)
+{
+    free(sending->pushes);
+    free(sending);
+}
+
 static void sending_ended(struct sending *sending)
 {
     struct job *job = sending->job;
+    request_claim_release(sending->claim);
     if (sending->stream)
         end_events(sending);
     else
         answer(sending);
-    free(sending->pushes);
-    free(sending);
+    sending_free(sending);
     job_over(job);
 }
 
@@ -160,39 +167,114 @@ static enum errc promise(struct runtime *runtime, struct push *const *pushes, si
     return err->code;
 }
 
-void push_job_send(struct job *job, struct gateway *gateway, struct push *const *pushes,
-                   size_t count, struct push_wishes wishes)
+static struct sending *sending_new(struct job *job, struct push_call *request)
+{
+    struct push_order *order = &request->order;
+    struct sending *sending = xcalloc(1, sizeof *sending);
+    *sending = (struct sending){.job = job,
+                                .count = 1 + order->more_count,
+                                .wishes = request->wishes,
+                                .claim = &request->claim};
+    sending->pushes = xcalloc(sending->count, sizeof(struct push *));
+    for (size_t i = 0; i < sending->count; i++)
+        sending->pushes[i] = i == 0 ? &order->push : &order->more[i - 1];
+    atomic_init(&sending->under_way, sending->count + 1);
+    return sending;
+}
+
+static void begin(struct sending *sending)
+{
+    job_document_over(sending->job);
+    job_continue(sending->job);
+    if (sending->wishes.events)
+        begin_events(sending);
+}
+
+void push_job_send(struct job *job, struct push_call *request)
 {
     struct error err = ERROR_INIT;
-    bool events = wishes.events;
-    if (wishes.async && promise(gateway->runtime, pushes, count, &err) != ERR_OK) {
+    struct gateway *gateway = request->gateway;
+    struct sending *sending = sending_new(job, request);
+    bool events = request->wishes.events;
+    if (request->wishes.async &&
+        promise(gateway->runtime, sending->pushes, sending->count, &err) != ERR_OK) {
+        sending_free(sending);
+        request_claim_release(&request->claim);
         push_job_refuse(job, &err);
         return;
     }
-    struct sending *sending = xcalloc(1, sizeof *sending);
-    *sending = (struct sending){.job = job,
-                                .pushes = xcalloc(count, sizeof(struct push *)),
-                                .count = count,
-                                .wishes = wishes};
-    atomic_init(&sending->under_way, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        sending->pushes[i] = pushes[i];
-        push_log_accepted(pushes[i]);
-    }
-    job_document_over(job);
-    job_continue(job);
-    if (events)
-        begin_events(sending);
+    request_claim_pushes(&request->claim, request->order.push.id);
+    for (size_t i = 0; i < sending->count; i++)
+        push_log_accepted(sending->pushes[i]);
+    begin(sending);
     const struct push_options options = {.progress = events ? &sending->progress : NULL,
                                          .cancel = job_cancelled(job),
                                          .ended = on_ended,
                                          .self = sending};
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < sending->count; i++) {
         if (push_stored_targets(sending->pushes[i]) > 0)
             push_queue_start(gateway->queue, sending->pushes[i]);
         push_queue_run(gateway->queue, &options, sending->pushes[i]);
     }
     on_ended(sending);
+}
+
+/* ---- by which request ---- */
+
+enum errc push_call_init(struct gateway *gateway, const struct request *request,
+                         struct push_call *out, struct error *err)
+{
+    out->gateway = gateway;
+    out->wishes = push_wishes_of(request);
+    return request_claim_init(request, &out->claim, err);
+}
+
+void push_call_deinit(struct push_call *request)
+{
+    request_claim_release(&request->claim);
+    push_order_deinit(&request->order);
+}
+
+/* The array's pushes become the order's. */
+static void answer_again(struct job *job, struct push_call *request, struct push *pushes,
+                         size_t count)
+{
+    struct push_order *order = &request->order;
+    push_deinit(&order->push);
+    order->push = pushes[0];
+    order->more_count = count - 1;
+    order->more = xcalloc(order->more_count, sizeof *order->more);
+    for (size_t i = 1; i < count; i++)
+        order->more[i - 1] = pushes[i];
+    free(pushes);
+    struct sending *sending = sending_new(job, request);
+    begin(sending);
+    sending_ended(sending);
+}
+
+static void refuse_claim(struct job *job, const struct request_claim *claim,
+                         const struct error *err)
+{
+    struct reply reply = REPLY_INIT(0);
+    reply_error(&reply, err);
+    if (err->code == ERR_KEY_IN_USE && claim->id[0])
+        reply_header(&reply, "Location", "/v1/pushes/%s", claim->id);
+    job_answer(job, &reply);
+}
+
+bool push_job_begin(struct job *job, struct push_call *request, const struct buf *body)
+{
+    struct error err = ERROR_INIT;
+    struct push *pushes = NULL;
+    size_t count = 0;
+    if (request_claim_take(request->gateway, &request->claim, body ? buf_cstr(body) : NULL,
+                           body ? body->size : 0, &pushes, &count, &err) != ERR_OK)
+        refuse_claim(job, &request->claim, &err);
+    else if (count > 0)
+        answer_again(job, request, pushes, count);
+    else
+        request->order.push.key = request->claim.key;
+    return err.code == ERR_OK && count == 0;
 }
 
 void push_job_refuse(struct job *job, const struct error *err)

@@ -59,12 +59,6 @@ enum errc pushes_parse(const char *data, size_t size, struct push_order *order, 
 
 /* ---- the job ---- */
 
-struct push_self {
-    struct gateway *gateway;
-    struct push_order order;
-    struct push_wishes wishes;
-};
-
 static enum errc find_image(struct store *store, struct push_order *order, struct error *err)
 {
     struct stored_image image;
@@ -81,14 +75,10 @@ static enum errc find_image(struct store *store, struct push_order *order, struc
                             "the target needs a tag, nothing else names one", err);
 }
 
-static enum errc take(struct job *job, struct push_self *self, struct error *err)
+static enum errc take(struct push_call *self, const struct buf *body, struct error *err)
 {
     struct store *store = self->gateway->runtime->store;
-    autobuf struct buf body = BUF_INIT(PUSH_BODY_MAX);
-    if (push_job_document(job, "the body", &body, err) != ERR_OK)
-        return err->code;
-    job_received(job);
-    if (pushes_parse(buf_cstr(&body), body.size, &self->order, err) != ERR_OK ||
+    if (pushes_parse(buf_cstr(body), body->size, &self->order, err) != ERR_OK ||
         find_image(store, &self->order, err) != ERR_OK)
         return err->code;
     pushes_accept(store, &self->order.push);
@@ -97,19 +87,28 @@ static enum errc take(struct job *job, struct push_self *self, struct error *err
 
 static void run(struct job *job, void *arg)
 {
-    struct push_self *self = arg;
+    struct push_call *self = arg;
     struct error err = ERROR_INIT;
-    if (take(job, self, &err) == ERR_OK)
-        push_job_send(job, self->gateway, &(struct push *){&self->order.push}, 1, self->wishes);
-    else
-        push_job_refuse(job, &err);
+    autobuf struct buf body = BUF_INIT(PUSH_BODY_MAX);
+    if (push_job_document(job, "the body", &body, &err) == ERR_OK) {
+        job_received(job);
+        if (!push_job_begin(job, self, &body))
+            return;
+        take(self, &body, &err);
+    }
+    buf_deinit(&body);
+    if (err.code == ERR_OK) {
+        push_job_send(job, self);
+        return;
+    }
+    request_claim_release(&self->claim);
+    push_job_refuse(job, &err);
 }
 
 static void free_self(void *arg)
 {
-    struct push_self *self = arg;
-    push_order_deinit(&self->order);
-    free(self);
+    push_call_deinit(arg);
+    free(arg);
 }
 
 static enum errc check_request(const struct request *request, struct error *err)
@@ -128,12 +127,11 @@ static enum errc check_request(const struct request *request, struct error *err)
 struct job *pushes_post(struct gateway *gateway, const struct request *request, struct reply *reply)
 {
     struct error err = ERROR_INIT;
-    struct push_self *self = xcalloc(1, sizeof *self);
+    struct push_call *self = xcalloc(1, sizeof *self);
     struct job_work work = {.class = JOB_PUSH, .run = run, .free = free_self, .self = self};
     struct job *job = NULL;
-    self->gateway = gateway;
-    self->wishes = push_wishes_of(request);
-    if (check_request(request, &err) != ERR_OK ||
+    if (push_call_init(gateway, request, self, &err) != ERR_OK ||
+        check_request(request, &err) != ERR_OK ||
         job_start(gateway->jobs, &work, request->peer, &job, &err) != ERR_OK) {
         free_self(self);
         reply_error(reply, &err);

@@ -163,6 +163,9 @@ static enum errc complete_all(struct runtime *runtime, struct chosen_images *cho
     struct digest_map seen = {.first = NULL};
     order->more_count = chosen->count - 1;
     order->more = xcalloc(order->more_count, sizeof *order->more);
+    order->push.key.pushes = chosen->count;
+    for (size_t i = 0; i < order->more_count; i++)
+        order->more[i].key = order->push.key;
     for (size_t i = 0; i < chosen->count && err->code == ERR_OK; i++) {
         struct push *push = i == 0 ? &order->push : &order->more[i - 1];
         route_fn *route = i == 0 ? archive_route : archive_route_more;

@@ -20,7 +20,7 @@
 
 /* What was asked for; push_order_deinit(). */
 struct push_order {
-    struct push push;  /* its targets */
+    struct push push;  /* its targets, and the key of its request, which the others get, too */
     struct push *more; /* owned; of the other images of the archive, where all of them go */
     size_t more_count;
     char *image; /* owned; NULL = the only one */

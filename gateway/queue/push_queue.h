@@ -93,6 +93,11 @@ struct push_queue_view {
 };
 struct push_queue_view push_queue_view(struct push_queue *queue, const struct reference *target);
 
+/* The pushes of requests with this key that have ended for who waited for them, and that the store
+ * may not have as they ended. Their number; an owned array, oldest first, each to be deinited. */
+size_t push_queue_over_of_key(struct push_queue *queue, const struct digest *name,
+                              struct push **out);
+
 /* ---- control; any thread that may block ---- */
 
 /* A recorded push, as of now: what runs of it runs, what waits for its registry waits. */

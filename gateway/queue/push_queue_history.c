@@ -2,6 +2,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/queue/push_queue.h"
 #include "gateway/queue/push_queue_internal.h"
 #include "store/pushes.h"
 
@@ -82,4 +83,21 @@ void queue_record_all(struct push_queue *queue)
     autolock pthread_mutex_t *held = lock_take(&queue->lock);
     while (queue->over_count > 0)
         record_some(queue);
+}
+
+size_t push_queue_over_of_key(struct push_queue *queue, const struct digest *name,
+                              struct push **out)
+{
+    struct over *over;
+    size_t count = 0;
+    *out = NULL;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    TAILQ_FOREACH(over, &queue->over, link)
+    {
+        if (!digest_equal(&over->push.key.name, name))
+            continue;
+        *out = xrealloc(*out, count + 1, sizeof **out);
+        push_copy(&over->push, &(*out)[count++]);
+    }
+    return count;
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/settings_text.h"
+#include "gateway/api/request_keys.h"
 #include "gateway/http/daemon.h"
 #include "gateway/http/file_reads.h"
 #include "gateway/reconcile/sweeps.h"
@@ -207,6 +208,7 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->checker = checker_new(runtime->store, runtime->executor, gateway->queue);
     metrics_page_open(gateway);
     gateway->confirms = confirms_new(runtime, gateway->queue);
+    gateway->keys = request_keys_new();
     gateway->sweeps = sweeps_new(runtime, gateway->queue);
     if (store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK ||
         push_queue_restart(gateway->queue, err) != ERR_OK)
@@ -233,6 +235,7 @@ static void close_gateway(struct server *server)
     push_queue_free(gateway->queue);
     store_watch_stop(server->watch);
     jobs_free(gateway->jobs);
+    request_keys_free(gateway->keys);
 }
 
 enum errc server_start(struct runtime *runtime, void (*broken)(void), struct server **out,

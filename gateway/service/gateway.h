@@ -14,6 +14,7 @@
 struct confirms;
 struct checker;
 struct sweeps;
+struct request_keys;
 
 struct gateway {
     struct runtime *runtime;
@@ -23,6 +24,7 @@ struct gateway {
     struct confirms *confirms; /* gateway/registry/confirm.h */
     atomic_uint followers;     /* gateway/api/push_events.h */
     struct sweeps *sweeps;     /* gateway/reconcile/sweeps.h */
+    struct request_keys *keys; /* gateway/api/request_keys.h */
 };
 
 #endif

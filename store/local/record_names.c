@@ -80,6 +80,7 @@ const char *record_name(enum kv_table table, struct kv_slice key, char text[QUAR
     case KV_PUSHES:
     case KV_PUSH_TARGETS:
     case KV_OPEN_TARGETS:
+    case KV_PUSH_KEYS:
         named = name_push(table, key, text);
         break;
     default:

@@ -40,6 +40,8 @@
  *     pushed tags key of a reference by tag           digest
  *     push targets  id, 0x00, index u16               target
  *     open targets  id, 0x00, index u16               (nothing: being there is all)
+ *     push keys   id                                  name digest, fingerprint digest, number of
+ *                                                     pushes of the request u32
  *     tombs       digest                              marked u64
  *     targets     name                                paused u64, last success u64,
  *                                                     last failure u64, its error if that is not 0

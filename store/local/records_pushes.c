@@ -326,6 +326,32 @@ enum errc target_record_decode(struct kv_slice key, struct kv_slice value,
     return ERR_OK;
 }
 
+/* ---- the key of a request ---- */
+
+struct record_value request_key_value(const struct request_key *key)
+{
+    struct record_value value;
+    struct encoder out = encode_value(&value);
+    encode_digest(&out, &key->name);
+    encode_digest(&out, &key->fingerprint);
+    encode_number(&out, key->pushes, 4);
+    value.size = (size_t)(out.at - value.bytes);
+    return value;
+}
+
+enum errc request_key_decode(struct kv_slice value, struct request_key *out, struct error *err)
+{
+    struct decoder in = decode_value(value);
+    struct request_key key = {.name = decode_digest(&in)};
+    key.fingerprint = decode_digest(&in);
+    key.pushes = (size_t)decode_number(&in, 4);
+    in.bad = in.bad || key.pushes == 0;
+    if (decode_finish(&in, "push_keys", err) != ERR_OK)
+        return err->code;
+    *out = key;
+    return ERR_OK;
+}
+
 /* ---- changes ---- */
 
 /* Being there is all. */
@@ -360,6 +386,10 @@ void push_put(struct change *change, const struct push *push)
     change_put(change, KV_PUSHES, record_key_slice(&key), (struct kv_slice){value, size});
     for (size_t i = 0; i < push->target_count; i++)
         push_target_put(change, push->id, i, &push->targets[i]);
+    if (push->key.name.algorithm != DIGEST_NONE) {
+        struct record_value request = request_key_value(&push->key);
+        change_put(change, KV_PUSH_KEYS, record_key_slice(&key), record_value_slice(&request));
+    }
 }
 
 void push_put_numbered(struct change *change, const struct push *push, const char *suffix,
@@ -370,6 +400,11 @@ void push_put_numbered(struct change *change, const struct push *push, const cha
     size_t size = push_value(push, &value);
     change_put_numbered(change, KV_PUSHES, last, record_key_slice(&key),
                         (struct kv_slice){value, size});
+    if (push->key.name.algorithm != DIGEST_NONE) {
+        struct record_value request = request_key_value(&push->key);
+        change_put_numbered(change, KV_PUSH_KEYS, last, record_key_slice(&key),
+                            record_value_slice(&request));
+    }
     for (size_t i = 0; i < push->target_count; i++) {
         struct push_target_value target;
         key = push_target_key(suffix, i);
@@ -385,6 +420,7 @@ void push_remove_all(struct change *change, const char *id, size_t target_count)
 {
     struct record_key key = push_key(id);
     change_delete(change, KV_PUSHES, record_key_slice(&key));
+    change_delete(change, KV_PUSH_KEYS, record_key_slice(&key));
     for (size_t i = 0; i < target_count; i++) {
         key = push_target_key(id, i);
         change_delete(change, KV_PUSH_TARGETS, record_key_slice(&key));

@@ -67,12 +67,17 @@ enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push *o
 /* What an error's name says that is none of ours is ERR_INTERNAL. */
 enum errc push_target_decode(struct kv_slice value, struct push_target *out, struct error *err);
 
+/* Of the table of keys, whose own keys are ids; `key` has a name. ERR_STORE. */
+struct record_value request_key_value(const struct request_key *key);
+enum errc request_key_decode(struct kv_slice value, struct request_key *out, struct error *err);
+
 /* A record of schema 1, which has its targets in it. *is_old false, nothing else done, for one of
  * now. */
 enum errc push_decode_schema_1(struct kv_slice key, struct kv_slice value, bool *is_old,
                                struct push *out, struct error *err);
 
-/* All keys of a push into a change: itself, its targets, and which of them are open. */
+/* All keys of a push into a change: itself, its targets, which of them are open, and the
+ * key of its request. */
 void push_put(struct change *change, const struct push *push);
 /* The same for a push whose id is given when the change is applied: a number, and `suffix`. */
 void push_put_numbered(struct change *change, const struct push *push, const char *suffix,

@@ -82,6 +82,7 @@ static void read_push(struct kv_slice key, struct kv_slice value, struct error *
 {
     struct push push = {.target_count = 0};
     struct push_target target;
+    struct request_key request;
     char id[PUSH_ID_MAX];
     size_t index = 0;
     bool is_old = false;
@@ -92,6 +93,11 @@ static void read_push(struct kv_slice key, struct kv_slice value, struct error *
         for (size_t i = 0; i < push.target_count; i++)
             check_target(&push.targets[i]);
         check_push(&push);
+    }
+    error_clear(err);
+    if (request_key_decode(value, &request, err) == ERR_OK) {
+        const struct record_value again = request_key_value(&request);
+        assert(record_value_slice(&again).size == value.size && request.pushes > 0);
     }
     error_clear(err);
     push_target_key_decode(key, id, &index, err);

@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +125,84 @@ def test_an_archive_does_not_wait(
         wait_until(lambda: gateway.request(there).json()["state"] == "waiting", "it waits")
         assert gateway.request(there, method="DELETE").status < 300
         wait_until(lambda: gateway.request(there).json()["state"] == "cancelled", "it has ended")
+
+
+def test_a_request_is_sent_again(
+    gateway: Gateway, registry: Registry, image: Image, digest: str, seed: str, tmp_path: Path
+) -> None:
+    """What was answered is answered again; an archive is not even read."""
+    target = f"{registry.host}/held/again:{seed}"
+    key = [f'Idempotency-Key: "{seed}"']
+    first = push(gateway, digest, target, more=key)
+    pushed(first)
+    for _ in range(2):
+        assert push(gateway, digest, target, more=key).json() == first.json()
+    events = push(gateway, digest, target, more=key, accept="application/x-ndjson").body
+    assert json.loads(events.splitlines()[-1])["result"] == first.json()["results"][0]
+    message = refused(push(gateway, digest, f"{target}-2", more=key), 422, "IDEMPOTENCY_KEY_REUSED")
+    assert "Idempotency-Key" in message
+    archive = docker_save_old([(image, [f"h/{seed}:1.0"])], tmp_path / "again.tar")
+    refused(gateway.post(archive, target, headers=key), 422, "IDEMPOTENCY_KEY_REUSED")
+    key = [f"Idempotency-Key: {seed} archive"]
+    broken = tmp_path / "broken.tar"
+    broken.write_bytes(archive.read_bytes()[:1000])
+    assert gateway.post(broken, target, headers=key).status == 400
+    first = gateway.post(archive, target, headers=key)
+    pushed(first)
+    assert gateway.post(broken, target, headers=key).json() == first.json()
+    with refusing_port() as port:
+        target = f"127.0.0.1:{port}/held/away:1"
+        key = [f"Idempotency-Key: {seed} away"]
+        first = push(gateway, digest, target, more=key)
+        again = push(gateway, digest, target, more=key)
+    assert first.status == 502 and (again.status, again.json()) == (502, first.json())
+
+
+@pytest.mark.parametrize("key", (256 * "k", "\u00e4", "", "a\tb"))
+def test_what_is_no_key(gateway: Gateway, key: str) -> None:
+    header = f"Idempotency-Key: {key}" if key else "Idempotency-Key;"
+    message = refused(push(gateway, "x:1", "127.0.0.1:1/x:1", more=[header]), 400, "BAD_REQUEST")
+    assert "Idempotency-Key" in message
+
+
+def test_a_request_with_two_keys(gateway: Gateway) -> None:
+    two = ["Idempotency-Key: a", "Idempotency-Key: b"]
+    assert "twice" in refused(push(gateway, "x:1", "127.0.0.1:1/x:1", more=two), 400, "BAD_REQUEST")
+
+
+def test_a_request_is_sent_again_after_a_kill(tmp_path: Path, image: Image, seed: str) -> None:
+    """What was promised is not promised twice; while a client waits, another is told where to look."""
+    archive = docker_save_old([(image, [f"h/{seed}:1.0"])], tmp_path / "image.tar")
+    with socket.create_server(("127.0.0.1", 0)) as silent, Gateway(tmp_path / "gateway") as gateway:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        promised = ["Prefer: respond-async", "Idempotency-Key: promised"]
+        first = gateway.post(archive, f"{host}/held/promised:1", headers=promised)
+        assert first.status == 202, first.body
+        order = (gateway, f"h/{seed}:1.0", f"{host}/held/waited:1")
+        waited = ["Idempotency-Key: waited"]
+
+        def both() -> bool:
+            return len(gateway.request("/v1/pushes").json()["pushes"]) == 2
+
+        with ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(push, *order, more=waited)
+            wait_until(both, "the push that is waited for")
+            second = push(*order, more=waited)
+            refused(second, 409, "IDEMPOTENCY_KEY_IN_USE")
+            there = gateway.request(second.headers["location"]).json()
+            assert there["results"][0]["target"] == order[2], there
+            again = gateway.post(archive, f"{host}/held/promised:1", headers=promised)
+            assert (again.status, again.json()) == (202, first.json())
+            gateway.process.signal(signal.SIGKILL)
+            gateway.process.wait()
+            waits.exception()
+        gateway.start()
+        again = gateway.post(archive, f"{host}/held/promised:1", headers=promised)
+        assert (again.status, again.json()) == (202, first.json())
+        assert again.headers["location"] == first.headers["location"]
+        (left,) = gateway.request("/v1/pushes").json()["pushes"]
+        assert left["id"] == first.json()["id"]
+        assert gateway.request(first.headers["location"], method="DELETE").status < 300
 
 
 @pytest.mark.parametrize("preference", ("wait=10", "respond-asynchronously", "a=respond-async"))

@@ -55,6 +55,7 @@ enum kv_table {
     KV_TARGETS,
     KV_OPEN_UPLOADS,
     KV_PUSHED_TAGS,
+    KV_PUSH_KEYS,
     KV_TABLE_COUNT
 };
 

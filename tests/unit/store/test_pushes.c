@@ -398,6 +398,87 @@ static void much_history_is_forgotten_in_steps(void **state)
     store_close(store);
 }
 
+static void expect_of_key(struct store *store, const char *name, const char *ids, size_t pushes)
+{
+    struct error err = ERROR_INIT;
+    const struct digest digest = digest_of_text(name);
+    struct request_key key = {.pushes = 0};
+    struct push *found = NULL;
+    size_t count = 9;
+    char text[100] = "";
+    assert_ok(pushes_of_key(store, &digest, &key, &found, &count, &err), &err);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s ", found[i].id);
+        push_deinit(&found[i]);
+    }
+    free(found);
+    assert_string_equal(text, ids);
+    assert_int_equal(key.pushes, pushes);
+}
+
+static void put_of_key(struct store *store, const char *id, const char *name, size_t pushes)
+{
+    struct error err = ERROR_INIT;
+    const struct digest digest = digest_of_text(id);
+    struct push push = push_of(id, &digest);
+    push.targets[0].state = PUSH_PUSHED;
+    push.key = (struct request_key){digest_of_text(name), digest, pushes};
+    assert_ok(pushes_put(store, &push, true, &err), &err);
+    push_deinit(&push);
+}
+
+/* Those of the last request, for as long as the history has them, also after a restart. */
+static void pushes_are_found_by_the_key_of_their_request(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    const struct pushes_history history = {.count = 1};
+    size_t forgotten = 0;
+    bool more = true;
+    put_of_key(store, "0001", "one", 1);
+    put_of_key(store, "0002", "two", 2);
+    put_of_key(store, "0003", "two", 2);
+    put_of_key(store, "0004", "one", 1);
+    put_of_key(store, "0005", "three", 2);
+    store_close(store);
+    store = open_store(*state);
+    expect_of_key(store, "one", "0004 ", 1);
+    expect_of_key(store, "two", "0002 0003 ", 2);
+    expect_of_key(store, "three", "0005 ", 2);
+    expect_of_key(store, "none", "", 0);
+    assert_ok(pushes_remove(store, "0004", &err), &err);
+    expect_of_key(store, "one", "0001 ", 1);
+    assert_ok(pushes_forget(store, &history, &forgotten, &more, &err), &err);
+    expect_of_key(store, "two", "", 0);
+    expect_of_key(store, "three", "0005 ", 2);
+    struct kv_txn txn = KV_TXN_INIT;
+    size_t keys = 0;
+    assert_ok(kv_begin_read(store->kv, &txn, &err), &err);
+    assert_ok(kv_count(&txn, KV_PUSH_KEYS, &keys, &err), &err);
+    kv_end(&txn);
+    assert_int_equal(keys, 1);
+    store_close(store);
+}
+
+/* In the change that brings the image. */
+static void a_batch_records_the_key_with_its_push(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_DURABLE);
+    const struct digest digest = bring(batch, "manifest");
+    struct push push = push_of("0001", &digest);
+    push.id[0] = '\0';
+    push.key = (struct request_key){digest_of_text("key"), digest, 1};
+    batch_put_push(batch, &push);
+    assert_ok(batch_commit(batch, &err), &err);
+    char ids[PUSH_ID_MAX + 2];
+    snprintf(ids, sizeof ids, "%s ", push.id);
+    expect_of_key(store, "key", ids, 1);
+    push_deinit(&push);
+    store_close(store);
+}
+
 static void records_are_replaced_and_removed(void **state)
 {
     struct error err = ERROR_INIT;
@@ -812,6 +893,8 @@ int main(void)
         folder_test(targets_end_by_themselves),
         folder_test(pages_are_read_backwards),
         folder_test(history_has_bounds),
+        folder_test(pushes_are_found_by_the_key_of_their_request),
+        folder_test(a_batch_records_the_key_with_its_push),
         folder_test(much_history_is_forgotten_in_steps),
         folder_test(records_are_replaced_and_removed),
         folder_test(ids_ascend_as_pushes_are_accepted),

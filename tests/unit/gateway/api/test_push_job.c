@@ -58,6 +58,7 @@ struct client {
     struct connection *at; /* in a table of connections; NULL: in none */
     struct job *job;
     struct push push;
+    struct push_call request; /* of it */
     bool events;
     size_t body_limit; /* of a document: what it says is the answer */
     struct error why;  /* refused for this */
@@ -68,8 +69,10 @@ struct client {
 static void run_push(struct job *job, void *arg)
 {
     struct client *client = arg;
-    push_job_send(job, &client->bench->gateway, &(struct push *){&client->push}, 1,
-                  (struct push_wishes){.events = client->events});
+    client->request = (struct push_call){.gateway = &client->bench->gateway,
+                                         .order.push = client->push,
+                                         .wishes.events = client->events};
+    push_job_send(job, &client->request);
 }
 
 static void run_refusal(struct job *job, void *arg)
