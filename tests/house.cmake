@@ -38,7 +38,7 @@ add_test(NAME tsan.integration
          COMMAND ${SLIPWAY_PYTHON} -m pytest -q -p no:cacheprovider
                  tests/integration/test_server.py tests/integration/test_registries.py
                  tests/integration/test_command.py tests/integration/test_front_chunks.py
-                 tests/integration/test_front_resume.py tests/integration/test_front_crash.py
+                 tests/integration/test_front_resume.py tests/integration/test_kills.py
                  tests/integration/test_mirrors.py)
 set_tests_properties(tsan.integration PROPERTIES
   FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 140 LABELS "house;tsan"
