@@ -29,15 +29,16 @@ static void leave_direct(struct push_queue *queue, struct direct *direct)
      * is the last. */
     if (direct->left == 1 && direct->clock_waits)
         last = work_cancel(queue->direct, &direct->clock);
-    if (last)
+    if (last) { /* at once, so that whoever looks for it finds it in one place or the other */
         TAILQ_REMOVE(&queue->directs, direct, link);
+        if (push_stored_targets(direct->push) < direct->push->target_count)
+            queue_note_over(queue, direct->push);
+    }
     pthread_mutex_unlock(&queue->lock);
     if (!last)
         return;
     const struct push_options options = direct->options;
     hold(queue, direct->push, store_let_go);
-    if (push_stored_targets(direct->push) < direct->push->target_count)
-        queue_note_over(queue, direct->push);
     cancel_unwatch(&direct->cancel, &direct->watch);
     cancel_deinit(&direct->cancel);
     free(direct->entries);

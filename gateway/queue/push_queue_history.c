@@ -64,7 +64,6 @@ void queue_note_over(struct push_queue *queue, const struct push *push)
 {
     struct over *over = xcalloc(1, sizeof *over);
     push_copy(push, &over->push);
-    autolock pthread_mutex_t *held = lock_take(&queue->lock);
     TAILQ_INSERT_TAIL(&queue->over, over, link);
     queue->over_count++;
     queue_tell_change(queue, push->id);

@@ -350,7 +350,7 @@ void pending_end(struct queue_entry *entry, enum push_state state);
 /* --- push_queue_history.c --- */
 
 /* A push that a client has waited for has ended: it is recorded soon, and the client does not wait
- * for that. Without the lock. */
+ * for that. With the lock. */
 void queue_note_over(struct push_queue *queue, const struct push *push);
 /* At the end, when nothing is under way. */
 void queue_record_all(struct push_queue *queue);

@@ -334,6 +334,23 @@ static enum errc look_at_pushed_tag(struct look *look, struct error *err)
     return associated_decode(look->value, &digest, err);
 }
 
+/* The key that a client gave its request goes with the push. */
+static enum errc look_at_push_key(struct look *look, struct error *err)
+{
+    struct request_key key;
+    char id[PUSH_ID_MAX] = "";
+    bool there = false;
+    if (request_key_decode(look->value, &key, err) != ERR_OK)
+        return err->code;
+    if (look->key.size >= sizeof id)
+        return fail(err, ERR_STORE, 0, "a record of the table push_keys is damaged");
+    memcpy(id, look->key.data, look->key.size);
+    struct record_key push = push_key(id);
+    if (is_there(look, KV_PUSHES, &push, &there, err) == ERR_OK && !there)
+        check_finding_fill(look->finding, CHECK_DANGLING, "it belongs to no push");
+    return err->code;
+}
+
 typedef enum errc look_fn(struct look *look, struct error *err);
 
 static look_fn *const looks[KV_TABLE_COUNT] = {
@@ -358,6 +375,7 @@ static look_fn *const looks[KV_TABLE_COUNT] = {
     [KV_TARGETS] = look_at_target_record,
     [KV_OPEN_UPLOADS] = look_at_open_upload,
     [KV_PUSHED_TAGS] = look_at_pushed_tag,
+    [KV_PUSH_KEYS] = look_at_push_key,
 };
 
 /* ---- images ---- */
