@@ -86,12 +86,25 @@ static bool is_of_the_disk(const struct error *err)
     return err->code == ERR_IO && (err->sys == EIO || err->sys == EROFS || err->sys == ENODEV);
 }
 
-enum errc store_tell(struct store *store, const struct error *err)
+/* What is left, and whose turn it is. */
+static void add_room(struct store *store, struct error *err)
+{
+    struct statvfs room;
+    if (fstatvfs(store->blobs_fd, &room) == 0)
+        error_wrap(err,
+                   "the file system of the data folder has %" PRIu64
+                   " KiB free, which is too little: make room there",
+                   (uint64_t)room.f_bavail * room.f_frsize >> 10);
+}
+
+enum errc store_tell(struct store *store, struct error *err)
 {
     if (err->code == ERR_SYNC)
         fault_set(&store->fault, FAULT_STAYS, err);
     else if (is_of_the_disk(err))
         fault_set(&store->fault, FAULT_PASSES, err);
+    if (err->code == ERR_NO_SPACE && err->sys == ENOSPC)
+        add_room(store, err);
     return err->code;
 }
 

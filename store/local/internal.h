@@ -47,7 +47,7 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
 
 /* What could not be written is a fault of the store if the disk is at fault, one that stays if it
  * is ERR_SYNC. Returns the error's code. */
-enum errc store_tell(struct store *store, const struct error *err);
+enum errc store_tell(struct store *store, struct error *err);
 
 /* store_check_room() once in a while: `size` bytes are about to follow the `before` that a body has
  * brought already. Not for what is smaller than that: manifests and records. */
