@@ -26,9 +26,11 @@ house_build(tsan)
 house_build(release slipway bench_sink bench_pushes)
 house_build(fuzz)
 
+# Those of config/ and image/ start no thread, but for the layer pipeline.
 add_test(NAME tsan.unit
          COMMAND ${CMAKE_CTEST_COMMAND} --test-dir ${PROJECT_SOURCE_DIR}/build/tsan
-                 --no-tests=error --output-on-failure -L unit)
+                 --no-tests=error --output-on-failure -L unit
+                 -E "unit[.]config[.]|unit[.]image[.]([^l]|l[^a])")
 set_tests_properties(tsan.unit PROPERTIES
   FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 240 LABELS "house;tsan"
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
