@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -150,12 +151,14 @@ static const struct metric_family threads_family = {
 
 static double resident_bytes(void)
 {
-    unsigned long pages = 0;
+    char line[256] = "";
     FILE *file = fopen("/proc/self/statm", "re");
-    if (file && fscanf(file, "%*u %lu", &pages) != 1)
-        pages = 0;
+    if (file && fgets(line, sizeof line, file) == NULL)
+        line[0] = '\0';
     if (file)
         fclose(file);
+    const char *second = strchr(line, ' ');
+    unsigned long pages = second ? strtoul(second, NULL, 10) : 0;
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 

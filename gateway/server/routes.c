@@ -146,6 +146,14 @@ static struct path_shown show_v2(const char *path)
                                .name_size = form.name.size};
 }
 
+/* What the log calls the part of a path that a pattern leaves open. */
+static const char *part_name(const char *open)
+{
+    if (strncmp(open, "{name}", 6) == 0)
+        return "target";
+    return strncmp(open, "{diff_id}", 9) == 0 ? "diff_id" : "id";
+}
+
 struct path_shown route_show(const char *path)
 {
     size_t at = 0;
@@ -159,7 +167,7 @@ struct path_shown route_show(const char *path)
     if (rows[at].path[fixed] == '\0')
         return (struct path_shown){.pattern = rows[at].path};
     return (struct path_shown){.pattern = rows[at].path,
-                               .part = rows[at].handler == layers_get ? "diff_id" : "id",
+                               .part = part_name(rows[at].path + fixed),
                                .value = path + fixed,
                                .value_size = strcspn(path + fixed, "/")};
 }

@@ -13,7 +13,7 @@
 
 /* In the folder staging/, which is emptied at a start. */
 #define DRAFT "backup"
-#define EARLIER "backup.earlier"
+#define EARLIER "backup-earlier"
 
 struct backup {
     struct store *store;

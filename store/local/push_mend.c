@@ -48,7 +48,8 @@ static void take(struct push_records *records, enum kv_table table, struct kv_sl
 static enum errc take_target(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
                              struct error *err)
 {
-    (void)enough, (void)err;
+    (void)err;
+    *enough = false;
     take(self, KV_PUSH_TARGETS, key, value);
     return ERR_OK;
 }
@@ -56,7 +57,8 @@ static enum errc take_target(void *self, struct kv_slice key, struct kv_slice va
 static enum errc take_open(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
                            struct error *err)
 {
-    (void)enough, (void)err;
+    (void)err;
+    *enough = false;
     take(self, KV_OPEN_TARGETS, key, value);
     return ERR_OK;
 }

@@ -72,7 +72,7 @@ static struct store_watch *watch(struct store *store)
 
 static void tell(struct store *store, enum errc code, int sys)
 {
-    const struct error err = {.code = code, .sys = sys, .text = "write a blob"};
+    struct error err = {.code = code, .sys = sys, .text = "write a blob"};
     store_tell(store, &err);
 }
 
