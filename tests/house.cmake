@@ -26,11 +26,11 @@ house_build(tsan)
 house_build(release slipway bench_sink bench_pushes)
 house_build(fuzz)
 
-# Those of config/ and image/ start no thread, but for the layer pipeline.
+# Those of config/ and image/ start no thread, but for the layer pipeline, nor does pushable.
 add_test(NAME tsan.unit
          COMMAND ${CMAKE_CTEST_COMMAND} --test-dir ${PROJECT_SOURCE_DIR}/build/tsan
                  --no-tests=error --output-on-failure -L unit
-                 -E "unit[.]config[.]|unit[.]image[.]([^l]|l[^a])")
+                 -E "unit[.]config[.]|unit[.]image[.]([^l]|l[^a])|unit[.]gateway[.]registry[.]pushable")
 set_tests_properties(tsan.unit PROPERTIES
   FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 240 LABELS "house;tsan"
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
@@ -45,7 +45,7 @@ add_test(NAME tsan.integration
 set_tests_properties(tsan.integration PROPERTIES
   FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 140 LABELS "house;tsan"
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
-  ENVIRONMENT "SLIPWAY=${PROJECT_SOURCE_DIR}/build/tsan/slipway;TSAN_OPTIONS=halt_on_error=1:exitcode=66;PYTHONDONTWRITEBYTECODE=1;PYTHONHASHSEED=0")
+  ENVIRONMENT "SLIPWAY=${PROJECT_SOURCE_DIR}/build/tsan/slipway;TSAN_OPTIONS=halt_on_error=1:exitcode=66;SLIPWAY_ROUNDS=3;PYTHONDONTWRITEBYTECODE=1;PYTHONHASHSEED=0")
 
 add_test(NAME valgrind.push
          COMMAND ${PROJECT_SOURCE_DIR}/tests/house/valgrind-push

@@ -231,10 +231,10 @@ def test_each_call_of_a_push(tmp_path: Path) -> None:
 
 
 ARCHIVE_PLANS = (
-    ("write", errno.ENOSPC, chosen(2, 9)),
+    ("write", errno.ENOSPC, chosen(2, 13)),
     ("write", errno.EIO, chosen(4, 17)),
     ("rename,link,ftruncate", errno.EIO, chosen(0, 2)),
-    (SYNCS, errno.EIO, chosen(1, 9)),
+    (SYNCS, errno.EIO, chosen(1, 14)),
 )
 
 

@@ -31,7 +31,7 @@ from support.registry import Registry
 from support.waiting import wait_until
 
 LONG = bool(os.environ.get("SLIPWAY_LONG"))
-ROUNDS = 200 if LONG else 8
+ROUNDS = 200 if LONG else int(os.environ.get("SLIPWAY_ROUNDS", 6))
 MOST_ROUNDS = ROUNDS + 50
 ORDERLY = 5  # every so many rounds the end is a SIGTERM
 FRONT_CLIENTS, ARCHIVE_CLIENTS = 3, 2

@@ -19,7 +19,7 @@ from support.registry import Registry
 from support.waiting import wait_until
 
 WAIT = 60
-HELD = 1000 if os.environ.get("SLIPWAY_LONG") else 200
+HELD = 1000 if os.environ.get("SLIPWAY_LONG") else 60
 
 
 def ask(gateway: Gateway, what: str, body: dict[str, Any] | None = None, method: str = "POST") -> Reply:
