@@ -326,15 +326,18 @@ static enum errc find_referrer(void *self, const struct kv_txn *txn, struct kv_s
     return ERR_OK;
 }
 
+/* One that was put, or asked for, since it was traced stays, with what it needs. */
 static enum errc find_going(void *self, const struct kv_txn *txn, struct kv_slice key,
                             struct kv_slice value, struct error *err)
 {
-    (void)txn;
     struct repository *repository = self;
     struct found *found = &repository->items[repository->count];
+    uint64_t used_s = 0;
     *found = (struct found){.has_manifest = true};
-    if (manifest_decode(key, value, &found->manifest, err) != ERR_OK)
+    if (manifest_decode(key, value, &found->manifest, err) != ERR_OK ||
+        last_use(txn, &found->manifest, &used_s, err) != ERR_OK)
         return err->code;
+    found->kept = collect_is_leased(repository->collection, used_s);
     snprintf(found->why, sizeof found->why, "%s",
              found->manifest.subject.algorithm != DIGEST_NONE
                  ? "what it refers to is not there"
@@ -346,19 +349,26 @@ static enum errc find_going(void *self, const struct kv_txn *txn, struct kv_slic
     return ERR_OK;
 }
 
+static enum errc drop_manifest(struct repository *repository, const struct found *found,
+                               struct error *err)
+{
+    bool done = false;
+    autochange struct change change;
+    change_init(&change);
+    delete_manifest(repository, found, &change);
+    if (submit(repository, found, &change, &done, err) == ERR_OK && done)
+        tell_manifest(repository, found);
+    return err->code;
+}
+
 static enum errc drop_manifests(void *self, struct error *err)
 {
     struct repository *repository = self;
     for (size_t i = 0; i < repository->count; i++) {
         const struct found *found = &repository->items[i];
-        bool done = false;
-        autochange struct change change;
-        change_init(&change);
-        delete_manifest(repository, found, &change);
-        if (submit(repository, found, &change, &done, err) != ERR_OK)
+        if (found->kept ? collect_trace(&repository->tracing, &found->manifest.manifest.digest, err)
+                        : drop_manifest(repository, found, err))
             return err->code;
-        if (done)
-            tell_manifest(repository, found);
     }
     repository->count = 0;
     return ERR_OK;

@@ -517,6 +517,7 @@ struct race {
     struct store *store;
     const char *point;
     struct digest blob;
+    struct digest put;
     enum { ASKS, PUTS } way;
     bool told;
     bool met;
@@ -595,6 +596,36 @@ static void a_tag_that_is_used_at_the_last_moment_stays_whole(void **state)
     collect_report_deinit(&report);
     assert_true(held(store, &layer));
     assert_true(tag_is(store, "app", "1", &race.blob));
+    store_close(store);
+}
+
+static void put_late(void *self, const char *point)
+{
+    struct race *race = self;
+    if (race->met || strcmp(point, race->point) != 0)
+        return;
+    race->met = true;
+    race->told = has_blob(race->store, "app", &race->blob);
+    autofree char *text = image_text(&race->blob, "");
+    race->put = put_manifest(race->store, "app", "late", text);
+}
+
+/* What was traced before it came does not know it. Its layer was looked at then, too. */
+static void a_manifest_put_while_names_are_looked_at_stays_whole(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest first = member(store, "app", "first");
+    image(store, "app", "1", &first);
+    struct race race = {
+        .store = store, .point = "before names go", .blob = member(store, "app", "layer")};
+    store->collect_hook = put_late;
+    store->collect_hook_self = &race;
+    collect(store);
+    store->collect_hook = NULL;
+    assert_true(race.told);
+    assert_true(tag_is(store, "app", "late", &race.put));
+    assert_true(held(store, &race.blob));
+    assert_true(has_blob(store, "app", &race.blob));
     store_close(store);
 }
 
@@ -869,6 +900,7 @@ int main(int argc, char **argv)
         folder_test(a_flood_of_leases_keeps_all),
         folder_test(a_use_at_any_moment_is_seen),
         folder_test(a_tag_that_is_used_at_the_last_moment_stays_whole),
+        folder_test(a_manifest_put_while_names_are_looked_at_stays_whole),
         folder_test(a_crash_leaves_no_record_without_its_bytes),
         folder_test(rules_keep_and_say_why),
         folder_test(a_manifest_with_another_tag_stays),
