@@ -73,13 +73,13 @@ enum errc collect_submit(struct collection *collection, struct change *change,
                          struct error *err)
 {
     struct leases *leases = collection->store->leases;
-    *done = !leases_has(leases, repository, digest);
-    if (!*done || collection->options->dry_run)
+    if (collection->options->dry_run) {
+        *done = !leases_has(leases, repository, digest);
         return ERR_OK;
+    }
     change->essential = true;
     collect_point(collection, "before condemning");
-    leases_condemn(leases, repository, digest, 1);
-    *done = !leases_has(leases, repository, digest);
+    leases_condemn(leases, repository, digest, 1, done);
     enum errc rc = *done ? writer_submit(collection->store->writer, change, err) : ERR_OK;
     *done = *done && rc == ERR_OK && !change->superseded;
     leases_pardon(leases);
@@ -285,6 +285,7 @@ static enum errc collect(struct collection *collection, struct error *err)
     struct collect_report *report = collection->report;
     if (store_write_leases(collection->store, err) != ERR_OK)
         return err->code;
+    leases_watch(collection->store->leases);
     collection->now_s = (uint64_t)clock_wall_s();
     collection->all_s = leases_all_s(collection->store->leases);
     report->waits = is_in_grace(collection, collection->all_s);
@@ -307,6 +308,7 @@ enum errc store_collect(struct store *store, const struct collect_options *optio
     if (atomic_flag_test_and_set(&store->collecting))
         return fail(err, ERR_COLLECTING, 0, "a collection, or a backup, is running already");
     collect(&collection, err);
+    leases_unwatch(store->leases);
     end_telling(&collection);
     live_set_deinit(&collection.live);
     live_set_deinit(&collection.pushed);

@@ -194,13 +194,14 @@ static enum errc sweep_some(struct collection *collection, struct candidate *ite
 {
     struct leases *leases = collection->store->leases;
     struct digest digests[CONDEMNED_MAX];
+    bool condemned[CONDEMNED_MAX];
     size_t left = 0;
     for (size_t i = 0; i < some; i++)
         digests[i] = items[i].digest;
     collect_point(collection, "before condemning");
-    leases_condemn(leases, NULL, digests, some);
+    leases_condemn(leases, NULL, digests, some, condemned);
     for (size_t i = 0; i < some; i++)
-        if (!leases_has(leases, NULL, &items[i].digest))
+        if (condemned[i])
             items[left++] = items[i];
     delete_some(collection, items, left, err);
     leases_pardon(leases);

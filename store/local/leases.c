@@ -1,5 +1,6 @@
 #include "store/local/leases.h"
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/mem.h"
 
@@ -26,6 +27,8 @@ struct leases {
     struct digest condemned[CONDEMNED_MAX];
     size_t condemned_count;
     const char *condemned_in; /* NULL: wherever they are */
+    bool watched;
+    bool overflowed; /* while it was */
 };
 
 struct leases *leases_new(void)
@@ -96,22 +99,29 @@ static bool is_condemned(const struct leases *leases, const char *repository,
     return false;
 }
 
-bool leases_note(struct leases *leases, const char *repository, const struct digest *digest,
+static void note(struct leases *leases, const char *repository, const struct digest *digest,
                  uint64_t now_s)
 {
-    autolock pthread_mutex_t *held = lock_take(&leases->lock);
-    if (is_condemned(leases, repository, digest))
-        return false;
     struct entry **at = find(leases, digest, false, repository);
     if (*at == NULL && leases->notes == LEASES_MAX) {
         leases->all_s = now_s > leases->all_s ? now_s : leases->all_s;
-        return true;
+        leases->overflowed = leases->watched;
+        return;
     }
     if (*at == NULL) {
         add(at, digest, repository);
         leases->notes++;
     }
     (*at)->at_s = now_s;
+}
+
+bool leases_note(struct leases *leases, const char *repository, const struct digest *digest,
+                 uint64_t now_s)
+{
+    autolock pthread_mutex_t *held = lock_take(&leases->lock);
+    if (is_condemned(leases, repository, digest))
+        return false;
+    note(leases, repository, digest, now_s);
     return true;
 }
 
@@ -130,15 +140,18 @@ void leases_let_go(struct leases *leases, const struct digest *digest)
 {
     autolock pthread_mutex_t *held = lock_take(&leases->lock);
     struct entry **at = find(leases, digest, true, "");
-    if (*at != NULL && --(*at)->holds == 0)
-        drop(at);
+    if (*at == NULL || --(*at)->holds > 0)
+        return;
+    drop(at);
+    if (leases->watched)
+        note(leases, "", digest, (uint64_t)clock_wall_s());
 }
 
 size_t leases_some(struct leases *leases, struct lease *out, size_t most)
 {
     size_t count = 0;
     autolock pthread_mutex_t *held = lock_take(&leases->lock);
-    for (size_t i = 0; i < BUCKETS && count < most && leases->notes > 0; i++)
+    for (size_t i = 0; i < BUCKETS && count < most && leases->notes > 0 && !leases->watched; i++)
         for (const struct entry *entry = leases->buckets[i]; entry != NULL && count < most;
              entry = entry->next) {
             if (entry->holds > 0)
@@ -154,22 +167,13 @@ size_t leases_some(struct leases *leases, struct lease *out, size_t most)
 void leases_written(struct leases *leases, const struct lease *written, size_t count)
 {
     autolock pthread_mutex_t *held = lock_take(&leases->lock);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && !leases->watched; i++) {
         struct entry **at = find(leases, &written[i].digest, false, written[i].repository);
         if (*at == NULL || (*at)->at_s != written[i].at_s)
             continue;
         drop(at);
         leases->notes--;
     }
-}
-
-void leases_condemn(struct leases *leases, const char *repository, const struct digest *digests,
-                    size_t count)
-{
-    autolock pthread_mutex_t *held = lock_take(&leases->lock);
-    leases->condemned_in = repository;
-    memcpy(leases->condemned, digests, count * sizeof *digests);
-    leases->condemned_count = count;
 }
 
 void leases_pardon(struct leases *leases)
@@ -180,14 +184,49 @@ void leases_pardon(struct leases *leases)
     pthread_cond_broadcast(&leases->pardoned);
 }
 
+static void set_watched(struct leases *leases, bool watched)
+{
+    autolock pthread_mutex_t *held = lock_take(&leases->lock);
+    leases->watched = watched;
+    leases->overflowed = false;
+}
+
+void leases_watch(struct leases *leases)
+{
+    set_watched(leases, true);
+}
+
+void leases_unwatch(struct leases *leases)
+{
+    set_watched(leases, false);
+}
+
+static bool is_used(struct leases *leases, const char *repository, const struct digest *digest)
+{
+    for (const struct entry *entry = *bucket_of(leases, digest); entry != NULL; entry = entry->next)
+        if (digest_equal(&entry->digest, digest) &&
+            (repository == NULL || entry->repository[0] == '\0' ||
+             strcmp(entry->repository, repository) == 0))
+            return true;
+    return leases->overflowed;
+}
+
 bool leases_has(struct leases *leases, const char *repository, const struct digest *digest)
 {
     autolock pthread_mutex_t *held = lock_take(&leases->lock);
-    for (const struct entry *entry = *bucket_of(leases, digest); entry != NULL; entry = entry->next)
-        if (digest_equal(&entry->digest, digest) &&
-            (entry->holds > 0 || repository == NULL || strcmp(entry->repository, repository) == 0))
-            return true;
-    return false;
+    return is_used(leases, repository, digest);
+}
+
+void leases_condemn(struct leases *leases, const char *repository, const struct digest *digests,
+                    size_t count, bool condemned[])
+{
+    autolock pthread_mutex_t *held = lock_take(&leases->lock);
+    leases->condemned_in = repository;
+    for (size_t i = 0; i < count; i++) {
+        condemned[i] = !is_used(leases, repository, &digests[i]);
+        if (condemned[i])
+            leases->condemned[leases->condemned_count++] = digests[i];
+    }
 }
 
 size_t leases_held(struct leases *leases, struct digest **out)

@@ -6,10 +6,14 @@
  * Until that change is in, the note stays here, so one of both always says it. A note that finds no
  * room makes `all_s` the time to which everything counts as leased.
  *
- * A hold keeps a blob until it is let go of. What is about to be deleted is condemned first: of it
- * nobody is told any more that it is there, and a hold waits until that is over. So between the
- * look for notes and holds, which comes after the condemning, and the end of the deletion, none can
- * come.
+ * A hold keeps a blob until it is let go of. What is about to be deleted is condemned first, if it
+ * is neither held nor noted: of it nobody is told any more that it is there, and a hold waits until
+ * that is over. So until the end of the deletion none can come.
+ *
+ * While a collection watches, nothing of this is forgotten: a hold that ends leaves a note, notes
+ * stay when they are written, and one that finds no room makes leases_has() true of everything. So
+ * what was used since the collection looked at its record is not condemned, of which somebody would
+ * be told that it is not there.
  *
  * Threads: any. One lock; no I/O and no waiting under it but for the condemned.
  */
@@ -43,17 +47,23 @@ struct lease {
     struct digest digest;
     uint64_t at_s;
 };
-/* Some of the notes (at most `most`); they stay until leases_written(). */
+/* Some of the notes (at most `most`), none while a collection watches; they stay until
+ * leases_written(). */
 size_t leases_some(struct leases *leases, struct lease *out, size_t most);
 /* These are written: they go, unless they were noted again since. */
 void leases_written(struct leases *leases, const struct lease *written, size_t count);
 
-/* At most CONDEMNED_MAX at a time, until leases_pardon(): in this repository, or wherever it is
- * (NULL). `repository` is borrowed until then. */
+/* Those that are neither held nor noted there, which `condemned` says, until leases_pardon(): in
+ * this repository, or wherever they are (NULL). At most CONDEMNED_MAX at a time; `repository` is
+ * borrowed until then. */
 void leases_condemn(struct leases *leases, const char *repository, const struct digest *digests,
-                    size_t count);
+                    size_t count, bool condemned[]);
 void leases_pardon(struct leases *leases);
-/* It is held, or noted there. */
+/* From before the first look at a record to the end of a collection. */
+void leases_watch(struct leases *leases);
+void leases_unwatch(struct leases *leases);
+
+/* It is held, or noted there, or as a blob of no repository. */
 bool leases_has(struct leases *leases, const char *repository, const struct digest *digest);
 
 /* The digests that are held, owned. */

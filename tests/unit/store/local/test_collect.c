@@ -521,6 +521,7 @@ struct race {
     enum { ASKS, PUTS } way;
     bool told;
     bool met;
+    bool traced;
 };
 
 static void use(void *self, const char *point)
@@ -567,6 +568,53 @@ static void a_use_at_any_moment_is_seen(void **state)
             assert_int_equal(race.told, i < 4);
             assert_int_equal(count(store, KV_TOMBS), 0);
         }
+    store_close(store);
+}
+
+static void put_and_ask(void *self, const char *point)
+{
+    struct race *race = self;
+    race->traced |= strcmp(point, "traced") == 0;
+    if (strcmp(point, race->point) == 0 && race->traced && !race->met) {
+        race->met = true;
+        struct batch *batch = begin(race->store, BATCH_DURABLE);
+        batch_put_member(batch, "app", &race->blob);
+        commit(batch);
+    }
+    if (strcmp(point, "before a deletion") == 0)
+        race->told = has_blob(race->store, "app", &race->blob);
+}
+
+/* Its deletion would come to nothing; but nobody may be told meanwhile that it is not there. */
+static void what_was_put_since_it_was_looked_at_is_not_condemned(void **state)
+{
+    struct store *store = open_store(*state);
+    struct race race = {
+        .store = store, .point = "before condemning", .blob = member(store, "app", "blob")};
+    store->collect_hook = put_and_ask;
+    store->collect_hook_self = &race;
+    collect(store);
+    store->collect_hook = NULL;
+    assert_true(race.told);
+    assert_true(has_blob(store, "app", &race.blob));
+    store_close(store);
+}
+
+/* Notes that found no room while a collection runs are not in what it reads at its start. */
+static void a_flood_of_leases_ends_what_is_under_way(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest digest = digest_of_text("0");
+    struct digest other = digest_of_text("other");
+    leases_watch(store->leases);
+    for (unsigned i = 0; i <= LEASES_MAX; i++) {
+        assert_false(leases_has(store->leases, NULL, &other));
+        memcpy(digest.bytes, &i, sizeof i);
+        leases_note(store->leases, "", &digest, (uint64_t)clock_wall_s());
+    }
+    assert_true(leases_has(store->leases, NULL, &other));
+    leases_unwatch(store->leases);
+    assert_false(leases_has(store->leases, NULL, &other));
     store_close(store);
 }
 
@@ -899,6 +947,8 @@ int main(int argc, char **argv)
         folder_test(after_a_crash_all_stays_for_the_grace),
         folder_test(a_flood_of_leases_keeps_all),
         folder_test(a_use_at_any_moment_is_seen),
+        folder_test(what_was_put_since_it_was_looked_at_is_not_condemned),
+        folder_test(a_flood_of_leases_ends_what_is_under_way),
         folder_test(a_tag_that_is_used_at_the_last_moment_stays_whole),
         folder_test(a_manifest_put_while_names_are_looked_at_stays_whole),
         folder_test(a_crash_leaves_no_record_without_its_bytes),
