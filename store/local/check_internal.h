@@ -2,7 +2,8 @@
  * The inside of a check, for the files store/local/check*.c.
  *
  * check.c makes the steps and decides what is looked at twice; check_files.c looks at files and
- * hashes them; check_records.c looks at records; check_repair.c mends.
+ * hashes them; check_records.c looks at records, check_tables.c at what is in one and what it
+ * refers to, check_images.c at the blobs of an image; check_repair.c mends.
  *
  * A finding is a key of a table (or a path) and what is wrong with it. To look at it again is to
  * look at that key as if for the first time.
@@ -99,10 +100,39 @@ enum errc check_hash_some(struct check *check, size_t *bytes, struct error *err)
 /* Records of the table from check->from on; of blobs they are left in check->blobs to be hashed. */
 enum errc check_table(struct check *check, enum kv_table table, bool *more, struct error *err);
 enum errc check_look_record(struct check *check, struct finding *finding, struct error *err);
+/* `value` NULL: it is not there. Copied. */
+void check_judged_keep(struct judged *judged, enum kv_table table, struct kv_slice key,
+                       const struct kv_slice *value);
 void check_judged_forget(struct check *check);
+
+/* ---- check_tables.c ---- */
+
+/* One record that is looked at. */
+struct check_look {
+    struct check *check;
+    const struct kv_txn *txn;
+    struct kv_slice key;
+    struct kv_slice value;
+    struct finding *finding;
+    /* what can only be looked at when the transaction is over: an image, the records of a push */
+    struct digest image;
+    char push[PUSH_ID_MAX];
+};
+
+/* The record and those it refers to, within look->txn. ERR_STORE: it cannot be read. */
+enum errc check_look_table(struct check_look *look, struct error *err);
 /* A holder's key: the blob, and the repository that has it. */
 enum errc check_holder_decode(struct kv_slice key, char name[REPOSITORY_NAME_MAX + 1],
                               struct digest *digest, struct error *err);
+
+/* ---- check_images.c ---- */
+
+/* In a repository, all that a manifest names has to be. Not within a transaction. */
+enum errc check_look_image(struct check *check, const struct digest *manifest,
+                           struct finding *finding, struct error *err);
+/* The records of one push and, if it is open, its images. Not within a transaction. */
+enum errc check_look_push(struct check *check, const char *id, struct finding *finding,
+                          struct error *err);
 
 /* ---- check_repair.c ---- */
 
