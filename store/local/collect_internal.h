@@ -4,7 +4,7 @@
  *     collect.c               leases are written; the parts one after another; what is reported
  *     collect_trace.c         a digest and all that it needs
  *     collect_roots.c         what is held, pushes, names of archives
- *     collect_repositories.c  the manifests and members of each repository
+ *     collect_repositories.c  the manifests and members of each repository (collect_repository.h)
  *     collect_rules.c         which tags the rules keep
  *     collect_sweep.c         marks, the sweep, and records that lead nowhere
  *
