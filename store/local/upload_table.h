@@ -21,20 +21,12 @@
 #ifndef SLIPWAY_STORE_LOCAL_UPLOAD_TABLE_H
 #define SLIPWAY_STORE_LOCAL_UPLOAD_TABLE_H
 
-#include "image/digest.h"
-#include "store/blob_upload.h"
+#include "store/local/upload_slot.h"
 #include "store/store_local.h"
 
 #define UPLOAD_DIGESTS_MAX 4096
 
 struct upload_table;
-
-struct upload_slot {
-    char id[BLOB_UPLOAD_ID_SIZE + 1];
-    enum digest_algorithm algorithm; /* that its blob's digest will have, as far as is known */
-    struct digester *digester;       /* of the session's first `hashed` bytes; NULL: not known */
-    uint64_t hashed;
-};
 
 /* `limits` is copied. */
 struct upload_table *upload_table_new(const struct upload_limits *limits);
