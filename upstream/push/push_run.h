@@ -17,16 +17,7 @@
 #ifndef SLIPWAY_UPSTREAM_PUSH_PUSH_RUN_H
 #define SLIPWAY_UPSTREAM_PUSH_PUSH_RUN_H
 
-#include "upstream/push/push.h"
-
-/* What is brought. Borrowed until ended(), but for `blob`, which is copied. */
-struct push_job {
-    const struct push_options *options;
-    struct push *push; /* NULL: `blob` */
-    struct push_target *target;
-    struct descriptor blob;     /* goes into the repository of the target */
-    char via[VIA_TEXT_MAX + 1]; /* the gateways that the blob has come through */
-};
+#include "upstream/push/push_job.h"
 
 /* Never blocks. The job's options are copied. */
 void push_run_start(const struct push_job *job);
