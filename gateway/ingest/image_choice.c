@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "gateway/ingest/listing.h"
+#include "gateway/ingest/platform_choice.h"
 
 #include <string.h>
 
@@ -22,11 +23,6 @@ struct pool {
 };
 
 /* ---- messages ---- */
-
-static void append(struct buf *out, const char *text)
-{
-    buf_format(out, "%s%s", out->size ? ", " : "", text);
-}
 
 static void append_candidate(struct buf *out, const struct candidate *candidate)
 {
@@ -57,138 +53,6 @@ static enum errc fail_listing(enum errc code, const char *what, const struct poo
     return fail(err, code, 0, "%s; the archive holds: %.700s", what, buf_cstr(&names));
 }
 
-/* ---- what is below an index ---- */
-
-struct platform_search {
-    const struct platform *wanted; /* NULL: any */
-    struct descriptor found;       /* the first that is whole, else the first */
-    bool any, whole;
-    size_t there, listed; /* images with a platform, whole or not */
-    struct buf texts;     /* of those that are whole */
-    struct buf all;
-};
-
-static bool is_platform(const struct platform *platform)
-{
-    return platform->os[0] && strcmp(platform->os, "unknown") != 0;
-}
-
-static bool see_platform(void *self, const struct descriptor *descriptor,
-                         const struct inspected *info)
-{
-    struct platform_search *search = self;
-    const struct platform platform = inspected_platform(descriptor, info);
-    char text[PLATFORM_TEXT_MAX];
-    bool image = info->kind == INSPECTED_IMAGE || info->kind == INSPECTED_NOTHING;
-    bool wanted = search->wanted && platform_matches(search->wanted, &platform);
-    if (!is_platform(&platform) || (!image && !wanted))
-        return false;
-    platform_text(&platform, text);
-    append(&search->all, text);
-    search->listed++;
-    search->there += info->whole;
-    if (info->whole)
-        append(&search->texts, text);
-    if ((search->wanted == NULL || wanted) && (!search->any || (info->whole && !search->whole))) {
-        search->found = *descriptor;
-        search->any = true;
-        search->whole = info->whole;
-    }
-    return false;
-}
-
-static void search_platforms(struct listing *listing, const struct descriptor *root,
-                             const struct platform *wanted, struct platform_search *out)
-{
-    *out = (struct platform_search){
-        .wanted = wanted, .texts = BUF_INIT(NAMES_BYTES), .all = BUF_INIT(NAMES_BYTES)};
-    inspect_walk(&listing->inspector, root, see_platform, out);
-}
-
-static void platform_search_deinit(struct platform_search *search)
-{
-    buf_deinit(&search->texts);
-    buf_deinit(&search->all);
-}
-
-static const char *texts_or(const struct buf *texts, const char *none)
-{
-    return texts->size ? buf_cstr(texts) : none;
-}
-
-static enum errc no_platform(const struct platform *wanted, const struct platform_search *search,
-                             struct error *err)
-{
-    char text[PLATFORM_TEXT_MAX];
-    return fail(err, ERR_PLATFORM_UNKNOWN, 0, "no image for %s; there is: %.700s",
-                platform_text(wanted, text), texts_or(&search->all, "none with a platform"));
-}
-
-static enum errc choose_member(struct listing *listing, const struct platform *wanted,
-                               struct descriptor *root, struct error *err)
-{
-    struct platform_search search;
-    search_platforms(listing, root, wanted, &search);
-    enum errc rc = search.any ? ERR_OK : no_platform(wanted, &search, err);
-    if (search.any && !search.whole)
-        rc = fail(err, ERR_BLOB_MISSING, 0,
-                  "the image for that platform is listed, but not in the archive, which holds: "
-                  "%.700s",
-                  texts_or(&search.texts, "none of the platforms"));
-    if (rc == ERR_OK)
-        *root = search.found;
-    platform_search_deinit(&search);
-    return rc;
-}
-
-/* Of an index that is not whole: `docker save` writes the index of all platforms beside those that
- * it has. */
-static enum errc choose_what_is_there(struct listing *listing, struct descriptor *root,
-                                      struct error *err)
-{
-    struct platform_search search;
-    search_platforms(listing, root, NULL, &search);
-    if (search.there > 1)
-        fail(err, ERR_AMBIGUOUS_IMAGE, 0,
-             "the index lists %zu platforms, of which the archive holds %zu: choose one with "
-             "platform=; there is: %.700s",
-             search.listed, search.there, buf_cstr(&search.texts));
-    else if (search.there == 1)
-        *root = search.found;
-    platform_search_deinit(&search);
-    return err->code;
-}
-
-/* ---- from a candidate to what is pushed ---- */
-
-static enum errc check_platform(struct listing *listing, const struct candidate *candidate,
-                                const struct platform *wanted, struct error *err)
-{
-    char want[PLATFORM_TEXT_MAX];
-    char have[PLATFORM_TEXT_MAX];
-    const struct platform platform = listing_platform(listing, candidate);
-    if (wanted == NULL || platform_matches(wanted, &platform))
-        return ERR_OK;
-    return fail(err, ERR_PLATFORM_UNKNOWN, 0, "no image for %s: what the archive holds is for %s",
-                platform_text(wanted, want),
-                platform.os[0] ? platform_text(&platform, have) : "no platform");
-}
-
-static enum errc resolve(struct listing *listing, const struct platform *wanted,
-                         struct choice *choice, struct error *err)
-{
-    if (choice->candidate->docker)
-        return check_platform(listing, choice->candidate, wanted, err);
-    const struct inspected info = inspect(&listing->inspector, &choice->root, 0);
-    if (info.kind != INSPECTED_INDEX) {
-        const struct candidate alone = {.root = choice->root};
-        return check_platform(listing, &alone, wanted, err);
-    }
-    if (wanted)
-        return choose_member(listing, wanted, &choice->root, err);
-    return info.whole ? ERR_OK : choose_what_is_there(listing, &choice->root, err);
-}
-
 /* ---- one image for several platforms ---- */
 
 static bool same_names(const struct candidate *a, const struct candidate *b)
@@ -212,7 +76,7 @@ static bool are_platforms(const struct pool *pool)
     autofree struct platform *seen = xcalloc(pool->count, sizeof *seen);
     for (size_t i = 0; i < pool->count; i++) {
         seen[i] = listing_platform(pool->listing, pool->items[i]);
-        if (!is_platform(&seen[i]) || !same_names(pool->items[i], pool->items[0]))
+        if (!platform_choice_known(&seen[i]) || !same_names(pool->items[i], pool->items[0]))
             return false;
         for (size_t j = 0; j < i; j++)
             if (same_platform(&seen[i], &seen[j]))
@@ -240,26 +104,25 @@ static bool is_the_index(const struct pool *pool)
 static enum errc choose_platform(const struct pool *pool, const struct platform *wanted,
                                  struct choice *out, struct error *err)
 {
-    struct platform_search all = {.all = BUF_INIT(NAMES_BYTES)};
+    autobuf struct buf all = BUF_INIT(PLATFORM_LIST_BYTES);
+    bool any = false;
     char text[PLATFORM_TEXT_MAX];
     *out = (struct choice){.candidate = pool->items[0]};
     for (size_t i = 0; i < pool->count; i++) {
         const struct platform platform = listing_platform(pool->listing, pool->items[i]);
-        append(&all.all, platform_text(&platform, text));
-        if (wanted && platform_matches(wanted, &platform) && !all.any) {
+        platform_choice_append(&all, platform_text(&platform, text));
+        if (wanted && platform_matches(wanted, &platform) && !any) {
             *out = (struct choice){.candidate = pool->items[i], .root = pool->items[i]->root};
-            all.any = true;
+            any = true;
         }
     }
-    if (wanted && !all.any)
-        no_platform(wanted, &all, err);
+    if (wanted && !any)
+        platform_choice_fail(wanted, &all, err);
     else if (!wanted && is_the_index(pool))
         out->root = pool->listing->index;
     else if (!wanted)
         fail(err, ERR_AMBIGUOUS_IMAGE, 0,
-             "choose one with platform=; the archive holds this image for: %.700s",
-             buf_cstr(&all.all));
-    buf_deinit(&all.all);
+             "choose one with platform=; the archive holds this image for: %.700s", buf_cstr(&all));
     return err->code;
 }
 
@@ -450,7 +313,8 @@ static enum errc assemble_all(struct listing *listing, const struct image_select
     out->items = xcalloc(count, sizeof *out->items);
     for (size_t i = 0; i < count && err->code == ERR_OK; i++) {
         out->count++;
-        if (resolve(listing, selector->platform, &choices[i], err) == ERR_OK)
+        if (platform_choose(listing, choices[i].candidate, selector->platform, &choices[i].root,
+                            err) == ERR_OK)
             assemble(listing, selector, &choices[i], &used, &out->items[i], err);
     }
     if (err->code == ERR_OK)
