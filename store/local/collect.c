@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "store/local/collect_internal.h"
 #include "store/local/leases.h"
+#include "store/local/meta.h"
 
 #include <assert.h>
 #include <string.h>
@@ -158,12 +159,7 @@ static enum errc put_record(struct store *store, bool open, struct error *err)
     const struct leases_record record = {.open = open, .all_s = leases_all_s(store->leases)};
     struct record_key key = leases_key();
     struct record_value value = leases_value(&record);
-    autochange struct change change;
-    change_init(&change);
-    change.durable = true;
-    change.essential = true;
-    change_put(&change, KV_META, record_key_slice(&key), record_value_slice(&value));
-    return writer_submit(store->writer, &change, err);
+    return meta_put(store, &key, &value, err);
 }
 
 enum errc store_write_leases(struct store *store, struct error *err)
@@ -187,8 +183,7 @@ static enum errc read_record(struct store *store, struct leases_record *out, str
     struct kv_slice value;
     bool found = false;
     autotxn struct kv_txn txn = KV_TXN_INIT;
-    if (kv_begin_read(store->kv, &txn, err) != ERR_OK ||
-        kv_get(&txn, KV_META, record_key_slice(&key), &value, &found, err) != ERR_OK)
+    if (meta_find(store, &key, &txn, &value, &found, err) != ERR_OK)
         return err->code;
     return found ? leases_decode(value, out, err) : ERR_OK;
 }

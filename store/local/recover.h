@@ -25,12 +25,6 @@
 
 #include "store/local/internal.h"
 
-/* Write the schema number into a new store; ERR_STORE for a store of a newer schema. */
-enum errc store_check_schema(struct store *store, struct error *err);
-
-/* Read store->id, or make it, in a new store. */
-enum errc store_meet_id(struct store *store, struct error *err);
-
 /* Drop what a crash of the machine left in doubt, and mark the store as open in this boot. */
 enum errc store_recover(struct store *store, struct error *err);
 

@@ -7,6 +7,7 @@
 #include "store/local/collect_internal.h"
 #include "store/local/internal.h"
 #include "store/local/leases.h"
+#include "store/local/meta.h"
 #include "store/local/proofs.h"
 #include "store/local/quarantine_local.h"
 #include "store/local/recover.h"
