@@ -144,16 +144,45 @@ size_t queue_test_records(struct queue_test *test, size_t *targets)
     return count.pushes;
 }
 
-enum push_state queue_test_state(struct queue_test *test, const char *id, size_t target)
+static struct push read_push(struct queue_test *test, const char *id)
 {
     struct error err = ERROR_INIT;
     struct push push;
     bool found = false;
     if (pushes_get(test->runtime.store, id, &push, &found, &err) != ERR_OK || !found)
         fail_msg("push %s: %s", id, err.text);
-    enum push_state state = push.targets[target].state;
+    return push;
+}
+
+struct push_target queue_test_target(struct queue_test *test, const char *id, size_t target)
+{
+    struct push push = read_push(test, id);
+    struct push_target out = push.targets[target];
     push_deinit(&push);
-    return state;
+    return out;
+}
+
+enum push_state queue_test_state(struct queue_test *test, const char *id, size_t target)
+{
+    return queue_test_target(test, id, target).state;
+}
+
+struct push_target queue_test_look(struct queue_test *test, const char *id)
+{
+    struct push push = read_push(test, id);
+    push_queue_look(test->queue, &push);
+    struct push_target target = push.targets[0];
+    push_deinit(&push);
+    return target;
+}
+
+struct push_retried queue_test_retry(struct queue_test *test, const struct push_retry *wanted)
+{
+    struct error err = ERROR_INIT;
+    struct push_retried done;
+    if (push_queue_retry(test->queue, wanted, &done, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    return done;
 }
 
 /* ---- a push that somebody waits for ---- */

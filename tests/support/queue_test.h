@@ -50,7 +50,12 @@ const char *queue_test_store(struct queue_test *test, const struct descriptor *m
 /* How many pushes have open targets, and how many of them. */
 size_t queue_test_records(struct queue_test *test, size_t *targets);
 /* What is recorded of a target. */
+struct push_target queue_test_target(struct queue_test *test, const char *id, size_t target);
 enum push_state queue_test_state(struct queue_test *test, const char *id, size_t target);
+/* Of its first target, as the queue knows it. */
+struct push_target queue_test_look(struct queue_test *test, const char *id);
+
+struct push_retried queue_test_retry(struct queue_test *test, const struct push_retry *wanted);
 
 /* Poll: what it is about is done by threads that tell nobody. */
 #define QUEUE_TEST_UNTIL(condition)                                                                \

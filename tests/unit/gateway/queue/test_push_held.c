@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "tests/support/queue_test.h"
+#include "tests/support/queue_bench.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,74 +16,19 @@
 
 #include <cmocka.h>
 
-struct bench {
-    struct queue_test *test;
-    struct made_image images[3];
-};
-
-static int set_up(void **state)
-{
-    struct bench *bench = xcalloc(1, sizeof *bench);
-    bench->test = queue_test_new();
-    for (size_t i = 0; i < 3; i++) {
-        const char letters[] = {(char)('a' + i), 'z', '\0'};
-        bench->images[i] = push_test_image(bench->test->push, letters, 1000);
-    }
-    *state = bench;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct bench *bench = *state;
-    queue_test_free(bench->test);
-    free(bench);
-    return 0;
-}
-
-static void rule(struct bench *bench, const char *part, int times, int status, bool hold)
-{
-    fake_registry_rule(bench->test->registry, (struct fake_rule){.method = "PUT",
-                                                                 .part = part,
-                                                                 .times = times,
-                                                                 .status = status,
-                                                                 .effect = status == 0,
-                                                                 .hold = hold});
-}
-
-static size_t puts_of(struct bench *bench, const char *tag)
-{
-    autofree char *wanted = xasprintf("PUT /v2/team/app/manifests/%s", tag);
-    return http_double_count(bench->test->http, wanted);
-}
-
-static struct push accepted(struct bench *bench, size_t image, const char *target)
-{
-    struct push push = queue_test_push(bench->test, &bench->images[image].manifest, target, true);
-    queue_test_accept(bench->test, &push);
-    return push;
-}
-
-static void expect(struct bench *bench, struct push *push, enum push_state state)
+static void expect(struct queue_bench *bench, struct push *push, enum push_state state)
 {
     queue_test_idle(bench->test);
     assert_int_equal(queue_test_state(bench->test, push->id, 0), state);
     push_deinit(push);
 }
 
-static void expect_there(struct bench *bench, size_t image)
-{
-    char text[DIGEST_TEXT_MAX];
-    autofree char *there = fake_registry_value(bench->test->registry, "manifests/one");
-    assert_string_equal(there, digest_text(&bench->images[image].manifest.digest, text));
-}
-
 /* Its records were mended, and no queue had it: it goes once, however often it is named. */
 static void what_was_mended_goes_on(void **state)
 {
-    struct bench *bench = *state;
-    struct push mended = accepted(bench, 0, "team/app:one");
-    rule(bench, "manifests/one", 1, 0, true);
+    struct queue_bench *bench = *state;
+    struct push mended = queue_bench_accepted(bench, 0, "team/app:one");
+    queue_bench_hold_put(bench, "manifests/one");
     push_queue_take(bench->test->queue, mended.id);
     push_queue_take(bench->test->queue, mended.id);
     fake_registry_release(bench->test->registry);
@@ -91,49 +36,49 @@ static void what_was_mended_goes_on(void **state)
     push_queue_take(bench->test->queue, mended.id);
     push_queue_take(bench->test->queue, "nobody");
     queue_test_idle(bench->test);
-    assert_int_equal(puts_of(bench, "one"), 1);
+    assert_int_equal(queue_bench_puts(bench, "team/app", "one"), 1);
 }
 
 static void alone_it_is_pushed(void **state)
 {
-    struct bench *bench = *state;
-    struct push held = accepted(bench, 0, "team/app:one");
+    struct queue_bench *bench = *state;
+    struct push held = queue_bench_accepted(bench, 0, "team/app:one");
     assert_false(push_queue_is_busy(bench->test->queue, &held.targets[0].reference));
     push_queue_start_held(bench->test->queue, &held, held.id);
     expect(bench, &held, PUSH_PUSHED);
-    expect_there(bench, 0);
+    assert_true(queue_bench_is_there(bench, "one", 0));
 }
 
 /* One that runs, however old it is. */
 static void what_is_under_way_goes_before_it(void **state)
 {
-    struct bench *bench = *state;
-    rule(bench, "one", 1, 0, true);
-    struct push running = accepted(bench, 1, "team/app:one");
+    struct queue_bench *bench = *state;
+    queue_bench_hold_put(bench, "one");
+    struct push running = queue_bench_accepted(bench, 1, "team/app:one");
     push_queue_start(bench->test->queue, &running);
-    QUEUE_TEST_UNTIL(puts_of(bench, "one") == 1);
-    struct push held = accepted(bench, 0, "team/app:one");
+    QUEUE_TEST_UNTIL(queue_bench_puts(bench, "team/app", "one") == 1);
+    struct push held = queue_bench_accepted(bench, 0, "team/app:one");
     assert_true(push_queue_is_busy(bench->test->queue, &held.targets[0].reference));
     push_queue_start_held(bench->test->queue, &held, held.id);
     assert_int_equal(queue_test_state(bench->test, held.id, 0), PUSH_SUPERSEDED);
     fake_registry_release(bench->test->registry);
     expect(bench, &held, PUSH_SUPERSEDED);
     expect(bench, &running, PUSH_PUSHED);
-    expect_there(bench, 1);
+    assert_true(queue_bench_is_there(bench, "one", 1));
 }
 
 /* Between the look at the tag and now. */
 static void what_has_ended_since_counts(void **state)
 {
-    struct bench *bench = *state;
-    struct push before = accepted(bench, 0, "team/app:two");
-    struct push since = accepted(bench, 1, "team/app:one");
+    struct queue_bench *bench = *state;
+    struct push before = queue_bench_accepted(bench, 0, "team/app:two");
+    struct push since = queue_bench_accepted(bench, 1, "team/app:one");
     push_queue_start(bench->test->queue, &since);
     queue_test_idle(bench->test);
-    struct push held = accepted(bench, 0, "team/app:one");
+    struct push held = queue_bench_accepted(bench, 0, "team/app:one");
     push_queue_start_held(bench->test->queue, &held, before.id);
     expect(bench, &held, PUSH_SUPERSEDED);
-    held = accepted(bench, 0, "team/app:one");
+    held = queue_bench_accepted(bench, 0, "team/app:one");
     push_queue_start_held(bench->test->queue, &held, held.id); /* that is known of it */
     expect(bench, &held, PUSH_PUSHED);
     push_deinit(&since);
@@ -144,49 +89,49 @@ static void what_has_ended_since_counts(void **state)
 /* A push that was accepted before it and comes after it, which are moments. */
 static void an_older_one_that_comes_later_goes_before_it(void **state)
 {
-    struct bench *bench = *state;
-    rule(bench, "two", 1, 0, true);
-    struct push blocking = accepted(bench, 2, "team/app:two");
+    struct queue_bench *bench = *state;
+    queue_bench_hold_put(bench, "two");
+    struct push blocking = queue_bench_accepted(bench, 2, "team/app:two");
     push_queue_start(bench->test->queue, &blocking);
-    QUEUE_TEST_UNTIL(puts_of(bench, "two") == 1);
-    struct push older = accepted(bench, 1, "team/app:one");
-    struct push held = accepted(bench, 0, "team/app:one");
+    QUEUE_TEST_UNTIL(queue_bench_puts(bench, "team/app", "two") == 1);
+    struct push older = queue_bench_accepted(bench, 1, "team/app:one");
+    struct push held = queue_bench_accepted(bench, 0, "team/app:one");
     push_queue_start_held(bench->test->queue, &held, held.id);
     push_queue_start(bench->test->queue, &older);
     fake_registry_release(bench->test->registry);
     expect(bench, &held, PUSH_SUPERSEDED);
     expect(bench, &older, PUSH_PUSHED);
     expect(bench, &blocking, PUSH_PUSHED);
-    expect_there(bench, 1);
+    assert_true(queue_bench_is_there(bench, "one", 1));
 }
 
 /* Also when it runs already. */
 static void an_older_one_follows_it(void **state)
 {
-    struct bench *bench = *state;
-    rule(bench, "one", 1, 0, true);
-    struct push older = accepted(bench, 1, "team/app:one");
-    struct push held = accepted(bench, 0, "team/app:one");
+    struct queue_bench *bench = *state;
+    queue_bench_hold_put(bench, "one");
+    struct push older = queue_bench_accepted(bench, 1, "team/app:one");
+    struct push held = queue_bench_accepted(bench, 0, "team/app:one");
     push_queue_start_held(bench->test->queue, &held, held.id);
-    QUEUE_TEST_UNTIL(puts_of(bench, "one") == 1);
+    QUEUE_TEST_UNTIL(queue_bench_puts(bench, "team/app", "one") == 1);
     push_queue_start(bench->test->queue, &older);
     fake_registry_release(bench->test->registry);
     expect(bench, &held, PUSH_PUSHED);
     expect(bench, &older, PUSH_PUSHED);
-    expect_there(bench, 1);
+    assert_true(queue_bench_is_there(bench, "one", 1));
 }
 
 /* The same of one that a client waits for. */
 static void who_waits_goes_before_it(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     struct waiting_push waiting;
-    rule(bench, "two", 1, 0, true);
-    struct push blocking = accepted(bench, 2, "team/app:two");
+    queue_bench_hold_put(bench, "two");
+    struct push blocking = queue_bench_accepted(bench, 2, "team/app:two");
     push_queue_start(bench->test->queue, &blocking);
-    QUEUE_TEST_UNTIL(puts_of(bench, "two") == 1);
+    QUEUE_TEST_UNTIL(queue_bench_puts(bench, "team/app", "two") == 1);
     waiting_push_init(&waiting, bench->test, &bench->images[1].manifest, "team/app:one");
-    struct push held = accepted(bench, 0, "team/app:one");
+    struct push held = queue_bench_accepted(bench, 0, "team/app:one");
     push_queue_start_held(bench->test->queue, &held, held.id);
     waiting_push_run(&waiting, bench->test);
     waiting_push_wait(&waiting);
@@ -194,18 +139,18 @@ static void who_waits_goes_before_it(void **state)
     fake_registry_release(bench->test->registry);
     expect(bench, &held, PUSH_SUPERSEDED);
     expect(bench, &blocking, PUSH_PUSHED);
-    expect_there(bench, 1);
+    assert_true(queue_bench_is_there(bench, "one", 1));
     waiting_push_deinit(&waiting);
 }
 
 static void a_registry_that_is_away_is_known(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     struct error why = ERROR_INIT;
-    bench->test->registry_setting.retry_wait_ms = 600000;
+    queue_bench_wait_long(bench);
     assert_false(push_queue_is_away(bench->test->queue, bench->test->host, &why));
-    rule(bench, "one", 5, 503, false);
-    struct push push = accepted(bench, 0, "team/app:one");
+    queue_bench_answer_puts(bench, "one", 5, 503);
+    struct push push = queue_bench_accepted(bench, 0, "team/app:one");
     push_queue_start(bench->test->queue, &push);
     QUEUE_TEST_UNTIL(queue_test_state(bench->test, push.id, 0) == PUSH_WAITING);
     assert_true(push_queue_is_away(bench->test->queue, bench->test->host, &why));
@@ -213,19 +158,17 @@ static void a_registry_that_is_away_is_known(void **state)
     push_deinit(&push);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_was_mended_goes_on),
-        TEST(alone_it_is_pushed),
-        TEST(what_is_under_way_goes_before_it),
-        TEST(what_has_ended_since_counts),
-        TEST(an_older_one_that_comes_later_goes_before_it),
-        TEST(an_older_one_follows_it),
-        TEST(who_waits_goes_before_it),
-        TEST(a_registry_that_is_away_is_known),
+        QUEUE_BENCH_TEST(what_was_mended_goes_on),
+        QUEUE_BENCH_TEST(alone_it_is_pushed),
+        QUEUE_BENCH_TEST(what_is_under_way_goes_before_it),
+        QUEUE_BENCH_TEST(what_has_ended_since_counts),
+        QUEUE_BENCH_TEST(an_older_one_that_comes_later_goes_before_it),
+        QUEUE_BENCH_TEST(an_older_one_follows_it),
+        QUEUE_BENCH_TEST(who_waits_goes_before_it),
+        QUEUE_BENCH_TEST(a_registry_that_is_away_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 #include "base/lock.h"
 #include "base/mem.h"
 #include "gateway/queue/push_queue_internal.h"
-#include "tests/support/queue_test.h"
+#include "tests/support/queue_bench.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,66 +20,19 @@
 
 #include <cmocka.h>
 
-#define IMAGES 3
-
-struct bench {
-    struct queue_test *test;
-    struct made_image images[IMAGES];
-    struct mirror_target_setting targets[2];
-    struct mirror_setting mirror;
-    char other[TARGET_LABEL_MAX + 1];
-};
-
 static int set_up(void **state)
 {
-    struct bench *bench = xcalloc(1, sizeof *bench);
-    struct queue_test *test = bench->test = queue_test_new();
-    for (size_t i = 0; i < IMAGES; i++) {
-        const char letters[] = {(char)('a' + i), 'z', '\0'};
-        bench->images[i] = push_test_image(test->push, letters, 1000);
-    }
-    for (size_t i = 0; i < 2; i++) {
-        bench->targets[i].target = xasprintf("%s/team/**", test->host);
-        bench->targets[i].label = i == 0 ? "one" : "two";
-    }
-    bench->mirror = (struct mirror_setting){.targets = bench->targets, .target_count = 2};
-    test->settings.mirrors = &bench->mirror;
-    test->settings.mirror_count = 1;
-    snprintf(bench->other, sizeof bench->other, "other:%s", test->host);
-    queue_test_close(test);
-    queue_test_open(test);
-    *state = bench;
+    static const char *const names[] = {"one", "two", NULL};
+    queue_bench_set_up(state);
+    struct queue_bench *bench = *state;
+    queue_bench_configure(bench, names);
+    queue_test_close(bench->test);
+    queue_test_open(bench->test);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct bench *bench = *state;
-    queue_test_free(bench->test);
-    free(bench->targets[0].target);
-    free(bench->targets[1].target);
-    free(bench);
-    return 0;
-}
-
-static void rule(struct bench *bench, const char *part, int times, int status, bool hold)
-{
-    fake_registry_rule(bench->test->registry, (struct fake_rule){.method = "PUT",
-                                                                 .part = part,
-                                                                 .times = times,
-                                                                 .status = status,
-                                                                 .effect = status == 0,
-                                                                 .hold = hold});
-}
-
-static size_t puts_of(struct bench *bench, const char *tag)
-{
-    autofree char *wanted = xasprintf("PUT /v2/team/app/manifests/%s", tag);
-    return http_double_count(bench->test->http, wanted);
 }
 
 /* A push after the answer to a target of this name; "": a client names it. */
-static void store(struct bench *bench, size_t image, const char *target, const char *name,
+static void store(struct queue_bench *bench, size_t image, const char *target, const char *name,
                   char id[PUSH_ID_MAX])
 {
     struct push push = queue_test_push(bench->test, &bench->images[image].manifest, target, true);
@@ -90,7 +43,7 @@ static void store(struct bench *bench, size_t image, const char *target, const c
     push_deinit(&push);
 }
 
-static struct target_view view(struct bench *bench, const char *name)
+static struct target_view view(struct queue_bench *bench, const char *name)
 {
     struct target_view found = {.configured = false};
     struct target_view *views = NULL;
@@ -102,7 +55,7 @@ static struct target_view view(struct bench *bench, const char *name)
     return found;
 }
 
-static void pause_it(struct bench *bench, const char *name, bool paused)
+static void pause_it(struct queue_bench *bench, const char *name, bool paused)
 {
     struct error err = ERROR_INIT;
     struct target_view now;
@@ -111,32 +64,20 @@ static void pause_it(struct bench *bench, const char *name, bool paused)
     assert_int_equal(now.record.paused_s > 0, paused);
 }
 
-static struct push_target look(struct bench *bench, const char *id)
-{
-    struct error err = ERROR_INIT;
-    struct push push;
-    bool found = false;
-    assert_int_equal(pushes_get(bench->test->runtime.store, id, &push, &found, &err), ERR_OK);
-    push_queue_look(bench->test->queue, &push);
-    struct push_target target = push.targets[0];
-    push_deinit(&push);
-    return target;
-}
-
 /* ---- what is told ---- */
 
 static void targets_are_told_by_name(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     char first[PUSH_ID_MAX];
     char id[PUSH_ID_MAX];
     uint64_t since_s = (uint64_t)clock_wall_s();
-    bench->test->registry_setting.retry_wait_ms = 600000;
+    queue_bench_wait_long(bench);
     store(bench, 0, "team/app:good", "two", id);
     queue_test_idle(bench->test);
-    rule(bench, "bad", 5, 503, false);
+    queue_bench_answer_puts(bench, "bad", 5, 503);
     store(bench, 0, "team/app:bad", "one", first);
-    QUEUE_TEST_UNTIL(look(bench, first).state == PUSH_WAITING);
+    QUEUE_TEST_UNTIL(queue_test_look(bench->test, first).state == PUSH_WAITING);
     store(bench, 1, "team/app:next", "one", id);
     store(bench, 1, "team/app:mine", "", id);
     struct target_view one = view(bench, "one");
@@ -164,9 +105,9 @@ static void targets_are_told_by_name(void **state)
 
 static void what_was_last_survives_a_restart(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     char id[PUSH_ID_MAX];
-    rule(bench, "bad", 1, 403, false);
+    queue_bench_answer_puts(bench, "bad", 1, 403);
     store(bench, 0, "team/app:bad", "one", id);
     store(bench, 0, "team/app:good", "one", id);
     store(bench, 0, "team/app:mine", "", id);
@@ -187,7 +128,7 @@ static void what_was_last_survives_a_restart(void **state)
 /* Clients name any number of hosts. */
 static void hosts_of_clients_are_forgotten_some_day(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     struct push_queue *queue = bench->test->queue;
     pause_it(bench, "two", true);
     pthread_mutex_lock(&queue->lock);
@@ -213,7 +154,7 @@ static void hosts_of_clients_are_forgotten_some_day(void **state)
 
 static void a_paused_target_waits_until_it_is_resumed(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     char paused[PUSH_ID_MAX];
     char beside[PUSH_ID_MAX];
     pause_it(bench, "one", true);
@@ -221,52 +162,49 @@ static void a_paused_target_waits_until_it_is_resumed(void **state)
     store(bench, 1, "team/app:2", "two", beside);
     queue_test_idle(bench->test);
     for (size_t round = 0; round < 2; round++) {
-        struct push_target target = look(bench, paused);
+        struct push_target target = queue_test_look(bench->test, paused);
         assert_int_equal(target.state, PUSH_WAITING);
         assert_int_equal(target.error.code, ERR_TARGET_PAUSED);
         assert_non_null(strstr(target.error.text, "one is paused by an operator"));
         assert_int_equal(target.next_s, 0);
         assert_int_equal(view(bench, "one").counts[PUSH_WAITING], 1);
-        assert_int_equal(puts_of(bench, "1"), 0);
-        assert_int_equal(look(bench, beside).state, PUSH_PUSHED);
+        assert_int_equal(queue_bench_puts(bench, "team/app", "1"), 0);
+        assert_int_equal(queue_test_look(bench->test, beside).state, PUSH_PUSHED);
         queue_test_close(bench->test);
         queue_test_open(bench->test);
         queue_test_idle(bench->test);
         assert_true(view(bench, "one").record.paused_s > 0);
         const struct push_retry at_once = {.target = "one"};
-        struct push_retried done;
-        struct error err = ERROR_INIT;
-        assert_int_equal(push_queue_retry(bench->test->queue, &at_once, &done, &err), ERR_OK);
-        assert_int_equal(done.retried, 0);
+        assert_int_equal(queue_test_retry(bench->test, &at_once).retried, 0);
     }
     pause_it(bench, "one", false);
     queue_test_idle(bench->test);
-    assert_int_equal(look(bench, paused).state, PUSH_PUSHED);
+    assert_int_equal(queue_test_look(bench->test, paused).state, PUSH_PUSHED);
     assert_int_equal(view(bench, "one").counts[PUSH_WAITING], 0);
 }
 
 static void what_runs_is_broken_off(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     char id[PUSH_ID_MAX];
-    rule(bench, "manifests/1", 1, 0, true);
+    queue_bench_hold_put(bench, "manifests/1");
     store(bench, 0, "team/app:1", "one", id);
-    QUEUE_TEST_UNTIL(puts_of(bench, "1") == 1);
-    assert_int_equal(look(bench, id).state, PUSH_RUNNING);
+    QUEUE_TEST_UNTIL(queue_bench_puts(bench, "team/app", "1") == 1);
+    assert_int_equal(queue_test_look(bench->test, id).state, PUSH_RUNNING);
     pause_it(bench, "one", true);
-    QUEUE_TEST_UNTIL(look(bench, id).state == PUSH_WAITING);
+    QUEUE_TEST_UNTIL(queue_test_look(bench->test, id).state == PUSH_WAITING);
     assert_int_equal(view(bench, "one").record.failure_s, 0); /* it has done nothing wrong */
     fake_registry_release(bench->test->registry);
     queue_test_idle(bench->test);
     pause_it(bench, "one", false);
     queue_test_idle(bench->test);
-    assert_int_equal(look(bench, id).state, PUSH_PUSHED);
+    assert_int_equal(queue_test_look(bench->test, id).state, PUSH_PUSHED);
 }
 
 /* Two targets of one repository: only one of them is paused, and neither has to wait for it. */
 static void who_shares_a_tag_is_not_paused(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     char paused[PUSH_ID_MAX];
     char beside[PUSH_ID_MAX];
     struct waiting_push waiting;
@@ -274,8 +212,8 @@ static void who_shares_a_tag_is_not_paused(void **state)
     store(bench, 0, "team/app", "one", paused);
     store(bench, 0, "team/app", "two", beside);
     queue_test_idle(bench->test);
-    assert_int_equal(look(bench, paused).state, PUSH_WAITING);
-    assert_int_equal(look(bench, beside).state, PUSH_PUSHED);
+    assert_int_equal(queue_test_look(bench->test, paused).state, PUSH_WAITING);
+    assert_int_equal(queue_test_look(bench->test, beside).state, PUSH_PUSHED);
     waiting_push_init(&waiting, bench->test, &bench->images[0].manifest, "team/app");
     waiting_push_run(&waiting, bench->test);
     waiting_push_wait(&waiting);
@@ -285,7 +223,7 @@ static void who_shares_a_tag_is_not_paused(void **state)
 
 static void who_waits_is_refused_at_once(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     struct waiting_push waiting;
     pause_it(bench, "one", true);
     waiting_push_init(&waiting, bench->test, &bench->images[0].manifest, "team/app:1 team/app:2");
@@ -304,7 +242,7 @@ static void who_waits_is_refused_at_once(void **state)
 
 static void who_is_not_known_is_named(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     struct error err = ERROR_INIT;
     struct target_view now;
     assert_int_equal(push_queue_pause(bench->test->queue, "three", true, &now, &err),
@@ -315,22 +253,25 @@ static void who_is_not_known_is_named(void **state)
 /* Whose client waits is not behind what has just failed and is tried again in ten minutes. */
 static void who_waits_goes_before_the_next_try(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     char id[PUSH_ID_MAX];
     struct waiting_push waiting;
-    bench->test->registry_setting.retry_wait_ms = 600000;
+    queue_bench_wait_long(bench);
     queue_test_close(bench->test); /* so that the gate knows */
     queue_test_open(bench->test);
-    rule(bench, "manifests/1", 4, 503, false);
-    rule(bench, "manifests/1", 1, 503, true);
+    queue_bench_answer_puts(bench, "manifests/1", 4, 503);
+    fake_registry_rule(
+        bench->test->registry,
+        (struct fake_rule){
+            .method = "PUT", .part = "manifests/1", .times = 1, .status = 503, .hold = true});
     store(bench, 0, "team/app:1", "one", id);
-    QUEUE_TEST_UNTIL(puts_of(bench, "1") == 5);
+    QUEUE_TEST_UNTIL(queue_bench_puts(bench, "team/app", "1") == 5);
     waiting_push_init(&waiting, bench->test, &bench->images[1].manifest, "team/app:1");
     waiting_push_run(&waiting, bench->test);
     fake_registry_release(bench->test->registry);
     waiting_push_wait(&waiting);
     assert_int_equal(waiting.push.targets[0].state, PUSH_PUSHED);
-    QUEUE_TEST_UNTIL(look(bench, id).state == PUSH_SUPERSEDED);
+    QUEUE_TEST_UNTIL(queue_test_look(bench->test, id).state == PUSH_SUPERSEDED);
     waiting_push_deinit(&waiting);
 }
 
@@ -377,7 +318,7 @@ static void recount(struct push_queue *queue, struct queue_target *target)
     assert_memory_equal(counts, target->counts, sizeof counts);
 }
 
-static void recount_all(struct bench *bench)
+static void recount_all(struct queue_bench *bench)
 {
     struct push_queue *queue = bench->test->queue;
     struct queue_target *target;
@@ -392,7 +333,7 @@ static void recount_all(struct bench *bench)
 #define WAITERS 12
 
 struct events {
-    struct bench *bench;
+    struct queue_bench *bench;
     unsigned seed;
     char ids[STEPS][PUSH_ID_MAX];
     size_t id_count;
@@ -410,19 +351,17 @@ static void happen(struct events *events)
 {
     static const char *const names[] = {"one", "two", ""};
     static const char *const places[] = {"team/app:1", "team/app:2", "team/app", "team/more:1"};
-    struct bench *bench = events->bench;
+    struct queue_bench *bench = events->bench;
     const char *name = names[draw(events, 3)];
     const char *place = places[draw(events, 4)];
-    unsigned image = draw(events, IMAGES);
-    struct error err = ERROR_INIT;
-    struct push_retried done;
+    unsigned image = draw(events, QUEUE_BENCH_IMAGES);
     const struct push_retry retry = {.target = name[0] ? name : bench->other};
     switch (draw(events, 8)) {
     case 0:
         pause_it(bench, draw(events, 2) ? "one" : "two", draw(events, 2));
         break;
     case 1:
-        rule(bench, "manifests/", 7, draw(events, 2) ? 503 : 403, false);
+        queue_bench_answer_puts(bench, "manifests/", 7, draw(events, 2) ? 503 : 403);
         break;
     case 2:
         if (events->id_count > 0)
@@ -430,7 +369,7 @@ static void happen(struct events *events)
                               events->ids[draw(events, (unsigned)events->id_count)], 1);
         break;
     case 3:
-        assert_int_equal(push_queue_retry(bench->test->queue, &retry, &done, &err), ERR_OK);
+        queue_test_retry(bench->test, &retry);
         break;
     case 4:
         if (events->waiting_count < WAITERS) {
@@ -448,7 +387,7 @@ static void happen(struct events *events)
 
 static void counters_are_what_a_recount_gives(void **state)
 {
-    struct bench *bench = *state;
+    struct queue_bench *bench = *state;
     struct events events = {.bench = bench, .seed = 42};
     for (size_t i = 0; i < STEPS; i++) {
         happen(&events);
@@ -479,7 +418,7 @@ static void counters_are_what_a_recount_gives(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, queue_bench_tear_down)
 
 int main(void)
 {
