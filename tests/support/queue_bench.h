@@ -55,4 +55,36 @@ void queue_bench_wait_long(struct queue_bench *bench);
 size_t queue_bench_puts(struct queue_bench *bench, const char *path, const char *tag);
 bool queue_bench_is_there(struct queue_bench *bench, const char *tag, size_t image);
 
+/* ---- what a test says ---- */
+
+size_t queue_bench_puts_by_digest(struct queue_bench *bench, size_t image);
+
+/* It has ended as what a younger one overtook, with what there is to sign. */
+void queue_bench_expect_overtaken(struct queue_bench *bench, struct waiting_push *waiting,
+                                  size_t image);
+void queue_bench_await(struct queue_bench *bench, struct waiting_push *waiting, size_t image,
+                       const char *targets);
+void queue_bench_run(struct queue_bench *bench, struct waiting_push *waiting);
+
+/* It has ended, each of its targets with this code. */
+void queue_bench_expect_end(struct waiting_push *waiting, enum errc code);
+void queue_bench_release(struct queue_bench *bench);
+void queue_bench_until_puts(struct queue_bench *bench, const char *path, const char *tag,
+                            size_t count);
+void queue_bench_expect_records(struct queue_bench *bench, size_t count, size_t waiting);
+size_t queue_bench_records(struct queue_bench *bench);
+
+/* What may begin has begun. */
+void queue_bench_settle(struct queue_bench *bench);
+
+/* All is done, and nothing is left to be done at the next start. */
+void queue_bench_expect_done(struct queue_bench *bench);
+
+/* A push to PATH:TAG that waits for the registry, for long. Returns its id. */
+const char *queue_bench_park(struct queue_bench *bench, size_t image, const char *path,
+                             const char *tag);
+
+/* The next start: what waits is tried at once. */
+void queue_bench_open_again(struct queue_bench *bench);
+
 #endif

@@ -6,9 +6,12 @@
 #ifndef SLIPWAY_TESTS_QUEUE_TEST_H
 #define SLIPWAY_TESTS_QUEUE_TEST_H
 
+#include "base/clock.h"
 #include "gateway/queue/push_queue.h"
 #include "tests/support/fake_registry.h"
 #include "tests/support/push_test.h"
+
+#include <unistd.h>
 
 #define QUEUE_TEST_MS 60000
 #define QUEUE_TEST_RETRY_MS 20
