@@ -22,6 +22,7 @@ struct push_queue *push_queue_new(struct runtime *runtime)
     TAILQ_INIT(&queue->pending);
     TAILQ_INIT(&queue->directs);
     TAILQ_INIT(&queue->over);
+    TAILQ_INIT(&queue->unwritten);
     TAILQ_INIT(&queue->watches);
     cancel_init(&queue->cancel);
     pthread_mutex_init(&queue->lock, NULL);
@@ -58,6 +59,7 @@ void push_queue_close(struct push_queue *queue)
     TAILQ_FOREACH(entry, &queue->pending, next)
     entry_take_back(entry);
     queue_gates_close(queue);
+    queue_history_close(queue);
     queue_watches_close(queue);
     pthread_mutex_unlock(&queue->lock);
     cancel_request(&queue->cancel);
@@ -214,7 +216,7 @@ void push_queue_take(struct push_queue *queue, const char *id)
         struct push_target *target = &push.targets[i];
         target->stored = target->stored && !push_state_is_final(target->state) &&
                          target->state != PUSH_ORPHANED && queue_is_configured(queue, target) &&
-                         queue_find(queue, id, i) == NULL;
+                         queue_find(queue, id, i) == NULL && queue_unwritten(queue, id, i) == NULL;
     }
     for (size_t i = 0; found && i < push.target_count; i++)
         if (push.targets[i].stored)

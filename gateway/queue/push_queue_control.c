@@ -16,6 +16,9 @@ static void look_at_pending(struct push_queue *queue, const char *id, size_t ind
                             struct push_target *target)
 {
     const struct queue_entry *entry = queue_find(queue, id, index);
+    const struct push_target *end = queue_unwritten(queue, id, index);
+    if (end)
+        *target = *end;
     if (entry == NULL)
         return;
     if (entry->shown)

@@ -54,6 +54,15 @@ struct over {
 };
 TAILQ_HEAD(over_list, over);
 
+/* The last state of a target of a push after the answer, until the store takes it. */
+struct unwritten {
+    TAILQ_ENTRY(unwritten) link;
+    char id[PUSH_ID_MAX];
+    size_t target;
+    struct push_target end;
+};
+TAILQ_HEAD(unwritten_list, unwritten);
+
 /* Targets of a direct push in one repository, one after another: they need the same blobs and
  * mostly the same manifest. */
 struct chain {
@@ -199,7 +208,9 @@ struct push_queue {
     struct direct_list directs;
     struct over_list over; /* oldest first */
     size_t over_count;
-    struct work recorder; /* brings them to the store */
+    struct unwritten_list unwritten; /* oldest first: in this order they are written */
+    size_t unwritten_count;
+    struct work recorder; /* brings both to the store */
     bool recorder_waits;
     bool recording; /* the first of them are being written */
     struct watch_list watches;
@@ -352,7 +363,18 @@ void pending_end(struct queue_entry *entry, enum push_state state);
 /* A push that a client has waited for has ended: it is recorded soon, and the client does not wait
  * for that. With the lock. */
 void queue_note_over(struct push_queue *queue, const struct push *push);
-/* At the end, when nothing is under way. */
+/* A target after the answer has come to its end, which is written: at once, or, where the store
+ * does not take it, or has not taken an older one, as soon as it does. So an older push of a tag is
+ * never open on the disk when a younger one has ended there, and no start pushes it again. Without
+ * the lock. */
+void queue_write_end(struct push_queue *queue, const char *id, size_t target,
+                     const struct push_target *end);
+/* The end that is not written yet; borrowed while the lock is held. NULL: there is none. */
+const struct push_target *queue_unwritten(const struct push_queue *queue, const char *id,
+                                          size_t target);
+/* No clock runs any more, but one that is about to. */
+void queue_history_close(struct push_queue *queue);
+/* At the end, when nothing is under way. What the store does not take now is not recorded. */
 void queue_record_all(struct push_queue *queue);
 
 /* --- push_queue_direct.c --- */

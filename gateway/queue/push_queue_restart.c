@@ -68,17 +68,23 @@ static void note(void *self, const struct open_target *open)
 
 static void write_changed(struct restart *restart)
 {
+    struct push_queue *queue = restart->queue;
     struct push_change changes[CHANGED_AT_ONCE];
     struct error err = ERROR_INIT;
     for (size_t i = 0; i < restart->changed_count; i++) {
         const struct open_target *one = &restart->changed[i];
         changes[i] = (struct push_change){one->id, one->index, &one->target};
     }
-    if (pushes_change(restart->queue->runtime->store, changes, restart->changed_count, true,
-                      &err) != ERR_OK)
-        log_error("records of pushes are out of date, so they are looked at again at the next "
-                  "start: %s",
-                  err.text);
+    if (pushes_change(queue->runtime->store, changes, restart->changed_count, true, &err) !=
+        ERR_OK) {
+        log_error(
+            "records of pushes are out of date, so those that are open are looked at again at "
+            "the next start: %s",
+            err.text);
+        for (size_t i = 0; i < restart->changed_count; i++)
+            if (push_state_is_final(changes[i].target->state))
+                queue_write_end(queue, changes[i].id, changes[i].index, changes[i].target);
+    }
     restart->changed_count = 0;
 }
 

@@ -18,11 +18,10 @@ static void write_target(struct push_queue *queue, const struct queue_entry *ent
 {
     struct error err = ERROR_INIT;
     const struct push_change change = {entry->id, entry->target, target};
-    if (pushes_change(queue->runtime->store, &change, 1, push_state_is_final(target->state),
-                      &err) != ERR_OK)
-        log_error("push %s: its record is out of date, so a target that has the image may get it "
-                  "again at the next start: %s",
-                  entry->id, err.text);
+    if (push_state_is_final(target->state))
+        queue_write_end(queue, entry->id, entry->target, target);
+    else if (pushes_change(queue->runtime->store, &change, 1, false, &err) != ERR_OK)
+        log_warn("push %s: its record does not say why it waits: %s", entry->id, err.text);
 }
 
 /* Without the lock. False where there is no record, or none that can be read. */

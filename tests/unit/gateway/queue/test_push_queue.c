@@ -6,6 +6,7 @@
 #include "gateway/queue/push_queue.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "store/local/internal.h"
 #include "tests/support/queue_bench.h"
@@ -45,6 +46,71 @@ static void a_record_says_what_has_ended(void **state)
     assert_false(push_queue_wait(bench->test->queue, 10));
     queue_bench_release(bench);
     queue_bench_expect_done(bench);
+}
+
+/* Nothing is written any more, until it is mended. */
+static void break_store(struct queue_bench *bench, bool breaks)
+{
+    struct fault *fault = &bench->test->runtime.store->fault;
+    autolock pthread_mutex_t *held = lock_take(&fault->lock);
+    fault->state = breaks ? FAULT_STAYS : FAULT_NONE;
+    fault->why = (struct error){.code = ERR_SYNC, .text = "broken by the test"};
+}
+
+/* What others are told of its first target. */
+static enum push_state shown(struct queue_bench *bench, const char *id)
+{
+    struct error err = ERROR_INIT;
+    struct push push;
+    bool found = false;
+    assert_int_equal(push_queue_find(bench->test->queue, id, &push, &found, &err), ERR_OK);
+    assert_true(found);
+    enum push_state state = push.targets[0].state;
+    push_deinit(&push);
+    return state;
+}
+
+/* A push whose end the store does not take. Returns its id. */
+static const char *end_unwritten(struct queue_bench *bench, const char *tag)
+{
+    autofree char *target = xasprintf("team/app:%s", tag);
+    queue_bench_hold_put(bench, tag);
+    const char *id = queue_bench_store(bench, 0, target);
+    queue_bench_until_puts(bench, "team/app", tag, 1);
+    break_store(bench, true);
+    queue_bench_release(bench);
+    QUEUE_TEST_UNTIL(shown(bench, id) == PUSH_PUSHED);
+    assert_false(push_state_is_final(queue_test_state(bench->test, id, 0)));
+    return id;
+}
+
+static void an_end_that_is_not_written_is_not_lost(void **state)
+{
+    struct queue_bench *bench = *state;
+    const char *id = end_unwritten(bench, "one");
+    break_store(bench, false);
+    QUEUE_TEST_UNTIL(queue_test_state(bench->test, id, 0) == PUSH_PUSHED);
+    id = end_unwritten(bench, "two");
+    break_store(bench, false);
+    queue_test_close(bench->test);
+    assert_int_equal(queue_test_state(bench->test, id, 0), PUSH_PUSHED);
+    queue_test_open(bench->test);
+    queue_bench_expect_done(bench);
+    assert_int_equal(queue_bench_puts(bench, "team/app", "one") + queue_bench_puts(bench, "team/app", "two"), 2);
+}
+
+/* Else the next start would push the older one, and its tag would go back. */
+static void a_younger_end_is_not_written_first(void **state)
+{
+    struct queue_bench *bench = *state;
+    end_unwritten(bench, "one");
+    break_store(bench, false);
+    const char *id = queue_bench_store(bench, 1, "team/app:one");
+    QUEUE_TEST_UNTIL(shown(bench, id) == PUSH_PUSHED);
+    QUEUE_TEST_UNTIL(queue_test_state(bench->test, id, 0) == PUSH_PUSHED);
+    queue_bench_expect_records(bench, 0, 0);
+    queue_bench_expect_done(bench);
+    assert_true(queue_bench_is_there(bench, "one", 1));
 }
 
 static void a_start_goes_on_with_what_is_recorded(void **state)
@@ -494,6 +560,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         QUEUE_BENCH_TEST(targets_are_pushed_and_their_record_goes),
         QUEUE_BENCH_TEST(a_record_says_what_has_ended),
+        QUEUE_BENCH_TEST(an_end_that_is_not_written_is_not_lost),
+        QUEUE_BENCH_TEST(a_younger_end_is_not_written_first),
         QUEUE_BENCH_TEST(a_start_goes_on_with_what_is_recorded),
         QUEUE_BENCH_TEST(ended_targets_are_not_pushed_again),
         QUEUE_BENCH_TEST(a_refusal_ends_a_target),
