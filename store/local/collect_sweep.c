@@ -156,19 +156,20 @@ static enum errc prepare(struct collection *collection, const struct candidate *
     return kv_each(&txn, KV_HOLDERS, record_key_slice(&key), delete_holder, &holders, err);
 }
 
-/* A file that stays is one without a record, and nobody sees it. */
+/* A file that stays is one without a record, and nobody sees it; it keeps no other from going. */
 static enum errc remove_files(struct collection *collection, const struct candidate *items,
                               size_t some, struct error *err)
 {
     for (size_t i = 0; i < some; i++) {
         char path[BLOB_PATH_MAX];
         collect_point(collection, "before an unlink");
-        if (unlinkat(collection->store->blobs_fd, blob_path(&items[i].digest, path), 0) != 0 &&
-            errno != ENOENT)
-            return fail(err, ERR_IO, errno, "remove blob %s", path);
-        tell_blob(collection, &items[i]);
+        if (unlinkat(collection->store->blobs_fd, blob_path(&items[i].digest, path), 0) == 0 ||
+            errno == ENOENT)
+            tell_blob(collection, &items[i]);
+        else
+            fail(err, ERR_IO, errno, "remove blob %s, which has no record any more", path);
     }
-    return ERR_OK;
+    return err->code;
 }
 
 /* These are condemned. Records first, on the disk, and then the bytes. */

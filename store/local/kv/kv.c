@@ -193,7 +193,10 @@ void kv_end(struct kv_txn *txn)
 enum errc kv_sync(struct kv *kv, struct error *err)
 {
     int rc = mdb_env_sync(kv->env, 1);
-    return rc == 0 ? ERR_OK : fail_to_write(err, rc, "sync the metadata to the disk");
+    if (rc == 0)
+        return ERR_OK;
+    kv_fail(err, rc, "sync the metadata to the disk");
+    return err->code = ERR_SYNC;
 }
 
 enum errc kv_copy(struct kv *kv, int fd, struct error *err)

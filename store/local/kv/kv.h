@@ -102,8 +102,8 @@ void kv_end(struct kv_txn *txn);
  * pages instead of those that are free. ERR_IO, ERR_NO_SPACE. */
 enum errc kv_copy(struct kv *kv, int fd, struct error *err);
 
-/* Every commit so far is on the disk when this returns ERR_OK. ERR_SYNC, ERR_NO_SPACE. After the
- * latter the next commit and sync bring what this one did not. */
+/* Every commit so far is on the disk when this returns ERR_OK. ERR_SYNC, also where the disk is
+ * full: what was committed is there for every reader, and nobody knows whether it stays. */
 enum errc kv_sync(struct kv *kv, struct error *err);
 
 /* *found false, *value untouched, when the key is not there. */

@@ -724,6 +724,29 @@ static void a_crash_leaves_no_record_without_its_bytes(void **state)
     }
 }
 
+/* A folder in its place is not removed as a file is. */
+static void a_file_that_stays_keeps_no_other(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct collect_report report;
+    char path[BLOB_PATH_MAX];
+    struct store *store = open_store(*state);
+    struct digest loose[] = {member(store, "app", "one"), member(store, "app", "two"),
+                             member(store, "app", "three")};
+    assert_int_equal(unlinkat(store->blobs_fd, blob_path(&loose[1], path), 0), 0);
+    assert_int_equal(mkdirat(store->blobs_fd, path, 0700), 0);
+    assert_code(store_collect(store, &usual, &report, &err), ERR_IO, &err);
+    assert_non_null(strstr(err.text, path));
+    assert_int_equal(report.gone.blobs, 2);
+    collect_report_deinit(&report);
+    assert_int_equal(unlinkat(store->blobs_fd, path, AT_REMOVEDIR), 0);
+    for (size_t i = 0; i < 3; i++)
+        assert_false(held(store, &loose[i]));
+    assert_int_equal(count(store, KV_MEMBERS), 0);
+    collect(store);
+    store_close(store);
+}
+
 /* ---- rules ---- */
 
 static void rules_keep_and_say_why(void **state)
@@ -952,6 +975,7 @@ int main(int argc, char **argv)
         folder_test(a_tag_that_is_used_at_the_last_moment_stays_whole),
         folder_test(a_manifest_put_while_names_are_looked_at_stays_whole),
         folder_test(a_crash_leaves_no_record_without_its_bytes),
+        folder_test(a_file_that_stays_keeps_no_other),
         folder_test(rules_keep_and_say_why),
         folder_test(a_manifest_with_another_tag_stays),
         folder_test(the_cache_has_a_size_and_an_age),
