@@ -154,24 +154,20 @@ static bool cancel_target(struct push_queue *queue, const char *id, size_t index
 /* Of a push that is recorded: its orphaned targets, which nothing of the queue waits for. */
 static bool drop_orphans(struct push_queue *queue, const char *id)
 {
-    struct store *store = queue->runtime->store;
     struct error err = ERROR_INIT;
     struct push push;
     bool found = false;
     bool any = false;
-    if (pushes_get(store, id, &push, &found, &err) != ERR_OK || !found)
+    if (pushes_get(queue->runtime->store, id, &push, &found, &err) != ERR_OK || !found)
         return false;
     for (size_t i = 0; i < push.target_count; i++) {
         struct push_target *target = &push.targets[i];
-        const struct push_change change = {push.id, i, target};
         if (target->state != PUSH_ORPHANED)
             continue;
         target->state = PUSH_CANCELLED;
         target->ended_s = (uint64_t)clock_wall_s();
-        if (pushes_change(store, &change, 1, true, &err) != ERR_OK)
-            log_error("push %s: its orphaned target could not be dropped: %s", id, err.text);
-        else
-            push_log_not_begun(id, target);
+        queue_write_end(queue, id, i, target);
+        push_log_not_begun(id, target);
         any = true;
     }
     push_deinit(&push);
@@ -234,6 +230,14 @@ static bool has_stopped(const struct push_target *target)
     return push_state_is_failure(target->state) || target->state == PUSH_ORPHANED;
 }
 
+/* Somebody has cancelled it, and that is about to be written. */
+static bool has_ended(struct push_queue *queue, const char *id, size_t index)
+{
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    bool ended = queue_unwritten(queue, id, index) != NULL;
+    return ended;
+}
+
 /* A target that has failed begins anew, with all its time. One that the configuration does not know
  * any more is somebody's who named it, from now on. */
 static enum errc begin_anew(struct retry *retry, const struct push *push, size_t index)
@@ -249,6 +253,8 @@ static enum errc begin_anew(struct retry *retry, const struct push *push, size_t
     target.next_s = target.ended_s = 0;
     target.deadline_s = retry->wanted->deadline_s;
     error_clear(&target.error);
+    if (has_ended(queue, push->id, index))
+        return ERR_OK;
     if (pushes_change(queue->runtime->store, &change, 1, true, retry->err) != ERR_OK)
         return retry->err->code;
     autolock pthread_mutex_t *held = lock_take(&queue->lock);

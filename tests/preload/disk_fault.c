@@ -11,7 +11,10 @@
  * beside the control file, with ".fired" behind its name.
  *
  * Names: fsync, fdatasync, msync (of any path), write (also pwrite, pwrite64, writev, pwritev),
- * rename (also renameat, renameat2; the new path), link (linkat), ftruncate, mmap (of a file).
+ * rename (also renameat, renameat2; the new path), link (linkat), unlink (also unlinkat),
+ * ftruncate, mmap (of a file). Of LMDB, on an environment in that folder: put (mdb_put), del
+ * (mdb_del), commit (mdb_txn_commit, whose transaction is dropped then, as LMDB does) and envsync
+ * (mdb_env_sync). They give ERRNO as it is, so it may be one of LMDB's own, which are below zero.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -250,4 +253,75 @@ void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t o
     }
     NEXT(void *, "mmap64", void *, size_t, int, int, int, off64_t);
     return next(at, size, protection, flags, fd, offset);
+}
+
+int unlink(const char *path)
+{
+    FAIL_IF_TOLD_AS(-1, "unlink", AT_FDCWD, path);
+    NEXT(int, "unlink", const char *);
+    return next(path);
+}
+
+int unlinkat(int fd, const char *path, int flags)
+{
+    FAIL_IF_TOLD_AS(-1, "unlink", fd, path);
+    NEXT(int, "unlinkat", int, const char *, int);
+    return next(fd, path, flags);
+}
+
+/* ---- LMDB, as far as the program under test has it; its types are of no interest here ---- */
+
+static const char *environment_path(void *environment)
+{
+    NEXT(int, "mdb_env_get_path", void *, const char **);
+    const char *path = "";
+    return next && next(environment, &path) == 0 ? path : "";
+}
+
+static const char *transaction_path(void *transaction)
+{
+    NEXT(void *, "mdb_txn_env", void *);
+    return next ? environment_path(next(transaction)) : "";
+}
+
+#define GIVE_IF_TOLD(CALL, PATH)                                                                   \
+    int told = fault_of(CALL, AT_FDCWD, PATH);                                                     \
+    if (told != 0)                                                                                 \
+    return told
+
+int mdb_put(void *transaction, unsigned table, void *key, void *value, unsigned flags);
+int mdb_put(void *transaction, unsigned table, void *key, void *value, unsigned flags)
+{
+    GIVE_IF_TOLD("put", transaction_path(transaction));
+    NEXT(int, "mdb_put", void *, unsigned, void *, void *, unsigned);
+    return next(transaction, table, key, value, flags);
+}
+
+int mdb_del(void *transaction, unsigned table, void *key, void *value);
+int mdb_del(void *transaction, unsigned table, void *key, void *value)
+{
+    GIVE_IF_TOLD("del", transaction_path(transaction));
+    NEXT(int, "mdb_del", void *, unsigned, void *, void *);
+    return next(transaction, table, key, value);
+}
+
+int mdb_env_sync(void *environment, int force);
+int mdb_env_sync(void *environment, int force)
+{
+    GIVE_IF_TOLD("envsync", environment_path(environment));
+    NEXT(int, "mdb_env_sync", void *, int);
+    return next(environment, force);
+}
+
+int mdb_txn_commit(void *transaction);
+int mdb_txn_commit(void *transaction)
+{
+    int told = fault_of("commit", AT_FDCWD, transaction_path(transaction));
+    if (told != 0) {
+        NEXT(void, "mdb_txn_abort", void *);
+        next(transaction);
+        return told;
+    }
+    NEXT(int, "mdb_txn_commit", void *);
+    return next(transaction);
 }
