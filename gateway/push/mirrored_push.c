@@ -75,3 +75,14 @@ void mirrored_push_early(struct runtime *runtime, const char *repository,
         if (skips == NULL || !skips(self, &route.targets[i]))
             early_upload(runtime->early, &route.targets[i].repository, &blob, via);
 }
+
+void mirrored_push_early_end(struct runtime *runtime, const char *repository,
+                             const struct digest *digest)
+{
+    struct error ignored = ERROR_INIT;
+    struct mirror_route route;
+    if (mirrors_route(runtime->settings, repository, &route, &ignored) != ERR_OK)
+        return;
+    for (size_t i = 0; i < route.count; i++)
+        early_uploads_end(runtime->early, &route.targets[i].repository, digest);
+}

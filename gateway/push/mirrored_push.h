@@ -27,5 +27,8 @@ enum errc mirrored_push_judge(const struct push *push, struct error *err);
 void mirrored_push_early(struct runtime *runtime, const char *repository,
                          const struct digest *digest, uint64_t size, const char *via,
                          bool (*skips)(void *self, const struct mirror_target *target), void *self);
+/* It was taken out of the repository: it leaves no more, but for a push that waits for it. */
+void mirrored_push_early_end(struct runtime *runtime, const char *repository,
+                             const struct digest *digest);
 
 #endif

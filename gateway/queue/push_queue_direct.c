@@ -178,7 +178,7 @@ static void on_ended(void *self)
     struct push_queue *queue = entry->queue;
     struct chain *chain = entry->chain;
     struct push_target *target = &entry->push->targets[entry->target];
-    const struct digest manifest = entry->push->manifest.digest;
+    const struct descriptor manifest = entry->push->manifest;
     explain(entry);
     target->ended_s = (uint64_t)clock_wall_s();
     push_log_ended(entry->push, target, (uint64_t)(clock_ms() - entry->begun_ms));

@@ -225,8 +225,9 @@ struct push_queue {
 
 /* --- push_queue_view.c --- */
 
-/* Tell the listener. Without the lock. */
-void queue_tell_ended(const struct push_queue *queue, const struct digest *manifest,
+/* A push to the target has ended: tell the listener, and send nothing any more that left for a push
+ * that was cancelled, before its manifest came. Blocks on the disk; without the lock. */
+void queue_tell_ended(const struct push_queue *queue, const struct descriptor *manifest,
                       const struct push_target *target);
 
 /* --- push_queue_order.c; with the lock --- */

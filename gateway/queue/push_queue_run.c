@@ -54,7 +54,7 @@ static void end_record(struct queue_entry *entry, enum push_state state)
     target->ended_s = (uint64_t)clock_wall_s();
     write_target(queue, entry, target);
     push_log_not_begun(entry->id, target);
-    queue_tell_ended(queue, &push.manifest.digest, target);
+    queue_tell_ended(queue, &push.manifest, target);
     push_deinit(&push);
 }
 
@@ -198,7 +198,7 @@ static void on_ended(void *self)
         go_on(entry);
     pthread_mutex_unlock(&queue->lock);
     if (final) /* who asks now finds it gone */
-        queue_tell_ended(queue, &run->push.manifest.digest, own);
+        queue_tell_ended(queue, &run->push.manifest, own);
     end_run(run);
     pthread_mutex_lock(&queue->lock);
     queue_under_way(queue, -1);

@@ -11,11 +11,14 @@ void push_queue_listen(struct push_queue *queue,
     queue->listener = self;
 }
 
-void queue_tell_ended(const struct push_queue *queue, const struct digest *manifest,
+void queue_tell_ended(const struct push_queue *queue, const struct descriptor *manifest,
                       const struct push_target *target)
 {
+    const enum errc code = target->error.code;
+    if (target->state == PUSH_CANCELLED || code == ERR_CANCELLED || code == ERR_PUSH_TIME)
+        early_uploads_end_image(queue->runtime->early, &target->reference, manifest);
     if (queue->on_end)
-        queue->on_end(queue->listener, manifest, target);
+        queue->on_end(queue->listener, &manifest->digest, target);
 }
 
 static bool is_open(const struct tag *tag)

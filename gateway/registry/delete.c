@@ -2,13 +2,14 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/push/mirrored_push.h"
 
 #include <string.h>
 
 /* distribution-spec, "Content Management": taken out of the repository here, not upstream. */
 
 struct delete_job {
-    struct store *store;
+    struct runtime *runtime;
     enum v2_endpoint endpoint; /* V2_BLOB or V2_MANIFEST */
     char repository[REPOSITORY_NAME_MAX + 1];
     char tag[REFERENCE_TAG_MAX + 1];
@@ -18,17 +19,17 @@ struct delete_job {
 /* Somebody else may have been faster. */
 static enum errc take_out(const struct delete_job *self, struct error *err)
 {
+    struct store *store = self->runtime->store;
     bool found = false;
     if (self->endpoint == V2_BLOB) {
-        if (repository_remove_blob(self->store, self->repository, &self->digest, &found, err) ==
-                ERR_OK &&
+        if (repository_remove_blob(store, self->repository, &self->digest, &found, err) == ERR_OK &&
             !found)
             fail(err, ERR_BLOB_NOT_HELD, 0, "%s has no such blob", self->repository);
         return err->code;
     }
-    if ((self->tag[0] ? repository_remove_tag(self->store, self->repository, self->tag, &found, err)
-                      : repository_remove_manifest(self->store, self->repository, &self->digest,
-                                                   &found, err)) == ERR_OK &&
+    if ((self->tag[0] ? repository_remove_tag(store, self->repository, self->tag, &found, err)
+                      : repository_remove_manifest(store, self->repository, &self->digest, &found,
+                                                   err)) == ERR_OK &&
         !found)
         fail(err, ERR_MANIFEST_NOT_HELD, 0, "%s has no such manifest", self->repository);
     return err->code;
@@ -42,6 +43,8 @@ static void run(struct job *job, void *arg)
         v2_answer_error(job, &err);
         return;
     }
+    if (self->endpoint == V2_BLOB)
+        mirrored_push_early_end(self->runtime, self->repository, &self->digest);
     char digest[DIGEST_TEXT_MAX];
     bool has_tag = self->tag[0] != '\0';
     const char *event = self->endpoint == V2_BLOB ? "blob.deleted"
@@ -58,7 +61,7 @@ static void run(struct job *job, void *arg)
 static struct job *start(const struct v2_request *front, struct reply *reply)
 {
     struct delete_job *self = xcalloc(1, sizeof *self);
-    self->store = front->gateway->runtime->store;
+    self->runtime = front->gateway->runtime;
     self->endpoint = front->path.endpoint;
     self->digest = front->path.digest;
     memcpy(self->repository, front->path.repository, sizeof self->repository);

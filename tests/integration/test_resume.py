@@ -20,9 +20,11 @@ from typing import Any
 import pytest
 
 from support.archives import docker_save_old
+from support.front import OCI_CONFIG, OCI_LAYER, Front, descriptor, manifest_of, to_json
 from support.gateway import Gateway, pushed
 from support.images import Image, image_config, seal
 from support.nginx import Nginx
+from support.pulled import sha256
 from support.registry import Registry
 from support.tars import TarBuilder
 from support.throttle import ThrottledProxy
@@ -228,6 +230,35 @@ def test_a_cancelled_push_ends_inside_a_blob_and_takes_its_session_back(
             sent = proxy.sent_up
     print(f"\ncancelled in {seconds:.2f} s after {sent:,} of {CANCEL_SIZE:,} bytes")
     assert seconds < 10 and sent < CANCEL_SIZE
+
+
+def test_a_cancelled_push_takes_along_what_left_before_its_manifest(tmp_path: Path) -> None:
+    """What another client has sent into the same repository goes on."""
+    rate = 20_000_000 if LONG else 1_000_000
+    mine, others = (os.urandom(size) for size in (CANCEL_SIZE // 2, CANCEL_SIZE // 32))
+    image = manifest_of(descriptor(OCI_CONFIG, b"{}"), descriptor(OCI_LAYER, mine))
+    with Gateway(tmp_path / "other") as other, ThrottledProxy(
+        other.port, to_server=rate, hold_after=len(others)
+    ) as proxy:
+        config = configuration(f"127.0.0.1:{proxy.port}", "there")
+        with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+            front.push_blob("team/app", mine)
+            wait_until(proxy.held, "it is under way", WAIT)
+            front.push_blob("team/app", others)
+            front.push_blob("team/app", b"{}")
+            front.must_put("team/app", "1", to_json(image))
+            (push,) = gateway.request("/v1/pushes").json()["pushes"]
+            seconds = cancel(gateway, push["id"])
+            proxy.release()
+            wait_until(lambda: has_blob(other, others), "what goes on is there", WAIT)
+            wait_until(lambda: not list((other.data / "uploads").iterdir()), "no session is left")
+            assert not has_blob(other, mine)
+    print(f"\ncancelled in {seconds:.2f} s after {proxy.sent_up:,} bytes")
+    assert seconds < 10 and proxy.sent_up < len(mine)
+
+
+def has_blob(gateway: Gateway, data: bytes) -> bool:
+    return any(sha256(data).endswith(Path(name).name) for name in gateway.blobs())
 
 
 def test_cancelling_waits_for_no_registry_and_hurts_no_other_push(

@@ -1,9 +1,12 @@
 #include "upstream/push/early_upload.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "image/manifest.h"
+#include "store/blob.h"
 #include "upstream/client/registry_host.h"
 #include "upstream/push/push_run.h"
 
@@ -15,7 +18,7 @@ struct early_uploads {
     struct cancel cancel;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t ended;
-    size_t under_way;
+    TAILQ_HEAD(early_list, early_blob) under_way;
     bool closed;
 };
 
@@ -25,6 +28,11 @@ struct early_blob {
     struct registry_host *host;
     struct push_target target;
     struct digest digest;
+    struct cancel cancel; /* a child of all uploads' */
+
+    /* under their lock */
+    TAILQ_ENTRY(early_blob) link;
+    unsigned references; /* its run's, and those of who cancels it; 0: it goes */
 };
 
 struct early_uploads *early_uploads_new(struct upstream *upstream)
@@ -32,6 +40,7 @@ struct early_uploads *early_uploads_new(struct upstream *upstream)
     struct early_uploads *early = xcalloc(1, sizeof *early);
     early->upstream = upstream;
     cancel_init(&early->cancel);
+    TAILQ_INIT(&early->under_way);
     pthread_mutex_init(&early->lock, NULL);
     pthread_cond_init(&early->ended, NULL);
     return early;
@@ -44,7 +53,7 @@ void early_uploads_close(struct early_uploads *early)
     cancel_request(&early->cancel);
     autolock pthread_mutex_t *held = lock_take(&early->lock);
     early->closed = true;
-    while (early->under_way > 0)
+    while (!TAILQ_EMPTY(&early->under_way))
         pthread_cond_wait(&early->ended, &early->lock);
 }
 
@@ -58,26 +67,42 @@ void early_uploads_free(struct early_uploads *early)
     free(early);
 }
 
-static bool enter(struct early_uploads *early)
+/* Among those under way; false when there are to be no more. */
+static bool enter(struct early_blob *blob)
 {
+    struct early_uploads *early = blob->early;
     autolock pthread_mutex_t *held = lock_take(&early->lock);
     bool open = !early->closed;
-    early->under_way += open;
+    if (open)
+        TAILQ_INSERT_TAIL(&early->under_way, blob, link);
     return open;
 }
 
-static void leave(struct early_uploads *early)
+static void clean(struct early_blob *blob)
 {
+    cancel_deinit(&blob->cancel);
+    registry_host_release(blob->host);
+}
+
+static void release(struct early_blob *blob)
+{
+    struct early_uploads *early = blob->early;
+    pthread_mutex_lock(&early->lock);
+    bool last = --blob->references == 0;
+    pthread_mutex_unlock(&early->lock);
+    if (!last)
+        return;
+    clean(blob);
     autolock pthread_mutex_t *held = lock_take(&early->lock);
-    early->under_way--;
+    TAILQ_REMOVE(&early->under_way, blob, link);
     pthread_cond_signal(&early->ended);
+    free(blob);
 }
 
 static void on_ended(void *self)
 {
     struct early_blob *blob = self;
     const struct error *err = &blob->target.error;
-    struct early_uploads *early = blob->early;
     if (blob->target.state == PUSH_FAILED && err->code != ERR_CANCELLED) {
         char id[DIGEST_SHORT_MAX];
         /* The push of the manifest fails in the same way, and says so. */
@@ -87,9 +112,7 @@ static void on_ended(void *self)
         if (error_party(err->code) == PARTY_NETWORK)
             atomic_store(&blob->host->away_ms, clock_ms());
     }
-    registry_host_release(blob->host);
-    free(blob);
-    leave(early);
+    release(blob);
 }
 
 void early_upload(struct early_uploads *early, const struct reference *target,
@@ -102,21 +125,94 @@ void early_upload(struct early_uploads *early, const struct reference *target,
         log_debug("%s: no blob is sent before its manifest: %s", target->host, err.text);
         return;
     }
-    if (work_queue_waiting(host->early) >= EARLY_QUEUE_MAX || !enter(early)) {
-        registry_host_release(host);
-        return;
-    }
     struct early_blob *made = xcalloc(1, sizeof *made);
-    *made = (struct early_blob){
-        .early = early, .host = host, .target = {.reference = *target}, .digest = blob->digest};
+    *made = (struct early_blob){.early = early,
+                                .host = host,
+                                .target = {.reference = *target},
+                                .digest = blob->digest,
+                                .references = 1};
     made->target.reference.tag[0] = '\0';
     made->target.reference.digest = (struct digest){.algorithm = DIGEST_NONE};
+    cancel_init_child(&made->cancel, &early->cancel, "no push needs the blob any more");
+    if (work_queue_waiting(host->early) >= EARLY_QUEUE_MAX || !enter(made)) {
+        clean(made);
+        free(made);
+        return;
+    }
     const struct push_options options = {.upstream = upstream,
-                                         .cancel = &early->cancel,
+                                         .cancel = &made->cancel,
                                          .remembers = true,
                                          .ended = on_ended,
                                          .self = made};
     struct push_job job = {.options = &options, .target = &made->target, .blob = *blob};
     snprintf(job.via, sizeof job.via, "%s", via);
     push_run_start(&job);
+}
+
+/* --- what nobody needs any more --- */
+
+/* Held: release(). NULL: there is none that was not cancelled already. Any blob, without a digest.
+ */
+static struct early_blob *find(struct early_uploads *early, const struct reference *target,
+                               const struct digest *digest)
+{
+    struct early_blob *blob;
+    autolock pthread_mutex_t *held = lock_take(&early->lock);
+    TAILQ_FOREACH(blob, &early->under_way, link)
+    {
+        if (blob->references > 0 && reference_same_name(&blob->target.reference, target) &&
+            (digest == NULL || digest_equal(&blob->digest, digest)) &&
+            !cancel_requested(&blob->cancel))
+            break;
+    }
+    if (blob)
+        blob->references++;
+    return blob;
+}
+
+void early_uploads_end(struct early_uploads *early, const struct reference *target,
+                       const struct digest *digest)
+{
+    for (struct early_blob *blob; (blob = find(early, target, digest));) {
+        cancel_request(&blob->cancel);
+        release(blob);
+    }
+}
+
+static bool has_any(struct early_uploads *early, const struct reference *target)
+{
+    struct early_blob *blob = find(early, target, NULL);
+    if (blob)
+        release(blob);
+    return blob;
+}
+
+/* A member of an index may be a blob of any kind, and what cannot be read was not pushed either. */
+static void end_below(struct early_uploads *early, const struct reference *target,
+                      const struct descriptor *part, unsigned depth)
+{
+    struct error ignored = ERROR_INIT;
+    struct manifest parsed;
+    autofree char *data = NULL;
+    size_t size = 0;
+    const char *type = part->media_type[0] ? part->media_type : NULL;
+    early_uploads_end(early, target, &part->digest);
+    if (depth > INDEX_DEPTH_MAX || !has_any(early, target) ||
+        blob_read_all(early->upstream->store, &part->digest, MANIFEST_LIMIT_BYTES, "manifest",
+                      &data, &size, &ignored) != ERR_OK ||
+        manifest_parse_any(data, size, type, "manifest", &parsed, &ignored) != ERR_OK)
+        return;
+    if (parsed.kind == MANIFEST_IMAGE)
+        early_uploads_end(early, target, &parsed.config.digest);
+    for (size_t i = 0; i < parsed.layer_count; i++)
+        early_uploads_end(early, target, &parsed.layers[i].digest);
+    for (size_t i = 0; i < parsed.child_count; i++)
+        end_below(early, target, &parsed.children[i], depth + 1);
+    manifest_deinit(&parsed);
+}
+
+void early_uploads_end_image(struct early_uploads *early, const struct reference *target,
+                             const struct descriptor *manifest)
+{
+    end_below(early, target, manifest, 0);
 }

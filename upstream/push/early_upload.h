@@ -16,6 +16,10 @@
  * A blob has no diffID here, unless one is known from earlier pushes; else it is remembered as seen
  * under its own digest (store/known_locations.h), and a push that needs it adds its diffID.
  *
+ * A blob that nobody needs any more, because the push that would have needed it was cancelled, or
+ * because its client took it back, is not sent to its end. A push that waits for its transfer keeps
+ * that going; one that has not come so far sends the blob itself.
+ *
  * Lifecycle: early_uploads_new, early_upload from any thread, early_uploads_close (cancels and
  * waits), early_uploads_free.
  */
@@ -40,5 +44,14 @@ void early_uploads_free(struct early_uploads *early);
  * `target`, whose tag and digest do not matter. `via`: as in struct push. Never blocks. */
 void early_upload(struct early_uploads *early, const struct reference *target,
                   const struct descriptor *blob, const char *via);
+
+/* The blob is not needed in the repository of `target`, as far as the caller knows. Never blocks on
+ * a registry. */
+void early_uploads_end(struct early_uploads *early, const struct reference *target,
+                       const struct digest *digest);
+/* Nor is anything that this image or index needs. Reads its manifests, if there is anything to end;
+ * what the store does not hold is left as it is. */
+void early_uploads_end_image(struct early_uploads *early, const struct reference *target,
+                             const struct descriptor *manifest);
 
 #endif

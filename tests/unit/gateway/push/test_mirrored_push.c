@@ -246,6 +246,27 @@ static void a_blob_leaves_for_every_target(void **state)
     bench_deinit(&bench);
 }
 
+static void a_blob_that_was_taken_out_leaves_no_more(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct queue_test *test = queue_test_new();
+    struct made_image image = push_test_image(test->push, "a", 1000);
+    bench_init(&bench, test->host);
+    test->settings.mirrors = &bench.mirror;
+    test->settings.mirror_count = 1;
+    http_double_stall(test->http, "PUT");
+    mirrored_push_early(&test->runtime, "team/app", &image.layers[0], 1000, "", NULL, NULL);
+    QUEUE_TEST_UNTIL(http_double_count(test->http, "PUT") == 1);
+    mirrored_push_early_end(&test->runtime, "other/app", &image.layers[0]);
+    mirrored_push_early_end(&test->runtime, "team/app", &image.layers[0]);
+    assert_int_equal(http_double_await(test->http, "DELETE /v2/", 1), 1);
+    early_uploads_close(test->runtime.early);
+    assert_int_equal(http_double_count(test->http, "PUT"), 1);
+    queue_test_free(test);
+    bench_deinit(&bench);
+}
+
 static void a_blob_without_targets_stays(void **state)
 {
     (void)state;
@@ -277,6 +298,7 @@ int main(void)
         cmocka_unit_test(further_failures_are_counted),
         cmocka_unit_test(optional_targets_may_fail),
         cmocka_unit_test(a_blob_leaves_for_every_target),
+        cmocka_unit_test(a_blob_that_was_taken_out_leaves_no_more),
         cmocka_unit_test(a_blob_without_targets_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -195,6 +195,16 @@ static void what_waits_is_cancelled_at_once(void **state)
     assert_int_equal(queue_bench_puts(bench, "team/app", "one"), 5);
 }
 
+/* As blobs of registry clients leave. */
+static void send_early(struct queue_bench *bench, const struct digest *layer)
+{
+    struct descriptor blob = {.digest = *layer, .size = 1000};
+    struct reference target = {.path = "team/app"};
+    strcpy(target.host, bench->test->host);
+    early_upload(bench->test->runtime.early, &target, &blob, "");
+}
+
+/* Also with that of a blob that left before its manifest. */
 static void what_runs_is_cancelled_with_its_session(void **state)
 {
     struct queue_bench *bench = *state;
@@ -205,6 +215,7 @@ static void what_runs_is_cancelled_with_its_session(void **state)
                                           .times = 9,
                                           .status = 500,
                                           .hold = true});
+    send_early(bench, &bench->images[0].layers[0]);
     store(bench, 0, "team/app:one", id);
     QUEUE_TEST_UNTIL(http_double_count(bench->test->http, "PUT /v2/team/app/blobs/uploads/") > 0);
     int64_t since_ms = clock_ms();

@@ -176,9 +176,9 @@ static bool told_of_bytes(struct push_test *test)
     return told;
 }
 
-static void a_push_joins_what_is_under_way(void **state)
+/* Whether the blob is still wanted early does not matter to the push. */
+static void join(bool ends_early)
 {
-    (void)state;
     struct scene scene;
     scene_open(&scene, FAKE_OPEN, NULL);
     fake_registry_rule(scene.fake,
@@ -190,12 +190,58 @@ static void a_push_joins_what_is_under_way(void **state)
     void *arg[] = {&scene, &image};
     pthread_create(&thread, NULL, push_meanwhile, arg);
     WAIT_UNTIL(&scene, told_of_bytes(scene.test));
+    if (ends_early) {
+        early_uploads_end(scene.early, &scene.target, &image.layers[0]);
+        drain(&scene);
+    }
     fake_registry_release(scene.fake);
     pthread_join(thread, NULL);
     assert_int_equal(scene.test->result.state, PUSH_PUSHED);
-    assert_int_equal(scene.test->result.layers.existed, 1);
+    assert_int_equal(scene.test->result.layers.existed, !ends_early);
+    assert_int_equal(scene.test->result.layers.uploaded, ends_early);
     assert_int_equal(http_double_count(scene.http, "PUT " UPLOADS), 2);
+    assert_int_equal(http_double_count(scene.http, "DELETE"), 0);
     assert_true(is_recorded(&scene, &image.diff_ids[0]));
+    scene_close(&scene);
+}
+
+static void a_push_joins_what_is_under_way(void **state)
+{
+    (void)state;
+    join(false);
+}
+
+static void a_push_keeps_what_it_waits_for(void **state)
+{
+    (void)state;
+    join(true);
+}
+
+/* One blob, and what an index needs; not what is of another image, or goes elsewhere. */
+static void what_nobody_needs_is_not_sent_on(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open(&scene, FAKE_OPEN, NULL);
+    http_double_stall(scene.http, "PUT");
+    const struct made_image images[] = {push_test_image(scene.test, "ab", 4 << 20),
+                                        push_test_image(scene.test, "c", 4 << 20)};
+    const struct descriptor index = push_test_index(scene.test, images, 2);
+    struct made_image other = push_test_image(scene.test, "d", 4 << 20);
+    struct reference elsewhere = push_test_request(&index, scene.host, "other/app:1").target;
+    for (size_t i = 0; i < 2; i++)
+        send_layer(&scene, &images[0].layers[i], 4 << 20);
+    send_layer(&scene, &images[1].layers[0], 4 << 20);
+    send_layer(&scene, &other.layers[0], 4 << 20);
+    WAIT_UNTIL(&scene, http_double_count(scene.http, "PUT " UPLOADS) == 4);
+    early_uploads_end_image(scene.early, &elsewhere, &index);
+    early_uploads_end(scene.early, &scene.target, &images[0].layers[0]);
+    assert_int_equal(http_double_await(scene.http, "DELETE " UPLOADS, 1), 1);
+    early_uploads_end_image(scene.early, &scene.target, &index);
+    assert_int_equal(http_double_await(scene.http, "DELETE " UPLOADS, 3), 3);
+    early_uploads_close(scene.early);
+    assert_int_equal(http_double_await(scene.http, "DELETE " UPLOADS, 4), 4);
+    assert_int_equal(http_double_count(scene.http, "POST " UPLOADS), 4);
     scene_close(&scene);
 }
 
@@ -458,6 +504,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_sent_early_is_not_sent_by_the_push),
         cmocka_unit_test(a_push_joins_what_is_under_way),
+        cmocka_unit_test(a_push_keeps_what_it_waits_for),
+        cmocka_unit_test(what_nobody_needs_is_not_sent_on),
         cmocka_unit_test(what_was_wrong_is_asked_for_again),
         cmocka_unit_test(credentials_are_those_of_the_target),
         cmocka_unit_test(a_known_layer_is_mounted),
