@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from support.archives import Podman, docker_save_old, oci_folder
+from support.containerd import Containerd
 from support.docker_engine import DockerEngine
 from support.gateway import Gateway
 from support.images import Image, make_image, make_small_image
@@ -254,4 +255,7 @@ def test_pulls_go_on_with_the_mirror_away(
             assert digest in docker.docker("pull", to)
             logins = no_logins(tmp_path)
             podman.run("pull", "--quiet", "--tls-verify=false", "--authfile", str(logins), to)
+            with Containerd(tmp_path) as containerd:
+                containerd.ctr("images", "pull", "--plain-http", "--snapshotter", "native", to)
+                assert digest in containerd.ctr("images", "list", f"name=={to}")
             assert pull(to, tmp_path / "pulled").digest == digest
