@@ -257,3 +257,20 @@ size_t push_test_events(struct push_test *test, const char *event)
         count += strncmp(line, event, size) == 0 && line[size] == '\n';
     return count;
 }
+
+void push_test_expect(const struct push_test *test, enum errc code, enum errc want)
+{
+    if (code != want)
+        fail_msg("%s instead of %s: %s", error_name(code), error_name(want),
+                 test->result.error.text);
+    assert_int_equal(test->result.state, want == ERR_OK ? PUSH_PUSHED : PUSH_FAILED);
+}
+
+void push_test_expect_layers(const struct push_test *test, unsigned existed, unsigned uploaded,
+                             unsigned skipped)
+{
+    assert_int_equal(test->result.layers.existed, existed);
+    assert_int_equal(test->result.layers.uploaded, uploaded);
+    assert_int_equal(test->result.layers.skipped, skipped);
+    assert_int_equal(test->result.layers.mounted, 0);
+}

@@ -79,4 +79,10 @@ enum errc push_test_push(struct push_test *test, const struct descriptor *manife
 /* How many events are exactly this. */
 size_t push_test_events(struct push_test *test, const char *event);
 
+/* `code` came of it, and the result says so. */
+void push_test_expect(const struct push_test *test, enum errc code, enum errc want);
+/* And no layer was mounted. */
+void push_test_expect_layers(const struct push_test *test, unsigned existed, unsigned uploaded,
+                             unsigned skipped);
+
 #endif

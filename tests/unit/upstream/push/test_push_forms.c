@@ -97,13 +97,6 @@ static enum errc push(struct push_test *test, struct fake_registry *fake,
     return push_test_one(test, request, NULL, &test->cancel, &test->result);
 }
 
-static void expect(struct push_test *test, enum errc code, enum errc want)
-{
-    if (code != want)
-        fail_msg("%s instead of %s: %s", error_name(code), error_name(want),
-                 test->result.error.text);
-}
-
 /* --- under a digest --- */
 
 static void test_under_its_own_digest(void **state)
@@ -113,7 +106,7 @@ static void test_under_its_own_digest(void **state)
     struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
     struct made_image image = push_test_image(test, "ab", LAYER_BYTES);
     struct push_request request = by_digest(&image.manifest, fake_registry_host(fake));
-    expect(test, push(test, fake, &request), ERR_OK);
+    push_test_expect(test, push(test, fake, &request), ERR_OK);
     assert_int_equal(puts_under_digest(fake, &image.manifest.digest), 1);
     assert_int_equal(http_double_count(fake_registry_http(fake), "PUT " MANIFESTS), 1);
     assert_true(digest_equal(&test->result.digest, &image.manifest.digest));
@@ -132,10 +125,10 @@ static void test_another_digest_is_refused(void **state)
     struct made_image image = push_test_image(test, "a", LAYER_BYTES);
     struct push_request request = by_digest(&image.manifest, fake_registry_host(fake));
     request.target.digest = image.config;
-    expect(test, push(test, fake, &request), ERR_DIGEST_REFERENCE);
+    push_test_expect(test, push(test, fake, &request), ERR_DIGEST_REFERENCE);
     request = by_digest(&image.manifest, fake_registry_host(fake));
     strcpy(request.target.tag, "1");
-    expect(test, push(test, fake, &request), ERR_DIGEST_REFERENCE);
+    push_test_expect(test, push(test, fake, &request), ERR_DIGEST_REFERENCE);
     assert_int_equal(http_double_count(fake_registry_http(fake), ""), 0);
     fake_registry_stop(fake);
     push_test_free(test);
@@ -152,7 +145,7 @@ static void test_referrers_follow_a_digest(void **state)
     struct push_request request = by_digest(&image.manifest, fake_registry_host(fake));
     request.referrers = &referrer;
     request.referrer_count = 1;
-    expect(test, push(test, fake, &request), ERR_OK);
+    push_test_expect(test, push(test, fake, &request), ERR_OK);
     struct http_double *http = fake_registry_http(fake);
     assert_int_equal(puts_under_digest(fake, &image.manifest.digest), 1);
     assert_int_equal(http_double_count(http, "PUT " MANIFESTS), 2);
@@ -173,7 +166,7 @@ static void test_no_other_kind_under_a_digest(void **state)
         fake, (struct fake_rule){"PUT", "/manifests/", 10, .status = 400,
                                  .body = "{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}"});
     struct push_request request = by_digest(&image.manifest, fake_registry_host(fake));
-    expect(test, push(test, fake, &request), ERR_MANIFEST_REFUSED);
+    push_test_expect(test, push(test, fake, &request), ERR_MANIFEST_REFUSED);
     assert_int_equal(http_double_count(fake_registry_http(fake), "PUT " MANIFESTS), 2);
     fake_registry_stop(fake);
     push_test_free(test);
@@ -188,10 +181,10 @@ static void test_a_digest_is_confirmed(void **state)
     const struct push_request request = by_digest(&image.manifest, fake_registry_host(fake));
     struct fake_rule nameless = {"PUT", "/manifests/", 1, .status = 201, .headers = "X: y\r\n"};
     fake_registry_rule(fake, nameless);
-    expect(test, push(test, fake, &request), ERR_PUSHED_DIGEST);
+    push_test_expect(test, push(test, fake, &request), ERR_PUSHED_DIGEST);
     nameless.effect = true;
     fake_registry_rule(fake, nameless);
-    expect(test, push(test, fake, &request), ERR_OK);
+    push_test_expect(test, push(test, fake, &request), ERR_OK);
     fake_registry_stop(fake);
     push_test_free(test);
 }
@@ -205,7 +198,7 @@ static void test_a_manifest_of_an_unknown_kind_goes_alone(void **state)
     struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
     const struct descriptor manifest =
         put(test, DIGEST_SHA256, FOREIGN_TYPE, "{\"mediaType\":\"" FOREIGN_TYPE "\",\"a\":[1]}");
-    expect(test, push_test_push(test, &manifest, fake_registry_host(fake)), ERR_OK);
+    push_test_expect(test, push_test_push(test, &manifest, fake_registry_host(fake)), ERR_OK);
     assert_string_equal(test->result.media_type, FOREIGN_TYPE);
     assert_true(digest_equal(&test->result.digest, &manifest.digest));
     assert_int_equal(http_double_count(fake_registry_http(fake), "POST"), 0);
@@ -220,7 +213,7 @@ static void test_an_unknown_type_with_the_shape_of_an_image(void **state)
     struct push_test *test = push_test_new(NULL);
     struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
     struct small_image image = put_image(test, DIGEST_SHA256, FOREIGN_TYPE);
-    expect(test, push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK);
+    push_test_expect(test, push_test_push(test, &image.manifest, fake_registry_host(fake)), ERR_OK);
     assert_string_equal(test->result.media_type, FOREIGN_TYPE);
     assert_true(has(fake, &image.config.digest) && has(fake, &image.layer.digest));
     fake_registry_stop(fake);
@@ -234,7 +227,7 @@ static void test_sha512(void **state)
     struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
     struct small_image image = put_image(test, DIGEST_SHA512, MEDIA_OCI_MANIFEST);
     struct push_request request = by_digest(&image.manifest, fake_registry_host(fake));
-    expect(test, push(test, fake, &request), ERR_OK);
+    push_test_expect(test, push(test, fake, &request), ERR_OK);
     assert_int_equal(test->result.digest.algorithm, DIGEST_SHA512);
     assert_true(digest_equal(&test->result.digest, &image.manifest.digest));
     assert_int_equal(puts_under_digest(fake, &image.manifest.digest), 1);
@@ -243,13 +236,13 @@ static void test_sha512(void **state)
 
     /* Under a tag the registry names it by its own algorithm; nothing is sent again. */
     request = push_test_request(&image.manifest, fake_registry_host(fake), "team/app:1");
-    expect(test, push(test, fake, &request), ERR_OK);
+    push_test_expect(test, push(test, fake, &request), ERR_OK);
     assert_int_equal(test->result.digest.algorithm, DIGEST_SHA512);
     assert_int_equal(http_double_count(fake_registry_http(fake), "PUT " UPLOADS), 2);
 
     /* The same when the answer got lost. */
     fake_registry_rule(fake, (struct fake_rule){"PUT", "/manifests/1", 1, .status = 500});
-    expect(test, push(test, fake, &request), ERR_OK);
+    push_test_expect(test, push(test, fake, &request), ERR_OK);
     assert_int_equal(test->result.attempts, 1);
     fake_registry_stop(fake);
     push_test_free(test);

@@ -84,9 +84,7 @@ static void expect(struct fallback *fallback, enum errc want)
 {
     const char *host = fake_registry_host(fallback->fake);
     enum errc code = push_test_push(fallback->test, &fallback->manifest, host);
-    if (code != want)
-        fail_msg("%s instead of %s: %s", error_name(code), error_name(want),
-                 fallback->test->result.error.text);
+    push_test_expect(fallback->test, code, want);
 }
 
 static void expect_schema1(struct fallback *fallback)
