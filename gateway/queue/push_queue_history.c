@@ -70,7 +70,7 @@ static bool keep(struct push_queue *queue, const char *id, size_t target,
     snprintf(unwritten->id, sizeof unwritten->id, "%s", id);
     TAILQ_INSERT_TAIL(&queue->unwritten, unwritten, link);
     queue->unwritten_count++;
-    record_later(queue, AGAIN_AFTER_MS);
+    record_later(queue, queue->closed ? 0 : AGAIN_AFTER_MS);
     return true;
 }
 
@@ -157,15 +157,15 @@ static void on_time(struct work *work)
     queue->recording = true;
     bool taken = record(queue);
     queue->recording = false;
-    if (!taken)
+    if (!taken && !queue->closed)
         record_later(queue, AGAIN_AFTER_MS);
     queue_under_way(queue, -1);
 }
 
 static void record_later(struct push_queue *queue, int64_t ms)
 {
-    if (queue->closed || queue->recorder_waits || queue->recording)
-        return; /* or the end does it */
+    if (queue->recorder_waits || queue->recording)
+        return;
     queue->recorder_waits = true;
     queue->recorder.run = on_time;
     queue_under_way(queue, 1);
@@ -186,10 +186,8 @@ void queue_note_over(struct push_queue *queue, const struct push *push)
 
 void queue_history_close(struct push_queue *queue)
 {
-    if (!queue->recorder_waits || !work_cancel(queue->direct, &queue->recorder))
-        return;
-    queue->recorder_waits = false;
-    queue_under_way(queue, -1);
+    if (queue->recorder_waits && work_cancel(queue->direct, &queue->recorder))
+        work_submit(queue->direct, &queue->recorder);
 }
 
 void queue_record_all(struct push_queue *queue)

@@ -373,7 +373,7 @@ void queue_write_end(struct push_queue *queue, const char *id, size_t target,
 /* The end that is not written yet; borrowed while the lock is held. NULL: there is none. */
 const struct push_target *queue_unwritten(const struct push_queue *queue, const char *id,
                                           size_t target);
-/* No clock runs any more, but one that is about to. */
+/* What waits to be written is written at once, and tried no more after that. */
 void queue_history_close(struct push_queue *queue);
 /* At the end, when nothing is under way. What the store does not take now is not recorded. */
 void queue_record_all(struct push_queue *queue);
