@@ -5,8 +5,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define SOURCE_PIECE ((size_t)256 * 1024)
 
@@ -112,6 +114,25 @@ enum errc file_sync(int fd, const char *what, struct error *err)
         return ERR_OK;
     bool full = errno == ENOSPC || errno == EDQUOT;
     return fail(err, full ? ERR_IO : ERR_SYNC, errno, "sync %s to the disk", what);
+}
+
+bool file_free_bytes(int fd, uint64_t *out)
+{
+    struct statvfs room;
+    if (fstatvfs(fd, &room) != 0 || room.f_blocks == 0)
+        return false;
+    *out = (uint64_t)room.f_bavail * room.f_frsize;
+    return true;
+}
+
+enum errc file_add_room(int fd, const char *place, struct error *err)
+{
+    uint64_t free_bytes = 0;
+    if (!file_free_bytes(fd, &free_bytes))
+        return err->code;
+    return error_wrap(
+        err, "the file system of %s has %" PRIu64 " KiB free, which is too little: make room there",
+        place, free_bytes >> 10);
 }
 
 enum errc file_remove_tree(int folder_fd, const char *name, struct error *err)

@@ -40,6 +40,13 @@ enum errc file_read_all(const char *path, size_t limit_bytes, char **data, size_
 /* ERR_SYNC: nobody knows what the disk has of it, and another try would not tell. ERR_NO_SPACE. */
 enum errc file_sync(int fd, const char *what, struct error *err);
 
+/* What is free on the file system of `fd`, to others than the superuser; false when it does not
+ * say.
+ */
+bool file_free_bytes(int fd, uint64_t *out);
+/* Put in front of an error of too little room how much `place`, which `fd` is in, has. */
+enum errc file_add_room(int fd, const char *place, struct error *err);
+
 /* Remove everything below the folder `name` of `folder_fd`, and the folder; absent is success.
  * Symbolic links are removed, not followed. */
 enum errc file_remove_tree(int folder_fd, const char *name, struct error *err);

@@ -113,6 +113,8 @@ static const char *const acknowledgements[] = {
     X("limits.upload_sessions_per_client", SETTING_COUNT, settings,                                \
       limits.upload_sessions_per_client, 1, 1000000, "512", NULL,                                  \
       "unfinished blobs at the same time that one address has begun")                              \
+    X("store.map", SETTING_SIZE, settings, store.map_bytes, 64 * MIB, 16 * TIB, "32GiB", NULL,     \
+      "most that the metadata may take")                                                           \
     X("queue.keep_trying", SETTING_DURATION, settings, queue.keep_trying_ms, SECOND, 3650 * DAY,   \
       "168h", forever, "how long a push after the answer is tried again")                          \
     X("queue.history_count", SETTING_COUNT, settings, queue.history_count, 0, 1000000, "10000",    \

@@ -98,6 +98,9 @@ struct settings {
         char *key;
     } tls; /* all NULL: plain HTTP */
     struct {
+        uint64_t map_bytes; /* LMDB's map: the bound on the metadata */
+    } store;
+    struct {
         uint64_t archive_bytes;
         uint64_t free_space_bytes; /* 0: what the store takes by itself */
         unsigned uploads;

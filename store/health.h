@@ -6,7 +6,8 @@
  * opening it again, in another process, can help.
  *
  * Before that a store is low: less is free on its file system than is to be kept back
- * (store_options), so that what was promised can be finished. Whoever is about to receive a body
+ * (store_options), or its metadata have taken most of what they can, so that what was promised can
+ * be finished. Whoever is about to receive a body
  * asks store_check_room(), and bodies that grow are looked at now and then; everything else goes
  * on.
  *
@@ -29,7 +30,18 @@ enum store_health store_health(struct store *store, struct error *why);
 uint64_t store_health_wait(struct store *store, uint64_t seen, int64_t ms);
 void store_health_wake(struct store *store);
 
-/* ERR_NO_SPACE when less is free than is kept back; names both. Does not wait for the disk. */
+struct store_room {
+    bool known;          /* the file system says what is free */
+    uint64_t free_bytes; /* of it */
+    uint64_t kept_bytes; /* with less than that free it is low */
+    uint64_t metadata_bytes;
+    uint64_t metadata_most_bytes; /* that they can take */
+};
+/* Does not wait for the disk. */
+struct store_room store_room(struct store *store);
+
+/* ERR_NO_SPACE when less is free than is kept back, ERR_STORE_FULL when the metadata have taken
+ * most of what they can; says how much of what. Does not wait for the disk. */
 enum errc store_check_room(struct store *store, struct error *err);
 
 /* A disk without any room is seen without writing to it: then a probe is worth its while. */

@@ -213,7 +213,8 @@ int cli_usage(const char *name, const char *format, ...)
 
 enum errc cli_open_store(const struct settings *settings, struct store **out, struct error *err)
 {
-    const struct store_options options = {.leave_volatile = true};
+    const struct store_options options = {.map_size_bytes = settings->store.map_bytes,
+                                          .leave_volatile = true};
     autofree char *metadata = xasprintf("%s/meta/data.mdb", settings->data);
     if (access(metadata, F_OK) != 0)
         return fail(err, ERR_STORE, 0, "there is no store in the data folder %s (--data, --config)",

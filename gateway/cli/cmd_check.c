@@ -94,7 +94,8 @@ static void check_alone(struct store *store, const struct cancel *cancel,
 /* What slipway push left volatile stays so. */
 static int check_here(struct control *control, const struct check_command *command)
 {
-    const struct store_options options = {.leave_volatile = true};
+    const struct store_options options = {.map_size_bytes = control->settings->store.map_bytes,
+                                          .leave_volatile = true};
     struct error err = ERROR_INIT;
     struct store *store = NULL;
     struct check_report report;

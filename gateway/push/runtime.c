@@ -129,6 +129,7 @@ enum errc runtime_open(const struct settings *settings, bool brief, struct runti
     struct runtime *runtime = xcalloc(1, sizeof *runtime);
     uint64_t free_space = settings->limits.free_space_bytes;
     const struct store_options store = {
+        .map_size_bytes = settings->store.map_bytes,
         .keep_free_bytes = brief        ? 0
                            : free_space ? free_space
                                         : STORE_KEEP_FREE_DEFAULT,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/queue/push_targets.h"
+#include "store/health.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -149,6 +150,22 @@ static const struct metric_family files_family = {
 static const struct metric_family threads_family = {
     .name = "process_threads", .type = METRIC_GAUGE, .help = "Threads of the process."};
 
+static const struct metric_family disk_free_family = {
+    .name = "slipway_disk_free_bytes",
+    .type = METRIC_GAUGE,
+    .help = "Free on the file system of the data folder."};
+static const struct metric_family disk_kept_family = {
+    .name = "slipway_disk_kept_bytes",
+    .type = METRIC_GAUGE,
+    .help = "With less free than this nothing new is taken."};
+static const struct metric_family metadata_family = {.name = "slipway_metadata_bytes",
+                                                     .type = METRIC_GAUGE,
+                                                     .help = "Bytes that the metadata take."};
+static const struct metric_family metadata_limit_family = {
+    .name = "slipway_metadata_limit_bytes",
+    .type = METRIC_GAUGE,
+    .help = "The most that the metadata may take."};
+
 static double resident_bytes(void)
 {
     char line[256] = "";
@@ -181,6 +198,18 @@ static void write_one(struct metrics_writer *writer, const struct metric_family 
     metrics_write(writer, NULL, value);
 }
 
+static void write_store(void *self, struct metrics_writer *writer)
+{
+    const struct gateway *gateway = self;
+    const struct store_room room = store_room(gateway->runtime->store);
+    if (room.known) {
+        write_one(writer, &disk_free_family, (double)room.free_bytes);
+        write_one(writer, &disk_kept_family, (double)room.kept_bytes);
+    }
+    write_one(writer, &metadata_family, (double)room.metadata_bytes);
+    write_one(writer, &metadata_limit_family, (double)room.metadata_most_bytes);
+}
+
 static void write_process(void *self, struct metrics_writer *writer)
 {
     (void)self;
@@ -196,6 +225,7 @@ static void write_process(void *self, struct metrics_writer *writer)
 void metrics_page_open(struct gateway *gateway)
 {
     metrics_collect(gateway->runtime->metrics, write_targets, gateway);
+    metrics_collect(gateway->runtime->metrics, write_store, gateway);
     metrics_collect(gateway->runtime->metrics, write_process, NULL);
 }
 

@@ -7,6 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Marks take room in metadata that may have little left, so they are not made of all blobs before
+ * the first is swept. */
+#define MARKED_MOST ((size_t)1024)
+
 /* A blob as it was looked at. */
 struct candidate {
     struct digest digest;
@@ -17,6 +21,7 @@ struct step {
     struct collection *collection;
     struct candidate items[COLLECT_STEP];
     size_t count;
+    size_t marked;        /* and not swept */
     struct change change; /* that the step makes */
 };
 
@@ -35,28 +40,7 @@ static bool is_over(const struct collection *collection, const struct digest *di
            !leases_has(collection->store->leases, NULL, digest);
 }
 
-/* ---- marking ---- */
-
-static enum errc look_at_blob(void *self, const struct kv_txn *txn, struct kv_slice key,
-                              struct kv_slice value, struct error *err)
-{
-    (void)txn;
-    struct step *step = self;
-    const struct collection *collection = step->collection;
-    struct collect_report *report = collection->report;
-    struct candidate *item = &step->items[step->count];
-    if (blob_key_decode(key, &item->digest, err) != ERR_OK ||
-        blob_decode(value, &item->record, err) != ERR_OK)
-        return err->code;
-    count(&report->held, &item->record);
-    if (is_over(collection, &item->digest, &item->record))
-        step->count++;
-    else if (live_set_has(&collection->live, &item->digest))
-        count(&report->needed, &item->record);
-    else
-        count(&report->leased, &item->record);
-    return ERR_OK;
-}
+/* ---- the sweep ---- */
 
 static void tell_blob(struct collection *collection, const struct candidate *item)
 {
@@ -66,33 +50,6 @@ static void tell_blob(struct collection *collection, const struct candidate *ite
              (unsigned long long)item->record.last_use_s);
     count(&collection->report->gone, &item->record);
 }
-
-/* A blob that is used while this is prepared is not marked: its record is another one then, and it
- * is looked at by the next collection. */
-static enum errc mark(void *self, struct error *err)
-{
-    struct step *step = self;
-    struct collection *collection = step->collection;
-    autochange struct change change;
-    change_init(&change);
-    change.essential = true;
-    for (size_t i = 0; i < step->count; i++) {
-        struct record_key key = blob_key(&step->items[i].digest);
-        struct record_value as_it_was = blob_value(&step->items[i].record);
-        const struct kv_slice expected = record_value_slice(&as_it_was);
-        struct record_value tomb = tomb_value(collection->now_s);
-        change_expect(&change, KV_BLOBS, record_key_slice(&key), &expected);
-        change_put(&change, KV_TOMBS, record_key_slice(&key), record_value_slice(&tomb));
-        if (collection->options->dry_run)
-            tell_blob(collection, &step->items[i]);
-    }
-    bool any = step->count > 0 && !collection->options->dry_run;
-    step->count = 0;
-    collect_point(collection, "before a mark");
-    return any ? writer_submit(collection->store->writer, &change, err) : ERR_OK;
-}
-
-/* ---- the sweep ---- */
 
 static enum errc look_at_tomb(void *self, const struct kv_txn *txn, struct kv_slice key,
                               struct kv_slice value, struct error *err)
@@ -228,6 +185,66 @@ static enum errc sweep(void *self, struct error *err)
     return err->code;
 }
 
+static enum errc sweep_marked(struct step *step, struct error *err)
+{
+    const struct collect_scan tombs = {
+        .table = KV_TOMBS, .look = look_at_tomb, .act = sweep, .self = step};
+    step->marked = 0;
+    return step->collection->options->dry_run ? ERR_OK
+                                              : collect_each(step->collection, &tombs, err);
+}
+
+/* ---- marking ---- */
+
+static enum errc look_at_blob(void *self, const struct kv_txn *txn, struct kv_slice key,
+                              struct kv_slice value, struct error *err)
+{
+    (void)txn;
+    struct step *step = self;
+    const struct collection *collection = step->collection;
+    struct collect_report *report = collection->report;
+    struct candidate *item = &step->items[step->count];
+    if (blob_key_decode(key, &item->digest, err) != ERR_OK ||
+        blob_decode(value, &item->record, err) != ERR_OK)
+        return err->code;
+    count(&report->held, &item->record);
+    if (is_over(collection, &item->digest, &item->record))
+        step->count++;
+    else if (live_set_has(&collection->live, &item->digest))
+        count(&report->needed, &item->record);
+    else
+        count(&report->leased, &item->record);
+    return ERR_OK;
+}
+
+/* A blob that is used while this is prepared is not marked: its record is another one then, and it
+ * is looked at by the next collection. */
+static enum errc mark(void *self, struct error *err)
+{
+    struct step *step = self;
+    struct collection *collection = step->collection;
+    autochange struct change change;
+    change_init(&change);
+    change.essential = true;
+    for (size_t i = 0; i < step->count; i++) {
+        struct record_key key = blob_key(&step->items[i].digest);
+        struct record_value as_it_was = blob_value(&step->items[i].record);
+        const struct kv_slice expected = record_value_slice(&as_it_was);
+        struct record_value tomb = tomb_value(collection->now_s);
+        change_expect(&change, KV_BLOBS, record_key_slice(&key), &expected);
+        change_put(&change, KV_TOMBS, record_key_slice(&key), record_value_slice(&tomb));
+        if (collection->options->dry_run)
+            tell_blob(collection, &step->items[i]);
+    }
+    bool any = step->count > 0 && !collection->options->dry_run;
+    step->marked += step->count;
+    step->count = 0;
+    collect_point(collection, "before a mark");
+    if (any && writer_submit(collection->store->writer, &change, err) != ERR_OK)
+        return err->code;
+    return step->marked >= MARKED_MOST ? sweep_marked(step, err) : ERR_OK;
+}
+
 /* ---- records that lead nowhere ---- */
 
 static enum errc is_held(const struct kv_txn *txn, const struct digest *digest, bool *held,
@@ -278,17 +295,18 @@ static enum errc look_at_start(void *self, const struct kv_txn *txn, struct kv_s
 enum errc collect_sweep(struct collection *collection, struct error *err)
 {
     struct step *step = xcalloc(1, sizeof *step);
+    const struct collect_scan blobs = {
+        .table = KV_BLOBS, .look = look_at_blob, .act = mark, .self = step};
     const struct collect_scan scans[] = {
-        {.table = KV_BLOBS, .look = look_at_blob, .act = mark, .self = step},
-        {.table = KV_TOMBS, .look = look_at_tomb, .act = sweep, .self = step},
         {.table = KV_LAYERS, .look = look_at_layer, .act = sweep, .self = step},
         {.table = KV_STARTS, .look = look_at_start, .act = sweep, .self = step}};
     step->collection = collection;
     change_init(&step->change);
     step->change.essential = true;
+    if (collect_each(collection, &blobs, err) == ERR_OK)
+        sweep_marked(step, err);
     for (size_t i = 0; i < sizeof scans / sizeof scans[0] && err->code == ERR_OK; i++)
-        if (!collection->options->dry_run || scans[i].table != KV_TOMBS)
-            collect_each(collection, &scans[i], err);
+        collect_each(collection, &scans[i], err);
     change_deinit(&step->change);
     free(step);
     return err->code;

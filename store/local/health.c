@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "store/local/internal.h"
+#include "store/local/kv/kv_room.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 
 #define KEEP_FREE_MOST_BYTES ((uint64_t)1 << 30)
 #define KEEP_FREE_PART 20
+#define KEEP_AHEAD_BYTES ((uint64_t)8 << 20)
 #define ROOM_STEP_BYTES ((uint64_t)8 << 20)
 #define PROBE_NAME "probe"
 #define PROBE_BYTES ((size_t)1 << 20)
@@ -34,29 +36,45 @@ enum store_health store_health(struct store *store, struct error *why)
 
 /* ---- room ---- */
 
-static uint64_t kept_back(const struct store *store, const struct statvfs *room)
+static uint64_t kept_back(const struct store *store, const struct statvfs *disk)
 {
-    uint64_t part = room->f_blocks * room->f_frsize / KEEP_FREE_PART;
+    uint64_t part = disk->f_blocks * disk->f_frsize / KEEP_FREE_PART;
     uint64_t wanted = store->keep_free_bytes;
     if (wanted != STORE_KEEP_FREE_DEFAULT)
         return wanted;
     return part < KEEP_FREE_MOST_BYTES ? part : KEEP_FREE_MOST_BYTES;
 }
 
+struct store_room store_room(struct store *store)
+{
+    const struct kv_room *metadata = kv_room(store->kv);
+    struct store_room room = {.metadata_bytes = kv_room_used(metadata),
+                              .metadata_most_bytes = metadata->size_bytes};
+    struct statvfs disk;
+    if (fstatvfs(store->blobs_fd, &disk) == 0 && disk.f_blocks > 0) {
+        room.known = true;
+        room.free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+        room.kept_bytes = kept_back(store, &disk);
+    }
+    return room;
+}
+
+void store_keep_ahead(struct store *store)
+{
+    uint64_t bytes = store_room(store).kept_bytes;
+    kv_room_keep_ahead(kv_room(store->kv), bytes < KEEP_AHEAD_BYTES ? bytes : KEEP_AHEAD_BYTES);
+}
+
 enum errc store_check_room(struct store *store, struct error *err)
 {
-    struct statvfs room;
-    if (store->keep_free_bytes == 0 || fstatvfs(store->blobs_fd, &room) != 0 || room.f_blocks == 0)
-        return ERR_OK;
-    uint64_t free_bytes = (uint64_t)room.f_bavail * room.f_frsize;
-    uint64_t kept_bytes = kept_back(store, &room);
-    if (free_bytes >= kept_bytes)
-        return ERR_OK;
-    return fail(err, ERR_NO_SPACE, 0,
-                "the file system of the data folder has %" PRIu64 " KiB free, and %" PRIu64
-                " KiB are kept back for what was promised (limits.free_space): make room there, or "
-                "lower that limit",
-                free_bytes >> 10, kept_bytes >> 10);
+    const struct store_room room = store_room(store);
+    if (room.known && room.free_bytes < room.kept_bytes)
+        return fail(err, ERR_NO_SPACE, 0,
+                    "the file system of the data folder has %" PRIu64 " KiB free, and %" PRIu64
+                    " KiB are kept back for what was promised (limits.free_space): make room "
+                    "there, or lower that limit",
+                    room.free_bytes >> 10, room.kept_bytes >> 10);
+    return kv_room_check_new(kv_room(store->kv), err);
 }
 
 enum errc store_check_room_at(struct store *store, uint64_t before, size_t size, struct error *err)
@@ -86,32 +104,21 @@ static bool is_of_the_disk(const struct error *err)
     return err->code == ERR_IO && (err->sys == EIO || err->sys == EROFS || err->sys == ENODEV);
 }
 
-/* What is left, and whose turn it is. */
-static void add_room(struct store *store, struct error *err)
-{
-    struct statvfs room;
-    if (fstatvfs(store->blobs_fd, &room) == 0)
-        error_wrap(err,
-                   "the file system of the data folder has %" PRIu64
-                   " KiB free, which is too little: make room there",
-                   (uint64_t)room.f_bavail * room.f_frsize >> 10);
-}
-
 enum errc store_tell(struct store *store, struct error *err)
 {
+    if (err->code == ERR_NO_SPACE && err->sys == ENOSPC)
+        file_add_room(store->blobs_fd, "the data folder", err);
     if (err->code == ERR_SYNC)
         fault_set(&store->fault, FAULT_STAYS, err);
     else if (is_of_the_disk(err))
         fault_set(&store->fault, FAULT_PASSES, err);
-    if (err->code == ERR_NO_SPACE && err->sys == ENOSPC)
-        add_room(store, err);
     return err->code;
 }
 
 bool store_looks_full(struct store *store)
 {
-    struct statvfs room;
-    return fstatvfs(store->blobs_fd, &room) == 0 && room.f_blocks > 0 && room.f_bavail == 0;
+    uint64_t free_bytes = 0;
+    return file_free_bytes(store->blobs_fd, &free_bytes) && free_bytes == 0;
 }
 
 /* Bytes that are not all alike, so that no file system keeps them without taking room. */

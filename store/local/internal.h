@@ -49,6 +49,9 @@ enum errc store_open_in_boot(const char *path, const struct store_options *optio
  * is ERR_SYNC. Returns the error's code. */
 enum errc store_tell(struct store *store, struct error *err);
 
+/* Have a part of what is kept back given to the metadata. Before anything is written. */
+void store_keep_ahead(struct store *store);
+
 /* store_check_room() once in a while: `size` bytes are about to follow the `before` that a body has
  * brought already. Not for what is smaller than that: manifests and records. */
 enum errc store_check_room_at(struct store *store, uint64_t before, size_t size, struct error *err);

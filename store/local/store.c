@@ -149,8 +149,10 @@ static enum errc open_metadata(struct store *store, uint64_t map_size_bytes, str
     autofree char *path = xasprintf("%s/meta", store->path);
     if (map_size_bytes == 0)
         map_size_bytes = MAP_SIZE_DEFAULT;
-    if (kv_open(path, map_size_bytes, &store->kv, err) != ERR_OK ||
-        writer_start(store->kv, &store->fault, &store->writer, err) != ERR_OK ||
+    if (kv_open(path, map_size_bytes, &store->kv, err) != ERR_OK)
+        return err->code;
+    store_keep_ahead(store);
+    if (writer_start(store->kv, &store->fault, &store->writer, err) != ERR_OK ||
         store_check_schema(store, err) != ERR_OK || store_recover(store, err) != ERR_OK ||
         leases_open(store, err) != ERR_OK || store_meet_id(store, err) != ERR_OK)
         return err->code;

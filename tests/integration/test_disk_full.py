@@ -1,11 +1,13 @@
 """A data folder without room: 507, nothing left behind, and on it goes when there is room again.
 
 The room is a limit on the size of a file (RLIMIT_FSIZE), which needs no file system of its own and
-fails in the same call; in the last test, a small file system.
+fails in the same call; in the last tests, a small file system.
 """
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -27,6 +29,7 @@ ROOM_BYTES = 1 << 20
 TOO_MUCH = 3 * ROOM_BYTES
 DISK_BYTES = 24 << 20
 FLOOR_BYTES = DISK_BYTES // 20
+LOOSE = 40
 OPAQUE = "application/vnd.example.any.v1+json"
 
 
@@ -222,3 +225,49 @@ def test_a_disk_fills_and_has_room_again(
         wait_until(lambda: gateway.request("/readyz").status == 200, "it is ready")
         pushed(gateway.request(path, method="POST", upload=larger_archive))
         assert front.tagged("soon/app", "2")
+
+
+def collect(gateway: Gateway, **body: Any) -> Reply:
+    return gateway.request(
+        "/v1/gc",
+        method="POST",
+        data=json.dumps(body).encode(),
+        headers=["Content-Type: application/json"],
+    )
+
+
+@pytest.mark.parametrize("kept", (True, False), ids=("kept", "nothing-kept"))
+def test_a_collection_on_a_disk_without_a_byte(tmp_path: Path, kept: bool) -> None:
+    """What was kept back for the metadata is enough to make room; without it a commit finds room for
+    a part of its pages only, which breaks nothing, and says what is missing."""
+    config: dict[str, Any] = {"keep": {"grace": "1s", "every": "720h", "rules": [{"match": "x"}]}}
+    if not kept:
+        config["limits"] = {"free_space": "1B"}
+    disk = SmallDisk(tmp_path, config)
+    with disk.gateway as gateway, concurrent.futures.ThreadPoolExecutor(1) as beside:
+        with Front(gateway.port) as front:
+            for number in range(LOOSE):
+                front.push_blob("full/app", b"loose %d" % number)
+            for number in range(6):
+                front.tagged("full/app", f"t{number}")
+            held = collect(gateway, dry_run=True).json()["held"]["blobs"]
+            wait_until(lambda: collect(gateway, dry_run=True).json()["gone"]["blobs"] >= LOOSE, "grace", 20)
+            disk.fill(0 if kept else 3 * 4096)
+            running = beside.submit(collect, gateway)
+            deleted = [front.ask("DELETE", f"/v2/full/app/manifests/t{n}") for n in range(6)]
+            for reply in (*deleted, running.result()):
+                if kept or reply.status != 507:
+                    assert reply.status in (200, 202), (reply.status, reply.body)
+                else:
+                    assert_figures(reply)
+            if kept:
+                assert running.result().json()["gone"]["blobs"] >= LOOSE
+            disk.fill(0)
+            assert_figures(front.put("full/app", "more", to_json({"not": "held"}), OPAQUE))
+            wait_until(lambda: gateway.request("/readyz").status == 503, "it is not ready")
+            assert gateway.process.running()
+            disk.free()
+            wait_until(lambda: gateway.request("/readyz").status == 200, "it is ready")
+            assert (went := collect(gateway)).status == 200, went.body
+            assert collect(gateway).json()["held"]["blobs"] <= held - LOOSE
+            front.tagged("full/app", "again")

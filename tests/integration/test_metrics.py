@@ -90,6 +90,9 @@ def test_what_operators_are_alerted_by(registry: Registry, tmp_path: Path, seed:
             assert now.get("slipway_http_requests_total", route="/v1/images", method="POST", code="202") == 1
             assert now.get("slipway_http_request_seconds_count", route="/v1/images") == 2
             assert now.get("process_resident_memory_bytes") > 1e6
+            assert 0 < now.get("slipway_metadata_bytes") < 1e6
+            assert now.get("slipway_metadata_limit_bytes") == 32 << 30
+            assert now.get("slipway_disk_free_bytes") > 0 < now.get("slipway_disk_kept_bytes")
             assert now.get("process_open_fds") > 5 and now.get("process_threads") > 3
             (build,) = [family for family in now.families if family.name == "slipway_build"]
             version = gateway.request("/v1/version").json()["version"]

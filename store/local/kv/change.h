@@ -22,7 +22,7 @@ struct operation;
 
 struct change {
     bool durable;    /* on the disk when writer_submit() returns */
-    bool essential;  /* may use the last tenth of the map: what opens, closes and cleans */
+    bool essential;  /* may use what is kept back of map and disk: what opens, closes and cleans */
     bool saves_work; /* all that it does: the first to be refused when many wait */
     bool grows;      /* has a put */
     bool superseded; /* after writer_submit(): an expectation did not hold, so nothing was done */

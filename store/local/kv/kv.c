@@ -1,11 +1,15 @@
 #include "store/local/kv/kv.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "store/local/kv/kv_file.h"
+#include "store/local/kv/kv_room.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,6 +48,7 @@ _Static_assert((int)KV_TABLE_COUNT <= KV_TABLES_MAX, "raise KV_TABLES_MAX");
 struct kv {
     MDB_env *env;
     MDB_dbi tables[KV_TABLE_COUNT];
+    struct kv_room room;
 };
 
 static enum errc kv_fail(struct error *err, int rc, const char *doing)
@@ -51,7 +56,10 @@ static enum errc kv_fail(struct error *err, int rc, const char *doing)
     switch (rc) {
     case MDB_MAP_FULL:
     case MDB_TXN_FULL:
-        return fail(err, ERR_STORE_FULL, 0, "%s: the metadata map is full", doing);
+        return fail(err, ERR_STORE_FULL, 0,
+                    "%s: the metadata have taken all of store.map: collect what nobody needs "
+                    "(slipway gc), or raise store.map and start again",
+                    doing);
     case MDB_READERS_FULL:
         return fail(err, ERR_STORE, 0, "%s: more than %d reads at the same time", doing,
                     KV_READERS_MAX);
@@ -67,11 +75,11 @@ static enum errc kv_fail(struct error *err, int rc, const char *doing)
 }
 
 /* Of what has to be on the disk. A disk that is full has told so before anything was changed. */
-static enum errc fail_to_write(struct error *err, int rc, const char *doing)
+static enum errc fail_to_write(struct kv *kv, struct error *err, int rc, const char *doing)
 {
     if (kv_fail(err, rc, doing) == ERR_IO)
         err->code = ERR_SYNC;
-    return err->code;
+    return err->code == ERR_NO_SPACE ? file_add_room(kv->room.fd, "the metadata", err) : err->code;
 }
 
 static MDB_val to_val(struct kv_slice slice)
@@ -120,11 +128,46 @@ static int open_tables(struct kv *kv)
     return rc;
 }
 
+static int add_pages(MDB_txn *txn, MDB_dbi table, uint64_t *pages)
+{
+    MDB_stat stat;
+    int rc = mdb_stat(txn, table, &stat);
+    if (rc == 0)
+        *pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    return rc;
+}
+
+/* In use are the two pages that begin the file and those of the tables, of which LMDB's own are its
+ * list of free pages, number 0, and the names of the others, number 1. */
+static int measure(struct kv *kv)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    MDB_txn *txn = NULL;
+    uint64_t pages = 2;
+    int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0)
+        return rc;
+    for (MDB_dbi own = 0; rc == 0 && own < 2; own++)
+        rc = add_pages(txn, own, &pages);
+    for (int i = 0; rc == 0 && i < KV_TABLE_COUNT; i++)
+        rc = add_pages(txn, kv->tables[i], &pages);
+    mdb_txn_abort(txn);
+    if (rc != 0 || (rc = mdb_env_info(kv->env, &info)) != 0 ||
+        (rc = mdb_env_stat(kv->env, &stat)) != 0)
+        return rc;
+    kv->room.size_bytes = info.me_mapsize;
+    kv->room.end_bytes = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+    atomic_store(&kv->room.used_bytes, pages * stat.ms_psize);
+    return 0;
+}
+
 enum errc kv_open(const char *path, uint64_t map_size_bytes, struct kv **out, struct error *err)
 {
     if (kv_file_check(path, err) != ERR_OK)
         return err->code;
     struct kv *kv = xcalloc(1, sizeof *kv);
+    kv->room.fd = -1;
     const char *doing = "open the metadata";
     int rc = mdb_env_create(&kv->env);
     if (rc == 0)
@@ -133,9 +176,12 @@ enum errc kv_open(const char *path, uint64_t map_size_bytes, struct kv **out, st
         doing = "open the metadata's tables";
         rc = open_tables(kv);
     }
-    if (rc != 0) {
-        kv_close(kv);
+    if (rc == 0)
+        rc = measure(kv);
+    if (rc != 0)
         kv_fail(err, rc, doing);
+    if (rc != 0 || kv_room_open(&kv->room, path, err) != ERR_OK) {
+        kv_close(kv);
         return error_wrap(err, "%s", path);
     }
     *out = kv;
@@ -148,6 +194,7 @@ void kv_close(struct kv *kv)
         return;
     if (kv->env != NULL)
         mdb_env_close(kv->env);
+    kv_room_close(&kv->room);
     free(kv);
 }
 
@@ -180,7 +227,13 @@ enum errc kv_commit(struct kv_txn *txn, struct error *err)
 {
     /* Frees the handle also when it fails. */
     int rc = mdb_txn_commit(mem_take(&txn->handle));
-    return rc == 0 ? ERR_OK : fail_to_write(err, rc, "commit the metadata");
+    if (rc == 0) {
+        measure(txn->kv); /* if it cannot, what it was */
+        return ERR_OK;
+    }
+    if (rc == EIO && kv_room_ran_out(&txn->kv->room))
+        rc = ENOSPC;
+    return fail_to_write(txn->kv, err, rc, "commit the metadata");
 }
 
 void kv_end(struct kv_txn *txn)
@@ -366,53 +419,7 @@ enum errc kv_count(const struct kv_txn *txn, enum kv_table table, size_t *count,
     return ERR_OK;
 }
 
-/* LMDB keeps its free pages in table 0: each value is a list of page numbers with its length in
- * front. */
-static int count_free_pages(MDB_txn *txn, uint64_t *pages)
+struct kv_room *kv_room(struct kv *kv)
 {
-    const MDB_dbi free_pages = 0;
-    MDB_cursor *cursor = NULL;
-    int rc = mdb_cursor_open(txn, free_pages, &cursor);
-    if (rc != 0)
-        return rc;
-    *pages = 0;
-    MDB_val key;
-    MDB_val value;
-    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        size_t length = 0;
-        if (value.mv_size < sizeof length)
-            break;
-        memcpy(&length, value.mv_data, sizeof length);
-        *pages += length;
-    }
-    mdb_cursor_close(cursor);
-    if (rc == 0)
-        return MDB_CORRUPTED;
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-enum errc kv_nearly_full(struct kv *kv, bool *nearly, struct error *err)
-{
-    MDB_envinfo info;
-    MDB_stat stat;
-    int rc = mdb_env_info(kv->env, &info);
-    if (rc == 0)
-        rc = mdb_env_stat(kv->env, &stat);
-    if (rc != 0)
-        return kv_fail(err, rc, "measure the metadata");
-    uint64_t limit = (uint64_t)info.me_mapsize / stat.ms_psize / 10 * 9;
-    uint64_t used = (uint64_t)info.me_last_pgno + 1;
-    if (used <= limit) {
-        *nearly = false;
-        return ERR_OK;
-    }
-    autotxn struct kv_txn txn = KV_TXN_INIT;
-    if (kv_begin_read(kv, &txn, err) != ERR_OK)
-        return err->code;
-    uint64_t unused = 0;
-    rc = count_free_pages(txn.handle, &unused);
-    if (rc != 0)
-        return kv_fail(err, rc, "measure the metadata");
-    *nearly = used - unused > limit;
-    return ERR_OK;
+    return &kv->room;
 }

@@ -63,6 +63,7 @@ enum kv_table {
 const char *kv_table_name(enum kv_table table);
 
 struct kv;
+struct kv_room;
 
 struct kv_slice {
     const void *data;
@@ -165,8 +166,7 @@ enum errc kv_any(const struct kv_txn *txn, enum kv_table table, struct kv_slice 
 /* How many entries the table has. */
 enum errc kv_count(const struct kv_txn *txn, enum kv_table table, size_t *count, struct error *err);
 
-/* More than nine tenths of the map's pages are in use. Free pages are counted as free although the
- * file does not shrink, so deleting helps. */
-enum errc kv_nearly_full(struct kv *kv, bool *nearly, struct error *err);
+/* Measured at the open and after each commit. */
+struct kv_room *kv_room(struct kv *kv);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/lock.h"
 #include "base/mem.h"
+#include "store/local/kv/kv_room.h"
 
 struct writer {
     struct kv *kv;
@@ -52,10 +53,18 @@ static void fail_group(struct change *group, const struct error *why)
             change->result = *why;
 }
 
+/* New things, when there is little room for them. */
+static bool is_refused(struct writer *writer, struct change *change)
+{
+    return change->grows && !change->essential &&
+           kv_room_check_put(kv_room(writer->kv), &change->result) != ERR_OK;
+}
+
+/* Together they may have been too much for what is kept back. */
 static void commit_one_by_one(struct writer *writer, struct change *group)
 {
     for (struct change *change = group; change != NULL; change = change->next) {
-        if (change->result.code != ERR_OK)
+        if (change->result.code != ERR_OK || is_refused(writer, change))
             continue;
         if (commit_changes(writer, change, change->next, &change->result) == ERR_SYNC)
             fail_group(change->next, &change->result);
@@ -90,21 +99,11 @@ static void tell_faults(struct writer *writer, const struct change *group)
 static void refuse_what_cannot_be(struct writer *writer, struct change *group)
 {
     struct error err = ERROR_INIT;
-    bool full = false;
-    if (fault_now(writer->fault, &err) == FAULT_STAYS) {
+    if (fault_now(writer->fault, &err) == FAULT_STAYS)
         fail_group(group, &err);
-        return;
-    }
-    error_clear(&err);
-    if (kv_nearly_full(writer->kv, &full, &err) == ERR_OK && !full)
-        return;
-    if (err.code != ERR_OK)
-        fail_group(group, &err);
-    for (struct change *change = group; change != NULL; change = change->next) {
-        if (change->result.code == ERR_OK && change->grows && !change->essential)
-            fail(&change->result, ERR_STORE_FULL, 0,
-                 "the metadata map is over nine tenths full; run slipway gc or raise its size");
-    }
+    for (struct change *change = group; change != NULL; change = change->next)
+        if (change->result.code == ERR_OK)
+            is_refused(writer, change);
 }
 
 static void commit_group(struct writer *writer, struct change *group)

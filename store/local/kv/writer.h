@@ -9,12 +9,12 @@
  *
  * Failures. When the transaction of a group fails, it is dropped and each of its changes is tried
  * again in a transaction of its own, so that an error reaches the change that causes it and no
- * other. When more than nine tenths of the map are in use, changes that put something are refused
- * with ERR_STORE_FULL, unless they are essential; deleting goes on. When a commit or a sync fails
- * (ERR_SYNC), nobody knows what the disk holds any more: that is a fault that stays, and that
- * group's durable changes and every later change get its error, until the store is opened again.
- * Whatever else cannot be written is a fault that passes. The same fault is told by whoever writes
- * the blobs, and one of theirs that stays ends the writing here, too.
+ * other. When there is little room (store/local/kv/kv_room.h), changes that put something are
+ * refused with ERR_STORE_FULL or ERR_NO_SPACE, unless they are essential; deleting goes on. When a
+ * commit or a sync fails (ERR_SYNC), nobody knows what the disk holds any more: that is a fault
+ * that stays, and that group's durable changes and every later change get its error, until the
+ * store is opened again. Whatever else cannot be written is a fault that passes. The same fault is
+ * told by whoever writes the blobs, and one of theirs that stays ends the writing here, too.
  *
  * Limits. At most WRITER_QUEUE_MAX changes wait, not counting those that only save work; one more
  * is refused at once with ERR_BUSY. One that only saves work is refused when

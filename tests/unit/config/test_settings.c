@@ -460,6 +460,7 @@ static void printing_hides_secrets(void **state)
         "\"pushes\":64,\"push_time\":\"24h\",\"push_copies\":\"20GiB\",\"upload_session\":\"1h\","
         "\"upload_sessions\":8192,\"upload_sessions_per_repository\":2048,"
         "\"upload_sessions_per_client\":512},"
+        "\"store\":{\"map\":\"32GiB\"},"
         "\"queue\":{\"keep_trying\":\"168h\",\"history_count\":10000,"
         "\"history_age\":\"720h\",\"reconcile\":\"off\"},"
         "\"keep\":{\"grace\":\"24h\",\"untagged\":\"forever\",\"cache_age\":\"720h\","

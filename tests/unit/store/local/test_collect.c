@@ -1,8 +1,10 @@
 #include "tests/unit/store/repositories_test.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "store/backup.h"
 #include "store/collect.h"
+#include "store/health.h"
 #include "store/layers.h"
 #include "store/local/blob_files.h"
 #include "store/local/leases.h"
@@ -450,6 +452,52 @@ static struct store *open_leased(const char *folder)
         .map_size_bytes = (uint64_t)16 << 20, .has_leases = true, .leave_volatile = true};
     assert_ok(store_open_local(folder, &options, &store, &err), &err);
     return store;
+}
+
+/* All that may be put is put, and nobody needs it: marks of all of it have no room in what is kept
+ * back. The store is low before, and well again. */
+static void metadata_full_of_what_nobody_needs_are_collected(void **state)
+{
+    enum { AT_ONCE = 64 };
+    struct error err = ERROR_INIT;
+    struct store *store = NULL;
+    struct collect_report report;
+    const struct store_options options = {.map_size_bytes = (uint64_t)2 << 20,
+                                          .leave_volatile = true};
+    assert_ok(store_open_local(*state, &options, &store, &err), &err);
+    const struct blob_record record = {.state = BLOB_DURABLE, .size = 1, .last_use_s = LONG_AGO};
+    struct record_value value = blob_value(&record);
+    size_t put = 0;
+    log_setup(LOG_WARN, LOG_TEXT); /* not a line for each */
+    while (err.code == ERR_OK) {
+        autochange struct change change;
+        change_init(&change);
+        for (int i = 0; i < AT_ONCE; i++) {
+            struct digest digest = digest_of_text("ascending");
+            digest.bytes[0] = (uint8_t)((put + (size_t)i) >> 8);
+            digest.bytes[1] = (uint8_t)(put + (size_t)i);
+            struct record_key key = blob_key(&digest);
+            change_put(&change, KV_BLOBS, record_key_slice(&key), record_value_slice(&value));
+        }
+        if (writer_submit(store->writer, &change, &err) == ERR_OK)
+            put += AT_ONCE;
+    }
+    assert_code(err.code, ERR_STORE_FULL, &err);
+    assert_non_null(strstr(err.text, "store.map"));
+    error_clear(&err);
+    assert_code(store_check_room(store, &err), ERR_STORE_FULL, &err);
+    error_clear(&err);
+    assert_int_equal(store_probe(store, &err), ERR_STORE_FULL);
+    assert_int_equal(store_health(store, NULL), STORE_REFUSING);
+    collect_with(store, &usual, &report);
+    log_setup(LOG_INFO, LOG_TEXT);
+    assert_int_equal(report.gone.blobs, put);
+    collect_report_deinit(&report);
+    assert_int_equal(count(store, KV_BLOBS), 0);
+    error_clear(&err);
+    assert_ok(store_probe(store, &err), &err);
+    assert_int_equal(store_health(store, NULL), STORE_WELL);
+    store_close(store);
 }
 
 static void leases_outlive_an_orderly_end(void **state)
@@ -980,6 +1028,7 @@ int main(int argc, char **argv)
         folder_test(a_manifest_with_another_tag_stays),
         folder_test(the_cache_has_a_size_and_an_age),
         folder_test(many_go_in_steps),
+        folder_test(metadata_full_of_what_nobody_needs_are_collected),
         folder_test(one_runs_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

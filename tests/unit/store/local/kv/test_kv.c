@@ -1,6 +1,9 @@
 #include "tests/unit/store/store_test.h"
 
 #include "store/local/kv/kv.h"
+#include "store/local/kv/kv_room.h"
+
+#include <sys/stat.h>
 
 #define MAP ((uint64_t)1 << 20)
 
@@ -194,12 +197,16 @@ static void a_full_map_is_told_and_deleting_helps(void **state)
 {
     struct error err = ERROR_INIT;
     struct kv *kv = open_kv(*state);
-    bool nearly = true;
-    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
-    assert_false(nearly);
+    const uint64_t empty = kv_room_used(kv_room(kv));
+    assert_in_range(empty, 3 * 4096, 16 * 4096);
+    assert_ok(kv_room_check_new(kv_room(kv), &err), &err);
+    assert_ok(kv_room_check_put(kv_room(kv), &err), &err);
     unsigned puts = fill(kv);
-    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
-    assert_true(nearly);
+    const uint64_t full = kv_room_used(kv_room(kv));
+    assert_in_range(full, MAP / 100 * 95, MAP);
+    assert_code(kv_room_check_put(kv_room(kv), &err), ERR_STORE_FULL, &err);
+    assert_non_null(strstr(err.text, "of the 1024 KiB that they may (store.map)"));
+    error_clear(&err);
     for (unsigned i = 0; i < puts - 1; i++) {
         char key[16];
         snprintf(key, sizeof key, "%08u", i);
@@ -208,9 +215,83 @@ static void a_full_map_is_told_and_deleting_helps(void **state)
         assert_ok(kv_delete(&txn, KV_BLOBS, text(key), &err), &err);
         assert_ok(kv_commit(&txn, &err), &err);
     }
-    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
-    assert_false(nearly);
+    /* All pages were in use once, and the file has not shrunk: what is free is not counted, but for
+     * the list of it. */
+    assert_true(kv_room(kv)->end_bytes >= full);
+    assert_in_range(kv_room_used(kv_room(kv)), empty, empty + 16 * 4096);
+    assert_ok(kv_room_check_new(kv_room(kv), &err), &err);
     put(kv, KV_BLOBS, "room", "again");
+    const uint64_t last = kv_room_used(kv_room(kv));
+    kv_close(kv);
+    kv = open_kv(*state);
+    assert_in_range(kv_room_used(kv_room(kv)), last - 4 * 4096, last + 4 * 4096);
+    kv_close(kv);
+}
+
+/* From the one part on nothing new is begun, from the other on nothing but the essential is put; a
+ * larger map has room again. */
+static void what_is_kept_back_of_the_map_has_two_parts(void **state)
+{
+    struct error err = ERROR_INIT;
+    char key[16];
+    static char value[4000];
+    struct kv *kv = open_kv(*state);
+    struct kv_room *room = kv_room(kv);
+    for (int i = 0; kv_room_check_new(room, &err) == ERR_OK; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        put(kv, KV_BLOBS, key, memset(value, 'v', sizeof value - 1));
+    }
+    assert_int_equal(err.code, ERR_STORE_FULL);
+    assert_in_range(kv_room_used(room), MAP / 100 * 85 + 1, MAP / 100 * 85 + 4 * 4096);
+    error_clear(&err);
+    assert_ok(kv_room_check_put(room, &err), &err);
+    for (int i = 1000; kv_room_check_put(room, &err) == ERR_OK; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        put(kv, KV_BLOBS, key, value);
+    }
+    assert_int_equal(err.code, ERR_STORE_FULL);
+    assert_in_range(kv_room_used(room), MAP / 100 * 90 + 1, MAP / 100 * 90 + 4 * 4096);
+    put(kv, KV_BLOBS, "essential", "1");
+    kv_close(kv);
+    error_clear(&err);
+    assert_ok(kv_open(*state, 2 * MAP, &kv, &err), &err);
+    assert_ok(kv_room_check_new(kv_room(kv), &err), &err);
+    put(kv, KV_BLOBS, "room", "again");
+    kv_close(kv);
+}
+
+static uint64_t disk_of(const char *folder)
+{
+    struct stat st;
+    char path[256];
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    assert_int_equal(stat(path, &st), 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+static void disk_is_kept_ahead_of_the_file(void **state)
+{
+    enum { AHEAD = 1 << 20 };
+    struct error err = ERROR_INIT;
+    struct kv *kv = open_kv(*state);
+    struct kv_room *room = kv_room(kv);
+    kv_room_keep_ahead(room, AHEAD);
+    if (room->ahead_bytes == 0) {
+        kv_close(kv);
+        skip(); /* this file system cannot */
+    }
+    assert_true(disk_of(*state) >= room->end_bytes + AHEAD);
+    assert_int_equal(room->until_bytes, room->end_bytes + AHEAD);
+    const uint64_t until = room->until_bytes;
+    fill(kv);
+    assert_true(room->end_bytes > until - AHEAD / 2);
+    kv_room_check_put(room, &err);
+    assert_int_equal(room->until_bytes, until); /* the map is full */
+    error_clear(&err);
+    room->size_bytes *= 4;
+    assert_ok(kv_room_check_put(room, &err), &err);
+    assert_int_equal(room->until_bytes, room->end_bytes + AHEAD);
+    assert_true(disk_of(*state) >= room->until_bytes);
     kv_close(kv);
 }
 
@@ -333,42 +414,6 @@ static void each_entry_is_visited_until_it_is_enough_or_one_fails(void **state)
     kv_close(kv);
 }
 
-/* LMDB's file format: the page of the free list that the younger of the two heads has. Its first
- * entry is said to be of 4 bytes, where each begins with a number of 8. */
-static void damage_free_list(const char *folder)
-{
-    char path[256];
-    uint64_t changed[2] = {0};
-    uint64_t root = 0;
-    uint16_t entry = 0;
-    const uint16_t size = 4;
-    const off_t page = (off_t)sysconf(_SC_PAGESIZE);
-    snprintf(path, sizeof path, "%s/data.mdb", folder);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(pread(fd, &changed[i], 8, i * page + 144), 8);
-    assert_int_equal(pread(fd, &root, 8, (changed[1] > changed[0]) * page + 80), 8);
-    assert_true(root > 1 && root < 1000);
-    assert_int_equal(pread(fd, &entry, 2, (off_t)root * page + 16), 2);
-    assert_int_equal(pwrite(fd, &size, 2, (off_t)root * page + entry), 2);
-    close(fd);
-}
-
-static void a_damaged_free_list_is_an_error(void **state)
-{
-    struct error err = ERROR_INIT;
-    struct kv *kv = open_kv(*state);
-    bool nearly = false;
-    fill(kv);
-    assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
-    assert_true(nearly);
-    kv_close(kv);
-    damage_free_list(*state);
-    kv = open_kv(*state);
-    assert_code(kv_nearly_full(kv, &nearly, &err), ERR_STORE, &err);
-    kv_close(kv);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,8 +425,9 @@ int main(void)
         folder_test(the_longest_key_fits),
         folder_test(one_reader_too_many_is_an_error_and_no_more),
         folder_test(a_full_map_is_told_and_deleting_helps),
+        folder_test(what_is_kept_back_of_the_map_has_two_parts),
+        folder_test(disk_is_kept_ahead_of_the_file),
         folder_test(a_file_that_is_no_database_is_refused),
-        folder_test(a_damaged_free_list_is_an_error),
         folder_test(each_entry_is_visited_until_it_is_enough_or_one_fails),
         folder_test(a_cursor_skips_by_seeking),
         folder_test(a_cursor_that_seeks_stays_within_its_prefix),

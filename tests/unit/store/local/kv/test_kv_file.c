@@ -65,11 +65,9 @@ static size_t bytes_in(const char *folder)
     size_t sum = 0;
     struct kv *kv = open_kv(folder);
     {
-        bool nearly = false;
         autotxn struct kv_txn txn = KV_TXN_INIT;
         assert_ok(kv_begin_read(kv, &txn, &err), &err);
         assert_ok(kv_each(&txn, KV_BLOBS, (struct kv_slice){NULL, 0}, add_up, &sum, &err), &err);
-        assert_ok(kv_nearly_full(kv, &nearly, &err), &err);
     }
     kv_close(kv);
     return sum;
