@@ -3,6 +3,7 @@
 #include "store/batch.h"
 #include "store/health.h"
 #include "store/local/internal.h"
+#include "store/local/kv/kv_room.h"
 
 #include <errno.h>
 #include <sys/statvfs.h>
@@ -122,6 +123,43 @@ static void below_the_floor_what_grows_is_refused(void **state)
     store_close(store);
 }
 
+/* Let the metadata be in use by so much; the next commit measures anew. */
+static void fill_map(struct store *store, unsigned percent)
+{
+    struct kv_room *room = kv_room(store->kv);
+    room->size_bytes = kv_room_used(room) / percent * 100;
+}
+
+static void metadata_that_are_nearly_full_make_it_low(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest digest;
+    assert_ok(put(store, "before", &err), &err);
+    fill_map(store, 84);
+    assert_int_equal(store_health(store, &err), STORE_WELL);
+    fill_map(store, 87);
+    assert_code(store_check_room(store, &err), ERR_STORE_FULL, &err);
+    assert_non_null(strstr(err.text, "KiB that they may (store.map)"));
+    error_clear(&err);
+    assert_int_equal(store_health(store, &err), STORE_LOW);
+    assert_int_equal(err.code, ERR_STORE_FULL);
+    error_clear(&err);
+    struct store_room room = store_room(store);
+    assert_true(room.metadata_bytes > room.metadata_most_bytes / 100 * 85);
+    assert_ok(put(store, "a manifest", &err), &err);
+    fill_map(store, 92);
+    struct batch *batch = batch_begin(store, BATCH_DURABLE);
+    assert_ok(batch_put_blob(batch, "another", 7, &digest, &err), &err);
+    assert_code(batch_commit(batch, &err), ERR_STORE_FULL, &err);
+    error_clear(&err);
+    /* A larger map. */
+    fill_map(store, 20);
+    assert_ok(store_probe(store, &err), &err);
+    assert_int_equal(store_health(store, &err), STORE_WELL);
+    store_close(store);
+}
+
 static void the_usual_floor_is_below_a_gibibyte(void **state)
 {
     struct error err = ERROR_INIT;
@@ -144,6 +182,7 @@ int main(void)
         folder_test(what_is_not_the_disks_fault_is_none),
         folder_test(a_probe_that_fails_is_a_fault),
         folder_test(below_the_floor_what_grows_is_refused),
+        folder_test(metadata_that_are_nearly_full_make_it_low),
         folder_test(the_usual_floor_is_below_a_gibibyte),
         folder_test(a_broken_store_takes_nothing_until_it_is_opened_again),
     };

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "store/local/internal.h"
+#include "store/local/kv/kv_room.h"
 #include "store/local/records_pushes.h"
 #include "store/repositories.h"
 
@@ -194,6 +195,11 @@ static void targets_end_by_themselves(void **state)
     target->attempts = 5;
     strcpy(target->media_type, "a/b");
     error_clear(&target->error);
+    /* Also where nothing new has room. */
+    kv_room(store->kv)->size_bytes = kv_room_used(kv_room(store->kv));
+    assert_code(pushes_put(store, &push, true, &err), ERR_STORE_FULL, &err);
+    error_clear(&err);
+    kv_room(store->kv)->size_bytes = kv_room_used(kv_room(store->kv));
     assert_ok(pushes_change(store, &change, 1, true, &err), &err);
     open = open_targets(store);
     assert_int_equal(open.count, 1);
