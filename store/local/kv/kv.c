@@ -156,7 +156,8 @@ static int measure(struct kv *kv)
     if (rc != 0 || (rc = mdb_env_info(kv->env, &info)) != 0 ||
         (rc = mdb_env_stat(kv->env, &stat)) != 0)
         return rc;
-    kv->room.size_bytes = info.me_mapsize;
+    if (kv->room.size_bytes == 0) /* at the open; it is read without a lock */
+        kv->room.size_bytes = info.me_mapsize;
     kv->room.end_bytes = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
     atomic_store(&kv->room.used_bytes, pages * stat.ms_psize);
     return 0;

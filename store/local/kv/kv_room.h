@@ -23,7 +23,7 @@
 
 struct kv_room {
     int fd;              /* the file, opened once more for this; owned; -1: none */
-    uint64_t size_bytes; /* of the map */
+    uint64_t size_bytes; /* of the map; does not change outside of tests */
     _Atomic uint64_t used_bytes;
     uint64_t end_bytes;   /* of the last page that was ever in use */
     uint64_t ahead_bytes; /* 0: no disk is kept ahead */

@@ -123,7 +123,7 @@ static void below_the_floor_what_grows_is_refused(void **state)
     store_close(store);
 }
 
-/* Let the metadata be in use by so much; the next commit measures anew. */
+/* Let so much of the map be in use. */
 static void fill_map(struct store *store, unsigned percent)
 {
     struct kv_room *room = kv_room(store->kv);

@@ -199,7 +199,6 @@ static void targets_end_by_themselves(void **state)
     kv_room(store->kv)->size_bytes = kv_room_used(kv_room(store->kv));
     assert_code(pushes_put(store, &push, true, &err), ERR_STORE_FULL, &err);
     error_clear(&err);
-    kv_room(store->kv)->size_bytes = kv_room_used(kv_room(store->kv));
     assert_ok(pushes_change(store, &change, 1, true, &err), &err);
     open = open_targets(store);
     assert_int_equal(open.count, 1);
