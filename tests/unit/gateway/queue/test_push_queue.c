@@ -113,6 +113,37 @@ static void a_younger_end_is_not_written_first(void **state)
     assert_true(queue_bench_is_there(bench, "one", 1));
 }
 
+static bool is_recorded(struct queue_bench *bench, const char *id)
+{
+    struct error err = ERROR_INIT;
+    struct push push;
+    bool found = false;
+    assert_int_equal(pushes_get(bench->test->runtime.store, id, &push, &found, &err), ERR_OK);
+    if (found)
+        push_deinit(&push);
+    return found;
+}
+
+static void what_was_waited_for_is_in_the_history_later(void **state)
+{
+    struct queue_bench *bench = *state;
+    struct writer *writer = bench->test->runtime.store->writer;
+    struct waiting_push waiting;
+    char id[PUSH_ID_MAX];
+    queue_bench_await(bench, &waiting, 0, "team/app:one");
+    memcpy(id, waiting.push.id, sizeof id);
+    break_store(bench, true);
+    queue_bench_run(bench, &waiting);
+    queue_bench_expect_end(&waiting, ERR_OK);
+    uint64_t before = writer_counts(writer).accepted;
+    QUEUE_TEST_UNTIL(writer_counts(writer).accepted > before);
+    assert_int_equal(shown(bench, id), PUSH_PUSHED);
+    assert_false(is_recorded(bench, id));
+    break_store(bench, false);
+    QUEUE_TEST_UNTIL(is_recorded(bench, id));
+    queue_bench_expect_done(bench);
+}
+
 static void a_start_goes_on_with_what_is_recorded(void **state)
 {
     struct queue_bench *bench = *state;
@@ -562,6 +593,7 @@ int main(void)
         QUEUE_BENCH_TEST(a_record_says_what_has_ended),
         QUEUE_BENCH_TEST(an_end_that_is_not_written_is_not_lost),
         QUEUE_BENCH_TEST(a_younger_end_is_not_written_first),
+        QUEUE_BENCH_TEST(what_was_waited_for_is_in_the_history_later),
         QUEUE_BENCH_TEST(a_start_goes_on_with_what_is_recorded),
         QUEUE_BENCH_TEST(ended_targets_are_not_pushed_again),
         QUEUE_BENCH_TEST(a_refusal_ends_a_target),
