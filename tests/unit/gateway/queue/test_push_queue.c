@@ -54,7 +54,8 @@ static void break_store(struct queue_bench *bench, bool breaks)
     struct fault *fault = &bench->test->runtime.store->fault;
     autolock pthread_mutex_t *held = lock_take(&fault->lock);
     fault->state = breaks ? FAULT_STAYS : FAULT_NONE;
-    fault->why = (struct error){.code = ERR_SYNC, .text = "broken by the test"};
+    /* Not of the disk's: a write that fails with one of those would break it once more. */
+    fault->why = (struct error){.code = ERR_STORE, .text = "broken by the test"};
 }
 
 /* What others are told of its first target. */
