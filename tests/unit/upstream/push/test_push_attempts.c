@@ -70,6 +70,8 @@ static void the_last_failure_takes_the_session_back(void **state)
     tear_down(&scene);
 }
 
+#define SESSION_MS 20000
+
 static bool waits(struct push_test *test)
 {
     pthread_mutex_lock(&test->lock);
@@ -85,6 +87,8 @@ static void cancelled_between_attempts(void **state)
     struct error err = ERROR_INIT;
     struct registry_host *host = NULL;
     pthread_t thread;
+    struct cancel never;
+    cancel_init(&never);
     set_up(&scene);
     const char *name = fake_registry_host(scene.fake);
     struct registries *registries = push_test_upstream(scene.test, name)->registries;
@@ -100,7 +104,12 @@ static void cancelled_between_attempts(void **state)
     assert_in_range(clock_ms() - start_ms, 0, 1000);
     assert_int_equal(scene.code, ERR_CANCELLED);
     assert_int_equal(requests(&scene, "POST " UPLOADS), 1);
+    /* The transfer ends its session; the push does not wait for that. */
+    for (int64_t until_ms = clock_ms() + SESSION_MS;
+         requests(&scene, "DELETE " UPLOADS) == 0 && clock_ms() < until_ms;)
+        cancel_wait(&never, 2);
     assert_int_equal(requests(&scene, "DELETE " UPLOADS), 1);
+    cancel_deinit(&never);
     tear_down(&scene);
 }
 
