@@ -121,6 +121,8 @@ static const struct row {
     {ALL, 421, 421, .errc = ERR_REGISTRY_FAULT, .hints = HINT_KEEP},
     {ALL, 423, 423, .errc = ERR_REGISTRY_FAULT, .hints = HINT_KEEP},
     {ALL, 425, 425, .errc = ERR_REGISTRY_FAULT, .hints = HINT_KEEP},
+    /* distribution and nginx say so of a connection that broke, where the answer still arrives */
+    {ALL, 499, 499, .errc = ERR_CONNECTION_LOST},
 
     /* questions whose answer is mostly "no" */
     {OF(BLOB), 500, 599, .errc = ERR_REGISTRY_FAULT, .hints = HINT_ABSENT},
