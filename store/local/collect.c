@@ -164,6 +164,7 @@ static enum errc put_record(struct store *store, bool open, struct error *err)
 
 enum errc store_write_leases(struct store *store, struct error *err)
 {
+    leases_see_clocks(store->leases, (uint64_t)clock_wall_s(), clock_ms());
     autofree struct lease *some = xcalloc(LEASES_AT_ONCE, sizeof *some);
     /* Those that come meanwhile may wait for the next time. */
     for (size_t left = LEASES_MAX; left > 0;) {

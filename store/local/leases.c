@@ -27,6 +27,8 @@ struct leases {
     struct digest condemned[CONDEMNED_MAX];
     size_t condemned_count;
     const char *condemned_in; /* NULL: wherever they are */
+    int64_t wall_ahead_s;     /* of the clock that nobody sets */
+    bool saw_clocks;
     bool watched;
     bool overflowed; /* while it was */
 };
@@ -256,4 +258,15 @@ void leases_set_all_s(struct leases *leases, uint64_t all_s)
     autolock pthread_mutex_t *held = lock_take(&leases->lock);
     if (all_s > leases->all_s)
         leases->all_s = all_s;
+}
+
+void leases_see_clocks(struct leases *leases, uint64_t wall_s, int64_t steady_ms)
+{
+    int64_t ahead_s = (int64_t)wall_s - steady_ms / 1000;
+    autolock pthread_mutex_t *held = lock_take(&leases->lock);
+    if (leases->saw_clocks && ahead_s - leases->wall_ahead_s > LEASES_STEP_S &&
+        wall_s > leases->all_s)
+        leases->all_s = wall_s;
+    leases->wall_ahead_s = ahead_s;
+    leases->saw_clocks = true;
 }

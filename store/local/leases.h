@@ -69,6 +69,13 @@ bool leases_has(struct leases *leases, const char *repository, const struct dige
 /* The digests that are held, owned. */
 size_t leases_held(struct leases *leases, struct digest **out);
 
+/* What the clocks say now: of the wall, and the one that nobody sets (base/clock.h). When the
+ * wall's has been set forward by more than LEASES_STEP_S since the last call, everything counts as
+ * leased from now on: what was used a minute ago would look older than any grace. Set back, leases
+ * last longer. To be called before leases are judged by their time. */
+#define LEASES_STEP_S 30
+void leases_see_clocks(struct leases *leases, uint64_t wall_s, int64_t steady_ms);
+
 /* Everything counts as leased at this time; it only grows. */
 uint64_t leases_all_s(struct leases *leases);
 void leases_set_all_s(struct leases *leases, uint64_t all_s);

@@ -559,6 +559,22 @@ static void a_flood_of_leases_keeps_all(void **state)
     store_close(store);
 }
 
+/* What a blob's record says of its use is from before the step. */
+static void a_clock_that_is_set_forward_makes_nothing_old(void **state)
+{
+    struct store *store = open_store(*state);
+    struct digest loose = member(store, "app", "loose");
+    uint64_t now_s = (uint64_t)clock_wall_s();
+    leases_see_clocks(store->leases, now_s - 3600, clock_ms());
+    leases_see_clocks(store->leases, now_s - 3600 + LEASES_STEP_S, clock_ms());
+    assert_int_equal(leases_all_s(store->leases), 0);
+    collect(store); /* which sees the clock of now: an hour later, and no time has passed */
+    assert_true(held(store, &loose));
+    assert_true(leases_all_s(store->leases) >= now_s);
+    leases_see_clocks(store->leases, now_s - 7200, clock_ms());
+    store_close(store);
+}
+
 /* ---- races ---- */
 
 struct race {
@@ -1017,6 +1033,7 @@ int main(int argc, char **argv)
         folder_test(leases_outlive_an_orderly_end),
         folder_test(after_a_crash_all_stays_for_the_grace),
         folder_test(a_flood_of_leases_keeps_all),
+        folder_test(a_clock_that_is_set_forward_makes_nothing_old),
         folder_test(a_use_at_any_moment_is_seen),
         folder_test(what_was_put_since_it_was_looked_at_is_not_condemned),
         folder_test(a_flood_of_leases_ends_what_is_under_way),
