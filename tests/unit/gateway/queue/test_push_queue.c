@@ -97,7 +97,8 @@ static void an_end_that_is_not_written_is_not_lost(void **state)
     assert_int_equal(queue_test_state(bench->test, id, 0), PUSH_PUSHED);
     queue_test_open(bench->test);
     queue_bench_expect_done(bench);
-    assert_int_equal(queue_bench_puts(bench, "team/app", "one") + queue_bench_puts(bench, "team/app", "two"), 2);
+    assert_int_equal(
+        queue_bench_puts(bench, "team/app", "one") + queue_bench_puts(bench, "team/app", "two"), 2);
 }
 
 /* Else the next start would push the older one, and its tag would go back. */
