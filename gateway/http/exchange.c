@@ -14,6 +14,7 @@
 
 enum phase {
     PHASE_OPEN,  /* the headers are not there yet */
+    PHASE_ADMIT, /* a job finds out who it is of; nothing of the body comes */
     PHASE_BODY,  /* the job gets the body */
     PHASE_WAIT,  /* the job has all of it */
     PHASE_DRAIN, /* the reply is there, the rest of the request is not */
@@ -30,7 +31,12 @@ struct exchange {
     int64_t begun_ms;
     struct MHD_Connection *connection;
     struct connection *at;
-    char *target; /* path, NUL, query */
+    const char *whole_method; /* libmicrohttpd's, as the next */
+    const char *version;
+    struct peer peer;
+    void *caller;
+    unsigned tries; /* to admit it */
+    char *target;   /* path, NUL, query */
     const char *query;
     struct job *job;
     struct reply reply; /* PHASE_DRAIN */
@@ -221,25 +227,99 @@ static void note_client(struct exchange *exchange, const struct request *request
     snprintf(exchange->agent, sizeof exchange->agent, "%s", agent ? agent : "");
 }
 
+static struct request request_of(const struct exchange *exchange)
+{
+    return (struct request){.connection = exchange->connection,
+                            .method = exchange->whole_method,
+                            .version = exchange->version,
+                            .path = exchange->target,
+                            .query = exchange->query,
+                            .id = exchange->id,
+                            .administrator = exchange->handler->administrators != NULL,
+                            .caller = exchange->caller,
+                            .peer = exchange->peer};
+}
+
+/* The answer is in exchange->reply. */
+static enum MHD_Result refuse(struct exchange *exchange, const struct request *request)
+{
+    if (!ends_soon(request))
+        return answer(exchange, &exchange->reply);
+    exchange->phase = PHASE_DRAIN;
+    connection_drains(exchange->at);
+    return MHD_YES;
+}
+
+static enum MHD_Result begin_work(struct exchange *exchange)
+{
+    const struct request request = request_of(exchange);
+    exchange->job = exchange->handler->answer(exchange->handler->self, &request, &exchange->reply);
+    if (exchange->job == NULL)
+        return refuse(exchange, &request);
+    exchange->phase = PHASE_BODY;
+    return MHD_YES;
+}
+
+/* False: the connection has been suspended until the job has found out. */
+static bool admitting_is_over(struct exchange *exchange)
+{
+    if (!job_reply(exchange->job, &exchange->reply))
+        return false;
+    job_drop(exchange->job, true);
+    exchange->job = NULL;
+    return true;
+}
+
+static void refuse_unknown(struct exchange *exchange)
+{
+    struct error err = ERROR_INIT;
+    fail(&err, ERR_BUSY, 0, "too many clients show their credentials at the same time");
+    reply_error(&exchange->reply, &err);
+}
+
+/* libmicrohttpd 0.9.75 calls again after a suspension in the call for the headers, before anything
+ * of the body, and takes an answer then as it does in the first call. */
+static enum MHD_Result admit(struct exchange *exchange)
+{
+    const struct request_handler *handler = exchange->handler;
+    bool known = handler->admit == NULL;
+    while (!known && exchange->reply.status == 0 && exchange->tries++ < ADMIT_TRIES) {
+        const struct request request = request_of(exchange);
+        exchange->job =
+            handler->admit(handler->self, &request, &exchange->caller, &exchange->reply);
+        known = exchange->job == NULL;
+        if (known)
+            break;
+        exchange->phase = PHASE_ADMIT;
+        connection_waits(exchange->at);
+        if (!admitting_is_over(exchange))
+            return MHD_YES;
+    }
+    if (exchange->phase == PHASE_ADMIT && !connection_begins(exchange->at))
+        return MHD_NO;
+    if (known && exchange->reply.status == 0)
+        return begin_work(exchange);
+    if (exchange->reply.status == 0)
+        refuse_unknown(exchange);
+    const struct request request = request_of(exchange);
+    return refuse(exchange, &request);
+}
+
 enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_handler *handler,
                                struct MHD_Connection *connection, struct connection *at,
                                const char *method, const char *version)
 {
-    struct request request = {.connection = connection,
-                              .method = method,
-                              .version = version,
-                              .path = exchange->target,
-                              .query = exchange->query,
-                              .id = exchange->id,
-                              .administrator = handler->administrators != NULL};
     struct error err = ERROR_INIT;
     exchange->handler = handler;
     exchange->connection = connection;
     exchange->at = at;
     exchange->begun_ms = clock_ms();
+    exchange->whole_method = method;
+    exchange->version = version;
     snprintf(exchange->method, sizeof exchange->method, "%s", method);
+    struct request request = request_of(exchange);
     request_id_choose(&request, exchange->id);
-    request.peer = peer_of(exchange, &request);
+    exchange->peer = request.peer = peer_of(exchange, &request);
     note_client(exchange, &request);
     autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
     if (request_framing(&request, &err) != ERR_OK) {
@@ -247,17 +327,7 @@ enum MHD_Result exchange_begin(struct exchange *exchange, const struct request_h
         reply_header(&exchange->reply, MHD_HTTP_HEADER_CONNECTION, "close");
         return answer(exchange, &exchange->reply);
     }
-    exchange->job = handler->answer(handler->self, &request, &exchange->reply);
-    if (exchange->job) {
-        exchange->phase = PHASE_BODY;
-        return MHD_YES;
-    }
-    if (ends_soon(&request)) {
-        exchange->phase = PHASE_DRAIN;
-        connection_drains(exchange->at);
-        return MHD_YES;
-    }
-    return answer(exchange, &exchange->reply);
+    return admit(exchange);
 }
 
 static enum MHD_Result feed(struct exchange *exchange, const char *data, size_t *size)
@@ -280,6 +350,8 @@ static enum MHD_Result feed(struct exchange *exchange, const char *data, size_t 
 enum MHD_Result exchange_continue(struct exchange *exchange, const char *data, size_t *size)
 {
     autoscope struct log_scope outer = log_scope_begin("request", exchange->id);
+    if (exchange->phase == PHASE_ADMIT)
+        return admitting_is_over(exchange) ? admit(exchange) : MHD_YES;
     connection_got(exchange->at, *size);
     if (exchange->phase == PHASE_BODY || exchange->phase == PHASE_WAIT)
         return feed(exchange, data, size);
@@ -298,6 +370,8 @@ void exchange_end(struct exchange *exchange, bool complete)
         tell_end(exchange);
     if (exchange->job)
         job_drop(exchange->job, complete || exchange->phase != PHASE_BODY);
+    if (exchange->caller)
+        exchange->handler->dismiss(exchange->caller);
     reply_deinit(&exchange->reply);
     free(exchange->target);
     free(exchange);

@@ -70,9 +70,11 @@ enum job_class {
     JOB_LIST,    /* a few; waits: what looks through many records, and so takes a core */
     JOB_WAIT,    /* WAITS_AT_ONCE; waits: what only waits, without a worker, for something that ends
                     soon in any case */
+    JOB_ADMIT,   /* ADMITS_AT_ONCE; waits: who a request is of, where a password has to be hashed */
 };
-#define JOB_CLASSES 6
+#define JOB_CLASSES 7
 #define WAITS_AT_ONCE (REQUESTS_MAX / 2)
+#define ADMITS_AT_ONCE 2
 
 struct jobs; /* the table of all of them */
 struct job;

@@ -22,6 +22,7 @@ struct request {
     const char *query;   /* without "?"; "" when there is none */
     const char *id;
     bool administrator; /* it came by a listener that only administrators reach */
+    void *caller;       /* who it is of, as admit() of the handler found; NULL: nobody asked */
     struct peer peer;   /* whose it is, for job_start() */
 };
 
