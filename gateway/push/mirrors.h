@@ -2,10 +2,7 @@
  * Where what arrives has to go: from the name of a repository to its targets, by the `mirrors` of
  * the configuration.
  *
- * Patterns. `*` matches within one component of a name, `**` across components; both match nothing,
- * too. In a target, the first `*` stands for what the first `*` matched, and so on, the same for
- * `**`. Where a name can be divided in several ways, each wildcard takes as much as it can, from
- * left to right. A match costs at most the product of both lengths.
+ * Patterns are those of base/pattern.h.
  *
  * The first mirror whose pattern matches the whole name counts; those after it are not looked at.
  * "localhost/team/app", as podman names what it built, is matched as "team/app", and as it is where
@@ -69,8 +66,7 @@ bool mirrors_leads_to(const struct mirror_target_setting *target, const char *ho
 /* The name that a client of the front would use for this reference. */
 const char *mirrors_name(const struct reference *ref, char name[REFERENCE_NAME_MAX + 1]);
 
-/* Of one pattern: does it match the whole of `name`, and what does `target` become? */
-bool mirror_matches(const char *pattern, const char *name);
+/* Of one pattern that matches `name`: what does `target` become? */
 enum errc mirror_expand(const char *pattern, const char *name, const char *target,
                         struct reference *out, struct error *err);
 

@@ -1,6 +1,7 @@
 #include "gateway/reconcile/expected.h"
 
 #include "base/mem.h"
+#include "base/pattern.h"
 #include "gateway/push/mirrors.h"
 #include "image/referrer_list.h"
 
@@ -94,7 +95,7 @@ static bool leads_there(struct expected *expected, const char *repository)
 {
     struct error ignored = ERROR_INIT;
     struct mirror_route route;
-    if ((expected->match && !mirror_matches(expected->match, repository)) ||
+    if ((expected->match && !pattern_matches(expected->match, repository)) ||
         mirrors_route(expected->settings, repository, &route, &ignored) != ERR_OK)
         return false;
     for (size_t i = 0; i < route.count; i++) {

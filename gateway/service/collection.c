@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "gateway/push/mirrors.h"
+#include "base/pattern.h"
 
 static int64_t seconds(int64_t ms, int64_t none)
 {
@@ -49,7 +49,7 @@ enum errc collection_run(const struct settings *settings, struct store *store, b
         .cache_s = seconds(settings->keep.cache_ms, COLLECT_FOREVER),
         .rules = rules,
         .rule_count = settings->keep.rule_count,
-        .matches = mirror_matches,
+        .matches = pattern_matches,
         .dry_run = dry_run,
         .cancel = cancel};
     int64_t begun_ms = clock_ms();

@@ -2,6 +2,7 @@
  * repository, only for a name that matches; and a pattern in the place of the name gives the name
  * back. */
 #include "base/mem.h"
+#include "base/pattern.h"
 #include "gateway/push/mirrors.h"
 
 #include <assert.h>
@@ -20,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     *target++ = '\0';
     struct error err = ERROR_INIT;
     struct reference found;
-    bool matches = mirror_matches(pattern, name);
+    bool matches = pattern_matches(pattern, name);
     if (mirror_expand(pattern, name, target, &found, &err) == ERR_OK) {
         assert(matches && found.path[0] && found.tag[0] == '\0');
         assert(found.digest.algorithm == DIGEST_NONE);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/pattern.h"
 #include "tests/support/queue_test.h"
 
 #include <setjmp.h>
@@ -78,7 +79,7 @@ static void what_a_route_says(void **state)
     bench_deinit(&bench);
 }
 
-static void what_no_mirror_matches_goes_nowhere(void **state)
+static void what_no_pattern_matches_goes_nowhere(void **state)
 {
     (void)state;
     struct bench bench;
@@ -290,7 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_route_says),
-        cmocka_unit_test(what_no_mirror_matches_goes_nowhere),
+        cmocka_unit_test(what_no_pattern_matches_goes_nowhere),
         cmocka_unit_test(without_a_tag_it_goes_under_its_digest),
         cmocka_unit_test(a_name_that_leads_to_no_repository_is_refused),
         cmocka_unit_test(what_is_pushed_or_waits_is_well),

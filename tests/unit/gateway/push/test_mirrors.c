@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/pattern.h"
 
 #include <string.h>
 
@@ -57,7 +58,7 @@ static void patterns_match_whole_names(void **state)
         {"a.b", "axb", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        if (mirror_matches(cases[i].pattern, cases[i].name) != cases[i].matches)
+        if (pattern_matches(cases[i].pattern, cases[i].name) != cases[i].matches)
             fail_msg("%s %s %s", cases[i].pattern, cases[i].matches ? "misses" : "matches",
                      cases[i].name);
 }
@@ -133,8 +134,8 @@ static void lengths_are_limited(void **state)
         struct reference found;
         memset(text, 'a', size);
         text[size] = '\0';
-        assert_int_equal(mirror_matches("**", text), size <= REFERENCE_NAME_MAX);
-        assert_int_equal(mirror_matches(text, text), size <= SETTING_PATTERN_MAX);
+        assert_int_equal(pattern_matches("**", text), size <= REFERENCE_NAME_MAX);
+        assert_int_equal(pattern_matches(text, text), size <= SETTING_PATTERN_MAX);
         assert_int_equal(mirror_expand("**", text, "r.x/**", &found, &err),
                          size <= REFERENCE_NAME_MAX - 4 ? ERR_OK : ERR_REFERENCE_INVALID);
     }
@@ -154,7 +155,7 @@ static void hostile_patterns_are_cheap(void **state)
     name[REFERENCE_NAME_MAX] = '\0';
     int64_t began = clock_ms();
     for (unsigned i = 0; i < 20; i++)
-        assert_false(mirror_matches(pattern, name));
+        assert_false(pattern_matches(pattern, name));
     assert_true(clock_ms() - began < 5000);
 }
 
