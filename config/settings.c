@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "config/settings_access.h"
 #include "config/settings_keep.h"
 #include "config/settings_mirrors.h"
 #include "config/settings_table.h"
@@ -42,11 +43,20 @@ static enum errc check_registry(const struct registry_setting *entry, const char
                                 const struct setting_origin *origin, struct error *err)
 {
     char key[SETTING_PATH_MAX];
-    if (entry->username != NULL && entry->password.text == NULL)
+    bool command = entry->password_command.count > 0;
+    if (entry->username != NULL && entry->password.text == NULL && !command)
         return setting_refuse(origin, setting_path(key, path, "username"),
-                              "needs a password, password_file or password_env beside it", err);
-    if (entry->password.text != NULL && entry->username == NULL)
-        return setting_refuse(origin, setting_path(key, path, "password"),
+                              "needs a password, password_file, password_env or password_command "
+                              "beside it",
+                              err);
+    if (entry->password.text != NULL && command)
+        return setting_refuse(origin, setting_path(key, path, "password_command"),
+                              "at most one of password, password_file, password_env and "
+                              "password_command can be given",
+                              err);
+    if ((entry->password.text != NULL || command) && entry->username == NULL)
+        return setting_refuse(origin,
+                              setting_path(key, path, command ? "password_command" : "password"),
                               "needs a username beside it", err);
     if ((entry->client_certificate == NULL) != (entry->client_key == NULL))
         return setting_refuse(origin, path,
@@ -70,17 +80,9 @@ static enum errc read_registry(struct registry_setting *entry, const json_t *obj
                                const char *path, const struct setting_origin *origin,
                                struct error *err)
 {
-    if (!json_is_object(object))
-        return setting_refuse(origin, path, "must be an object", err);
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)object, key, value)
-    {
-        char at[SETTING_PATH_MAX];
-        const struct setting_row *row = setting_find(registry_rows, registry_row_count, key);
-        if (setting_read(row, entry, value, setting_path(at, path, key), origin, err) != ERR_OK)
-            return err->code;
-    }
+    if (setting_read_object(registry_rows, registry_row_count, entry, object, path, "", origin,
+                            err) != ERR_OK)
+        return err->code;
     return check_registry(entry, path, origin, err);
 }
 
@@ -114,6 +116,17 @@ static enum errc read_registries(struct settings *settings, const json_t *object
     return ERR_OK;
 }
 
+static json_t *print_registries(const struct settings *settings)
+{
+    json_t *registries = json_object();
+    for (size_t i = 0; i < settings->registry_count; i++) {
+        json_t *entry = json_object();
+        setting_print(registry_rows, registry_row_count, &settings->registries[i], entry);
+        json_object_set_new(registries, settings->registries[i].host, entry);
+    }
+    return registries;
+}
+
 /* Some row begins with "path.". */
 static bool is_section(const char *path)
 {
@@ -122,6 +135,31 @@ static bool is_section(const char *path)
         if (strncmp(settings_rows[i].path, path, size) == 0 && settings_rows[i].path[size] == '.')
             return true;
     return false;
+}
+
+/* The keys whose values are lists or objects of objects. */
+static const struct nested {
+    const char *section; /* NULL: at the top */
+    const char *key;
+    enum errc (*read)(struct settings *settings, const json_t *value,
+                      const struct setting_origin *origin, struct error *err);
+    json_t *(*print)(const struct settings *settings);
+} nested[] = {
+    {"keep", "rules", setting_keep_read, setting_keep_print},
+    {"clients", "oidc", setting_oidc_read, setting_oidc_print},
+    {NULL, "policy", setting_policy_read, setting_policy_print},
+    {NULL, "registries", read_registries, print_registries},
+    {NULL, "mirrors", setting_mirrors_read, setting_mirrors_print},
+};
+static const size_t nested_count = sizeof nested / sizeof nested[0];
+
+static const struct nested *find_nested(const char *section, const char *key)
+{
+    for (size_t i = 0; i < nested_count; i++)
+        if (strcmp(nested[i].section ? nested[i].section : "", section) == 0 &&
+            strcmp(nested[i].key, key) == 0)
+            return &nested[i];
+    return NULL;
 }
 
 static enum errc read_section(struct settings *settings, const json_t *object, const char *prefix,
@@ -136,14 +174,11 @@ static enum errc read_section(struct settings *settings, const json_t *object, c
         /* A key with a dot is no way into a section: each key is one step of the path. */
         const struct setting_row *row =
             strchr(key, '.') ? NULL : setting_find(settings_rows, settings_row_count, path);
+        const struct nested *list = find_nested(prefix, key);
         bool section = row == NULL && prefix[0] == '\0' && is_section(key);
         enum errc rc;
-        if (prefix[0] == '\0' && strcmp(key, "registries") == 0)
-            rc = read_registries(settings, value, origin, err);
-        else if (prefix[0] == '\0' && strcmp(key, "mirrors") == 0)
-            rc = setting_mirrors_read(settings, value, origin, err);
-        else if (strcmp(path, "keep.rules") == 0 && row == NULL && strchr(key, '.') == NULL)
-            rc = setting_keep_read(settings, value, origin, err);
+        if (list)
+            rc = list->read(settings, value, origin, err);
         else if (section && !json_is_object(value))
             rc = setting_refuse(origin, path, "must be an object", err);
         else if (section)
@@ -233,6 +268,7 @@ void settings_free(struct settings *settings)
     free(settings->registries);
     setting_mirrors_clear(settings);
     setting_keep_clear(settings);
+    setting_access_clear(settings);
     setting_clear(settings_rows, settings_row_count, settings);
     free(settings);
 }
@@ -289,19 +325,6 @@ static enum errc check_tls(const struct settings *settings, struct error *err)
     return ERR_OK;
 }
 
-static enum errc check_listen(const struct settings *settings, struct error *err)
-{
-    struct net_authority parsed;
-    if (setting_authority(settings->listen, strlen(settings->listen), &parsed, err) != ERR_OK)
-        return error_wrap(err, "listen");
-    if (settings->clients.anonymous || net_host_is_loopback(parsed.host))
-        return ERR_OK;
-    return fail(err, ERR_SETTINGS, 0,
-                "listen: %s can be reached from other machines and nothing asks clients who they "
-                "are; set clients.anonymous to true if that is wanted",
-                settings->listen);
-}
-
 static enum errc check_registry_files(const struct registry_setting *entry, const char *prefix,
                                       struct error *err)
 {
@@ -324,14 +347,24 @@ enum errc settings_check(const struct settings *settings, struct error *err)
     if (settings->data == NULL)
         return fail(err, ERR_SETTINGS, 0,
                     "data: must be set: neither XDG_DATA_HOME nor HOME names a folder");
-    if (check_tls(settings, err) != ERR_OK || check_listen(settings, err) != ERR_OK)
-        return err->code;
-    if (check_files(settings_rows, settings_row_count, settings, "", err) != ERR_OK)
+    if (check_tls(settings, err) != ERR_OK || setting_access_check(settings, err) != ERR_OK ||
+        check_files(settings_rows, settings_row_count, settings, "", err) != ERR_OK)
         return err->code;
     if (settings->tls.key &&
         settings_tls_check((struct named_file){"tls.certificate", settings->tls.certificate},
                            (struct named_file){"tls.key", settings->tls.key}, err) != ERR_OK)
         return err->code;
+    if (settings->tls.client_ca &&
+        settings_ca_check((struct named_file){"tls.client_ca", settings->tls.client_ca}, err) !=
+            ERR_OK)
+        return err->code;
+    for (size_t i = 0; i < settings->clients.oidc_count; i++) {
+        char prefix[SETTING_PATH_MAX];
+        snprintf(prefix, sizeof prefix, "clients.oidc[%zu]", i);
+        if (check_files(oidc_rows, oidc_row_count, &settings->clients.oidc[i], prefix, err) !=
+            ERR_OK)
+            return err->code;
+    }
     for (size_t i = 0; i < settings->registry_count; i++) {
         char prefix[SETTING_PATH_MAX];
         const struct registry_setting *entry = &settings->registries[i];
@@ -347,14 +380,11 @@ json_t *settings_print(const struct settings *settings)
 {
     json_t *root = json_object();
     setting_print(settings_rows, settings_row_count, settings, root);
-    json_t *registries = json_object();
-    for (size_t i = 0; i < settings->registry_count; i++) {
-        json_t *entry = json_object();
-        setting_print(registry_rows, registry_row_count, &settings->registries[i], entry);
-        json_object_set_new(registries, settings->registries[i].host, entry);
+    for (size_t i = 0; i < nested_count; i++) {
+        json_t *value = nested[i].print(settings);
+        json_t *into = nested[i].section ? json_object_get(root, nested[i].section) : root;
+        if (value)
+            json_object_set_new(into, nested[i].key, value);
     }
-    json_object_set_new(json_object_get(root, "keep"), "rules", setting_keep_print(settings));
-    json_object_set_new(root, "registries", registries);
-    json_object_set_new(root, "mirrors", setting_mirrors_print(settings));
     return root;
 }

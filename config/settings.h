@@ -32,14 +32,14 @@ void settings_free(struct settings *settings);
 enum errc settings_password_file(const char *path, char **out, struct error *err);
 
 /* Checks that span keys or look at the machine, after command-line options have been laid over:
- * listening beyond loopback needs clients.anonymous, tls needs both certificate and key,
- * which must fit each other, a PEM file must be there and readable, data must be known.
+ * setting_access_check(), tls needs both certificate and key, which must fit each other, a PEM
+ * file must be there and readable, data must be known.
  * ERR_SETTINGS, naming the key. */
 enum errc settings_check(const struct settings *settings, struct error *err);
 
 /* Set one value from the command line, e.g. ("listen", "127.0.0.1:0", "--listen"): parsed and
  * checked as the file's would be; `origin` stands in messages. Relative paths are relative to the
- * working folder. Keys of "registries" and "mirrors" cannot be set so. */
+ * working folder. Keys of lists, and of "registries", cannot be set so. */
 enum errc settings_override(struct settings *settings, const char *path, const char *value,
                             const char *origin, struct error *err);
 

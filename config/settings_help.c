@@ -23,6 +23,9 @@ static void describe_limits(struct buf *out, const struct setting_row *row)
     case SETTING_SECRET:
         buf_format(out, "text of %" PRIu64 " to %" PRIu64 " bytes", row->least, row->most);
         return;
+    case SETTING_OUTPUT:
+        buf_text(out, "path, or -");
+        return;
     case SETTING_ADDRESS:
         buf_text(out, "IP:PORT");
         return;
@@ -51,6 +54,17 @@ static void describe_limits(struct buf *out, const struct setting_row *row)
         return;
     case SETTING_CHOICE:
         describe_choices(out, row->choices);
+        return;
+    case SETTING_CHOICES:
+        buf_text(out, "list of ");
+        describe_choices(out, row->choices);
+        return;
+    case SETTING_TEXTS:
+        buf_format(out, "list of %" PRIu64 " to %" PRIu64 " texts", row->least, row->most);
+        return;
+    case SETTING_LISTS:
+        buf_format(out, "object of %" PRIu64 " to %" PRIu64 " lists of texts", row->least,
+                   row->most);
         return;
     case SETTING_URLS:
         buf_format(out, "list of %" PRIu64 " to %" PRIu64 " URLs", row->least, row->most);
@@ -82,6 +96,9 @@ char *settings_describe(void)
     autobuf struct buf out = BUF_INIT(HELP_LIMIT);
     describe_rows(&out, "", settings_rows, settings_row_count);
     describe_rows(&out, "registries.HOST.", registry_rows, registry_row_count);
+    describe_rows(&out, "clients.oidc[].", oidc_rows, oidc_row_count);
+    describe_rows(&out, "clients.oidc[].mappings[].", mapping_rows, mapping_row_count);
+    describe_rows(&out, "policy[].", policy_rows, policy_row_count);
     describe_rows(&out, "keep.rules[].", keep_rows, keep_row_count);
     describe_rows(&out, "mirrors[].", mirror_rows, mirror_row_count);
     describe_rows(&out, "mirrors[].to[].", mirror_target_rows, mirror_target_row_count);

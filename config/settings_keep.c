@@ -1,44 +1,23 @@
 #include "config/settings_keep.h"
 
 #include "base/mem.h"
+#include "config/settings_pattern.h"
 
-#include <ctype.h>
 #include <stdio.h>
-#include <string.h>
-
-/* A pattern with anything else than a name has would match nothing. */
-static enum errc check_pattern(const char *pattern, const char *also, struct error *err)
-{
-    for (const char *at = pattern; *at; at++)
-        if (!isalnum((unsigned char)*at) && strchr("._-*", *at) == NULL &&
-            strchr(also, *at) == NULL)
-            return fail(err, ERR_SETTINGS, 0, "must not hold \"%c\"",
-                        isprint((unsigned char)*at) ? *at : '?');
-    if (strstr(pattern, "***"))
-        return fail(err, ERR_SETTINGS, 0, "must not have more than two stars in a row");
-    return ERR_OK;
-}
 
 static enum errc read_rule(struct keep_setting *rule, const json_t *object, const char *path,
                            const struct setting_origin *origin, struct error *err)
 {
     char at[SETTING_PATH_MAX];
-    const char *key;
-    json_t *value;
-    if (!json_is_object(object))
-        return setting_refuse(origin, path, "must be an object", err);
-    json_object_foreach((json_t *)object, key, value)
-    {
-        if (setting_read(setting_find(keep_rows, keep_row_count, key), rule, value,
-                         setting_path(at, path, key), origin, err) != ERR_OK)
-            return err->code;
-    }
+    if (setting_read_object(keep_rows, keep_row_count, rule, object, path, "", origin, err) !=
+        ERR_OK)
+        return err->code;
     setting_path(at, path, "match");
     if (rule->match == NULL)
         return setting_refuse(origin, at, "must be given", err);
-    if (check_pattern(rule->match, "/:", err) != ERR_OK)
+    if (setting_name_pattern_check(rule->match, "/:", err) != ERR_OK)
         return error_wrap(err, "%s: %s", origin->name, at);
-    if (rule->tags && check_pattern(rule->tags, "", err) != ERR_OK)
+    if (rule->tags && setting_name_pattern_check(rule->tags, "", err) != ERR_OK)
         return error_wrap(err, "%s: %s", origin->name, setting_path(at, path, "tags"));
     return ERR_OK;
 }

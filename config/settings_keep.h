@@ -1,7 +1,7 @@
 /*
  * `keep.rules` of the configuration: a list of objects {"match", "tags", "last", "age"}, of which
  * "match" has to be there. store/collect.h says what a rule keeps; its patterns are those of
- * gateway/push/mirrors.h.
+ * base/pattern.h.
  */
 #ifndef SLIPWAY_CONFIG_SETTINGS_KEEP_H
 #define SLIPWAY_CONFIG_SETTINGS_KEEP_H

@@ -1,92 +1,19 @@
 #include "config/settings_mirrors.h"
 
 #include "base/mem.h"
-#include "config/settings_text.h"
+#include "config/settings_pattern.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-/* How many wildcards of each kind a pattern has. */
-struct wildcards {
-    size_t single; /* * */
-    size_t deep;   /* ** */
-};
-
-static bool is_name_char(char c)
+static enum errc check_target(const char *target, const struct setting_wildcards *match,
+                              struct error *err)
 {
-    return (c >= 'a' && c <= 'z') || isdigit((unsigned char)c) || strchr("._-*", c) != NULL;
-}
-
-/* One component: a name's begins and ends with a letter or digit. */
-static enum errc check_component(const char *at, size_t size, const char *also, struct error *err)
-{
-    if (size == 0)
-        return fail(err, ERR_SETTINGS, 0, "must not have an empty component");
-    for (size_t i = 0; i < size; i++)
-        if (!is_name_char(at[i]) && strchr(also, at[i]) == NULL)
-            return fail(err, ERR_SETTINGS, 0,
-                        "must not hold \"%c\": names have lower-case letters, digits, \".\", "
-                        "\"_\", \"-\" and \"/\"",
-                        isprint((unsigned char)at[i]) ? at[i] : '?');
-    if (strchr("._-:", at[0]) != NULL || strchr("._-:", at[size - 1]) != NULL)
-        return fail(err, ERR_SETTINGS, 0,
-                    "must not have a component that begins or ends with \".\", \"_\", \"-\" or "
-                    "\":\"");
-    return ERR_OK;
-}
-
-static enum errc count_wildcards(const char *pattern, struct wildcards *out, struct error *err)
-{
-    struct wildcards found = {0};
-    for (const char *at = pattern; (at = strchr(at, '*')) != NULL;) {
-        size_t stars = strspn(at, "*");
-        if (stars > 2)
-            return fail(err, ERR_SETTINGS, 0, "must not have more than two stars in a row");
-        if (stars == 2)
-            found.deep++;
-        else
-            found.single++;
-        at += stars;
-    }
-    *out = found;
-    return ERR_OK;
-}
-
-/* `first_also`: what the first component may have beside a name's characters. */
-static enum errc check_pattern(const char *pattern, const char *first_also, struct wildcards *out,
-                               struct error *err)
-{
-    const char *also = first_also;
-    for (const char *at = pattern;; at++) {
-        size_t size = strcspn(at, "/");
-        if (check_component(at, size, also, err) != ERR_OK)
-            return err->code;
-        at += size;
-        if (*at == '\0')
-            break;
-        also = "";
-    }
-    return count_wildcards(pattern, out, err);
-}
-
-static enum errc check_target(const char *target, const struct wildcards *match, struct error *err)
-{
-    size_t host = strcspn(target, "/");
-    struct net_authority authority;
-    struct wildcards own;
-    if (memchr(target, '*', host) != NULL)
+    struct setting_wildcards own;
+    if (memchr(target, '*', strcspn(target, "/")) != NULL)
         return fail(err, ERR_SETTINGS, 0, "must not have a wildcard in its host");
-    if (target[host] == '\0' || !net_names_host(target, host) ||
-        setting_authority(target, host, &authority, err) != ERR_OK ||
-        (authority.has_port && authority.port == 0))
-        return fail(err, ERR_SETTINGS, 0,
-                    "must be HOST/REPOSITORY, with a host that has a \".\" or \":\" or is "
-                    "localhost");
-    const char *path = target + host + 1;
-    if (strpbrk(path, ":@") != NULL)
-        return fail(err, ERR_SETTINGS, 0, "must not have a tag or digest: those are kept");
-    if (check_pattern(path, "", &own, err) != ERR_OK)
+    if (setting_target_pattern_check(target, &own, err) != ERR_OK)
         return err->code;
     if (own.single > match->single || own.deep > match->deep)
         return fail(err, ERR_SETTINGS, 0, "has more wildcards %s than match",
@@ -94,34 +21,16 @@ static enum errc check_target(const char *target, const struct wildcards *match,
     return ERR_OK;
 }
 
-/* The rows of an object whose keys are all in the table, but for `beside`. */
-static enum errc read_rows(const struct setting_row *rows, size_t count, void *base,
-                           const json_t *object, const char *path, const char *beside,
-                           const struct setting_origin *origin, struct error *err)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)object, key, value)
-    {
-        char at[SETTING_PATH_MAX];
-        if (strcmp(key, beside) != 0 &&
-            setting_read(setting_find(rows, count, key), base, value, setting_path(at, path, key),
-                         origin, err) != ERR_OK)
-            return err->code;
-    }
-    return ERR_OK;
-}
-
 static enum errc read_target(struct mirror_target_setting *target, const json_t *value,
-                             const char *path, const struct wildcards *match,
+                             const char *path, const struct setting_wildcards *match,
                              const struct setting_origin *origin, struct error *err)
 {
     char at[SETTING_PATH_MAX];
     enum errc rc;
     snprintf(at, sizeof at, "%s%s", path, json_is_object(value) ? ".target" : "");
     if (json_is_object(value))
-        rc = read_rows(mirror_target_rows, mirror_target_row_count, target, value, path, "", origin,
-                       err);
+        rc = setting_read_object(mirror_target_rows, mirror_target_row_count, target, value, path,
+                                 "", origin, err);
     else if (json_is_string(value))
         rc = setting_read(setting_find(mirror_target_rows, mirror_target_row_count, "target"),
                           target, value, path, origin, err);
@@ -133,12 +42,15 @@ static enum errc read_target(struct mirror_target_setting *target, const json_t 
         return setting_refuse(origin, at, "must be given", err);
     if (check_target(target->target, match, err) != ERR_OK)
         return error_wrap(err, "%s: %s", origin->name, at);
+    for (size_t i = 0; i < target->immutable.count; i++)
+        if (setting_name_pattern_check(target->immutable.items[i], "", err) != ERR_OK)
+            return error_wrap(err, "%s: %s.immutable: entry %zu", origin->name, path, i + 1);
     return ERR_OK;
 }
 
 static enum errc read_targets(struct mirror_setting *mirror, const json_t *list, const char *path,
-                              const struct wildcards *match, const struct setting_origin *origin,
-                              struct error *err)
+                              const struct setting_wildcards *match,
+                              const struct setting_origin *origin, struct error *err)
 {
     char at[SETTING_PATH_MAX];
     size_t count = json_array_size(list);
@@ -163,15 +75,14 @@ static enum errc read_mirror(struct mirror_setting *mirror, const json_t *object
                              const struct setting_origin *origin, struct error *err)
 {
     char at[SETTING_PATH_MAX];
-    struct wildcards match;
-    if (!json_is_object(object))
-        return setting_refuse(origin, path, "must be an object", err);
-    if (read_rows(mirror_rows, mirror_row_count, mirror, object, path, "to", origin, err) != ERR_OK)
+    struct setting_wildcards match;
+    if (setting_read_object(mirror_rows, mirror_row_count, mirror, object, path, "to", origin,
+                            err) != ERR_OK)
         return err->code;
     setting_path(at, path, "match");
     if (mirror->match == NULL)
         return setting_refuse(origin, at, "must be given", err);
-    if (check_pattern(mirror->match, ":[]", &match, err) != ERR_OK)
+    if (setting_pattern_check(mirror->match, ":[]", &match, err) != ERR_OK)
         return error_wrap(err, "%s: %s", origin->name, at);
     return read_targets(mirror, json_object_get(object, "to"), path, &match, origin, err);
 }
@@ -263,7 +174,8 @@ enum errc setting_mirrors_read(struct settings *settings, const json_t *value,
 
 static json_t *print_target(const struct mirror_target_setting *target)
 {
-    if (target->required && target->name == NULL && target->on_drift == SETTING_DRIFT_OVERWRITE)
+    if (target->required && target->name == NULL && target->on_drift == SETTING_DRIFT_OVERWRITE &&
+        target->move == SETTING_MOVE_ALWAYS && target->immutable.count == 0)
         return json_string(target->target);
     json_t *object = json_object();
     setting_print(mirror_target_rows, mirror_target_row_count, target, object);

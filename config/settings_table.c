@@ -21,6 +21,7 @@ static_assert(sizeof(enum setting_upload) == sizeof(unsigned) &&
                   sizeof(enum setting_codec) == sizeof(unsigned) &&
                   sizeof(enum setting_effort) == sizeof(unsigned) &&
                   sizeof(enum setting_acknowledge) == sizeof(unsigned) &&
+                  sizeof(enum setting_move) == sizeof(unsigned) &&
                   sizeof(enum log_level) == sizeof(unsigned) &&
                   sizeof(enum log_format) == sizeof(unsigned),
               "enums of settings are as wide as unsigned");
@@ -56,6 +57,21 @@ static const char *const never[] = {"never", NULL};
 static const char *const off[] = {"off", NULL};
 static const char *const drifts[] = {
     [SETTING_DRIFT_OVERWRITE] = "overwrite", [SETTING_DRIFT_LEAVE] = "leave", NULL};
+static const char *const moves[] = {
+    [SETTING_MOVE_ALWAYS] = "always",
+    [SETTING_MOVE_NEVER] = "never",
+    [SETTING_MOVE_SAME_DIGEST] = "same-digest",
+    NULL,
+};
+static const char *const algorithms[] = {
+    [SETTING_RS256] = "RS256", [SETTING_RS384] = "RS384",
+    [SETTING_RS512] = "RS512", [SETTING_PS256] = "PS256",
+    [SETTING_ES256] = "ES256", [SETTING_ES384] = "ES384",
+    [SETTING_EDDSA] = "EdDSA", NULL,
+};
+const char *const setting_operations[] = {
+    "pull", "push", "delete", "tag:move", "queue:read", "queue:control", "admin", "*", NULL,
+};
 static const char *const acknowledgements[] = {
     [SETTING_ACKNOWLEDGE_PUSHED] = "pushed",
     [SETTING_ACKNOWLEDGE_STORED] = "stored",
@@ -85,6 +101,8 @@ static const char *const acknowledgements[] = {
       "PEM file with the gateway's certificate chain; with tls.key it turns on HTTPS")             \
     X("tls.key", SETTING_FILE, settings, tls.key, 0, 0, NULL, NULL,                                \
       "PEM file with the private key of tls.certificate")                                          \
+    X("tls.client_ca", SETTING_FILE, settings, tls.client_ca, 0, 0, NULL, NULL,                    \
+      "PEM file with the authorities whose certificates say who a client is")                      \
     X("limits.archive", SETTING_SIZE, settings, limits.archive_bytes, KIB, 1024 * TIB,             \
       "200GiB", NULL, "largest archive or layer that a client may send")                           \
     X("limits.free_space", SETTING_SIZE, settings, limits.free_space_bytes, 1, 1024 * TIB,         \
@@ -137,11 +155,21 @@ static const char *const acknowledgements[] = {
       "how layers that arrive uncompressed are compressed")                                        \
     X("compression.effort", SETTING_CHOICE, settings, compression.effort, 0, 0, "fast", efforts,   \
       "whether speed or small layers matter more")                                                 \
+    X("clients.htpasswd", SETTING_FILE, settings, clients.htpasswd, 0, 0, NULL, NULL,              \
+      "file with the users and their passwords, as htpasswd -B writes it")                         \
+    X("clients.groups", SETTING_LISTS, settings, clients.groups, 1, 1024, NULL, NULL,              \
+      "groups of users, robots, CI identities and certificates, for the rules of policy")          \
+    X("clients.token_ttl", SETTING_DURATION, settings, clients.token_ttl_ms, MINUTE, DAY, "1h",    \
+      NULL, "how long a token of the gateway is good; a push has to end within it")                \
     X("clients.anonymous", SETTING_BOOL, settings, clients.anonymous, 0, 0, "false", NULL,         \
-      "let anybody who reaches an address beyond loopback use the gateway")                        \
+      "let policy stand without any source of identities: all clients are anonymous")              \
+    X("clients.plain_http", SETTING_BOOL, settings, clients.plain_http, 0, 0, "false", NULL,       \
+      "let the gateway listen beyond loopback without TLS")                                        \
     X("clients.trusted_proxies", SETTING_NETWORKS, settings, clients.trusted_proxies, 1,           \
       SETTINGS_PROXIES_MAX, NULL, NULL,                                                            \
       "proxies whose X-Forwarded-For says who their clients are")                                  \
+    X("audit.file", SETTING_OUTPUT, settings, audit.file, 0, 0, NULL, NULL,                        \
+      "file to which the audit events are appended, or - for stdout")                              \
     X("ops.listen", SETTING_ADDRESS, settings, ops.listen, 0, 0, NULL, NULL,                       \
       "IP address and port where health is answered, too, on connections of its own")              \
     X("log.level", SETTING_CHOICE, settings, log.level, 0, 0, "info", levels,                      \
@@ -160,6 +188,8 @@ static const char *const acknowledgements[] = {
       "file from which the password is read at start")                                             \
     X("password_env", SETTING_SECRET_ENV, registry_setting, password, 1, 64 * KIB, NULL, NULL,     \
       "environment variable from which the password is read at start")                             \
+    X("password_command", SETTING_TEXTS, registry_setting, password_command, 1, 64, NULL, NULL,    \
+      "program, with its arguments, that prints the password")                                     \
     X("ca", SETTING_FILE, registry_setting, ca, 0, 0, NULL, NULL,                                  \
       "PEM file with the authorities that sign the registry's certificate")                        \
     X("client_certificate", SETTING_FILE, registry_setting, client_certificate, 0, 0, NULL, NULL,  \
@@ -203,7 +233,47 @@ static const char *const acknowledgements[] = {
     X("required", SETTING_BOOL, mirror_target_setting, required, 0, 0, "true", NULL,               \
       "whether a push fails when this target does")                                                \
     X("on_drift", SETTING_CHOICE, mirror_target_setting, on_drift, 0, 0, "overwrite", drifts,      \
-      "whether a tag there that somebody else has moved is left as it is")
+      "whether a tag there that somebody else has moved is left as it is")                         \
+    X("move", SETTING_CHOICE, mirror_target_setting, move, 0, 0, "always", moves,                  \
+      "whether a push may move a tag there that names another image")                              \
+    X("immutable", SETTING_TEXTS, mirror_target_setting, immutable, 1, 64, NULL, NULL,             \
+      "patterns of tags that no push moves there, whatever move says")
+
+#define POLICY_TABLE(X)                                                                            \
+    X("who", SETTING_TEXTS, policy_setting, who, 1, 64, NULL, NULL,                                \
+      "names and groups that the rule is for, anonymous, authenticated")                           \
+    X("may", SETTING_CHOICES, policy_setting, may, 0, 0, NULL, setting_operations,                 \
+      "what they may do")                                                                          \
+    X("repositories", SETTING_TEXTS, policy_setting, repositories, 1, 64, NULL, NULL,              \
+      "patterns of the gateway's repositories in which they may do it")                            \
+    X("targets", SETTING_TEXTS, policy_setting, targets, 1, 64, NULL, NULL,                        \
+      "patterns of HOST/REPOSITORY to which they may push")                                        \
+    X("deny", SETTING_BOOL, policy_setting, deny, 0, 0, "false", NULL,                             \
+      "whether the rule refuses what it matches")
+
+#define OIDC_TABLE(X)                                                                              \
+    X("name", SETTING_TEXT, oidc_setting, name, 1, 63, NULL, NULL,                                 \
+      "what the identity provider is called in logs")                                              \
+    X("issuer", SETTING_TEXT, oidc_setting, issuer, 1, 1024, NULL, NULL,                           \
+      "URL of the provider, as it stands in its tokens")                                           \
+    X("audiences", SETTING_TEXTS, oidc_setting, audiences, 1, 16, NULL, NULL,                      \
+      "audiences of which a token has to name one")                                                \
+    X("jwks_file", SETTING_FILE, oidc_setting, jwks_file, 0, 0, NULL, NULL,                        \
+      "file with the provider's keys, in place of asking it")                                      \
+    X("algorithms", SETTING_CHOICES, oidc_setting, algorithms, 0, 0, "RS256, ES256", algorithms,   \
+      "signatures that count")                                                                     \
+    X("private", SETTING_BOOL, oidc_setting, private, 0, 0, "false", NULL,                         \
+      "let the issuer have a private address")
+
+#define MAPPING_TABLE(X)                                                                           \
+    X("claims", SETTING_LISTS, mapping_setting, claims, 1, 32, NULL, NULL,                         \
+      "claims that a token must have, each with a text or a list of globs")                        \
+    X("identity", SETTING_TEXT, mapping_setting, identity, 1, SETTING_NAME_MAX, NULL, NULL,        \
+      "what such a client is called in rules")                                                     \
+    X("groups", SETTING_TEXTS, mapping_setting, groups, 1, 64, NULL, NULL,                         \
+      "groups that it belongs to")                                                                 \
+    X("ttl", SETTING_DURATION, mapping_setting, ttl_ms, MINUTE, 30 * DAY, "1h", NULL,              \
+      "how long its login is good")
 /* clang-format on */
 
 const struct setting_row settings_rows[] = {SETTINGS_TABLE(ROW)};
@@ -216,6 +286,12 @@ const struct setting_row mirror_target_rows[] = {MIRROR_TARGET_TABLE(ROW)};
 const size_t mirror_target_row_count = sizeof mirror_target_rows / sizeof mirror_target_rows[0];
 const struct setting_row keep_rows[] = {KEEP_TABLE(ROW)};
 const size_t keep_row_count = sizeof keep_rows / sizeof keep_rows[0];
+const struct setting_row policy_rows[] = {POLICY_TABLE(ROW)};
+const size_t policy_row_count = sizeof policy_rows / sizeof policy_rows[0];
+const struct setting_row oidc_rows[] = {OIDC_TABLE(ROW)};
+const size_t oidc_row_count = sizeof oidc_rows / sizeof oidc_rows[0];
+const struct setting_row mapping_rows[] = {MAPPING_TABLE(ROW)};
+const size_t mapping_row_count = sizeof mapping_rows / sizeof mapping_rows[0];
 
 const struct setting_row *setting_find(const struct setting_row *rows, size_t count,
                                        const char *path)
@@ -248,6 +324,25 @@ enum errc setting_read(const struct setting_row *row, void *base, const json_t *
         return setting_refuse(origin, path, "unknown key", err);
     if (setting_set(row, base, value, origin, err) != ERR_OK)
         return error_wrap(err, "%s: %s", origin->name, path);
+    return ERR_OK;
+}
+
+enum errc setting_read_object(const struct setting_row *rows, size_t count, void *base,
+                              const json_t *object, const char *path, const char *beside,
+                              const struct setting_origin *origin, struct error *err)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(object))
+        return setting_refuse(origin, path, "must be an object", err);
+    json_object_foreach((json_t *)object, key, value)
+    {
+        char at[SETTING_PATH_MAX];
+        if (strcmp(key, beside) != 0 &&
+            setting_read(setting_find(rows, count, key), base, value, setting_path(at, path, key),
+                         origin, err) != ERR_OK)
+            return err->code;
+    }
     return ERR_OK;
 }
 

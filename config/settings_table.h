@@ -17,14 +17,18 @@ enum setting_type {
     SETTING_ADDRESS,     /* char *: ADDR:PORT */
     SETTING_FOLDER,      /* char *: a path; it need not exist */
     SETTING_FILE,        /* char *: a path; settings_check() wants it readable */
+    SETTING_OUTPUT,      /* char *: a path; it need not exist; or "-" for stdout */
     SETTING_BOOL,        /* bool */
     SETTING_COUNT,       /* unsigned, `least` to `most` */
     SETTING_SIZE,        /* uint64_t, `least` to `most` bytes */
     SETTING_DURATION,    /* int64_t, `least` to `most` milliseconds */
     SETTING_CHOICE,      /* an enum: the index into `choices` */
+    SETTING_CHOICES,     /* unsigned: bit i for `choices`[i]; a last choice "*" is all others */
     SETTING_URLS,        /* struct setting_list: `least` to `most` base URLs */
     SETTING_HOSTS,       /* struct setting_list: `least` to `most` hosts without ports */
     SETTING_NETWORKS,    /* struct setting_list: `least` to `most` of net_network_parse() */
+    SETTING_TEXTS,       /* struct setting_list: `least` to `most` texts */
+    SETTING_LISTS,       /* struct setting_lists: an object of `least` to `most` lists of texts */
     SETTING_SECRET,      /* struct setting_secret: the value itself */
     SETTING_SECRET_FILE, /* the same, read from the file that the value names */
     SETTING_SECRET_ENV,  /* the same, read from the environment variable that the value names */
@@ -41,8 +45,7 @@ struct setting_row {
     const char *prose; /* one line */
 };
 
-/* The rows of struct settings, struct registry_setting, struct mirror_setting and struct
- * mirror_target_setting. */
+/* The rows of struct settings, struct registry_setting, ... */
 extern const struct setting_row settings_rows[];
 extern const size_t settings_row_count;
 extern const struct setting_row registry_rows[];
@@ -53,6 +56,17 @@ extern const struct setting_row mirror_rows[];
 extern const size_t mirror_row_count;
 extern const struct setting_row mirror_target_rows[];
 extern const size_t mirror_target_row_count;
+extern const struct setting_row policy_rows[];
+extern const size_t policy_row_count;
+extern const struct setting_row oidc_rows[];
+extern const size_t oidc_row_count;
+extern const struct setting_row mapping_rows[];
+extern const size_t mapping_row_count;
+
+/* The names of operations in rules, in the order of enum operation (gateway/access/policy.h), then
+ * "*". */
+#define SETTING_OPERATION_COUNT 7
+extern const char *const setting_operations[SETTING_OPERATION_COUNT + 2];
 
 /* NULL when there is no such key. */
 const struct setting_row *setting_find(const struct setting_row *rows, size_t count,
@@ -76,6 +90,12 @@ enum errc setting_refuse(const struct setting_origin *origin, const char *path, 
 /* setting_set() whose errors say where the value stands; `row` NULL is an unknown key. */
 enum errc setting_read(const struct setting_row *row, void *base, const json_t *value,
                        const char *path, const struct setting_origin *origin, struct error *err);
+
+/* setting_read() of all members of `object` but the one called `beside`; anything but an object is
+ * refused. The caller has set the defaults. */
+enum errc setting_read_object(const struct setting_row *rows, size_t count, void *base,
+                              const json_t *object, const char *path, const char *beside,
+                              const struct setting_origin *origin, struct error *err);
 
 /* Check `value` and store a copy in `base`, the struct that the row is of, in place of what was
  * there; only a secret must not be there already. ERR_SETTINGS says what is wrong with the value,

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "config/settings.h"
+#include "config/settings_lists.h"
 #include "config/settings_text.h"
 
 #include <assert.h>
@@ -13,30 +14,11 @@
 #include <unistd.h>
 
 #define PATH_LIMIT 4095
-#define URL_LIMIT 2048
 #define REDACTED "(redacted)"
 
 static enum errc refuse(struct error *err, const char *what)
 {
     return fail(err, ERR_SETTINGS, 0, "must be %s", what);
-}
-
-/* A string of `least` to `most` bytes without control characters, borrowed from `value`. */
-static enum errc take_text(const json_t *value, uint64_t least, uint64_t most, const char **text,
-                           struct error *err)
-{
-    if (!json_is_string(value))
-        return refuse(err, "a string");
-    const char *found = json_string_value(value);
-    size_t size = strlen(found);
-    if (size < least || size > most)
-        return fail(err, ERR_SETTINGS, 0, "must have %" PRIu64 " to %" PRIu64 " bytes", least,
-                    most);
-    for (const char *at = found; *at; at++)
-        if (iscntrl((unsigned char)*at))
-            return fail(err, ERR_SETTINGS, 0, "must not hold control characters");
-    *text = found;
-    return ERR_OK;
 }
 
 static void replace(char **member, char *owned)
@@ -59,19 +41,20 @@ static enum errc set_text(const struct setting_row *row, void *member, const jso
                           struct error *err)
 {
     const char *text;
-    if (take_text(value, row->least, row->most, &text, err) != ERR_OK)
+    if (setting_take_text(value, row->least, row->most, &text, err) != ERR_OK)
         return err->code;
     replace(member, xstrdup(text));
     return ERR_OK;
 }
 
-static enum errc set_path(void *member, const json_t *value, const struct setting_origin *origin,
-                          struct error *err)
+static enum errc set_path(const struct setting_row *row, void *member, const json_t *value,
+                          const struct setting_origin *origin, struct error *err)
 {
     const char *text;
-    if (take_text(value, 1, PATH_LIMIT, &text, err) != ERR_OK)
+    if (setting_take_text(value, 1, PATH_LIMIT, &text, err) != ERR_OK)
         return err->code;
-    replace(member, resolve(text, origin));
+    bool as_it_is = row->type == SETTING_OUTPUT && strcmp(text, "-") == 0;
+    replace(member, as_it_is ? xstrdup(text) : resolve(text, origin));
     return ERR_OK;
 }
 
@@ -80,7 +63,7 @@ static enum errc set_address(void *member, const json_t *value, struct error *er
     const char *text;
     struct sockaddr_storage address;
     socklen_t size;
-    if (take_text(value, 1, NET_HOST_MAX, &text, err) != ERR_OK ||
+    if (setting_take_text(value, 1, NET_HOST_MAX, &text, err) != ERR_OK ||
         settings_address(text, &address, &size, err) != ERR_OK)
         return err->code;
     replace(member, xstrdup(text));
@@ -164,84 +147,6 @@ static enum errc set_choice(const struct setting_row *row, unsigned *member, con
     return fail(err, ERR_SETTINGS, 0, "must be one of %s", known);
 }
 
-static void clear_list(struct setting_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i]);
-    free(list->items);
-    *list = (struct setting_list){0};
-}
-
-/* Base URLs are kept without slashes at the end, so that a path can be appended. */
-static enum errc take_url(const char *text, char **out, struct error *err)
-{
-    struct setting_url url;
-    if (setting_url(text, &url, err) != ERR_OK)
-        return err->code;
-    size_t size = strlen(text);
-    while (text[size - 1] == '/')
-        size--;
-    *out = xstrndup(text, size);
-    return ERR_OK;
-}
-
-/* In lower case, without brackets. */
-static enum errc take_host(const char *text, char **out, struct error *err)
-{
-    struct net_authority parsed;
-    if (setting_authority(text, strlen(text), &parsed, err) != ERR_OK)
-        return err->code;
-    if (parsed.has_port)
-        return fail(err, ERR_SETTINGS, 0, "must have no port");
-    *out = xstrdup(parsed.host);
-    return ERR_OK;
-}
-
-static enum errc take_network(const char *text, char **out, struct error *err)
-{
-    struct net_network parsed;
-    if (!net_network_parse(text, &parsed))
-        return fail(err, ERR_SETTINGS, 0,
-                    "must be an IP address or a network, like \"10.0.0.0/8\" or \"2001:db8::/32\"");
-    *out = xstrdup(text);
-    return ERR_OK;
-}
-
-struct list_form {
-    const char *name;
-    enum errc (*take)(const char *text, char **out, struct error *err);
-};
-
-static const struct list_form list_forms[] = {
-    [SETTING_URLS] = {"URLs", take_url},
-    [SETTING_HOSTS] = {"hosts", take_host},
-    [SETTING_NETWORKS] = {"addresses and networks", take_network},
-};
-
-static enum errc set_list(const struct setting_row *row, struct setting_list *member,
-                          const json_t *value, struct error *err)
-{
-    const struct list_form *form = &list_forms[row->type];
-    size_t count = json_array_size(value);
-    if (!json_is_array(value) || count < row->least || count > row->most)
-        return fail(err, ERR_SETTINGS, 0, "must be a list of %" PRIu64 " to %" PRIu64 " %s",
-                    row->least, row->most, form->name);
-    struct setting_list parsed = {.items = xcalloc(count, sizeof *parsed.items)};
-    for (; parsed.count < count; parsed.count++) {
-        const char *text;
-        char **out = &parsed.items[parsed.count];
-        if (take_text(json_array_get(value, parsed.count), 1, URL_LIMIT, &text, err) != ERR_OK ||
-            form->take(text, out, err) != ERR_OK) {
-            error_wrap(err, "entry %zu", parsed.count + 1);
-            clear_list(&parsed);
-            return err->code;
-        }
-    }
-    clear_list(member);
-    *member = parsed;
-    return ERR_OK;
-}
-
 /* One newline at the end is the editor's, not the password's. */
 enum errc settings_password_file(const char *path, char **out, struct error *err)
 {
@@ -290,7 +195,7 @@ static enum errc set_secret(const struct setting_row *row, struct setting_secret
             replace(&member->from, xasprintf("%s, %s", row->path, origin->name));
         return err->code;
     }
-    if (take_text(value, 1, PATH_LIMIT, &text, err) != ERR_OK)
+    if (setting_take_text(value, 1, PATH_LIMIT, &text, err) != ERR_OK)
         return err->code;
     bool env = row->type == SETTING_SECRET_ENV;
     autofree char *path = env ? xstrdup(text) : resolve(text, origin);
@@ -311,7 +216,8 @@ enum errc setting_set(const struct setting_row *row, void *base, const json_t *v
         return set_address(member, value, err);
     case SETTING_FOLDER:
     case SETTING_FILE:
-        return set_path(member, value, origin, err);
+    case SETTING_OUTPUT:
+        return set_path(row, member, value, origin, err);
     case SETTING_BOOL:
         return set_bool(member, value, err);
     case SETTING_COUNT:
@@ -325,7 +231,12 @@ enum errc setting_set(const struct setting_row *row, void *base, const json_t *v
     case SETTING_URLS:
     case SETTING_HOSTS:
     case SETTING_NETWORKS:
-        return set_list(row, member, value, err);
+    case SETTING_TEXTS:
+        return setting_list_set(row, member, value, err);
+    case SETTING_LISTS:
+        return setting_lists_set(row, member, value, err);
+    case SETTING_CHOICES:
+        return setting_choices_set(row, member, value, err);
     case SETTING_SECRET:
     case SETTING_SECRET_FILE:
     case SETTING_SECRET_ENV:
@@ -341,6 +252,8 @@ static json_t *text_value(const struct setting_row *row, const char *text)
         return json_true();
     if (row->type == SETTING_BOOL && strcmp(text, "false") == 0)
         return json_false();
+    if (row->type == SETTING_CHOICES)
+        return setting_choices_split(text);
     uint64_t number;
     struct error ignored = ERROR_INIT;
     if (row->type == SETTING_COUNT && text[0] && isdigit((unsigned char)text[strlen(text) - 1]) &&
@@ -368,16 +281,6 @@ void setting_defaults(const struct setting_row *rows, size_t count, void *base)
     }
 }
 
-static json_t *get_list(const struct setting_list *list)
-{
-    if (list->count == 0)
-        return NULL;
-    json_t *array = json_array();
-    for (size_t i = 0; i < list->count; i++)
-        json_array_append_new(array, json_string(list->items[i]));
-    return array;
-}
-
 static json_t *get_text(const char *text)
 {
     if (text == NULL)
@@ -395,6 +298,7 @@ json_t *setting_get(const struct setting_row *row, const void *base)
     case SETTING_ADDRESS:
     case SETTING_FOLDER:
     case SETTING_FILE:
+    case SETTING_OUTPUT:
         return get_text(*(char *const *)member);
     case SETTING_BOOL:
         return json_boolean(*(const bool *)member);
@@ -417,7 +321,12 @@ json_t *setting_get(const struct setting_row *row, const void *base)
     case SETTING_URLS:
     case SETTING_HOSTS:
     case SETTING_NETWORKS:
-        return get_list(member);
+    case SETTING_TEXTS:
+        return setting_list_get(member);
+    case SETTING_LISTS:
+        return setting_lists_get(member);
+    case SETTING_CHOICES:
+        return setting_choices_get(row, *(const unsigned *)member);
     case SETTING_SECRET:
         return ((const struct setting_secret *)member)->text ? json_string(REDACTED) : NULL;
     case SETTING_SECRET_FILE:
@@ -442,6 +351,7 @@ void setting_clear(const struct setting_row *rows, size_t count, void *base)
         case SETTING_ADDRESS:
         case SETTING_FOLDER:
         case SETTING_FILE:
+        case SETTING_OUTPUT:
             replace(member, NULL);
             break;
         case SETTING_SECRET:
@@ -452,13 +362,18 @@ void setting_clear(const struct setting_row *rows, size_t count, void *base)
         case SETTING_URLS:
         case SETTING_HOSTS:
         case SETTING_NETWORKS:
-            clear_list(member);
+        case SETTING_TEXTS:
+            setting_list_clear(member);
+            break;
+        case SETTING_LISTS:
+            setting_lists_clear(member);
             break;
         case SETTING_BOOL:
         case SETTING_COUNT:
         case SETTING_SIZE:
         case SETTING_DURATION:
         case SETTING_CHOICE:
+        case SETTING_CHOICES:
             break;
         }
     }

@@ -104,7 +104,7 @@ static enum errc find_given(struct search *search, struct error *err)
 static void find_stored(struct search *search, const char *host)
 {
     struct stored_credentials stored = {0};
-    if (search->entry && search->entry->username) {
+    if (search->entry && search->entry->password.text) {
         set_login(search, xstrdup(search->entry->username), xstrdup(search->entry->password.text),
                   xasprintf("registries.\"%s\".%s", host, search->entry->password.from));
         return;

@@ -35,7 +35,7 @@ static enum errc find_credentials(void *self, const char *host, const char *path
                                   struct registry_credentials *out, struct error *err)
 {
     const struct registry_setting *setting = settings_registry(self, host);
-    if (setting && setting->username) {
+    if (setting && setting->password.text) {
         *out = (struct registry_credentials){.username = xstrdup(setting->username),
                                              .password = xstrdup(setting->password.text),
                                              .origin = configured_origin(setting)};

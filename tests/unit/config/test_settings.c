@@ -362,6 +362,8 @@ static void proxies_are_addresses_and_networks(void **state)
                    "must be a list of 1 to 64 addresses and networks");
 }
 
+#define ANYBODY "\"policy\":[{\"who\":[\"anonymous\"],\"may\":[\"*\"],\"repositories\":[\"**\"]}]"
+
 static void listening_beyond_loopback_needs_words(void **state)
 {
     (void)state;
@@ -375,9 +377,15 @@ static void listening_beyond_loopback_needs_words(void **state)
     }
     for (size_t i = 0; i < sizeof far / sizeof far[0]; i++) {
         autofree char *closed = xasprintf("{\"listen\":\"%s\",\"data\":\"/d\"}", far[i]);
-        expect_checked(closed, "clients.anonymous");
-        autofree char *open = xasprintf(
-            "{\"listen\":\"%s\",\"data\":\"/d\",\"clients\":{\"anonymous\":true}}", far[i]);
+        expect_checked(closed, "set policy");
+        autofree char *clear = xasprintf(
+            "{\"listen\":\"%s\",\"data\":\"/d\",\"clients\":{\"anonymous\":true}," ANYBODY "}",
+            far[i]);
+        expect_checked(clear, "set tls.certificate and tls.key, or clients.plain_http");
+        autofree char *open =
+            xasprintf("{\"listen\":\"%s\",\"data\":\"/d\",\"clients\":{\"anonymous\":true,"
+                      "\"plain_http\":true}," ANYBODY "}",
+                      far[i]);
         expect_checked(open, NULL);
     }
 }
@@ -466,7 +474,8 @@ static void printing_hides_secrets(void **state)
         "\"keep\":{\"grace\":\"24h\",\"untagged\":\"forever\",\"cache_age\":\"720h\","
         "\"every\":\"1h\",\"rules\":[]},"
         "\"compression\":{\"codec\":\"gzip\",\"effort\":\"fast\"},"
-        "\"clients\":{\"anonymous\":false},\"log\":{\"level\":\"info\",\"format\":\"text\"},"
+        "\"clients\":{\"token_ttl\":\"1h\",\"anonymous\":false,\"plain_http\":false},\"log\":{"
+        "\"level\":\"info\",\"format\":\"text\"},"
         "\"registries\":{\"r\":{\"endpoints\":[\"https://r\"],\"username\":\"u\","
         "\"password\":\"(redacted)\",\"plain_http\":false,\"upload\":\"auto\","
         "\"chunk\":\"1000000B\",\"retry_wait\":\"5s\",\"schema1\":\"never\"}},"

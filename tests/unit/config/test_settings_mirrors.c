@@ -237,7 +237,7 @@ static void mirrors_are_printed_as_written(void **state)
     assert_string_equal(
         text, "[{\"match\":\"**\",\"acknowledge\":\"pushed\",\"confirm\":\"1m\",\"to\":[\"r.x/**\","
               "{\"target\":\"s.x/**\",\"required\":false,\"on_drift\":"
-              "\"overwrite\"},\"t.x/**\"]}]");
+              "\"overwrite\",\"move\":\"always\"},\"t.x/**\"]}]");
     settings_free(settings);
 }
 

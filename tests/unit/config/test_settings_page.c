@@ -3,6 +3,22 @@
 #include "config/settings_table.h"
 #include "config/settings_text.h"
 
+static const struct {
+    const char *prefix;
+    const struct setting_row *rows;
+    const size_t *count;
+} tables[] = {
+    {"", settings_rows, &settings_row_count},
+    {"registries.HOST.", registry_rows, &registry_row_count},
+    {"mirrors[].", mirror_rows, &mirror_row_count},
+    {"mirrors[].to[].", mirror_target_rows, &mirror_target_row_count},
+    {"keep.rules[].", keep_rows, &keep_row_count},
+    {"clients.oidc[].", oidc_rows, &oidc_row_count},
+    {"clients.oidc[].mappings[].", mapping_rows, &mapping_row_count},
+    {"policy[].", policy_rows, &policy_row_count},
+};
+static const size_t table_count = sizeof tables / sizeof tables[0];
+
 static const char *documentation(char **owned)
 {
     const char *file = __FILE__;
@@ -52,29 +68,20 @@ static void every_key_is_described(void **state)
     (void)state;
     autofree char *page = NULL;
     documentation(&page);
-    for (size_t i = 0; i < settings_row_count; i++)
-        expect_described(page, "", &settings_rows[i]);
-    for (size_t i = 0; i < registry_row_count; i++)
-        expect_described(page, "registries.HOST.", &registry_rows[i]);
-    for (size_t i = 0; i < mirror_row_count; i++)
-        expect_described(page, "mirrors[].", &mirror_rows[i]);
-    for (size_t i = 0; i < keep_row_count; i++)
-        expect_described(page, "keep.rules[].", &keep_rows[i]);
-    for (size_t i = 0; i < mirror_target_row_count; i++)
-        expect_described(page, "mirrors[].to[].", &mirror_target_rows[i]);
+    for (size_t i = 0; i < table_count; i++)
+        for (size_t j = 0; j < *tables[i].count; j++)
+            expect_described(page, tables[i].prefix, &tables[i].rows[j]);
 }
 
 static bool is_key(const char *key)
 {
-    if (strncmp(key, "registries.HOST.", 16) == 0)
-        return setting_find(registry_rows, registry_row_count, key + 16);
-    if (strncmp(key, "mirrors[].to[].", 15) == 0)
-        return setting_find(mirror_target_rows, mirror_target_row_count, key + 15);
-    if (strncmp(key, "keep.rules[].", 13) == 0)
-        return setting_find(keep_rows, keep_row_count, key + 13);
-    if (strncmp(key, "mirrors[].", 10) == 0)
-        return setting_find(mirror_rows, mirror_row_count, key + 10);
-    return setting_find(settings_rows, settings_row_count, key);
+    for (size_t i = 0; i < table_count; i++) {
+        size_t size = strlen(tables[i].prefix);
+        if (strncmp(key, tables[i].prefix, size) == 0 &&
+            setting_find(tables[i].rows, *tables[i].count, key + size))
+            return true;
+    }
+    return false;
 }
 
 /* ... and no other. */
@@ -89,8 +96,10 @@ static void every_described_key_is_one(void **state)
             fail_msg("docs/configuration.md describes %s, which is no key", key);
         described++;
     }
-    assert_int_equal(described, settings_row_count + registry_row_count + mirror_row_count +
-                                    mirror_target_row_count + keep_row_count);
+    size_t keys = 0;
+    for (size_t i = 0; i < table_count; i++)
+        keys += *tables[i].count;
+    assert_int_equal(described, keys);
 }
 
 /* The example of the page is a configuration. */
@@ -121,10 +130,9 @@ static void the_help_has_every_key(void **state)
 {
     (void)state;
     autofree char *help = settings_describe();
-    for (size_t i = 0; i < settings_row_count; i++)
-        assert_non_null(strstr(help, settings_rows[i].prose));
-    for (size_t i = 0; i < registry_row_count; i++)
-        assert_non_null(strstr(help, registry_rows[i].prose));
+    for (size_t i = 0; i < table_count; i++)
+        for (size_t j = 0; j < *tables[i].count; j++)
+            assert_non_null(strstr(help, tables[i].rows[j].prose));
     assert_non_null(strstr(help, "\nlimits.uploads (1 to 1024; default 16)\n    "));
     assert_non_null(strstr(help, "\nlog.format (text, json; default text)\n    "));
     assert_non_null(strstr(help, "\nregistries.HOST.chunk (64KiB to 5GiB; default 95MiB)\n    "));
