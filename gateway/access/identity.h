@@ -45,6 +45,7 @@ struct identity {
     }
 
 void identity_deinit(struct identity *identity); /* leaves IDENTITY_INIT */
+/* Whatever `out` held is not freed. */
 void identity_copy(const struct identity *from, struct identity *out);
 /* Its name for people and lines of the log: "ann", "anonymous", "operator". Borrowed. */
 const char *identity_text(const struct identity *identity);

@@ -10,7 +10,7 @@
  *
  * WHO is a name ("ann", "robot:ci-a", "ci-app", "cert:..."), a group (clients.groups, or one that a
  * mapping gave), "anonymous" (only who has shown nothing), or "authenticated" (everybody else).
- * Patterns of repositories and targets are those of mirrors (gateway/push/mirrors.h): `*` within a
+ * Patterns of repositories and targets are those of mirrors (base/pattern.h): `*` within a
  * component, `**` across. What belongs to no repository (the operator's operations) is asked about
  * as the repository "", which `**` matches.
  *
@@ -56,18 +56,21 @@ struct verdict policy_may(const struct policy *policy, const struct identity *wh
                           enum operation operation, const char *repository);
 
 /* May it push there? The target is judged by its canonical name: the host in lower case, without a
- * dot at its end and without the port that its scheme implies, an IPv4 address in dotted form also
- * where it is mapped into IPv6 or written otherwise, all names of Docker Hub as docker.io, with
- * "library/". Tag and digest do not count. */
+ * dot at its end and without the port that a scheme implies (443, and 80), an IPv4 address in
+ * dotted form also where it is mapped into IPv6 or written otherwise, an IPv6 address in its
+ * shortest form, all names of Docker Hub as docker.io, with "library/". The hosts of rules that are
+ * written out are brought to that form, too. Tag and digest do not count. */
 struct verdict policy_may_push_to(const struct policy *policy, const struct identity *who,
                                   const struct reference *target);
 
-/* Is this host written out, without a wildcard, in a rule's targets? Private addresses are targets
- * only then, or where registries or mirrors name them. */
+/* Is this host (with or without a port) written out, without a wildcard, in the targets of a rule
+ * that allows? Private addresses are targets only then, or where registries or mirrors name them.
+ * False without a policy. */
 bool policy_names_host(const struct policy *policy, const char *host);
 
 /* Is there any repository in which it may do this? For the challenge of a wider token, and lists.
- */
+ * Where denials leave of a rule only names with more than four components for its `**`, it says
+ * no. */
 bool policy_may_anywhere(const struct policy *policy, const struct identity *who,
                          enum operation operation);
 

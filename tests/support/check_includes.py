@@ -56,6 +56,7 @@ ROOMS = {
     "gateway/registry": {"gateway/service", "gateway/http", "gateway/queue", "gateway/push",
                          "gateway/ingest"},
     "gateway/service": {"gateway/http", "gateway/queue", "gateway/push", "gateway/ingest"},
+    "gateway/access": {"gateway/http"},
     "gateway/http": set(),
     "gateway/reconcile": {"gateway/queue", "gateway/push"},
     "gateway/queue": {"gateway/push", "gateway/ingest"},
