@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/net.h"
+#include "gateway/cli/policy_text.h"
 #include "gateway/service/version.h"
 #include "store/store_local.h"
 
@@ -171,11 +172,29 @@ const struct command commands[] = {
      "problems that were not repaired, 2 wrong usage or configuration, 3 the check could not be "
      "made,\n"
      "4 the gateway could not be reached.\n"},
+    {"policy", cmd_policy, "say who may do what",
+     "slipway policy test --as NAME[,GROUP...] OPERATION [REPOSITORY] [to TARGET]\n"
+     "                    [--config FILE]\n"
+     "\n"
+     "What the policy of the configuration says about a client, and by which of its rules: in the\n"
+     "repository, at each target to which mirrors lead from it, and at TARGET.\n"
+     "\n"
+     "  --as NAME[,GROUP...]   a user, robot:NAME, cert:SUBJECT, an identity of clients.oidc with\n"
+     "                         the groups of its mapping, or anonymous\n"
+     "  OPERATION              pull, push, delete, tag:move, queue:read, queue:control, admin\n"
+     "  REPOSITORY             of the gateway; not for an archive with to=, or of the last three\n"
+     "                         over all repositories\n"
+     "  --config FILE          the configuration\n"
+     "\n"
+     "stdout: a line for each answer. Exit status: 0 all is allowed, 1 something is denied, 2 "
+     "wrong\n"
+     "usage or configuration.\n"},
     {"config", cmd_config, "check and print the configuration",
-     "slipway config [--config FILE] [--defaults]\n"
+     "slipway config [--config FILE] [--defaults] [--policy]\n"
      "\n"
      "Checks the configuration and prints what is in effect as JSON: secrets redacted, paths\n"
-     "absolute. --defaults prints it as it is without a file.\n"
+     "absolute. --defaults prints it as it is without a file, --policy says in words who may do\n"
+     "what.\n"
      "Exit status: 0 it is good, 2 it is not.\n"},
     {"version", cmd_version, "print the version", "slipway version\n"},
     {"help", cmd_help, "describe a command", "slipway help [COMMAND]\n"},
@@ -272,19 +291,30 @@ int cmd_version(int argc, char **argv)
     return 0;
 }
 
+static void print_json(const struct settings *settings)
+{
+    autojson json_t *value = settings_print(settings);
+    json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
+}
+
 int cmd_config(int argc, char **argv)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"defaults", no_argument, NULL, 'd'},
+                                            {"policy", no_argument, NULL, 'p'},
                                             {NULL, 0, NULL, 0}};
     const char *path = NULL;
     bool defaults = false;
+    bool policy = false;
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'c')
             path = optarg;
         else if (option == 'd')
             defaults = true;
+        else if (option == 'p')
+            policy = true;
         else
             return cli_usage(argv[0], "config: unknown option or missing value: %s",
                              argv[optind - 1]);
@@ -297,10 +327,10 @@ int cmd_config(int argc, char **argv)
         cli_complain("%s", err.text);
         return EXIT_USAGE;
     }
-    json_t *value = settings_print(settings);
-    json_dumpf(value, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(value);
+    if (policy)
+        policy_print(settings);
+    else
+        print_json(settings);
     settings_free(settings);
     return 0;
 }

@@ -40,6 +40,7 @@ int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_reconcile(int argc, char **argv);
 int cmd_backfill(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_policy(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_help(int argc, char **argv);

@@ -47,7 +47,7 @@ ROOMS = {
     "upstream/upload": {"upstream/client", "upstream/auth"},
     "upstream/client": {"upstream/auth"},
     "upstream/auth": set(),
-    "gateway/cli": {"gateway/server", "gateway/service", "gateway/queue", "gateway/push",
+    "gateway/cli": {"gateway/access", "gateway/server", "gateway/service", "gateway/queue", "gateway/push",
                     "gateway/ingest"},
     "gateway/server": {"gateway/api", "gateway/registry", "gateway/service", "gateway/http",
                        "gateway/reconcile", "gateway/queue", "gateway/push", "gateway/ingest"},
