@@ -143,8 +143,10 @@ static enum errc take_named_list(struct setting_named_list *out, const char *nam
     static const struct setting_row row = {
         .type = SETTING_TEXTS, .least = 1, .most = SETTINGS_NAMES_MAX};
     autojson json_t *list = json_is_string(value) ? json_pack("[O]", value) : json_incref(value);
-    if (name[0] == '\0' || strlen(name) > SETTING_NAME_MAX)
-        return fail(err, ERR_SETTINGS, 0, "must have keys of 1 to %d bytes", SETTING_NAME_MAX);
+    autojson json_t *key = json_string_nocheck(name);
+    const char *text;
+    if (setting_take_text(key, 1, SETTING_NAME_MAX, &text, err) != ERR_OK)
+        return error_wrap(err, "a key");
     if (setting_list_set(&row, &out->list, list, err) != ERR_OK)
         return error_wrap(err, "%.64s", name);
     out->name = xstrdup(name);

@@ -149,7 +149,10 @@ static void wrong_providers_name_their_path(void **state)
     settings_free(parsed("{\"clients\":{\"oidc\":[{\"name\":\"a\",\"issuer\":\"http://[::1]:1\","
                          "\"audiences\":[\"b\"],\"mappings\":[" MAPPING "]}]}}"));
     expect_refusal("{\"clients\":{\"groups\":{\"a\":[]}}}", "clients.groups", "a: must be a list");
-    expect_refusal("{\"clients\":{\"groups\":{\"\":[\"b\"]}}}", "clients.groups", "keys of 1 to");
+    expect_refusal("{\"clients\":{\"groups\":{\"\":[\"b\"]}}}", "clients.groups",
+                   "a key: must have 1 to 255");
+    expect_refusal("{\"clients\":{\"groups\":{\"a\\nb\":[\"b\"]}}}", "clients.groups",
+                   "a key: must not hold control characters");
     expect_refusal("{\"clients\":{\"token_ttl\":\"25h\"}}", "clients.token_ttl", "1m to 24h");
     expect_refusal("{\"registries\":{\"r\":{\"password_command\":[\"p\"]}}}",
                    "registries.r.password_command", "username");
