@@ -28,12 +28,13 @@ struct asked {
 /* "ann,team-a,ops": who, then the groups that a mapping gives. */
 static void identity_of(const char *text, struct identity *out)
 {
-    size_t size = strcspn(text, ",");
+    bool certificate = strncmp(text, "cert:", 5) == 0; /* commas are of its subject */
+    size_t size = certificate ? strlen(text) : strcspn(text, ",");
     out->name = xstrndup(text, size);
-    out->kind = strncmp(text, "robot:", 6) == 0  ? IDENTITY_ROBOT
-                : strncmp(text, "cert:", 5) == 0 ? IDENTITY_CERTIFICATE
-                : text[size] == ','              ? IDENTITY_CI
-                                                 : IDENTITY_USER;
+    out->kind = strncmp(text, "robot:", 6) == 0 ? IDENTITY_ROBOT
+                : certificate                   ? IDENTITY_CERTIFICATE
+                : text[size] == ','             ? IDENTITY_CI
+                                                : IDENTITY_USER;
     if (strcmp(out->name, "anonymous") == 0) {
         identity_deinit(out);
         return;

@@ -210,6 +210,11 @@ def config_(tmp_path: Path) -> Path:
             ("allowed: job may queue:read (rule 3: night may do everything in **)",),
         ),
         (("--as", "anonymous", "pull", "team/app"), 1, ("denied: anonymous may not pull in team/app (no rule)",)),
+        (
+            ("--as", "cert:CN=x,O=y", "pull", "team/app"),
+            1,
+            ("denied: cert:CN=x,O=y may not pull in team/app (no rule)",),
+        ),
         (("--as", "ann", "pull"), 2, ()),
         (("--as", "ann", "fly", "team/app"), 2, ()),
         (("--as", "ann", "pull", "team/app", "to", "r.x/a"), 2, ()),
