@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <openssl/evp.h>
+#include <stdint.h>
 
 #define SIZE_MAX_BYTES ((size_t)1 << 30) /* OpenSSL counts in int */
 
@@ -28,6 +29,40 @@ char *base64url_encode(const void *data, size_t size)
             *c = '\0';
     }
     return text;
+}
+
+static int base64url_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+void *base64url_decode(const char *text, size_t size, size_t *out_size)
+{
+    autofree uint8_t *bytes = xcalloc(1, size / 4 * 3 + 4);
+    uint32_t bits = 0;
+    unsigned held = 0;
+    size_t used = 0;
+    for (size_t i = 0; i < size; i++) {
+        int value = base64url_value(text[i]);
+        if (value < 0)
+            return NULL;
+        bits = (bits << 6 | (uint32_t)value) & 0xffff;
+        held += 6;
+        if (held >= 8) {
+            held -= 8;
+            bytes[used++] = (uint8_t)(bits >> held);
+        }
+    }
+    if (size % 4 == 1 || (bits & ((1u << held) - 1)) != 0)
+        return NULL;
+    *out_size = used;
+    return mem_take(&bytes);
 }
 
 /* OpenSSL skips blanks and drops stray bits: only what it would encode to is taken. */
