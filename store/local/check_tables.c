@@ -315,6 +315,14 @@ static enum errc look_at_push_key(struct check_look *look, struct error *err)
     return err->code;
 }
 
+static enum errc look_at_signing_key(struct check_look *look, struct error *err)
+{
+    struct signing_key key;
+    enum errc code = signing_key_decode(look->key, look->value, &key, err);
+    explicit_bzero(&key, sizeof key);
+    return code;
+}
+
 typedef enum errc look_fn(struct check_look *look, struct error *err);
 
 static look_fn *const looks[KV_TABLE_COUNT] = {
@@ -340,6 +348,7 @@ static look_fn *const looks[KV_TABLE_COUNT] = {
     [KV_OPEN_UPLOADS] = look_at_open_upload,
     [KV_PUSHED_TAGS] = look_at_pushed_tag,
     [KV_PUSH_KEYS] = look_at_push_key,
+    [KV_SIGNING_KEYS] = look_at_signing_key,
 };
 
 enum errc check_look_table(struct check_look *look, struct error *err)

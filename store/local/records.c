@@ -436,3 +436,36 @@ enum errc capabilities_decode(struct kv_slice value, struct capabilities *out, s
     *out = capabilities;
     return ERR_OK;
 }
+
+struct record_key signing_key_key(const char *id)
+{
+    return key_text(id);
+}
+
+struct record_value signing_key_value(const struct signing_key *key)
+{
+    struct record_value value;
+    struct encoder out = encode_value(&value);
+    encode_number(&out, key->created_s, 8);
+    encode_bytes(&out, key->secret, sizeof key->secret);
+    value.size = (size_t)(out.at - value.bytes);
+    return value;
+}
+
+enum errc signing_key_decode(struct kv_slice key, struct kv_slice value, struct signing_key *out,
+                             struct error *err)
+{
+    struct decoder id = decode_key(key);
+    struct decoder in = decode_value(value);
+    struct signing_key decoded = {.id = ""};
+    decode_text(&id, id.left, decoded.id, sizeof decoded.id);
+    decoded.created_s = decode_number(&in, 8);
+    const uint8_t *secret = decode_bytes(&in, sizeof decoded.secret);
+    in.bad = in.bad || id.bad;
+    if (decode_finish(&in, "signing_keys", err) != ERR_OK)
+        return err->code;
+    memcpy(decoded.secret, secret, sizeof decoded.secret);
+    *out = decoded;
+    explicit_bzero(&decoded, sizeof decoded);
+    return ERR_OK;
+}

@@ -42,6 +42,7 @@
  *     open targets  id, 0x00, index u16               (nothing: being there is all)
  *     push keys   id                                  name digest, fingerprint digest, number of
  *                                                     pushes of the request u32
+ *     signing keys  id                                created u64, private key (32 bytes)
  *     tombs       digest                              marked u64
  *     targets     name                                paused u64, last success u64,
  *                                                     last failure u64, its error if that is not 0
@@ -78,6 +79,7 @@
 #include "store/layers.h"
 #include "store/local/kv/kv.h"
 #include "store/references.h"
+#include "store/signing_keys.h"
 
 #define STORE_SCHEMA 2u
 
@@ -164,6 +166,11 @@ enum errc reference_key_decode(struct kv_slice key, const char *table, struct re
                                struct error *err);
 enum errc reference_decode(struct kv_slice key, struct kv_slice value, struct named_manifest *out,
                            struct error *err);
+
+struct record_key signing_key_key(const char *id);
+struct record_value signing_key_value(const struct signing_key *key);
+enum errc signing_key_decode(struct kv_slice key, struct kv_slice value, struct signing_key *out,
+                             struct error *err);
 
 /* The known locations of one layer: at most KNOWN_LOCATIONS_MAX, so their value has a bound too,
  * but it is too long for a record_value. */

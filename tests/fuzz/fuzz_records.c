@@ -135,6 +135,14 @@ static void read_open_upload(struct kv_slice key, struct kv_slice value, struct 
     error_clear(err);
 }
 
+static void read_signing_key(struct kv_slice key, struct kv_slice value, struct error *err)
+{
+    struct signing_key signing = {.id = ""};
+    if (signing_key_decode(key, value, &signing, err) == ERR_OK)
+        assert(strlen(signing.id) < SIGNING_KEY_ID_MAX);
+    error_clear(err);
+}
+
 static void read_front(unsigned which, struct kv_slice key, struct kv_slice value,
                        struct error *err)
 {
@@ -191,6 +199,7 @@ static void read_front(unsigned which, struct kv_slice key, struct kv_slice valu
         break;
     default:
         read_open_upload(key, value, err);
+        read_signing_key(key, value, err);
         break;
     }
     assert(strlen(name) <= REPOSITORY_NAME_MAX && strlen(tag) <= REFERENCE_TAG_MAX);

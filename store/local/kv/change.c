@@ -32,6 +32,8 @@ void change_deinit(struct change *change)
     while (change->first != NULL) {
         struct operation *operation = change->first;
         change->first = operation->next;
+        if (change->secret)
+            explicit_bzero(operation->bytes, operation->key.size + operation->value.size);
         free(operation);
     }
     change->last = NULL;

@@ -24,6 +24,7 @@ struct change {
     bool durable;    /* on the disk when writer_submit() returns */
     bool essential;  /* may use what is kept back of map and disk: what opens, closes and cleans */
     bool saves_work; /* all that it does: the first to be refused when many wait */
+    bool secret;     /* what was put is wiped when the change goes */
     bool grows;      /* has a put */
     bool superseded; /* after writer_submit(): an expectation did not hold, so nothing was done */
     uint64_t number; /* after writer_submit(): that of change_put_numbered() */

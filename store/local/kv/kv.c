@@ -36,6 +36,7 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_OPEN_UPLOADS] = "open_uploads",
     [KV_PUSHED_TAGS] = "pushed_tags",
     [KV_PUSH_KEYS] = "push_keys",
+    [KV_SIGNING_KEYS] = "signing_keys",
 };
 
 const char *kv_table_name(enum kv_table table)

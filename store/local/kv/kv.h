@@ -56,6 +56,7 @@ enum kv_table {
     KV_OPEN_UPLOADS,
     KV_PUSHED_TAGS,
     KV_PUSH_KEYS,
+    KV_SIGNING_KEYS,
     KV_TABLE_COUNT
 };
 
