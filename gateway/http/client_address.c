@@ -7,10 +7,10 @@
 
 #define FORWARDED_MAX ((size_t)64 << 10)
 
-static bool is_trusted(const struct client_proxies *proxies, const struct net_address *address)
+bool client_is_proxy(const struct net_address *peer, const struct client_proxies *proxies)
 {
     for (size_t i = 0; i < proxies->count; i++)
-        if (net_network_has(&proxies->networks[i], address))
+        if (net_network_has(&proxies->networks[i], peer))
             return true;
     return false;
 }
@@ -33,7 +33,7 @@ struct net_address client_address_in(const struct net_address *peer,
 {
     struct net_address client = *peer;
     size_t end = strlen(forwarded);
-    while (end > 0 && is_trusted(proxies, &client)) {
+    while (end > 0 && client_is_proxy(&client, proxies)) {
         size_t begin = end;
         while (begin > 0 && forwarded[begin - 1] != ',')
             begin--;
@@ -65,7 +65,7 @@ struct net_address client_address(const struct net_address *peer,
                                   const struct request *request)
 {
     autobuf struct buf all = BUF_INIT(FORWARDED_MAX);
-    if (is_trusted(proxies, peer))
+    if (client_is_proxy(peer, proxies))
         MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_value, &all);
     return client_address_in(peer, proxies, all.overflowed ? "" : buf_cstr(&all));
 }

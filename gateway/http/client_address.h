@@ -19,6 +19,9 @@ struct client_proxies {
     size_t count;
 };
 
+/* It is one of these. */
+bool client_is_proxy(const struct net_address *peer, const struct client_proxies *proxies);
+
 /* `peer` is the other end of the connection. */
 struct net_address client_address(const struct net_address *peer,
                                   const struct client_proxies *proxies,

@@ -229,15 +229,17 @@ static void note_client(struct exchange *exchange, const struct request *request
 
 static struct request request_of(const struct exchange *exchange)
 {
-    return (struct request){.connection = exchange->connection,
-                            .method = exchange->whole_method,
-                            .version = exchange->version,
-                            .path = exchange->target,
-                            .query = exchange->query,
-                            .id = exchange->id,
-                            .administrator = exchange->handler->administrators != NULL,
-                            .caller = exchange->caller,
-                            .peer = exchange->peer};
+    return (struct request){
+        .connection = exchange->connection,
+        .method = exchange->whole_method,
+        .version = exchange->version,
+        .path = exchange->target,
+        .query = exchange->query,
+        .id = exchange->id,
+        .administrator = exchange->handler->administrators != NULL,
+        .proxied = client_is_proxy(connection_address(exchange->at), &exchange->handler->proxies),
+        .caller = exchange->caller,
+        .peer = exchange->peer};
 }
 
 /* The answer is in exchange->reply. */

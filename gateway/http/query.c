@@ -1,6 +1,7 @@
 #include "gateway/http/query.h"
 
 #include "base/mem.h"
+#include "base/secret.h"
 
 #include <string.h>
 
@@ -75,6 +76,19 @@ enum errc query_parse(const char *text, struct query *out, struct error *err)
         at += size + (at[size] == '&');
     }
     *out = query;
+    return ERR_OK;
+}
+
+enum errc form_parse(const char *text, struct query *out, struct error *err)
+{
+    struct error quoting = ERROR_INIT;
+    autosecret char *spaced = xstrdup(text);
+    for (char *at = spaced; (at = strchr(at, '+')) != NULL;)
+        *at = ' ';
+    if (query_parse(spaced, out, &quoting) != ERR_OK)
+        return fail(err, ERR_BAD_REQUEST, 0,
+                    "the form has a broken escape, an encoded NUL, or more than %d members",
+                    QUERY_PARAMETERS_MAX);
     return ERR_OK;
 }
 

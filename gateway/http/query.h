@@ -21,6 +21,9 @@ struct query {
 
 /* ERR_BAD_REQUEST: a broken escape, an encoded NUL, more than QUERY_PARAMETERS_MAX. */
 enum errc query_parse(const char *text, struct query *out, struct error *err);
+/* The same for a form (WHATWG URL, application/x-www-form-urlencoded), in which a "+" is a space.
+ * Forms have passwords: errors quote nothing of it. */
+enum errc form_parse(const char *text, struct query *out, struct error *err);
 void query_deinit(struct query *query);
 
 /* The value of the only parameter of this name; NULL when there is none; *twice (may be NULL) when

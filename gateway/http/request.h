@@ -22,8 +22,9 @@ struct request {
     const char *query;   /* without "?"; "" when there is none */
     const char *id;
     bool administrator; /* it came by a listener that only administrators reach */
-    void *caller;       /* who it is of, as admit() of the handler found; NULL: nobody asked */
-    struct peer peer;   /* whose it is, for job_start() */
+    bool proxied; /* the other end is a proxy that is trusted: what it says of its client counts */
+    void *caller; /* who it is of, as admit() of the handler found; NULL: nobody asked */
+    struct peer peer; /* whose it is, for job_start() */
 };
 
 /* The id that its answer and the log have: X-Request-Id of the client if that is 1 to 128 printable
