@@ -1,0 +1,45 @@
+/*
+ * /token: who shows a password, a proof of an identity provider, a refresh token or nothing gets a
+ * token for what it asked for and may do (distribution docs/spec/auth/token.md and oauth.md;
+ * RFC 8693).
+ *
+ *     GET  scope (any number), offline_token=true; with Basic, or as anonymous
+ *     POST a form: scope, access_type=offline, and grant_type
+ *          password: username, password
+ *          refresh_token: refresh_token
+ *          urn:ietf:params:oauth:grant-type:token-exchange: subject_token, subject_token_type
+ *
+ * Less than was asked for is no error: the answer says in `scope` what is granted. A body that is
+ * no form is 404 and another method 405, after which clients ask by GET; another grant is 400. A
+ * login that does not count is 401. Answers are not to be kept (Cache-Control: no-store).
+ *
+ * All tokens of a login end with it: TOKEN_LOGIN_S after it, or earlier where its source says so.
+ *
+ * Usage: one struct for the life of the server, filled in by whoever has the parts; the route of
+ * TOKEN_PATH calls token_endpoint_answer() as a handler does, on an HTTP thread, without asking for
+ * credentials before. What is asked is a job, since passwords take time and tokens may wait for the
+ * disk: one without credentials is brief, others stand with the uploads of blobs.
+ */
+#ifndef SLIPWAY_GATEWAY_ACCESS_TOKEN_ENDPOINT_H
+#define SLIPWAY_GATEWAY_ACCESS_TOKEN_ENDPOINT_H
+
+#include "gateway/access/token.h"
+#include "gateway/http/jobs.h"
+#include "gateway/http/request.h"
+
+#define TOKEN_FORM_MAX ((size_t)64 << 10)
+
+/* All borrowed until the last job is over. */
+struct token_endpoint {
+    struct token_issuer issuer;
+    const struct sources *sources;
+    struct rights rights;
+    struct jobs *jobs;
+    int64_t token_ttl_s; /* of access tokens */
+};
+
+/* As answer() of struct request_handler (gateway/http/exchange.h). */
+struct job *token_endpoint_answer(const struct token_endpoint *endpoint,
+                                  const struct request *request, struct reply *reply);
+
+#endif
