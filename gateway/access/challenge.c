@@ -68,7 +68,7 @@ char *challenge_origin(const struct request *request, bool https, const char *fa
 static void add_part(struct buf *out, const char *name, const char *value)
 {
     buf_format(out, "%s=\"", name);
-    for (size_t i = 0; value[i] && i < CHALLENGE_PART_MAX; i++) {
+    for (size_t i = 0; i < CHALLENGE_PART_MAX && value[i]; i++) {
         bool plain = value[i] >= ' ' && value[i] <= '~' && value[i] != '"' && value[i] != '\\';
         buf_append(out, plain ? &value[i] : "?", 1);
     }

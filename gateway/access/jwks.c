@@ -153,9 +153,11 @@ static bool may_verify(const json_t *jwk)
     size_t i = 0;
     if (use && (!json_is_string(use) || strcmp(json_string_value(use), "sig") != 0))
         return false;
-    json_array_foreach(operations, i, operation) if (json_is_string(operation) &&
-                                                     strcmp(json_string_value(operation),
-                                                            "verify") == 0) return true;
+    json_array_foreach(operations, i, operation)
+    {
+        if (json_is_string(operation) && strcmp(json_string_value(operation), "verify") == 0)
+            return true;
+    }
     return operations == NULL;
 }
 
@@ -214,7 +216,10 @@ enum errc jwks_parse(const void *data, size_t size, struct jwks *out, struct err
     if (json_array_size(keys) > JWKS_KEYS_MAX)
         return fail(err, ERR_BAD_REQUEST, 0, "the key set has %zu keys, the limit is %d",
                     json_array_size(keys), JWKS_KEYS_MAX);
-    json_array_foreach(keys, i, jwk) add_jwk(&jwks, jwk);
+    json_array_foreach(keys, i, jwk)
+    {
+        add_jwk(&jwks, jwk);
+    }
     ERR_clear_error();
     if (jwks.count == 0)
         return fail(err, ERR_BAD_REQUEST, 0,

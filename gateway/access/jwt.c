@@ -240,7 +240,11 @@ static bool has_audience(const json_t *claims, const struct jwt_rules *rules)
     const json_t *audience = json_object_get(claims, "aud");
     const json_t *one = NULL;
     size_t i = 0;
-    json_array_foreach(audience, i, one) if (is_audience(rules, one)) return true;
+    json_array_foreach(audience, i, one)
+    {
+        if (is_audience(rules, one))
+            return true;
+    }
     return is_audience(rules, audience);
 }
 

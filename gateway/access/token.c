@@ -61,8 +61,11 @@ static bool read_identity(const json_t *value, struct identity *out)
     out->issuer = copy_member(value, "issuer");
     out->claims = copy_member(value, "claims");
     out->groups = xcalloc(json_array_size(groups) + 1, sizeof *out->groups);
-    json_array_foreach(groups, i, group) if (json_is_string(group))
-        out->groups[out->group_count++] = xstrdup(json_string_value(group));
+    json_array_foreach(groups, i, group)
+    {
+        if (json_is_string(group))
+            out->groups[out->group_count++] = xstrdup(json_string_value(group));
+    }
     return (out->name == NULL) == (out->kind == IDENTITY_ANONYMOUS);
 }
 
