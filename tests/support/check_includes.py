@@ -73,6 +73,7 @@ HOMES = (
     (r"curl/.*", {"net"}),
     (r"lmdb\.h", {"store/local/kv"}),
     (r"(archive|archive_entry|zstd|zlib)\.h|(isa-l/)?(igzip_lib|crc)\.h|isa-l\.h", {"image"}),
+    (r"crypt\.h", {"gateway/access"}),
     (r"openssl/.*", {"base/base64.c", "gateway/access", "config/settings_tls.c", "image/digest.c", "net",
                        "upstream/push/schema1"}),
 )
