@@ -85,7 +85,7 @@ static void write_lost(struct line_output *output, uint64_t count)
     output->untold += count;
     if (output->untold == 0)
         return;
-    output->options.tell_lost(output->untold, &line);
+    output->options.tell_lost(output->options.self, output->untold, &line);
     if (write_text(output, buf_cstr(&line), line.size))
         output->untold = 0;
 }

@@ -31,7 +31,7 @@ struct line_output_options {
     bool at_once; /* fd only: who has a line writes it, under the lock, as long as fd takes it
                      without waiting: a crash then loses none */
     /* Makes the line that says how many are lost; on the thread. */
-    void (*tell_lost)(uint64_t count, struct buf *line);
+    void (*tell_lost)(void *self, uint64_t count, struct buf *line);
     /* The file was not written, or not opened anew; on the thread, for each time. NULL: nobody. */
     void (*failed)(void *self, const struct error *err);
     void *self;

@@ -160,8 +160,9 @@ void log_event(enum log_level level, const char *event, const struct log_field *
 
 /* ---- a reader that does not read ---- */
 
-static void tell_lost(uint64_t count, struct buf *line)
+static void tell_lost(void *self, uint64_t count, struct buf *line)
 {
+    (void)self;
     char message[64];
     snprintf(message, sizeof message, "%" PRIu64 " log lines were lost: nobody read them", count);
     append_head(line, LOG_WARN, "log.lost", message);

@@ -8,7 +8,7 @@
 /* From the first start until the process ends: any thread may have a line at any time. */
 static _Atomic(struct line_output *) output;
 
-bool log_output_start(void (*tell_lost)(uint64_t count, struct buf *line))
+bool log_output_start(void (*tell_lost)(void *self, uint64_t count, struct buf *line))
 {
     const struct line_output_options options = {.fd = STDERR_FILENO,
                                                 .limit_bytes = LOG_QUEUE_BYTES,

@@ -19,7 +19,7 @@
 #define LOG_QUEUE_BYTES ((size_t)1 << 20)
 
 /* `tell_lost` makes the line that says how many are lost. False: there is no thread for it. */
-bool log_output_start(void (*tell_lost)(uint64_t count, struct buf *line));
+bool log_output_start(void (*tell_lost)(void *self, uint64_t count, struct buf *line));
 
 /* The thread ends. False when `ms` were not enough for what waits: that is lost, and so is
  * everything after it, as it would wait again. */

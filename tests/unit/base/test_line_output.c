@@ -158,8 +158,9 @@ static void count_failure(void *self, const struct error *err)
     ++*count;
 }
 
-static void tell_lost(uint64_t count, struct buf *line)
+static void tell_lost(void *self, uint64_t count, struct buf *line)
 {
+    assert_ptr_equal(self, &failures);
     buf_format(line, "lost %d\n", (int)count);
 }
 
