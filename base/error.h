@@ -136,6 +136,7 @@ enum party {
     X(ERR_BLOB_NOT_HELD,         "BLOB_UNKNOWN",           404, false, PARTY_CLIENT)               \
     X(ERR_LOOP,                  "LOOP_DETECTED",          508, false, PARTY_GATEWAY)              \
     X(ERR_FORBIDDEN,             "DENIED",                 403, false, PARTY_CLIENT)               \
+    X(ERR_UNAUTHENTICATED,       "UNAUTHORIZED",           401, false, PARTY_CLIENT)               \
     /* the way there */                                                                            \
     X(ERR_HOST_UNKNOWN,          "HOST_UNKNOWN",           502, true,  PARTY_NETWORK)              \
     X(ERR_CONNECT,               "CONNECT_FAILED",         502, true,  PARTY_NETWORK)              \

@@ -98,6 +98,14 @@ struct request_key {
     size_t pushes;             /* that the request made */
 };
 
+/* Who asked for it, as the gateway knew at that time; names as in gateway/access/identity.h. */
+#define PUSH_BY_KIND_MAX 15
+#define PUSH_BY_NAME_MAX 255
+struct push_by {
+    char kind[PUSH_BY_KIND_MAX + 1]; /* "user", "robot", ...; "": nobody was asked */
+    char name[PUSH_BY_NAME_MAX + 1]; /* "": of nobody in particular */
+};
+
 struct push {
     char id[PUSH_ID_MAX]; /* given when the push is accepted; sorts by acceptance; "" before */
     uint64_t created_s;   /* when it was accepted, seconds since the epoch */
@@ -106,6 +114,7 @@ struct push {
     char repository[REPOSITORY_NAME_MAX + 1]; /* of the registry front, which knows what refers to
                                                  what; "" when it comes from none */
     char via[VIA_TEXT_MAX + 1]; /* the gateways that it has come through: base/via.h; "": none */
+    struct push_by by;
     struct push_referrer *referrers; /* subjects before what refers to them */
     size_t referrer_count;
     struct push_target *targets;

@@ -41,8 +41,12 @@ enum errc repository_has_blob(struct store *store, const char *repository,
                               const struct digest *digest, bool *held, struct error *err);
 
 /* *held: some repository has the blob (mounting without `from`). */
-enum errc repositories_have_blob(struct store *store, const struct digest *digest, bool *held,
-                                 struct error *err);
+/* `counts` (NULL: any does) says whether a repository's copy counts; of more than HOLDERS_MAX
+ * repositories the first ones are asked. */
+#define HOLDERS_MAX 1000
+enum errc repositories_have_blob(struct store *store, const struct digest *digest,
+                                 bool (*counts)(void *self, const char *repository), void *self,
+                                 bool *held, struct error *err);
 
 struct repository_manifest {
     struct digest digest;

@@ -122,7 +122,7 @@ static bool rule_is_for(const struct policy *policy, const struct policy_setting
 
 /* ---- the two questions ---- */
 
-static const struct verdict anything = {.allowed = true};
+static const struct policy_verdict anything = {.allowed = true};
 
 static bool asks_nobody(const struct policy *policy, const struct identity *who)
 {
@@ -137,8 +137,8 @@ static bool any_matches(char *const *patterns, size_t count, const char *name)
     return false;
 }
 
-struct verdict policy_may(const struct policy *policy, const struct identity *who,
-                          enum operation operation, const char *repository)
+struct policy_verdict policy_may(const struct policy *policy, const struct identity *who,
+                                 enum operation operation, const char *repository)
 {
     if (asks_nobody(policy, who))
         return anything;
@@ -146,25 +146,40 @@ struct verdict policy_may(const struct policy *policy, const struct identity *wh
         const struct policy_setting *rule = &policy->settings->policy[i];
         if ((rule->may & (1U << operation)) && rule_is_for(policy, rule, who) &&
             any_matches(rule->repositories.items, rule->repositories.count, repository))
-            return (struct verdict){.allowed = !rule->deny, .rule = (int)i + 1};
+            return (struct policy_verdict){.allowed = !rule->deny, .rule = (int)i + 1};
     }
-    return (struct verdict){.allowed = false};
+    return (struct policy_verdict){.allowed = false};
 }
 
-struct verdict policy_may_push_to(const struct policy *policy, const struct identity *who,
-                                  const struct reference *target)
+static bool is_for_pushes(const struct policy_setting *rule)
+{
+    return rule->may == 0 || (rule->may & (1U << OPERATION_PUSH));
+}
+
+bool policy_may_push_somewhere(const struct policy *policy, const struct identity *who)
+{
+    bool any = asks_nobody(policy, who);
+    for (size_t i = 0; !any && i < policy->settings->policy_count; i++) {
+        const struct policy_setting *rule = &policy->settings->policy[i];
+        any = !rule->deny && rule->targets.count > 0 && is_for_pushes(rule) &&
+              rule_is_for(policy, rule, who);
+    }
+    return any;
+}
+
+struct policy_verdict policy_may_push_to(const struct policy *policy, const struct identity *who,
+                                         const struct reference *target)
 {
     if (asks_nobody(policy, who))
         return anything;
     autofree char *name = policy_target_name(target);
     for (size_t i = 0; i < policy->settings->policy_count; i++) {
         const struct policy_setting *rule = &policy->settings->policy[i];
-        if ((rule->may == 0 || (rule->may & (1U << OPERATION_PUSH))) &&
-            rule_is_for(policy, rule, who) &&
+        if (is_for_pushes(rule) && rule_is_for(policy, rule, who) &&
             any_matches(policy->rules[i].patterns, rule->targets.count, name))
-            return (struct verdict){.allowed = !rule->deny, .rule = (int)i + 1};
+            return (struct policy_verdict){.allowed = !rule->deny, .rule = (int)i + 1};
     }
-    return (struct verdict){.allowed = false};
+    return (struct policy_verdict){.allowed = false};
 }
 
 char *policy_target_name(const struct reference *target)

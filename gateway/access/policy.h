@@ -47,21 +47,21 @@ struct policy;
 struct policy *policy_new(const struct settings *settings);
 void policy_free(struct policy *policy); /* NULL is a no-op */
 
-struct verdict {
+struct policy_verdict {
     bool allowed;
     int rule; /* its number in the configuration, from 1; 0: none matched, or there is no policy */
 };
 
-struct verdict policy_may(const struct policy *policy, const struct identity *who,
-                          enum operation operation, const char *repository);
+struct policy_verdict policy_may(const struct policy *policy, const struct identity *who,
+                                 enum operation operation, const char *repository);
 
 /* May it push there? The target is judged by its canonical name: the host in lower case, without a
  * dot at its end and without the port that a scheme implies (443, and 80), an IPv4 address in
  * dotted form also where it is mapped into IPv6 or written otherwise, an IPv6 address in its
  * shortest form, all names of Docker Hub as docker.io, with "library/". The hosts of rules that are
  * written out are brought to that form, too. Tag and digest do not count. */
-struct verdict policy_may_push_to(const struct policy *policy, const struct identity *who,
-                                  const struct reference *target);
+struct policy_verdict policy_may_push_to(const struct policy *policy, const struct identity *who,
+                                         const struct reference *target);
 
 /* Is this host (with or without a port) written out, without a wildcard, in the targets of a rule
  * that allows? Private addresses are targets only then, or where registries or mirrors name them.
@@ -73,6 +73,9 @@ bool policy_names_host(const struct policy *policy, const char *host);
  * no. */
 bool policy_may_anywhere(const struct policy *policy, const struct identity *who,
                          enum operation operation);
+
+/* Is there any target to which a rule lets it push? */
+bool policy_may_push_somewhere(const struct policy *policy, const struct identity *who);
 
 /* The canonical name of a target, HOST/REPOSITORY; owned. */
 char *policy_target_name(const struct reference *target);

@@ -5,7 +5,6 @@
 #include "gateway/api/push_job.h"
 #include "gateway/http/query.h"
 #include "gateway/service/checker.h"
-#include "gateway/service/control.h"
 #include "store/quarantine.h"
 
 #include <stdio.h>
@@ -64,8 +63,7 @@ static struct job *start(struct gateway *gateway, const struct request *request,
     struct job *job = NULL;
     self->gateway = gateway;
     self->answer = answer;
-    if (control_check(request, &err) == ERR_OK &&
-        query_parse(request->query, &self->query, &err) == ERR_OK &&
+    if (query_parse(request->query, &self->query, &err) == ERR_OK &&
         job_start(gateway->jobs, &work, request->peer, &job, &err) == ERR_OK)
         return job;
     free_self(self);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/api/answer.h"
+#include "gateway/api/layer_claims.h"
 #include "gateway/api/push_job.h"
 #include "gateway/http/query.h"
 #include "gateway/ingest/config_image.h"
@@ -129,6 +130,12 @@ static enum errc make_image(struct job *job, const struct image_job *self,
     return batch_commit(mem_take(&batch), err);
 }
 
+static bool may_use(void *self, const struct digest *diff_id)
+{
+    const struct push_call *call = self;
+    return layer_claims_has(call->gateway, call->caller, diff_id);
+}
+
 static enum errc take_config(struct job *job, const struct image_job *self, const struct buf *body,
                              struct config_image *image, struct error *err)
 {
@@ -139,6 +146,8 @@ static enum errc take_config(struct job *job, const struct image_job *self, cons
         .preference = {.codec = files.codec, .effort = files.effort, .no_zstd = self->docker},
         .limit_bytes = self->request.gateway->runtime->settings->limits.archive_bytes,
         .docker = self->docker,
+        .may_use = may_use,
+        .self = (void *)(uintptr_t)&self->request,
         .data = buf_cstr(body),
         .size = body->size};
     return make_image(job, self, &order, image, err);
@@ -196,6 +205,8 @@ static enum errc check_request(struct image_job *self, const struct request *req
                                struct error *err)
 {
     if (take_parameters(self, request->query, err) != ERR_OK)
+        return err->code;
+    if (push_call_check(&self->request, err) != ERR_OK)
         return err->code;
     return config ? check_config_order(self, err)
                   : check_archive(request, self->request.gateway->runtime, err);

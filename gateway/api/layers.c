@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/api/answer.h"
+#include "gateway/api/layer_claims.h"
 #include "gateway/http/query.h"
 #include "gateway/ingest/form_choice.h"
 #include "gateway/ingest/layer_intake.h"
@@ -13,9 +14,9 @@
 
 #define LAYERS_PATH "/v1/layers/"
 
-static enum errc find_form(struct gateway *gateway, const struct digest *diff_id,
-                           enum setting_codec compression, struct layer_form *out,
-                           struct error *err)
+static enum errc find_form(struct gateway *gateway, const struct caller *caller,
+                           const struct digest *diff_id, enum setting_codec compression,
+                           struct layer_form *out, struct error *err)
 {
     const struct file_intake_options files = runtime_file_options(gateway->runtime, compression);
     const struct form_preference preference = {
@@ -26,7 +27,7 @@ static enum errc find_form(struct gateway *gateway, const struct digest *diff_id
     if (layer_forms(files.store, diff_id, forms, &count, err) != ERR_OK)
         return err->code;
     const struct layer_form *form = form_choose(&preference, forms, count);
-    if (form == NULL)
+    if (form == NULL || !layer_claims_has(gateway, caller, diff_id))
         return fail(err, ERR_BLOB_NOT_HELD, 0, "no layer with the diffID %s is held",
                     digest_text(diff_id, text));
     *out = *form;
@@ -106,7 +107,9 @@ static enum errc read_length(const struct request *request, uint64_t limit, uint
 /* ---- POST, PUT /v1/layers ---- */
 
 struct layer_job {
+    struct gateway *gateway;
     struct runtime *runtime;
+    struct caller *caller; /* a reference */
     struct layer_order order;
 };
 
@@ -136,10 +139,12 @@ static void run(struct job *job, void *arg)
     struct error err = ERROR_INIT;
     struct stored_layer layer;
     struct reply reply = REPLY_INIT(0);
+    const struct layer_job *self = arg;
     char diff_id[DIGEST_TEXT_MAX];
-    enum errc rc = take_layer(job, arg, &layer, &err);
+    enum errc rc = take_layer(job, self, &layer, &err);
     job_received(job);
     if (rc == ERR_OK) {
+        layer_claims_add(self->gateway, self->caller, &layer.diff_id);
         digest_text(&layer.diff_id, diff_id);
         log_event(LOG_INFO, "layer.stored",
                   LOG_FIELDS(log_text("diff_id", diff_id), log_number("bytes", layer.form.size)),
@@ -152,14 +157,23 @@ static void run(struct job *job, void *arg)
     job_answer(job, &reply);
 }
 
+static void free_self(void *arg)
+{
+    struct layer_job *self = arg;
+    caller_unref(self->caller);
+    free(self);
+}
+
 struct job *layers_post(struct gateway *gateway, const struct request *request, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     struct layer_parameters parameters = {.compression = SETTING_CODEC_KEEP};
     struct layer_job *self = xcalloc(1, sizeof *self);
-    struct job_work work = {.class = JOB_ARCHIVE, .run = run, .free = free, .self = self};
+    struct job_work work = {.class = JOB_ARCHIVE, .run = run, .free = free_self, .self = self};
     struct job *job = NULL;
+    self->gateway = gateway;
     self->runtime = gateway->runtime;
+    self->caller = caller_ref(request->caller);
     self->order.limit_bytes = gateway->runtime->settings->limits.archive_bytes;
     if (read_parameters(request, true, &parameters, &err) == ERR_OK &&
         read_length(request, self->order.limit_bytes, &self->order.size, &err) == ERR_OK &&
@@ -169,7 +183,7 @@ struct job *layers_post(struct gateway *gateway, const struct request *request, 
         job_start(gateway->jobs, &work, request->peer, &job, &err);
     }
     if (job == NULL) {
-        free(self);
+        free_self(self);
         reply_error(reply, &err);
     }
     return job;
@@ -194,7 +208,8 @@ struct job *layers_get(struct gateway *gateway, const struct request *request, s
     struct layer_form form;
     if (read_path(request->path, &diff_id, &err) == ERR_OK &&
         read_parameters(request, false, &parameters, &err) == ERR_OK &&
-        find_form(gateway, &diff_id, parameters.compression, &form, &err) == ERR_OK)
+        find_form(gateway, request->caller, &diff_id, parameters.compression, &form, &err) ==
+            ERR_OK)
         describe(reply, 200, &diff_id, &form);
     else
         reply_error(reply, &err);

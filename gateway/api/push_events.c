@@ -2,9 +2,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/access/access.h"
 #include "gateway/api/answer.h"
 #include "gateway/api/event_stream.h"
-#include "gateway/service/control.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -243,6 +243,7 @@ static struct follower *follower_new(struct gateway *gateway, struct suspendable
 
 struct events_job {
     struct gateway *gateway;
+    struct caller *caller; /* a reference */
     char id[PUSH_ID_MAX];
     bool sse;
     char last[EVENT_ID_MAX];
@@ -256,6 +257,11 @@ static void answer(const struct events_job *self, const struct job *job, struct 
     bool found = false;
     if (push_queue_find(self->gateway->queue, self->id, &push, &found, err) != ERR_OK)
         return;
+    if (found && access_ask(self->gateway->access, self->caller, OPERATION_QUEUE_READ,
+                            push.repository, NULL) != ACCESS_YES) {
+        push_deinit(&push);
+        found = false;
+    }
     if (!found) {
         fail(err, ERR_NOT_FOUND, 0, "there is no push %s; history is kept for a while only",
              self->id);
@@ -289,28 +295,36 @@ static void run(struct job *job, void *arg)
     job_answer(job, &reply);
 }
 
+static void free_self(void *arg)
+{
+    struct events_job *self = arg;
+    caller_unref(self->caller);
+    free(self);
+}
+
 struct job *push_events(struct gateway *gateway, const struct request *request, struct reply *reply)
 {
     struct events_job *self = xcalloc(1, sizeof *self);
-    const struct job_work work = {.class = JOB_BRIEF, .run = run, .free = free, .self = self};
+    const struct job_work work = {.class = JOB_BRIEF, .run = run, .free = free_self, .self = self};
     const char *id = request->path + strlen(EVENTS_PATH_BEFORE);
     const char *last = request_header(request, "Last-Event-ID");
     struct error err = ERROR_INIT;
     struct job *job = NULL;
     size_t size = strcspn(id, "/");
     self->gateway = gateway;
+    self->caller = caller_ref(request->caller);
     self->sse = request_accepts(request, SSE_TYPE);
     snprintf(self->last, sizeof self->last, "%s", last ? last : "");
     if (size == 0 || size >= sizeof self->id)
         fail(&err, ERR_NOT_FOUND, 0, "there is no push with this id");
     else if (request->query[0])
         fail(&err, ERR_BAD_REQUEST, 0, "there are no parameters: the path says all");
-    else if (control_check(request, &err) == ERR_OK) {
+    else {
         memcpy(self->id, id, size);
         if (job_start(gateway->jobs, &work, request->peer, &job, &err) == ERR_OK)
             return job;
     }
-    free(self);
+    free_self(self);
     reply_error(reply, &err);
     return NULL;
 }

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/access/access.h"
 #include "gateway/api/event_stream.h"
 #include "gateway/push/promise.h"
 #include "gateway/push/push_json.h"
@@ -204,8 +205,10 @@ void push_job_send(struct job *job, struct push_call *request)
         return;
     }
     request_claim_pushes(&request->claim, request->order.push.id);
-    for (size_t i = 0; i < sending->count; i++)
+    for (size_t i = 0; i < sending->count; i++) {
         push_log_accepted(sending->pushes[i]);
+        audit_push_accepted(gateway->runtime->audit, sending->pushes[i], &request->origin);
+    }
     begin(sending);
     const struct push_options options = {.progress = events ? &sending->progress : NULL,
                                          .cancel = job_cancelled(job),
@@ -221,16 +224,42 @@ void push_job_send(struct job *job, struct push_call *request)
 
 /* ---- by which request ---- */
 
+/* Where a name of the archive leads on, it is as if it were pushed into that repository. */
+static enum errc judge_route(void *self, const char *repository, const struct reference *target,
+                             struct error *err)
+{
+    const struct push_call *call = self;
+    const struct access *access = call->gateway->access;
+    enum access_answer answer = access_ask(access, call->caller, OPERATION_PUSH, repository, NULL);
+    if (answer != ACCESS_YES)
+        return access_explain(answer, call->caller, OPERATION_PUSH, repository, err);
+    return access_check_target(access, call->caller, target, err);
+}
+
 enum errc push_call_init(struct gateway *gateway, const struct request *request,
                          struct push_call *out, struct error *err)
 {
     out->gateway = gateway;
+    out->caller = caller_ref(request->caller);
+    caller_by(request->caller, &out->order.push.by);
+    audit_origin_of(request, &out->origin);
+    out->order.judge = (struct route_judge){judge_route, out};
     out->wishes = push_wishes_of(request);
     return request_claim_init(request, &out->claim, err);
 }
 
+enum errc push_call_check(const struct push_call *request, struct error *err)
+{
+    const struct push *push = &request->order.push;
+    for (size_t i = 0; i < push->target_count && err->code == ERR_OK; i++)
+        access_check_target(request->gateway->access, request->caller, &push->targets[i].reference,
+                            err);
+    return err->code;
+}
+
 void push_call_deinit(struct push_call *request)
 {
+    caller_unref(request->caller);
     request_claim_release(&request->claim);
     push_order_deinit(&request->order);
 }

@@ -3,8 +3,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "gateway/access/access.h"
 #include "gateway/push/push_json.h"
-#include "gateway/service/control.h"
 #include "store/pushes.h"
 
 #include <ctype.h>
@@ -140,6 +140,8 @@ bool push_filter_fits(const struct push_filter *filter, const struct push *push)
 
 struct control_job {
     struct gateway *gateway;
+    struct caller *caller; /* a reference */
+    enum operation operation;
     struct query query; /* owned */
     char id[PUSH_ID_MAX];
     void (*answer)(struct control_job *self, struct reply *reply, struct error *err);
@@ -149,7 +151,15 @@ static void free_job(void *arg)
 {
     struct control_job *self = arg;
     query_deinit(&self->query);
+    caller_unref(self->caller);
     free(self);
+}
+
+/* Of a push that comes from no repository of the registry API, only who may do so everywhere. */
+static bool may_see(const struct control_job *self, const struct push *push)
+{
+    return access_ask(self->gateway->access, self->caller, self->operation, push->repository,
+                      NULL) == ACCESS_YES;
 }
 
 static void run(struct job *job, void *arg)
@@ -174,9 +184,12 @@ static struct job *start(struct gateway *gateway, const struct request *request,
     struct job *job = NULL;
     size_t size = id ? strcspn(id, "/") : 0;
     self->gateway = gateway;
+    self->caller = caller_ref(request->caller);
+    self->operation = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0
+                          ? OPERATION_QUEUE_READ
+                          : OPERATION_QUEUE_CONTROL;
     self->answer = answer;
-    if (control_check(request, &err) == ERR_OK &&
-        query_parse(request->query, &self->query, &err) == ERR_OK) {
+    if (query_parse(request->query, &self->query, &err) == ERR_OK) {
         if (id && (size == 0 || size >= sizeof self->id))
             fail(&err, ERR_NOT_FOUND, 0, "there is no push with this id");
         else if (id)
@@ -193,6 +206,7 @@ static struct job *start(struct gateway *gateway, const struct request *request,
 
 /* A page while it is made: youngest first. */
 struct page {
+    const struct control_job *job;
     const struct push_filter *filter;
     struct push_queue *queue;
     struct store *store;
@@ -217,7 +231,7 @@ static void take(struct page *page, const struct push *push)
         return;
     memcpy(page->last, push->id, sizeof page->last);
     page->looked_at++;
-    if (push_filter_fits(page->filter, push))
+    if (push_filter_fits(page->filter, push) && may_see(page->job, push))
         json_array_append_new(page->list, push_json_listed(push));
     page->full = json_array_size(page->list) >= page->filter->limit ||
                  page->looked_at >= PUSH_LIST_LOOKED_AT;
@@ -269,7 +283,8 @@ static void list(struct control_job *self, struct reply *reply, struct error *er
     struct push_filter filter;
     if (push_filter_parse(&self->query, &filter, err) != ERR_OK)
         return;
-    struct page page = {.filter = &filter,
+    struct page page = {.job = self,
+                        .filter = &filter,
                         .queue = self->gateway->queue,
                         .store = self->gateway->runtime->store,
                         .list = json_array()};
@@ -298,8 +313,12 @@ struct job *pushes_list(struct gateway *gateway, const struct request *request, 
 static enum errc find(const struct control_job *self, struct push *out, struct error *err)
 {
     bool found = false;
-    if (push_queue_find(self->gateway->queue, self->id, out, &found, err) != ERR_OK || found)
+    if (push_queue_find(self->gateway->queue, self->id, out, &found, err) != ERR_OK)
         return err->code;
+    if (found && may_see(self, out))
+        return ERR_OK;
+    if (found)
+        push_deinit(out);
     return fail(err, ERR_NOT_FOUND, 0, "there is no push %s; history is kept for a while only",
                 self->id);
 }

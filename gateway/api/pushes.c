@@ -2,6 +2,8 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "gateway/access/access.h"
+#include "gateway/push/mirrors.h"
 #include "gateway/push/stored_image.h"
 #include "store/pushes.h"
 
@@ -75,10 +77,46 @@ static enum errc find_image(struct store *store, struct push_order *order, struc
                             "the target needs a tag, nothing else names one", err);
 }
 
+static bool may_pull(const struct push_call *self, const char *repository)
+{
+    return access_ask(self->gateway->access, self->caller, OPERATION_PULL, repository, NULL) ==
+           ACCESS_YES;
+}
+
+/* A repository of the registry API may be called as its reference is written, with docker.io and
+ * library/. */
+static bool may_pull_as_written(const struct push_call *self)
+{
+    const char *image = self->order.image;
+    size_t size = strcspn(image, "@");
+    const char *slash = memrchr(image, '/', size);
+    const char *base = slash ? slash : image;
+    const char *colon = memchr(base, ':', size - (size_t)(base - image));
+    autofree char *name = xstrndup(image, colon ? (size_t)(colon - image) : size);
+    return may_pull(self, name);
+}
+
+/* Whoever may not pull it is told what is told of an image that is not held. A digest alone names
+ * no repository: that is for those who may pull from all of them. */
+static enum errc check_image(const struct push_call *self, struct error *err)
+{
+    const char *image = self->order.image;
+    char name[REFERENCE_NAME_MAX + 1];
+    struct reference reference;
+    struct digest digest;
+    struct error no_name = ERROR_INIT;
+    bool may = digest_parse(image, &digest, &no_name) == ERR_OK ||
+                       reference_parse(image, &reference, &no_name) != ERR_OK
+                   ? may_pull(self, "")
+                   : may_pull(self, mirrors_name(&reference, name)) && may_pull_as_written(self);
+    return may ? ERR_OK : stored_image_unknown(image, err);
+}
+
 static enum errc take(struct push_call *self, const struct buf *body, struct error *err)
 {
     struct store *store = self->gateway->runtime->store;
     if (pushes_parse(buf_cstr(body), body->size, &self->order, err) != ERR_OK ||
+        push_call_check(self, err) != ERR_OK || check_image(self, err) != ERR_OK ||
         find_image(store, &self->order, err) != ERR_OK)
         return err->code;
     pushes_accept(store, &self->order.push);

@@ -2,6 +2,7 @@
 
 #include "base/lock.h"
 #include "base/mem.h"
+#include "gateway/access/caller.h"
 #include "store/pushes.h"
 
 #include <stdio.h>
@@ -62,6 +63,16 @@ static struct digest print_head(const struct request *request)
     return digest;
 }
 
+/* Of each caller its own: nobody gets another one's answer. */
+static struct digest name_of(const struct caller *caller, const char *key)
+{
+    if (caller == NULL || caller->identity.name == NULL)
+        return digest_of(DIGEST_SHA256, key, strlen(key));
+    autofree char *text = xasprintf("%s %s\n%s", identity_kind_name(caller->identity.kind),
+                                    caller->identity.name, key);
+    return digest_of(DIGEST_SHA256, text, strlen(text));
+}
+
 enum errc request_claim_init(const struct request *request, struct request_claim *out,
                              struct error *err)
 {
@@ -76,7 +87,7 @@ enum errc request_claim_init(const struct request *request, struct request_claim
     if (!is_key(found.value))
         return fail(err, ERR_BAD_REQUEST, 0,
                     "Idempotency-Key has 1 to %d printable ASCII characters", REQUEST_KEY_MAX);
-    out->key.name = digest_of(DIGEST_SHA256, found.value, strlen(found.value));
+    out->key.name = name_of(request->caller, found.value);
     out->key.fingerprint = print_head(request);
     out->key.pushes = 1;
     return ERR_OK;

@@ -3,8 +3,9 @@
  * Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07).
  *
  * A key is what the client wrote, 1 to 255 printable ASCII characters, quotes included; it goes for
- * all endpoints that push. What its request asked for is its fingerprint: method, path, query, and
- * the body where that is a document. An archive is not read for it.
+ * all endpoints that push, and for the identity that sent it. What its request asked for is its
+ * fingerprint: method, path, query, and the body where that is a document. An archive is not read
+ * for it.
  *
  * While the first request with a key is not answered, another one is ERR_KEY_IN_USE. Once it has
  * made pushes they are its answer, good or bad, for as long as the history has them

@@ -5,7 +5,6 @@
 #include "config/settings_types.h"
 #include "gateway/api/push_job.h"
 #include "gateway/reconcile/sweeps.h"
-#include "gateway/service/control.h"
 
 #include <string.h>
 
@@ -132,8 +131,6 @@ static enum errc check(const struct request *request, struct sweep_job *self, st
 {
     const char *name = request->path + strlen(TARGETS_PATH);
     size_t size = strcspn(name, "/");
-    if (control_check(request, err) != ERR_OK)
-        return err->code;
     if (request->query[0] != '\0')
         return fail(err, ERR_BAD_REQUEST, 0, "there are no parameters: the body says all");
     if (size == 0 || size > SETTING_TARGET_NAME_MAX)

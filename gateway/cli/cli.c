@@ -124,6 +124,20 @@ const struct command commands[] = {
      "disk, then remove it. A gateway that runs on the data folder makes it itself, and goes on\n"
      "serving meanwhile.\n"
      "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"robot", cmd_robot, "make, list and take away robots",
+     "slipway robot create NAME --expires DURATION [--note TEXT] [OPTIONS]\n"
+     "slipway robot list [OPTIONS]\n"
+     "slipway robot disable NAME [OPTIONS]\n"
+     "slipway robot remove NAME [OPTIONS]\n"
+     "\n"
+     "A robot is a name with a secret, for programs that push and pull: in policies it is\n"
+     "robot:NAME. create prints the secret on stdout, once; it is the password of\n"
+     "docker login -u NAME. A robot that is disabled stays in the list; its name is free again\n"
+     "when it is removed.\n"
+     "\n"
+     "  --expires DURATION     how long the secret counts: 2160h are 90 days; at most 87600h\n"
+     "  --note TEXT            what it is for, shown by list\n" CONTROL_USAGE
+     "\n" CONTROL_EXIT_USAGE},
     {"targets", cmd_targets, "list the targets of a running gateway",
      "slipway targets [OPTIONS]\n"
      "\n"

@@ -39,6 +39,7 @@ int cmd_targets(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_reconcile(int argc, char **argv);
 int cmd_backfill(int argc, char **argv);
+int cmd_robot(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 int cmd_config(int argc, char **argv);

@@ -47,7 +47,7 @@ static void identity_of(const char *text, struct identity *out)
     }
 }
 
-static void answer(struct asked *asked, struct verdict verdict, const char *what)
+static void answer(struct asked *asked, struct policy_verdict verdict, const char *what)
 {
     asked->denied = asked->denied || !verdict.allowed;
     printf("%s: %s may %s%s", verdict.allowed ? "allowed" : "denied", identity_text(&asked->who),

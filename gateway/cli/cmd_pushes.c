@@ -152,10 +152,13 @@ static void print_push(const json_t *push)
 {
     const json_t *image = json_object_get(push, "image");
     const char *repository = json_text(push, "repository");
+    const json_t *by = json_object_get(push, "by");
     printf("push      %s\nstate     %s\naccepted  %s\n", shown(push, "id"), shown(push, "state"),
            shown(push, "created_at"));
     if (repository)
         printf("from      %s\n", repository);
+    if (by)
+        printf("by        %s\n", shown(by, json_text(by, "id") ? "id" : "kind"));
     printf("image     %s\n          %s\n\n", shown(image, "manifest"), shown(image, "media_type"));
     static const char *const head[] = {"STATE", "TARGET", "TRIES", "ENDED", "DETAIL"};
     struct table table;

@@ -30,6 +30,8 @@ struct daemon_options {
     const struct request_handler *handler;
     const char *certificate; /* with the key, PEM texts; NULL: plain HTTP */
     const char *key;
+    const char *client_ca; /* PEM of authorities, with the certificate: clients are asked for a
+                              certificate of their own, and need not have one; NULL: they are not */
     unsigned threads;
     unsigned connections; /* at most; gateway/http/connections.h says what is done about one more */
     int64_t head_ms;

@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <inttypes.h>
 #include <microhttpd.h>
 #include <stdio.h>
@@ -192,4 +193,19 @@ bool request_accepts(const struct request *request, const char *media_type)
     struct wanted wanted = {.type = media_type};
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_accept, &wanted);
     return wanted.named;
+}
+
+size_t request_certificates(const struct request *request, struct request_certificate *out,
+                            size_t most)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    unsigned count = 0;
+    const gnutls_datum_t *chain =
+        info && info->tls_session ? gnutls_certificate_get_peers(info->tls_session, &count) : NULL;
+    if (chain == NULL || count > most)
+        return 0;
+    for (unsigned i = 0; i < count; i++)
+        out[i] = (struct request_certificate){chain[i].data, chain[i].size};
+    return count;
 }

@@ -38,6 +38,17 @@ const char *request_header(const struct request *request, const char *name);
 bool request_headers_fit(const struct request *request, const char *name,
                          bool (*fits)(const void *self, const char *value), const void *self);
 
+/* A certificate that the client has shown, DER; borrowed as the request is. */
+struct request_certificate {
+    const unsigned char *data;
+    size_t size;
+};
+
+/* The chain of the client's certificate, its own first: how many there are; 0 where it has shown
+ * none, or more than `most`. Whoever shows it has its key; nothing else of it was looked at. */
+size_t request_certificates(const struct request *request, struct request_certificate *out,
+                            size_t most);
+
 /* Content-Length: *known false when there is none. ERR_BAD_REQUEST for what is no number. */
 enum errc request_length(const struct request *request, bool *known, uint64_t *length,
                          struct error *err);

@@ -155,8 +155,13 @@ static enum errc no_form(struct making *making, const struct digest *diff_id, st
 static enum errc find_layer(struct making *making, const struct digest *diff_id,
                             struct descriptor *out, struct error *err)
 {
+    const struct config_order *order = making->order;
     struct layer_form form;
     bool found = false;
+    if (order->may_use && !order->may_use(order->self, diff_id)) {
+        note_missing(making->out, diff_id);
+        return ERR_OK;
+    }
     if (find_seen(making, diff_id, true, &found, &form, err) != ERR_OK ||
         (!found && find_seen(making, diff_id, false, &found, &form, err) != ERR_OK))
         return err->code;

@@ -25,6 +25,9 @@ struct config_order {
     struct store *store;
     struct form_preference preference;
     uint64_t limit_bytes; /* of what is unpacked to see which layers these are, all together */
+    /* Layers that are held, of which the image may be made; NULL: of all. Others are missing. */
+    bool (*may_use)(void *self, const struct digest *diff_id);
+    void *self;
     bool docker;      /* the config is Docker's: a schema2 manifest, whose layers cannot be zstd */
     const char *data; /* of the config, borrowed */
     size_t size;

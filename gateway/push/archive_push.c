@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "gateway/ingest/ingest.h"
-#include "gateway/push/archive_route.h"
 #include "image/digest_map.h"
 #include "store/pushes.h"
 
@@ -124,18 +123,21 @@ static void put_names(struct batch *batch, const struct chosen_image *chosen)
                                 chosen->manifest.media_type);
 }
 
-typedef enum errc route_fn(const struct settings *settings, const struct chosen_image *chosen,
-                           struct batch *batch, struct push *push, struct error *err);
+typedef enum errc route_fn(const struct settings *settings, const struct route_judge *judge,
+                           const struct chosen_image *chosen, struct batch *batch,
+                           struct push *push, struct error *err);
 
-static enum errc complete(struct runtime *runtime, struct chosen_image *chosen, struct batch *batch,
-                          route_fn *route, struct push *push, struct error *err)
+static enum errc complete(struct runtime *runtime, const struct route_judge *judge,
+                          struct chosen_image *chosen, struct batch *batch, route_fn *route,
+                          struct push *push, struct error *err)
 {
     push->manifest = chosen->manifest;
     push->config = chosen->config;
     push->referrers = mem_take(&chosen->referrers);
     push->referrer_count = chosen->referrer_count;
-    enum errc rc = push->target_count > 0 ? expand_by_names(push, chosen, err)
-                                          : route(runtime->settings, chosen, batch, push, err);
+    enum errc rc = push->target_count > 0
+                       ? expand_by_names(push, chosen, err)
+                       : route(runtime->settings, judge, chosen, batch, push, err);
     if (rc == ERR_OK)
         put_names(batch, chosen);
     return rc;
@@ -164,12 +166,14 @@ static enum errc complete_all(struct runtime *runtime, struct chosen_images *cho
     order->more_count = chosen->count - 1;
     order->more = xcalloc(order->more_count, sizeof *order->more);
     order->push.key.pushes = chosen->count;
-    for (size_t i = 0; i < order->more_count; i++)
+    for (size_t i = 0; i < order->more_count; i++) {
         order->more[i].key = order->push.key;
+        order->more[i].by = order->push.by;
+    }
     for (size_t i = 0; i < chosen->count && err->code == ERR_OK; i++) {
         struct push *push = i == 0 ? &order->push : &order->more[i - 1];
         route_fn *route = i == 0 ? archive_route : archive_route_more;
-        if (complete(runtime, &chosen->items[i], batch, route, push, err) == ERR_OK)
+        if (complete(runtime, &order->judge, &chosen->items[i], batch, route, push, err) == ERR_OK)
             note_targets(push, &seen, err);
     }
     digest_map_deinit(&seen);

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "gateway/ingest/image_choice.h"
+#include "gateway/push/archive_route.h"
 #include "gateway/push/runtime.h"
 #include "store/push.h"
 
@@ -27,6 +28,7 @@ struct push_order {
     bool has_platform;
     struct platform platform;
     enum setting_codec compression; /* SETTING_CODEC_KEEP: as the configuration says */
+    struct route_judge judge;       /* of where the archive's names lead */
 };
 
 /* Add a target: ERR_REFERENCE_INVALID, ERR_DIGEST_REFERENCE, ERR_BAD_REQUEST over TARGETS_MAX.

@@ -9,12 +9,21 @@
 
 #include <string.h>
 
-static enum errc route_name(const struct settings *settings, const struct reference *name,
-                            struct push *push, struct error *err)
+static enum errc judge_route(const struct route_judge *judge, const char *repository,
+                             const struct mirror_route *route, struct error *err)
+{
+    for (size_t i = 0; judge->allows && i < route->count && err->code == ERR_OK; i++)
+        judge->allows(judge->self, repository, &route->targets[i].repository, err);
+    return err->code;
+}
+
+static enum errc route_name(const struct settings *settings, const struct route_judge *judge,
+                            const struct reference *name, struct push *push, struct error *err)
 {
     char repository[REFERENCE_NAME_MAX + 1];
     struct mirror_route route;
-    if (mirrors_route(settings, mirrors_name(name, repository), &route, err) != ERR_OK)
+    if (mirrors_route(settings, mirrors_name(name, repository), &route, err) != ERR_OK ||
+        judge_route(judge, repository, &route, err) != ERR_OK)
         return err->code;
     if (mirrors_plan(settings, &route, name->tag, TARGETS_MAX, push, err) != ERR_OK)
         return error_wrap(err, "the archive's names lead to too many: choose with to=");
@@ -57,22 +66,24 @@ static enum errc odd_name(const char *name, struct error *err)
         name, parsed ? "it has no tag" : why.text);
 }
 
-enum errc archive_route_more(const struct settings *settings, const struct chosen_image *chosen,
-                             struct batch *batch, struct push *push, struct error *err)
+enum errc archive_route_more(const struct settings *settings, const struct route_judge *judge,
+                             const struct chosen_image *chosen, struct batch *batch,
+                             struct push *push, struct error *err)
 {
     if (chosen->odd_name)
         return odd_name(chosen->odd_name, err);
     for (size_t i = 0; i < chosen->name_count; i++)
         if (is_whole(&chosen->names[i].reference) &&
-            route_name(settings, &chosen->names[i].reference, push, err) != ERR_OK)
+            route_name(settings, judge, &chosen->names[i].reference, push, err) != ERR_OK)
             return err->code;
     return push->target_count > 0 ? promise_hold(batch, push, err) : refuse(chosen, err);
 }
 
-enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,
-                        struct batch *batch, struct push *push, struct error *err)
+enum errc archive_route(const struct settings *settings, const struct route_judge *judge,
+                        const struct chosen_image *chosen, struct batch *batch, struct push *push,
+                        struct error *err)
 {
-    if (archive_route_more(settings, chosen, batch, push, err) == ERR_OK &&
+    if (archive_route_more(settings, judge, chosen, batch, push, err) == ERR_OK &&
         push_stored_targets(push) > 0)
         batch_put_push(batch, push);
     return err->code;

@@ -13,16 +13,26 @@
 #include "gateway/ingest/image_choice.h"
 #include "store/push.h"
 
+/* Says whether a name of an archive may lead on to a target of a mirror; an error where it may not.
+ * Without allows() all may. */
+struct route_judge {
+    enum errc (*allows)(void *self, const char *repository, const struct reference *target,
+                        struct error *err);
+    void *self;
+};
+
 /* Adds the targets to `push`, which has its image, each once; a target of two names that is waited
  * for by one of them is waited for. ERR_REFERENCE_INVALID for an image with a name that is no
  * reference: nobody else says where that would go. ERR_NO_TARGET, listing the names, when none
  * matches a mirror; ERR_BAD_REQUEST over TARGETS_MAX. */
-enum errc archive_route(const struct settings *settings, const struct chosen_image *chosen,
-                        struct batch *batch, struct push *push, struct error *err);
+enum errc archive_route(const struct settings *settings, const struct route_judge *judge,
+                        const struct chosen_image *chosen, struct batch *batch, struct push *push,
+                        struct error *err);
 
 /* The same for the other images of an archive: a batch takes the record of one push only, so theirs
  * are the caller's to put when the batch is in. */
-enum errc archive_route_more(const struct settings *settings, const struct chosen_image *chosen,
-                             struct batch *batch, struct push *push, struct error *err);
+enum errc archive_route_more(const struct settings *settings, const struct route_judge *judge,
+                             const struct chosen_image *chosen, struct batch *batch,
+                             struct push *push, struct error *err);
 
 #endif

@@ -118,6 +118,15 @@ json_t *push_json_listed_result(const struct push_target *target)
     return value;
 }
 
+json_t *push_json_by(const struct push_by *by)
+{
+    json_t *value = json_object();
+    json_put_text(value, "kind", by->kind);
+    if (by->name[0])
+        json_put_text(value, "id", by->name);
+    return value;
+}
+
 json_t *push_json_listed(const struct push *push)
 {
     int state = push_overall(push);
@@ -127,6 +136,8 @@ json_t *push_json_listed(const struct push *push)
     push_json_put_time(root, "created_at", push->created_s);
     if (push->repository[0])
         json_put_text(root, "repository", push->repository);
+    if (push->by.kind[0])
+        json_object_set_new(root, "by", push_json_by(&push->by));
     json_object_set_new(root, "image", push_json_image(push));
     json_t *results = json_array();
     for (size_t i = 0; i < push->target_count; i++)

@@ -22,6 +22,9 @@ json_t *push_json_listed_result(const struct push_target *target);
 json_t *push_json_image(const struct push *push);
 json_t *push_json_result(const struct push_target *result);
 
+/* Who asked for it: kind, id. */
+json_t *push_json_by(const struct push_by *by);
+
 /* A failure: code, message, party, and what the registry answered. */
 json_t *push_json_failure(const struct error *err);
 /* Nothing for 0. */

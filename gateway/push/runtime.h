@@ -18,6 +18,8 @@
 #include "upstream/push/early_upload.h"
 #include "upstream/push/upstream.h"
 
+struct audit;
+
 struct runtime {
     const struct settings *settings; /* borrowed until runtime_close */
     struct store *store;
@@ -26,6 +28,7 @@ struct runtime {
     struct upstream *upstream;
     struct early_uploads *early;
     struct metrics *metrics;
+    struct audit *audit; /* of the server: gateway/access/audit.h; NULL: there is none */
 };
 
 /* `brief`: for one push, so closing does not wait for the disk: what the push stored is kept until

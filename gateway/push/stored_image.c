@@ -102,7 +102,7 @@ static enum errc find_by_name(struct store *store, const struct reference *refer
     return ERR_OK;
 }
 
-static enum errc unknown(const char *text, struct error *err)
+enum errc stored_image_unknown(const char *text, struct error *err)
 {
     return fail(err, ERR_IMAGE_UNKNOWN, 0, "no image \"%.300s\" is held", text);
 }
@@ -131,7 +131,7 @@ static enum errc find_by_digest(struct store *store, const char *text, const str
     uint64_t size = 0;
     if (read_manifest(store, digest, NULL, &manifest, &size, err) != ERR_OK) {
         if (err->code == ERR_BLOB_UNKNOWN)
-            return unknown(text, err);
+            return stored_image_unknown(text, err);
         return error_party(err->code) == PARTY_CLIENT
                    ? fail(err, ERR_IMAGE_UNKNOWN, 0, "%.150s is held, but is no manifest", text)
                    : err->code;
@@ -287,7 +287,7 @@ static enum errc find_spelled(struct store *store, const struct spelling *spelli
         return error_wrap(err, "image");
     if (find_by_name(store, &reference, &found, out, err) != ERR_OK)
         return err->code;
-    return found ? ERR_OK : unknown(spelling->text, err);
+    return found ? ERR_OK : stored_image_unknown(spelling->text, err);
 }
 
 static enum errc find(struct store *store, const char *text, struct stored_image *out,

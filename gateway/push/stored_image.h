@@ -32,4 +32,7 @@ void stored_image_deinit(struct stored_image *image);
 enum errc stored_image_find(struct store *store, const char *text, struct stored_image *out,
                             struct error *err);
 
+/* ERR_IMAGE_UNKNOWN, as for what is not held. */
+enum errc stored_image_unknown(const char *text, struct error *err);
+
 #endif

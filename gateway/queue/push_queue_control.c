@@ -2,6 +2,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/access/audit.h"
 #include "gateway/push/push_log.h"
 #include "gateway/queue/push_queue.h"
 #include "gateway/queue/push_queue_internal.h"
@@ -168,6 +169,7 @@ static bool drop_orphans(struct push_queue *queue, const char *id)
         target->ended_s = (uint64_t)clock_wall_s();
         queue_write_end(queue, id, i, target);
         push_log_not_begun(id, target);
+        audit_target_ended(queue->runtime->audit, &push, target);
         any = true;
     }
     push_deinit(&push);

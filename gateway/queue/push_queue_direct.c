@@ -2,6 +2,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/access/audit.h"
 #include "gateway/push/push_log.h"
 #include "gateway/queue/push_queue.h"
 #include "gateway/queue/push_queue_internal.h"
@@ -182,6 +183,7 @@ static void on_ended(void *self)
     explain(entry);
     target->ended_s = (uint64_t)clock_wall_s();
     push_log_ended(entry->push, target, (uint64_t)(clock_ms() - entry->begun_ms));
+    audit_target_ended(queue->runtime->audit, entry->push, target);
     const struct push_target ended = *target;
     pthread_mutex_lock(&queue->lock);
     work_release(&entry->work); /* the next of its tag finds this one ended */

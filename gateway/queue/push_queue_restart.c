@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/access/audit.h"
 #include "gateway/push/mirrors.h"
 #include "gateway/push/push_log.h"
 #include "gateway/queue/push_queue.h"
@@ -66,6 +67,19 @@ static void note(void *self, const struct open_target *open)
         snprintf(youngest_of(self, reference)->id, PUSH_ID_MAX, "%s", open->id);
 }
 
+/* Whose push it was is in its record. */
+static void audit_superseded(struct runtime *runtime, const struct open_target *one)
+{
+    struct error err = ERROR_INIT;
+    struct push push;
+    bool found = false;
+    if (runtime->audit == NULL || one->target.state != PUSH_SUPERSEDED ||
+        pushes_get(runtime->store, one->id, &push, &found, &err) != ERR_OK || !found)
+        return;
+    audit_target_ended(runtime->audit, &push, &one->target);
+    push_deinit(&push);
+}
+
 static void write_changed(struct restart *restart)
 {
     struct push_queue *queue = restart->queue;
@@ -85,6 +99,8 @@ static void write_changed(struct restart *restart)
             if (push_state_is_final(changes[i].target->state))
                 queue_write_end(queue, changes[i].id, changes[i].index, changes[i].target);
     }
+    for (size_t i = 0; i < restart->changed_count; i++)
+        audit_superseded(queue->runtime, &restart->changed[i]);
     restart->changed_count = 0;
 }
 

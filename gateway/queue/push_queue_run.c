@@ -2,6 +2,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/access/audit.h"
 #include "gateway/push/mirrors.h"
 #include "gateway/push/push_log.h"
 #include "gateway/queue/outcome.h"
@@ -54,6 +55,7 @@ static void end_record(struct queue_entry *entry, enum push_state state)
     target->ended_s = (uint64_t)clock_wall_s();
     write_target(queue, entry, target);
     push_log_not_begun(entry->id, target);
+    audit_target_ended(queue->runtime->audit, &push, target);
     queue_tell_ended(queue, &push.manifest, target);
     push_deinit(&push);
 }
@@ -164,6 +166,8 @@ static void tell(struct queue_entry *entry, const struct pending_run *run)
         push_log_waiting(&run->push, own, ms, entry->told == own->error.code);
     else
         push_log_ended(&run->push, own, ms);
+    if (push_state_is_final(own->state))
+        audit_target_ended(entry->queue->runtime->audit, &run->push, own);
     entry->told = own->error.code;
 }
 

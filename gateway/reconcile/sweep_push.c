@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/access/audit.h"
 #include "gateway/push/push_log.h"
 #include "gateway/push/stored_image.h"
 #include "gateway/reconcile/sweep_internal.h"
@@ -56,8 +57,8 @@ static enum errc add_target(const struct sweep *sweep, const struct reference *r
 }
 
 /* Its manifest may be gone by now, without which there is no push. */
-static enum errc accept(struct store *store, const struct expected_tag *tag, struct push *push,
-                        bool *current, struct error *err)
+static enum errc accept_push(struct store *store, const struct expected_tag *tag, struct push *push,
+                             bool *current, struct error *err)
 {
     if (tag->repository[0])
         return pushes_put_held(store, push, tag->repository, tag->reference.tag, current, err);
@@ -92,10 +93,11 @@ static enum errc push_again(struct sweep *sweep, const struct expected_tag *tag,
         *out = AGAIN_QUEUED;
         return ERR_OK;
     }
-    if (accept(store, tag, push, &current, err) != ERR_OK || !current)
+    if (accept_push(store, tag, push, &current, err) != ERR_OK || !current)
         return err->code;
     *out = AGAIN_QUEUED;
     push_log_accepted(push);
+    audit_push_accepted(sweep->sweeps->runtime->audit, push, NULL);
     push_queue_start_held(queue, push, as_of);
     return ERR_OK;
 }

@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/access/audit.h"
 #include "gateway/push/push_log.h"
 #include "gateway/push/stored_image.h"
 #include "gateway/queue/push_queue.h"
@@ -70,6 +71,7 @@ void confirm_deliver(struct confirm *confirm)
     }
     if (err->code == ERR_OK) {
         push_log_accepted(&push);
+        audit_push_accepted(confirms->runtime->audit, &push, NULL);
         forget(confirm, &push);
         push_queue_start(confirms->queue, &push);
     } else {

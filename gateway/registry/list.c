@@ -2,20 +2,25 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "gateway/access/access.h"
 #include "gateway/registry/page.h"
 #include "image/manifest.h"
 
 #include <string.h>
 
 #define TAGS_AT_A_TIME 10000
+#define REPOSITORIES_AT_A_TIME 1000
 #define FILTER_MAX 256
 
 /* A list is looked through by a worker: it may be long. */
 struct list_job {
     struct store *store;
+    struct gateway *gateway;
+    struct caller *caller; /* a reference */
     struct v2_path path;
-    char *uri;          /* owned; the path as it came */
-    struct query query; /* owned */
+    char name[REPOSITORY_NAME_MAX + 1]; /* of the repository that is looked at */
+    char *uri;                          /* owned; the path as it came */
+    struct query query;                 /* owned */
     enum errc (*list)(const struct list_job *self, struct reply *reply, struct error *err);
 };
 
@@ -79,13 +84,58 @@ static enum errc list_tags(const struct list_job *self, struct reply *reply, str
     struct name_list tags = {.count = 0};
     bool held = false;
     if (v2_page_parse(&self->query, &page, err) != ERR_OK ||
-        repository_held(store, repository, &held, err) != ERR_OK)
+        repository_held(store, self->name, &held, err) != ERR_OK)
         return err->code;
     if (!held)
         return fail(err, ERR_REPOSITORY_NOT_HELD, 0, "there is no repository %s", repository);
     if (find_tags(store, repository, &page, &tags, err) != ERR_OK)
         return err->code;
     answer_list(self, &page, list_text(repository, "tags", &tags), &tags, reply);
+    return ERR_OK;
+}
+
+static bool may_pull(const struct list_job *self, const char *name)
+{
+    return access_ask(self->gateway->access, self->caller, OPERATION_PULL, name, NULL) ==
+           ACCESS_YES;
+}
+
+/* The names that the caller may pull. What it may not see takes no place on a page. `some` is
+ * taken. */
+static void add_visible(const struct list_job *self, size_t limit, struct name_list *some,
+                        struct name_list *out)
+{
+    if (out->names == NULL)
+        out->names = xcalloc(limit, sizeof *out->names);
+    for (size_t i = 0; i < some->count && !out->more; i++) {
+        if (!may_pull(self, some->names[i]))
+            continue;
+        out->more = out->count == limit;
+        if (!out->more)
+            out->names[out->count++] = mem_take(&some->names[i]);
+    }
+    name_list_deinit(some);
+}
+
+static enum errc find_repositories(const struct list_job *self, const struct v2_page *page,
+                                   struct name_list *out, struct error *err)
+{
+    if (!access_is_on(self->gateway->access))
+        return repositories_list(self->store, page->last, page->limit, out, err);
+    autofree char *after = page->last ? xstrdup(page->last) : NULL;
+    for (bool more = true; more && !out->more;) {
+        struct name_list some = {.count = 0};
+        if (repositories_list(self->store, after, REPOSITORIES_AT_A_TIME, &some, err) != ERR_OK) {
+            name_list_deinit(out);
+            return err->code;
+        }
+        more = some.more && some.count > 0;
+        if (more) {
+            free(after);
+            after = xstrdup(some.names[some.count - 1]);
+        }
+        add_visible(self, page->limit, &some, out);
+    }
     return ERR_OK;
 }
 
@@ -97,8 +147,7 @@ static enum errc list_repositories(const struct list_job *self, struct reply *re
     struct name_list names = {.count = 0};
     if (v2_page_parse(&self->query, &page, err) != ERR_OK)
         return err->code;
-    if (page.limit > 0 &&
-        repositories_list(self->store, page.last, page.limit, &names, err) != ERR_OK)
+    if (page.limit > 0 && find_repositories(self, &page, &names, err) != ERR_OK)
         return err->code;
     answer_list(self, &page, list_text(NULL, "repositories", &names), &names, reply);
     return ERR_OK;
@@ -182,7 +231,7 @@ static enum errc list_referrers(const struct list_job *self, struct reply *reply
     struct referrers_page page = {.filter = NULL};
     struct name_list list = {.count = 0};
     if (parse_referrers_page(&self->query, &page, err) != ERR_OK ||
-        repository_referrers(self->store, self->path.repository, &self->path.digest,
+        repository_referrers(self->store, self->name, &self->path.digest,
                              page.last.algorithm == DIGEST_NONE ? NULL : &page.last, &list,
                              err) != ERR_OK)
         return err->code;
@@ -218,6 +267,7 @@ static void drop(void *arg)
 {
     struct list_job *self = arg;
     query_deinit(&self->query);
+    caller_unref(self->caller);
     free(self->uri);
     free(self);
 }
@@ -229,11 +279,14 @@ static struct job *start(struct v2_request *front,
 {
     struct list_job *self = xcalloc(1, sizeof *self);
     *self = (struct list_job){.store = front->gateway->runtime->store,
+                              .gateway = front->gateway,
+                              .caller = caller_ref(front->request->caller),
                               .path = front->path,
                               .uri = xstrdup(front->request->path),
                               .query = front->query,
                               .list = list};
     front->query = (struct query){.count = 0};
+    v2_looked_in(front, self->name);
     return v2_start(front, JOB_LIST, run, drop, self, reply);
 }
 

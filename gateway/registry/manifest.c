@@ -3,6 +3,8 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/access/audit.h"
+#include "gateway/access/caller.h"
 #include "gateway/push/mirrored_push.h"
 #include "gateway/push/push_log.h"
 #include "gateway/registry/document.h"
@@ -19,6 +21,8 @@
 
 struct manifest_job {
     struct gateway *gateway;
+    struct caller *caller; /* a reference */
+    struct audit_origin origin;
     char repository[REPOSITORY_NAME_MAX + 1];
     const char *tags[TAGS_MAX]; /* each owned, and there once; none: put under its digest alone */
     size_t tag_count;
@@ -46,6 +50,7 @@ static void drop(void *arg)
     struct manifest_job *self = arg;
     for (size_t i = 0; i < self->tag_count; i++)
         free((char *)(uintptr_t)self->tags[i]);
+    caller_unref(self->caller);
     free(self->content_type);
     free(self->referrer);
     buf_deinit(&self->body);
@@ -179,7 +184,9 @@ static enum errc take_manifest(struct job *job, struct manifest_job *self, struc
     if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK)
         return err->code;
     self->size = self->body.size;
-    if (look_at(self, err) != ERR_OK || look_for_lists(job, self, err) != ERR_OK)
+    if (v2_check_moves(self->gateway, self->caller, self->repository, self->tags, self->tag_count,
+                       &self->digest, err) != ERR_OK ||
+        look_at(self, err) != ERR_OK || look_for_lists(job, self, err) != ERR_OK)
         return err->code;
     return check_references(self, err);
 }
@@ -305,6 +312,12 @@ static void conclude(struct job *job, const struct manifest_job *self, const str
 
 /* ---- to its targets ---- */
 
+static void tell_accepted(const struct manifest_job *self)
+{
+    push_log_accepted(&self->push);
+    audit_push_accepted(self->gateway->runtime->audit, &self->push, &self->origin);
+}
+
 /* The targets have it: now it gets its names. */
 static void on_pushed(void *arg)
 {
@@ -331,7 +344,7 @@ static void push_and_wait(struct job *job, struct manifest_job *self)
     self->job = job;
     job_document_over(job);
     pushes_accept(store_of(self), &self->push);
-    push_log_accepted(&self->push);
+    tell_accepted(self);
     job_continue(job);
     push_queue_run(self->gateway->queue, &options, &self->push);
 }
@@ -344,6 +357,7 @@ static enum errc plan(struct job *job, struct manifest_job *self, struct error *
                            self->tag_count, &descriptor, &self->push, err) != ERR_OK)
         return err->code;
     memcpy(self->push.via, self->via, sizeof self->via);
+    caller_by(self->caller, &self->push.by);
     if (self->push.target_count == 0)
         return ERR_OK;
     return pushable_check(store_of(self), job_cancelled(job), &self->document.manifest, err);
@@ -356,7 +370,7 @@ static bool keep(struct manifest_job *self, struct error *err)
     if (self->push.target_count > 0 && !stored)
         return commit_bytes(self, err) == ERR_OK;
     if (commit_whole(self, stored ? &self->push : NULL, err) == ERR_OK && stored) {
-        push_log_accepted(&self->push);
+        tell_accepted(self);
         push_queue_start(self->gateway->queue, &self->push);
     }
     return false;
@@ -431,11 +445,13 @@ static struct manifest_job *job_new(const struct v2_request *front)
     const char *content_type = request_header(front->request, "Content-Type");
     struct manifest_job *self = xcalloc(1, sizeof *self);
     *self = (struct manifest_job){.gateway = front->gateway,
+                                  .caller = caller_ref(front->request->caller),
                                   .digest = front->path.digest,
                                   .by_digest = front->path.tag[0] == '\0',
                                   .body = BUF_INIT(MANIFEST_LIMIT_BYTES)};
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->via, front->via, sizeof self->via);
+    audit_origin_of(front->request, &self->origin);
     if (content_type)
         self->content_type = xstrndup(content_type, CONTENT_TYPE_MAX);
     return self;

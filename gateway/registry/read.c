@@ -136,10 +136,11 @@ static void note_conditions(const struct request *request, struct served *conten
 enum errc v2_find_blob(const struct v2_request *front, struct error *err)
 {
     const struct v2_path *path = &front->path;
+    char name[REPOSITORY_NAME_MAX + 1];
     char text[DIGEST_TEXT_MAX];
     bool held = false;
-    if (repository_has_blob(front->gateway->runtime->store, path->repository, &path->digest, &held,
-                            err) != ERR_OK)
+    if (repository_has_blob(front->gateway->runtime->store, v2_looked_in(front, name),
+                            &path->digest, &held, err) != ERR_OK)
         return err->code;
     if (!held)
         return fail(err, ERR_BLOB_NOT_HELD, 0, "%s has no blob %s", path->repository,
@@ -269,14 +270,16 @@ enum errc v2_find_manifest(const struct v2_request *front, struct repository_man
 {
     const struct v2_path *path = &front->path;
     struct store *store = front->gateway->runtime->store;
+    char name[REPOSITORY_NAME_MAX + 1];
     bool found = false, held = false;
-    if ((path->tag[0] ? repository_tag(store, path->repository, path->tag, &found, out, err)
-                      : repository_manifest(store, path->repository, &path->digest, &found, out,
-                                            err)) != ERR_OK)
+    v2_looked_in(front, name);
+    if ((path->tag[0]
+             ? repository_tag(store, name, path->tag, &found, out, err)
+             : repository_manifest(store, name, &path->digest, &found, out, err)) != ERR_OK)
         return err->code;
     if (found)
         return ERR_OK;
-    if (repository_held(store, path->repository, &held, err) != ERR_OK)
+    if (repository_held(store, name, &held, err) != ERR_OK)
         return err->code;
     if (!held)
         return fail(err, ERR_REPOSITORY_NOT_HELD, 0, "there is no repository %s", path->repository);

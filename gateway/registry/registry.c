@@ -79,9 +79,10 @@ static struct job *dispatch(struct v2_request *front, struct reply *reply)
         return NULL;
     }
     v2_handler *handler = find_handler(front->path.endpoint, front->request->method);
-    if (handler)
+    if (handler == NULL)
+        refuse_method(front, reply);
+    else if (v2_admits(front, reply))
         return handler(front, reply);
-    refuse_method(front, reply);
     return NULL;
 }
 
@@ -101,6 +102,15 @@ struct job *v2_route(struct gateway *gateway, const struct request *request, str
     if (job == NULL)
         reply_header(reply, VERSION_HEADER, "registry/2.0");
     return job;
+}
+
+/* No name has an upper-case letter; of its own size, because the look takes as long then. */
+const char *v2_looked_in(const struct v2_request *front, char name[REPOSITORY_NAME_MAX + 1])
+{
+    snprintf(name, REPOSITORY_NAME_MAX + 1, "%s", front->path.repository);
+    if (front->hidden)
+        name[strlen(name) - 1] = 'A';
+    return name;
 }
 
 /* ---- jobs ---- */

@@ -22,6 +22,7 @@
 #ifndef SLIPWAY_GATEWAY_REGISTRY_REGISTRY_H
 #define SLIPWAY_GATEWAY_REGISTRY_REGISTRY_H
 
+#include "gateway/access/caller.h"
 #include "gateway/http/query.h"
 #include "gateway/http/request.h"
 #include "gateway/registry/path.h"
@@ -38,7 +39,11 @@ struct v2_request {
     struct v2_path path;
     struct query query;
     char via[VIA_TEXT_MAX + 1]; /* the gateways that it comes through */
+    bool hidden;                /* who asks may not know what is there: rights.h */
 };
+
+/* The repository in which a read looks: where the caller may not read, one that cannot be. */
+const char *v2_looked_in(const struct v2_request *front, char name[REPOSITORY_NAME_MAX + 1]);
 
 /* The handlers; as route_handler. */
 struct job *v2_ping(struct v2_request *front, struct reply *reply);
@@ -107,5 +112,27 @@ struct job *v2_start(const struct v2_request *front, enum job_class class,
 /* The job's answer, with the headers that all answers of the front have. */
 void v2_answer(struct job *job, struct reply *reply);
 void v2_answer_error(struct job *job, const struct error *err);
+
+/*
+ * --- rights.c: may the caller do what the request asks for? ---
+ *
+ * Asked before anything is looked up: rights come before existence. Nobody in particular, where
+ * that is not enough, and a token without the scope get a challenge (401). Others are refused: what
+ * changes something with 403; what reads with 404, and that after the same look as for what is not
+ * there, in a repository that cannot be (v2_looked_in()), so that neither status, text nor time
+ * tells what is held.
+ */
+
+/* False: `reply` has the refusal. */
+bool v2_admits(struct v2_request *front, struct reply *reply);
+
+/* May it mount the blob out of this repository? */
+bool v2_may_mount(const struct v2_request *front, const char *from);
+
+/* May it put these tags to this manifest? Where one of them is another manifest's, that is moving
+ * it: ERR_FORBIDDEN. */
+enum errc v2_check_moves(const struct gateway *gateway, const struct caller *caller,
+                         const char *repository, const char *const *tags, size_t tag_count,
+                         const struct digest *manifest, struct error *err);
 
 #endif

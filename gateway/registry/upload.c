@@ -219,7 +219,13 @@ static void run_whole(struct job *job, void *arg)
         v2_answer_error(job, &err);
 }
 
-/* *found: what is to be mounted is there. Without `from` it may be in any repository. */
+static bool may_mount(void *front, const char *from)
+{
+    return v2_may_mount(front, from);
+}
+
+/* *found: what is to be mounted is there, and the caller may pull it there. Without `from` it may
+ * be in any repository. What is not found is sent. */
 static enum errc find_mount(struct v2_request *front, struct digest *digest, bool *found,
                             struct error *err)
 {
@@ -228,10 +234,12 @@ static enum errc find_mount(struct v2_request *front, struct digest *digest, boo
     if (v2_query_digest(&front->query, "mount", digest, err) != ERR_OK)
         return err->code;
     if (from == NULL || *from == '\0')
-        return repositories_have_blob(store, digest, found, err);
+        return repositories_have_blob(store, digest, may_mount, front, found, err);
     if (repository_name_check(from, strlen(from), err) != ERR_OK)
         return err->code;
-    return repository_has_blob(store, from, digest, found, err);
+    *found = false;
+    return v2_may_mount(front, from) ? repository_has_blob(store, from, digest, found, err)
+                                     : ERR_OK;
 }
 
 /* A body that is longer than it may be, or that there is no room for, is refused before it comes.

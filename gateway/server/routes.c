@@ -10,6 +10,7 @@
 #include "gateway/api/push_events.h"
 #include "gateway/api/push_list.h"
 #include "gateway/api/pushes.h"
+#include "gateway/api/robots.h"
 #include "gateway/api/sweeps.h"
 #include "gateway/api/targets.h"
 #include "gateway/http/error_body.h"
@@ -17,6 +18,7 @@
 #include "gateway/registry/registry.h"
 #include "gateway/server/guard.h"
 #include "gateway/server/metrics_page.h"
+#include "gateway/service/control.h"
 #include "gateway/service/version.h"
 #include "store/health.h"
 
@@ -71,7 +73,31 @@ static struct job *get_version(struct gateway *gateway, const struct request *re
     return NULL;
 }
 
+static struct job *token_route(struct gateway *gateway, const struct request *request,
+                               struct reply *reply)
+{
+    return access_token(gateway->access, request, reply);
+}
+
 /* ---- the table ---- */
+
+enum need_kind { FREE, PUSHES, MEASURES, READS, READS_ALL, CONTROLS, CONTROLS_ALL, ADMINISTERS };
+
+/* What a caller needs for a row, where that is not the handler's to ask. */
+static const struct need {
+    bool asked;
+    enum operation operation;
+    bool anywhere; /* the handler asks about which repository */
+} needs[] = {
+    [FREE] = {.asked = false},
+    [PUSHES] = {true, OPERATION_PUSH, true},
+    [MEASURES] = {true, OPERATION_QUEUE_READ, false},
+    [READS] = {true, OPERATION_QUEUE_READ, true},
+    [READS_ALL] = {true, OPERATION_QUEUE_READ, false},
+    [CONTROLS] = {true, OPERATION_QUEUE_CONTROL, true},
+    [CONTROLS_ALL] = {true, OPERATION_QUEUE_CONTROL, false},
+    [ADMINISTERS] = {true, OPERATION_ADMIN, false},
+};
 
 /* The first row for a path and method counts. */
 /* clang-format off */
@@ -80,39 +106,45 @@ static const struct row {
     const char *methods; /* as in an Allow header; NULL: the handler decides */
     route_handler *handler;
     const char *takes; /* the media type of a body below /v1/ */
+    enum need_kind needs;
     bool documents;    /* no archive: whatever a form could make is refused */
     bool anyone;       /* by whatever name the gateway is asked */
     bool ops;          /* also at ops.listen */
 } rows[] = {
-    {"/v2",          NULL,        v2_route, NULL,                       false, false, false},
-    {"/v2/*",        NULL,        v2_route, NULL,                       false, false, false},
-    {"/v1/images",   "POST, PUT", images_post, "application/x-tar",        false, false, false},
-    {"/v1/layers",   "POST, PUT", layers_post, "application/octet-stream", false, false, false},
-    {"/v1/layers/{diff_id}", "GET, HEAD", layers_get, NULL,                false, false, false},
-    {"/v1/pushes",   "POST",      pushes_post, "application/json",         true,  false, false},
-    {"/v1/pushes",   "GET, HEAD", pushes_list, NULL,                       false, false, false},
-    {"/v1/pushes/retry", "POST",  pushes_retry, "application/json",        true,  false, false},
-    {"/v1/pushes/{id}/retry", "POST", push_retry, "application/json",      true,  false, false},
-    {"/v1/pushes/{id}/events", "GET", push_events, NULL,                   false, false, false},
-    {"/v1/pushes/{id}", "GET, HEAD", push_get, NULL,                       false, false, false},
-    {"/v1/pushes/{id}", "DELETE", push_delete, NULL,                       false, false, false},
-    {"/v1/targets",  "GET, HEAD", targets_list, NULL,                      false, false, false},
-    {"/v1/targets/{name}/pause", "POST", target_pause, "application/json", true,  false, false},
-    {"/v1/targets/{name}/resume", "POST", target_resume, "application/json", true, false, false},
-    {"/v1/gc",       "POST",      collections_post, "application/json",    true,  false, false},
-    {"/v1/backup",   "POST",      backup_post, "application/json",         true,  false, false},
-    {"/v1/check",    "POST",      check_post, "application/json",          true,  false, false},
-    {"/v1/check",    "GET, HEAD", check_get,   NULL,                       false, false, false},
-    {"/v1/check",    "DELETE",    check_delete, NULL,                      false, false, false},
-    {"/v1/quarantine", "GET, HEAD", quarantine_get, NULL,                  false, false, false},
-    {"/v1/targets/{name}/reconcile", "POST", target_reconcile, "application/json", true, false, false},
-    {"/v1/targets/{name}/reconcile", "GET, HEAD, DELETE", target_reconcile, NULL, false, false, false},
-    {"/v1/targets/{name}/backfill", "POST", target_backfill, "application/json", true, false, false},
-    {"/v1/targets/{name}/backfill", "GET, HEAD, DELETE", target_backfill, NULL, false, false, false},
-    {"/healthz",     "GET, HEAD", get_health,  NULL,                       false, true,  true},
-    {"/readyz",      "GET, HEAD", get_ready,   NULL,                       false, true,  true},
-    {"/metrics",     "GET, HEAD", metrics_page_get, NULL,                  false, false, true},
-    {"/v1/version",  "GET, HEAD", get_version, NULL,                       false, false, false},
+    {"/v2", NULL, v2_route, NULL, FREE, false, false, false},
+    {"/v2/*", NULL, v2_route, NULL, FREE, false, false, false},
+    {"/v1/images", "POST, PUT", images_post, "application/x-tar", PUSHES, false, false, false},
+    {"/v1/layers", "POST, PUT", layers_post, "application/octet-stream", PUSHES, false, false, false},
+    {"/v1/layers/{diff_id}", "GET, HEAD", layers_get, NULL, PUSHES, false, false, false},
+    {"/v1/pushes", "POST", pushes_post, "application/json", PUSHES, true, false, false},
+    {"/v1/pushes", "GET, HEAD", pushes_list, NULL, READS, false, false, false},
+    {"/v1/pushes/retry", "POST", pushes_retry, "application/json", CONTROLS_ALL, true, false, false},
+    {"/v1/pushes/{id}/retry", "POST", push_retry, "application/json", CONTROLS, true, false, false},
+    {"/v1/pushes/{id}/events", "GET", push_events, NULL, READS, false, false, false},
+    {"/v1/pushes/{id}", "GET, HEAD", push_get, NULL, READS, false, false, false},
+    {"/v1/pushes/{id}", "DELETE", push_delete, NULL, CONTROLS, false, false, false},
+    {"/v1/targets", "GET, HEAD", targets_list, NULL, READS_ALL, false, false, false},
+    {"/v1/targets/{name}/pause", "POST", target_pause, "application/json", CONTROLS_ALL, true, false, false},
+    {"/v1/targets/{name}/resume", "POST", target_resume, "application/json", CONTROLS_ALL, true, false, false},
+    {"/v1/gc", "POST", collections_post, "application/json", ADMINISTERS, true, false, false},
+    {"/v1/backup", "POST", backup_post, "application/json", ADMINISTERS, true, false, false},
+    {"/v1/check", "POST", check_post, "application/json", ADMINISTERS, true, false, false},
+    {"/v1/check", "GET, HEAD", check_get, NULL, ADMINISTERS, false, false, false},
+    {"/v1/check", "DELETE", check_delete, NULL, ADMINISTERS, false, false, false},
+    {"/v1/quarantine", "GET, HEAD", quarantine_get, NULL, ADMINISTERS, false, false, false},
+    {"/v1/targets/{name}/reconcile", "POST", target_reconcile, "application/json", CONTROLS_ALL, true, false, false},
+    {"/v1/targets/{name}/reconcile", "GET, HEAD, DELETE", target_reconcile, NULL, CONTROLS_ALL, false, false, false},
+    {"/v1/targets/{name}/backfill", "POST", target_backfill, "application/json", CONTROLS_ALL, true, false, false},
+    {"/v1/targets/{name}/backfill", "GET, HEAD, DELETE", target_backfill, NULL, CONTROLS_ALL, false, false, false},
+    {"/v1/robots", "GET, HEAD", robots_list, NULL, ADMINISTERS, false, false, false},
+    {"/v1/robots", "POST", robots_post, "application/json", ADMINISTERS, true, false, false},
+    {"/v1/robots/{name}", "DELETE", robot_delete, NULL, ADMINISTERS, false, false, false},
+    {"/v1/robots/{name}/disable", "POST", robot_disable, "application/json", ADMINISTERS, true, false, false},
+    {"/token", NULL, token_route, NULL, FREE, false, false, false},
+    {"/healthz", "GET, HEAD", get_health, NULL, FREE, false, true, true},
+    {"/readyz", "GET, HEAD", get_ready, NULL, FREE, false, true, true},
+    {"/metrics", "GET, HEAD", metrics_page_get, NULL, MEASURES, false, false, true},
+    {"/v1/version", "GET, HEAD", get_version, NULL, FREE, false, false, false},
 };
 /* clang-format on */
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
@@ -192,13 +224,22 @@ static void refuse_method(const struct request *request, const char *allowed, st
     reply_header(reply, "Allow", "%s", allowed);
 }
 
-/* No page of a stranger finds anything to change at ops.listen. */
-static enum errc admit(const struct gateway *gateway, bool ops, const struct row *row,
-                       const struct request *request, struct error *err)
+/* No page of a stranger finds anything to change at ops.listen, and nobody there is asked for
+ * credentials. */
+static bool admit(const struct gateway *gateway, bool ops, const struct row *row,
+                  const struct request *request, struct reply *reply)
 {
-    if (!row->anyone && !ops && guard_sender(gateway->runtime->settings, request, err) != ERR_OK)
-        return err->code;
-    return row->takes ? guard_body(request, row->documents, row->takes, err) : ERR_OK;
+    struct error err = ERROR_INIT;
+    const struct need *need = &needs[row->needs];
+    if ((!row->anyone && !ops &&
+         guard_sender(gateway->runtime->settings, request, &err) != ERR_OK) ||
+        (row->takes && guard_body(request, row->documents, row->takes, &err) != ERR_OK)) {
+        reply_error(reply, &err);
+        return false;
+    }
+    bool open = row->needs == MEASURES && !access_is_on(gateway->access);
+    return !need->asked || ops || open ||
+           control_admits(gateway, request, need->operation, need->anywhere, reply);
 }
 
 static struct job *find(struct gateway *gateway, bool ops, const struct request *request,
@@ -213,13 +254,9 @@ static struct job *find(struct gateway *gateway, bool ops, const struct request 
         if (first && strcmp(first->path, row->path) != 0)
             continue; /* what has a name of its own is no id */
         first = row;
-        struct error err = ERROR_INIT;
-        if (allows(row, request->method)) {
-            if (admit(gateway, ops, row, request, &err) == ERR_OK)
-                return row->handler(gateway, request, reply);
-            reply_error(reply, &err);
-            return NULL;
-        }
+        if (allows(row, request->method))
+            return admit(gateway, ops, row, request, reply) ? row->handler(gateway, request, reply)
+                                                            : NULL;
         buf_format(&allowed, "%s%s", allowed.size > 0 ? ", " : "", row->methods);
     }
     if (allowed.size > 0) {

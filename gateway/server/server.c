@@ -6,6 +6,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/settings_text.h"
+#include "gateway/access/access.h"
+#include "gateway/access/audit.h"
+#include "gateway/api/layer_claims.h"
 #include "gateway/api/request_keys.h"
 #include "gateway/http/daemon.h"
 #include "gateway/http/file_reads.h"
@@ -47,6 +50,7 @@ struct server {
     struct folder_socket control_at;
     char *certificate; /* PEM texts; NULL without TLS */
     char *key;
+    char *client_ca;
 };
 
 static enum errc read_tls(struct server *server, const struct settings *settings, struct error *err)
@@ -58,6 +62,9 @@ static enum errc read_tls(struct server *server, const struct settings *settings
                       err) != ERR_OK ||
         file_read_all(settings->tls.key, PEM_LIMIT_BYTES, &server->key, &size, err) != ERR_OK)
         return error_wrap(err, "tls");
+    if (settings->tls.client_ca && file_read_all(settings->tls.client_ca, PEM_LIMIT_BYTES,
+                                                 &server->client_ca, &size, err) != ERR_OK)
+        return error_wrap(err, "tls.client_ca");
     return ERR_OK;
 }
 
@@ -81,6 +88,7 @@ static enum errc start_daemon(const struct server *server, const struct request_
     const struct daemon_options options = {.handler = handler,
                                            .certificate = server ? server->certificate : NULL,
                                            .key = server ? server->key : NULL,
+                                           .client_ca = server ? server->client_ca : NULL,
                                            .threads = threads,
                                            .connections = connections,
                                            .head_ms = HEAD_MS,
@@ -167,6 +175,18 @@ static void open_control(struct server *server, const struct settings *settings)
               "commands cannot control this gateway by %s/" CONTROL_SOCKET, settings->data);
 }
 
+static struct job *admit(void *self, const struct request *request, void **caller,
+                         struct reply *reply)
+{
+    struct gateway *gateway = self;
+    return access_admit(gateway->access, request, caller, reply);
+}
+
+static void dismiss(void *caller)
+{
+    caller_unref(caller);
+}
+
 static enum errc open_daemon(struct server *server, const struct settings *settings,
                              struct error *err)
 {
@@ -174,6 +194,8 @@ static enum errc open_daemon(struct server *server, const struct settings *setti
     unsigned port = 0;
     server->handler = (struct request_handler){
         .answer = route,
+        .admit = admit,
+        .dismiss = dismiss,
         .show = route_show,
         .self = &server->gateway,
         .metrics = server->gateway.runtime->metrics,
@@ -210,7 +232,13 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->confirms = confirms_new(runtime, gateway->queue);
     gateway->keys = request_keys_new();
     gateway->sweeps = sweeps_new(runtime, gateway->queue);
-    if (store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK ||
+    gateway->layer_claims = layer_claims_new();
+    const struct access_options access = {.settings = settings,
+                                          .store = runtime->store,
+                                          .jobs = gateway->jobs,
+                                          .audit = runtime->audit};
+    if (access_new(&access, &gateway->access, err) != ERR_OK ||
+        store_watch_start(runtime->store, broken, &server->watch, err) != ERR_OK ||
         push_queue_restart(gateway->queue, err) != ERR_OK)
         return err->code;
     return janitor_start(runtime, gateway->queue, &server->janitor, err);
@@ -236,6 +264,10 @@ static void close_gateway(struct server *server)
     store_watch_stop(server->watch);
     jobs_free(gateway->jobs);
     request_keys_free(gateway->keys);
+    layer_claims_free(gateway->layer_claims);
+    access_free(gateway->access);
+    audit_close(gateway->runtime->audit);
+    gateway->runtime->audit = NULL;
 }
 
 enum errc server_start(struct runtime *runtime, void (*broken)(void), struct server **out,
@@ -244,6 +276,11 @@ enum errc server_start(struct runtime *runtime, void (*broken)(void), struct ser
     const struct settings *settings = runtime->settings;
     struct server *server = xcalloc(1, sizeof *server);
     server->control_at.folder = -1;
+    if (settings->audit.file &&
+        audit_open(settings->audit.file, runtime->metrics, &runtime->audit, err) != ERR_OK) {
+        free(server);
+        return error_wrap(err, "audit.file is not written");
+    }
     if (open_gateway(server, runtime, broken, err) != ERR_OK ||
         read_tls(server, settings, err) != ERR_OK || open_ops(server, settings, err) != ERR_OK ||
         open_daemon(server, settings, err) != ERR_OK) {
@@ -318,5 +355,6 @@ void server_stop(struct server *server)
     close_gateway(server);
     free(server->certificate);
     free(server->key);
+    free(server->client_ca);
     free(server);
 }

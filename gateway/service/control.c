@@ -2,7 +2,7 @@
 
 #include "base/net.h"
 
-enum errc control_check(const struct request *request, struct error *err)
+static enum errc check_machine(const struct request *request, struct error *err)
 {
     char address[NET_ADDRESS_TEXT_MAX];
     net_address_text(&request->peer.address, address);
@@ -12,4 +12,32 @@ enum errc control_check(const struct request *request, struct error *err)
                 "the gateway is controlled from its own machine only, by its port or by the "
                 "socket " CONTROL_SOCKET " in its data folder, not from %s",
                 address);
+}
+
+static bool is_free(enum operation operation)
+{
+    return operation == OPERATION_PULL || operation == OPERATION_PUSH;
+}
+
+bool control_admits(const struct gateway *gateway, const struct request *request,
+                    enum operation operation, bool anywhere, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    const struct access *access = gateway->access;
+    if (!access_is_on(access)) {
+        if (is_free(operation) || check_machine(request, &err) == ERR_OK)
+            return true;
+        reply_error(reply, &err);
+        return false;
+    }
+    enum access_answer answer = anywhere ? access_ask_anywhere(access, request->caller, operation)
+                                         : access_ask(access, request->caller, operation, "", NULL);
+    if (answer == ACCESS_YES)
+        return true;
+    access_explain(answer, request->caller, operation, "", &err);
+    access_tell_denied(access, request, operation, NULL, 0, &err);
+    reply_error(reply, &err);
+    if (answer != ACCESS_NO)
+        access_challenge(access, request, answer, NULL, 0, reply);
+    return false;
 }

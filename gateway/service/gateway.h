@@ -15,16 +15,20 @@ struct confirms;
 struct checker;
 struct sweeps;
 struct request_keys;
+struct access;
+struct layer_claims;
 
 struct gateway {
     struct runtime *runtime;
     struct jobs *jobs;
     struct push_queue *queue;
-    struct checker *checker;   /* gateway/service/checker.h */
-    struct confirms *confirms; /* gateway/registry/confirm.h */
-    atomic_uint followers;     /* gateway/api/push_events.h */
-    struct sweeps *sweeps;     /* gateway/reconcile/sweeps.h */
-    struct request_keys *keys; /* gateway/api/request_keys.h */
+    struct checker *checker;           /* gateway/service/checker.h */
+    struct confirms *confirms;         /* gateway/registry/confirm.h */
+    atomic_uint followers;             /* gateway/api/push_events.h */
+    struct sweeps *sweeps;             /* gateway/reconcile/sweeps.h */
+    struct request_keys *keys;         /* gateway/api/request_keys.h */
+    struct access *access;             /* gateway/access/access.h */
+    struct layer_claims *layer_claims; /* gateway/api/layer_claims.h */
 };
 
 #endif

@@ -71,6 +71,7 @@ static const struct phase {
     {WALK_TABLE, KV_PUSHED_TAGS},
     {WALK_TABLE, KV_PUSH_KEYS},
     {WALK_TABLE, KV_SIGNING_KEYS},
+    {WALK_TABLE, KV_ROBOTS},
 };
 #define PHASES (sizeof phases / sizeof phases[0])
 

@@ -5,6 +5,7 @@
 #include "store/local/records_open_uploads.h"
 #include "store/local/records_pushes.h"
 #include "store/local/records_repositories.h"
+#include "store/local/records_robots.h"
 
 #include <string.h>
 
@@ -323,6 +324,12 @@ static enum errc look_at_signing_key(struct check_look *look, struct error *err)
     return code;
 }
 
+static enum errc look_at_robot(struct check_look *look, struct error *err)
+{
+    struct robot robot;
+    return robot_decode(look->key, look->value, &robot, err);
+}
+
 typedef enum errc look_fn(struct check_look *look, struct error *err);
 
 static look_fn *const looks[KV_TABLE_COUNT] = {
@@ -349,6 +356,7 @@ static look_fn *const looks[KV_TABLE_COUNT] = {
     [KV_PUSHED_TAGS] = look_at_pushed_tag,
     [KV_PUSH_KEYS] = look_at_push_key,
     [KV_SIGNING_KEYS] = look_at_signing_key,
+    [KV_ROBOTS] = look_at_robot,
 };
 
 enum errc check_look_table(struct check_look *look, struct error *err)

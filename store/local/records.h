@@ -31,18 +31,17 @@
  *     referrers   repository, 0x00, subject digest,   descriptor, JSON text (to the end); it counts
  *                 manifest digest                     while the repository has the manifest
  *     sessions    id                                  created u64, repository (to the end)
- *     pushes      id                                  (version 2, 3 with gateways) created u64,
- *                                                     pushed manifest, has a config u8, config
- *                                                     digest if it has, repository short,
- *                                                     number of targets u16, number of referrers
- *                                                     u16, referrers, the gateways that it has come
- *                                                     through (short; version 3 only)
- *     pushed tags key of a reference by tag           digest
- *     push targets  id, 0x00, index u16               target
+ *     pushes      id                                  (version 2, 3 with gateways, 4 with who
+ * asked) created u64, pushed manifest, has a config u8, config digest if it has, repository short,
+ * number of targets u16, number of referrers u16, referrers, the gateways that it has come through
+ * (short; from version 3 on), kind and name of who asked for it (shorts; version 4) pushed tags key
+ * of a reference by tag           digest push targets  id, 0x00, index u16               target
  *     open targets  id, 0x00, index u16               (nothing: being there is all)
  *     push keys   id                                  name digest, fingerprint digest, number of
  *                                                     pushes of the request u32
  *     signing keys  id                                created u64, private key (32 bytes)
+ *     robots      name                                digest of its secret, created u64, expires u64,
+ *                                                     last use u64, disabled u8, note (to the end)
  *     tombs       digest                              marked u64
  *     targets     name                                paused u64, last success u64,
  *                                                     last failure u64, its error if that is not 0

@@ -9,6 +9,7 @@
 /* Version 1 had the targets in it: records_pushes_old.c. */
 #define PUSH_VERSION 2
 #define PUSH_VERSION_VIA 3 /* the same, and the gateways that it has come through */
+#define PUSH_VERSION_BY 4  /* the same, and who asked for it */
 
 enum target_flag {
     TARGET_OPTIONAL = 1,
@@ -89,13 +90,21 @@ static void decode_digest_if_any(struct decoder *in, struct digest *out)
         *out = decode_digest(in);
 }
 
+static unsigned version_of(const struct push *push)
+{
+    if (push->by.kind[0])
+        return PUSH_VERSION_BY;
+    return push->via[0] ? PUSH_VERSION_VIA : PUSH_VERSION;
+}
+
 size_t push_value(const struct push *push, uint8_t **value)
 {
     assert(push->target_count <= PUSH_TARGETS_MAX && push->referrer_count <= REFERRERS_MAX);
     size_t most = PUSH_VALUE_OF(push->referrer_count);
     uint8_t *bytes = xmalloc(most);
     struct encoder out = {bytes, bytes + most};
-    encode_number(&out, push->via[0] ? PUSH_VERSION_VIA : PUSH_VERSION, 1);
+    unsigned version = version_of(push);
+    encode_number(&out, version, 1);
     encode_number(&out, push->created_s, 8);
     encode_manifest(&out, &push->manifest);
     encode_digest_if_any(&out, &push->config);
@@ -106,8 +115,12 @@ size_t push_value(const struct push *push, uint8_t **value)
         encode_manifest(&out, &push->referrers[i].manifest);
         encode_short(&out, push->referrers[i].tag);
     }
-    if (push->via[0])
+    if (version >= PUSH_VERSION_VIA)
         encode_short(&out, push->via);
+    if (version >= PUSH_VERSION_BY) {
+        encode_short(&out, push->by.kind);
+        encode_short(&out, push->by.name);
+    }
     *value = bytes;
     return (size_t)(out.at - bytes);
 }
@@ -144,14 +157,18 @@ enum errc push_decode(struct kv_slice key, struct kv_slice value, struct push *o
         return err->code;
     in = (struct decoder){.at = value.data, .left = value.size};
     uint64_t version = decode_number(&in, 1);
-    in.bad |= version != PUSH_VERSION && version != PUSH_VERSION_VIA;
+    in.bad |= version < PUSH_VERSION || version > PUSH_VERSION_BY;
     record.created_s = decode_number(&in, 8);
     decode_manifest(&in, &record.manifest);
     decode_digest_if_any(&in, &record.config);
     decode_short(&in, record.repository, sizeof record.repository);
     decode_parts(&in, &record);
-    if (version == PUSH_VERSION_VIA)
+    if (version >= PUSH_VERSION_VIA)
         decode_short(&in, record.via, sizeof record.via);
+    if (version >= PUSH_VERSION_BY) {
+        decode_short(&in, record.by.kind, sizeof record.by.kind);
+        decode_short(&in, record.by.name, sizeof record.by.name);
+    }
     if (decode_finish(&in, "pushes", err) != ERR_OK) {
         push_deinit(&record);
         return err->code;

@@ -13,7 +13,8 @@
 /* A push of so many referrers, with the longest texts. */
 #define PUSH_VALUE_OF(REFERRERS)                                                                   \
     (1 + 8 + PUSH_MANIFEST_SIZE_MAX + 1 + 1 + DIGEST_BYTES_MAX + 1 + REPOSITORY_NAME_MAX + 2 + 2 + \
-     1 + VIA_TEXT_MAX + (size_t)(REFERRERS) * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX))
+     1 + VIA_TEXT_MAX + 1 + PUSH_BY_KIND_MAX + 1 + PUSH_BY_NAME_MAX +                              \
+     (size_t)(REFERRERS) * (PUSH_MANIFEST_SIZE_MAX + 1 + REFERENCE_TAG_MAX))
 #define PUSH_VALUE_MAX PUSH_VALUE_OF(REFERRERS_MAX)
 
 /* A target with the longest texts: what it is, what came of it, and why it failed. */

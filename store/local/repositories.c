@@ -61,15 +61,45 @@ enum errc repository_has_blob(struct store *store, const char *repository,
     return ERR_OK;
 }
 
-enum errc repositories_have_blob(struct store *store, const struct digest *digest, bool *held,
-                                 struct error *err)
+struct holders {
+    bool (*counts)(void *self, const char *repository);
+    void *self;
+    size_t left;
+    bool found;
+};
+
+static enum errc ask_holder(void *self, struct kv_slice key, struct kv_slice value, bool *enough,
+                            struct error *err)
+{
+    (void)value;
+    struct holders *holders = self;
+    char name[REPOSITORY_NAME_MAX + 1];
+    if (holder_name_decode(key, name, err) != ERR_OK)
+        return err->code;
+    holders->found = holders->counts == NULL || holders->counts(holders->self, name);
+    *enough = holders->found || --holders->left == 0;
+    return ERR_OK;
+}
+
+static enum errc ask_holders(struct store *store, const struct digest *digest,
+                             struct holders *holders, struct error *err)
 {
     struct record_key prefix = blob_key(digest);
-    bool member = false;
-    if (any_with_prefix(store, KV_HOLDERS, &prefix, &member, err) != ERR_OK ||
-        (member && blob_is_held(store, "", digest, &member, err) != ERR_OK))
+    autotxn struct kv_txn txn = KV_TXN_INIT;
+    if (kv_begin_read(store->kv, &txn, err) != ERR_OK)
         return err->code;
-    *held = member;
+    return kv_each(&txn, KV_HOLDERS, record_key_slice(&prefix), ask_holder, holders, err);
+}
+
+enum errc repositories_have_blob(struct store *store, const struct digest *digest,
+                                 bool (*counts)(void *self, const char *repository), void *self,
+                                 bool *held, struct error *err)
+{
+    struct holders holders = {.counts = counts, .self = self, .left = HOLDERS_MAX};
+    if (ask_holders(store, digest, &holders, err) != ERR_OK ||
+        (holders.found && blob_is_held(store, "", digest, &holders.found, err) != ERR_OK))
+        return err->code;
+    *held = holders.found;
     return ERR_OK;
 }
 

@@ -23,7 +23,7 @@ static void identity_from(const json_t *ask, struct identity *out)
             xstrdup(json_string_value(json_array_get(groups, out->group_count)));
 }
 
-static struct verdict answer(const struct policy *policy, const json_t *ask)
+static struct policy_verdict answer(const struct policy *policy, const json_t *ask)
 {
     autoidentity struct identity who = IDENTITY_INIT;
     struct reference target;
@@ -37,7 +37,7 @@ static struct verdict answer(const struct policy *policy, const json_t *ask)
     }
     if (!operation_by_name(json_text(ask, "operation"), &operation))
         exit(4);
-    struct verdict verdict = policy_may(policy, &who, operation, json_text(ask, "repository"));
+    struct policy_verdict verdict = policy_may(policy, &who, operation, json_text(ask, "repository"));
     if (verdict.allowed && !policy_may_anywhere(policy, &who, operation))
         exit(5);
     return verdict;
@@ -59,7 +59,7 @@ static int answer_line(const char *line, size_t size)
     json_t *answers = json_array();
     const json_t *asks = json_object_get(root, "asks");
     for (size_t i = 0; i < json_array_size(asks); i++) {
-        struct verdict verdict = answer(policy, json_array_get(asks, i));
+        struct policy_verdict verdict = answer(policy, json_array_get(asks, i));
         json_array_append_new(answers, json_pack("[bi]", verdict.allowed, verdict.rule));
     }
     autofree char *out = json_compact_take(answers);

@@ -1,4 +1,4 @@
-"""A validator for the part of OpenAPI's schemas that docs/openapi.yaml uses.
+"""A validator for the part of JSON Schema that docs/openapi.yaml and docs/audit.schema.json use.
 
 It refuses keywords that it does not know, so that a schema cannot promise what nobody checks.
 """
@@ -16,7 +16,7 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
     "number": (int, float),
     "boolean": bool,
 }
-SAYS_NOTHING = {"description", "example", "format", "discriminator", "title"}
+SAYS_NOTHING = {"description", "example", "format", "discriminator", "title", "$schema", "$defs"}
 
 
 def resolve(document: Mapping[str, Any], value: Any) -> Any:
@@ -120,6 +120,7 @@ CHECKS = {
     "items": _items,
     "minItems": _least,
     "maxItems": _most,
+    "maxLength": _most,
     "minLength": _least,
     "minimum": _least,
     "maximum": _most,

@@ -37,6 +37,7 @@ static const char *const table_names[KV_TABLE_COUNT] = {
     [KV_PUSHED_TAGS] = "pushed_tags",
     [KV_PUSH_KEYS] = "push_keys",
     [KV_SIGNING_KEYS] = "signing_keys",
+    [KV_ROBOTS] = "robots",
 };
 
 const char *kv_table_name(enum kv_table table)

@@ -57,6 +57,7 @@ enum kv_table {
     KV_PUSHED_TAGS,
     KV_PUSH_KEYS,
     KV_SIGNING_KEYS,
+    KV_ROBOTS,
     KV_TABLE_COUNT
 };
 

@@ -50,6 +50,7 @@ static inline struct push push_of(const char *id, const struct digest *manifest)
     struct push push = {.created_s = 1700000000, .manifest = manifest_of(manifest)};
     strcpy(push.id, id);
     strcpy(push.via, "0123456789abcdef, 0000000000000000");
+    push.by = (struct push_by){.kind = "robot", .name = "robot:ci-a"};
     add_target(&push, "r.example.com/team/app:1.0", false, true);
     add_target(&push, "[::1]:5000/app:2", true, true);
     push.targets[1].state = PUSH_FAILED;

@@ -95,7 +95,7 @@ static inline bool any_has_blob(struct store *store, const struct digest *digest
 {
     struct error err = ERROR_INIT;
     bool held = false;
-    assert_ok(repositories_have_blob(store, digest, &held, &err), &err);
+    assert_ok(repositories_have_blob(store, digest, NULL, NULL, &held, &err), &err);
     return held;
 }
 

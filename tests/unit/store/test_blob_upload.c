@@ -210,7 +210,7 @@ static void an_aborted_batch_takes_the_bytes_along(void **state)
     assert_ok(blob_upload_finish(open_upload(store, &session), batch, &digest, &err), &err);
     batch_abort(batch);
     bool held = true;
-    assert_ok(repositories_have_blob(store, &digest, &held, &err), &err);
+    assert_ok(repositories_have_blob(store, &digest, NULL, NULL, &held, &err), &err);
     assert_false(held);
     assert_int_equal(expire(store, LONG_AGO), 1);
     assert_int_equal(count_records(store), 0);

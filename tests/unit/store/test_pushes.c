@@ -34,6 +34,8 @@ static void expect_same(const struct push *a, const struct push *b)
     assert_string_equal(a->id, b->id);
     assert_string_equal(a->repository, b->repository);
     assert_string_equal(a->via, b->via);
+    assert_string_equal(a->by.kind, b->by.kind);
+    assert_string_equal(a->by.name, b->by.name);
     assert_true(a->created_s == b->created_s);
     assert_true(digest_equal(&a->config, &b->config));
     expect_same_manifest(&a->manifest, &b->manifest);
@@ -300,6 +302,8 @@ static struct push longest(size_t targets, size_t referrers, const struct digest
         fill(target->error.text, ERROR_TEXT_MAX - 1, i);
     }
     fill(push.via, VIA_TEXT_MAX, 0);
+    fill(push.by.kind, PUSH_BY_KIND_MAX, 0);
+    fill(push.by.name, PUSH_BY_NAME_MAX, 0);
     push.referrers = xcalloc(referrers, sizeof *push.referrers);
     push.referrer_count = referrers;
     for (size_t i = 0; i < referrers; i++) {
@@ -468,6 +472,42 @@ static void damaged_records_are_refused(void **state)
     push_deinit(&push);
 }
 
+/* Records of a version before this one, which are written still where they say all. */
+static void a_record_has_the_first_version_that_says_it(void **state)
+{
+    static const struct {
+        const char *via, *kind, *name;
+        uint8_t version;
+    } cases[] = {{"", "", "", 2},
+                 {"0123456789abcdef", "", "", 3},
+                 {"", "operator", "", 4},
+                 {"0123456789abcdef", "user", "ann", 4}};
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct digest manifest = digest_of_text("manifest");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct push got;
+        autofree uint8_t *value = NULL;
+        struct push push = push_of("0001", &manifest);
+        push.target_count = 0;
+        strcpy(push.via, cases[i].via);
+        strcpy(push.by.kind, cases[i].kind);
+        strcpy(push.by.name, cases[i].name);
+        struct record_key key = push_key(push.id);
+        size_t size = push_value(&push, &value);
+        assert_int_equal(value[0], cases[i].version);
+        assert_ok(push_decode(record_key_slice(&key), (struct kv_slice){value, size}, &got, &err),
+                  &err);
+        expect_same(&got, &push);
+        push_deinit(&got);
+        value[0] = 5;
+        assert_code(push_decode(record_key_slice(&key), (struct kv_slice){value, size}, &got, &err),
+                    ERR_STORE, &err);
+        error_clear(&err);
+        push_deinit(&push);
+    }
+}
+
 /* A record with a count of one more than there may be. */
 static void records_of_too_many_are_refused(void **state)
 {
@@ -476,7 +516,7 @@ static void records_of_too_many_are_refused(void **state)
     struct digest manifest = digest_of(DIGEST_SHA512, "m", 1);
     struct push push = longest(PUSH_TARGETS_MAX, 0, &manifest);
     struct push got;
-    push.via[0] = '\0';
+    push.via[0] = push.by.kind[0] = '\0';
     struct record_key key = push_key(push.id);
     autofree uint8_t *value = NULL;
     size_t size = push_value(&push, &value);
@@ -534,6 +574,7 @@ int main(void)
         cmocka_unit_test(the_longest_values_are_what_is_said),
         cmocka_unit_test(damaged_records_are_refused),
         cmocka_unit_test(records_of_too_many_are_refused),
+        cmocka_unit_test(a_record_has_the_first_version_that_says_it),
         folder_test(what_was_not_promised_goes_with_its_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,13 +45,13 @@ static struct identity somebody(enum identity_kind kind, const char *name, char 
         .kind = kind, .name = (char *)name, .groups = groups, .group_count = group_count};
 }
 
-static struct verdict may(const struct rules *rules, const struct identity *who,
+static struct policy_verdict may(const struct rules *rules, const struct identity *who,
                           enum operation operation, const char *repository)
 {
     return policy_may(rules->policy, who, operation, repository);
 }
 
-static struct verdict may_push_to(const struct rules *rules, const struct identity *who,
+static struct policy_verdict may_push_to(const struct rules *rules, const struct identity *who,
                                   const char *target)
 {
     struct reference there;
@@ -61,7 +61,7 @@ static struct verdict may_push_to(const struct rules *rules, const struct identi
     return policy_may_push_to(rules->policy, who, &there);
 }
 
-static void expect(struct verdict got, bool allowed, int rule)
+static void expect(struct policy_verdict got, bool allowed, int rule)
 {
     assert_int_equal(got.allowed, allowed);
     assert_int_equal(got.rule, rule);

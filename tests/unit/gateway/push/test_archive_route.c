@@ -18,6 +18,7 @@ struct bench {
     struct mirror_target_setting targets[3][2];
     struct archive_name names[NAMES_MAX];
     struct chosen_image chosen;
+    struct route_judge judge;
     struct batch *batch;
     struct push push;
     struct error err;
@@ -71,7 +72,7 @@ static void add_name(struct bench *bench, const char *text)
 
 static enum errc route(struct bench *bench)
 {
-    return archive_route(&bench->settings, &bench->chosen, bench->batch, &bench->push, &bench->err);
+    return archive_route(&bench->settings, &bench->judge, &bench->chosen, bench->batch, &bench->push, &bench->err);
 }
 
 static void commit(struct bench *bench)

@@ -4,7 +4,9 @@
 #include "gateway/queue/push_queue.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
+#include "gateway/access/audit.h"
 #include "tests/support/queue_bench.h"
 
 #include <setjmp.h>
@@ -13,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -343,6 +346,79 @@ static void what_waits_ends_with_its_time(void **state)
     push_deinit(&push);
 }
 
+/* ---- the audit stream ---- */
+
+static const struct push_by ann = {.kind = "user", .name = "ann"};
+
+/* Accepted and, with the queue there, started. */
+static void store_of_ann(struct queue_bench *bench, const char *target, char id[PUSH_ID_MAX])
+{
+    struct push push = queue_test_push(bench->test, &bench->images[0].manifest, target, true);
+    push.by = ann;
+    queue_test_accept(bench->test, &push);
+    strcpy(id, push.id);
+    if (bench->test->queue)
+        push_queue_start(bench->test->queue, &push);
+    push_deinit(&push);
+}
+
+/* The line of the push's only end. */
+static void expect_end(const char *text, const char *id, const char *outcome, const char *state)
+{
+    autofree char *of_push = xasprintf("\"push\":\"%s\"", id);
+    autofree char *end = xasprintf("\"outcome\":\"%s\"", outcome);
+    autofree char *in_state = xasprintf("\"state\":\"%s\"}]}\n", state);
+    const char *at = strstr(text, of_push);
+    assert_non_null(at);
+    assert_null(strstr(at + 1, of_push));
+    while (at > text && at[-1] != '\n')
+        at--;
+    autofree char *line = xstrndup(at, strcspn(at, "\n") + 1);
+    assert_non_null(strstr(line, "\"action\":\"target.end\""));
+    assert_non_null(strstr(line, "\"actor\":{\"kind\":\"user\",\"id\":\"ann\"}"));
+    assert_non_null(strstr(line, end));
+    assert_non_null(strstr(line, in_state));
+}
+
+/* Whether it ends at a start, in its turn, before a client that waits, or because somebody says so.
+ */
+static void each_end_says_who_asked(void **state)
+{
+    struct queue_bench *bench = *state;
+    struct error err = ERROR_INIT;
+    struct waiting_push waiting;
+    char ids[3][PUSH_ID_MAX];
+    char path[] = "/tmp/slipway-audit-XXXXXX";
+    autofree char *text = NULL;
+    size_t size = 0;
+    close(mkstemp(path));
+    assert_int_equal(audit_open(path, NULL, &bench->test->runtime.audit, &err), ERR_OK);
+    queue_test_close(bench->test);
+    store_of_ann(bench, "team/app:one", ids[0]);
+    store_of_ann(bench, "team/app:one", ids[1]);
+    queue_test_open(bench->test);
+    waiting_push_init(&waiting, bench->test, &bench->images[1].manifest, "team/app:two");
+    waiting.push.by = ann;
+    waiting_push_run(&waiting, bench->test);
+    waiting_push_wait(&waiting);
+    queue_test_idle(bench->test);
+    bench->test->registry_setting.retry_wait_ms = 600000;
+    queue_bench_answer_puts(bench, "late", 5, 503);
+    store_of_ann(bench, "team/app:late", ids[2]);
+    QUEUE_TEST_UNTIL(look(bench, ids[2]) == PUSH_WAITING);
+    assert_true(cancel(bench, ids[2]));
+    queue_test_idle(bench->test);
+    audit_close(bench->test->runtime.audit);
+    bench->test->runtime.audit = NULL;
+    assert_int_equal(file_read_all(path, (size_t)1 << 20, &text, &size, &err), ERR_OK);
+    unlink(path);
+    expect_end(text, ids[0], "success", "superseded");
+    expect_end(text, ids[1], "success", "pushed");
+    expect_end(text, waiting.push.id, "success", "pushed");
+    expect_end(text, ids[2], "failure", "cancelled");
+    waiting_push_deinit(&waiting);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +435,7 @@ int main(void)
         QUEUE_BENCH_TEST(a_younger_push_keeps_its_tag),
         QUEUE_BENCH_TEST(what_waits_goes_at_once),
         QUEUE_BENCH_TEST(what_waits_ends_with_its_time),
+        QUEUE_BENCH_TEST(each_end_says_who_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,477 @@
+#include "gateway/access/access.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/net.h"
+#include "config/settings.h"
+#include "gateway/access/caller_cache.h"
+#include "gateway/access/challenge.h"
+#include "gateway/access/credentials_sent.h"
+#include "gateway/access/identity_sources.h"
+#include "gateway/access/target_name.h"
+#include "gateway/access/token_endpoint.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BIT(OPERATION) (1U << (OPERATION))
+
+struct access {
+    const struct settings *settings;
+    struct audit *audit;
+    struct jobs *jobs;
+    struct policy *policy; /* NULL: there is none, and nothing of what follows */
+    struct caller_cache *cache;
+    struct identity_sources *sources;
+    struct sources interface;
+    struct token_keys *keys;
+    char *issuer;
+    struct token_endpoint tokens;
+};
+
+/* ---- start and end ---- */
+
+static bool may_at_all(void *self, const struct identity *who, enum operation operation,
+                       const char *repository)
+{
+    const struct access *access = self;
+    return repository ? policy_may(access->policy, who, operation, repository).allowed
+                      : policy_may_anywhere(access->policy, who, operation);
+}
+
+static void open_tokens(struct access *access, const struct access_options *options)
+{
+    const struct settings *settings = options->settings;
+    access->issuer = xasprintf("slipway:%s", store_id(options->store));
+    access->tokens = (struct token_endpoint){
+        .issuer = {.keys = access->keys,
+                   .issuer = access->issuer,
+                   .service = settings->hosts.count > 0 ? settings->hosts.items[0] : "slipway"},
+        .sources = &access->interface,
+        .rights = {may_at_all, access},
+        .jobs = options->jobs,
+        .token_ttl_s = settings->clients.token_ttl_ms / 1000};
+}
+
+static enum errc open_parts(struct access *access, const struct access_options *options,
+                            struct error *err)
+{
+    int64_t longest_s = TOKEN_LOGIN_S + TOKEN_LEEWAY_S;
+    access->policy = policy_new(options->settings);
+    if (access->policy == NULL)
+        return ERR_OK;
+    if (identity_sources_open(options->settings, options->store, &access->sources, err) != ERR_OK ||
+        token_keys_open(options->store, TOKEN_KEYS_PERIOD_S, longest_s, clock_wall_s(),
+                        &access->keys, err) != ERR_OK)
+        return err->code;
+    access->cache = caller_cache_new();
+    access->interface = identity_sources_interface(access->sources);
+    open_tokens(access, options);
+    return ERR_OK;
+}
+
+enum errc access_new(const struct access_options *options, struct access **out, struct error *err)
+{
+    struct access *access = xcalloc(1, sizeof *access);
+    access->settings = options->settings;
+    access->audit = options->audit;
+    access->jobs = options->jobs;
+    if (open_parts(access, options, err) != ERR_OK) {
+        access_free(access);
+        return err->code;
+    }
+    *out = access;
+    return ERR_OK;
+}
+
+void access_free(struct access *access)
+{
+    if (access == NULL)
+        return;
+    token_keys_close(access->keys);
+    caller_cache_free(access->cache);
+    identity_sources_close(access->sources);
+    policy_free(access->policy);
+    free(access->issuer);
+    free(access);
+}
+
+bool access_is_on(const struct access *access)
+{
+    return access && access->policy;
+}
+
+/* ---- who ---- */
+
+static char *origin_of(const struct access *access, const struct request *request)
+{
+    const struct settings *settings = access->settings;
+    return challenge_origin(request, settings->tls.certificate != NULL, settings->listen);
+}
+
+static void put_challenge(const struct access *access, const struct request *request,
+                          const char *scope, enum challenge_error why, struct reply *reply)
+{
+    autofree char *origin = origin_of(access, request);
+    autofree char *text = challenge_text(origin, access->tokens.issuer.service, scope, why);
+    reply_header(reply, "WWW-Authenticate", "%s", text);
+    if (strncmp(request->path, "/v2", 3) != 0)
+        reply_header(reply, "WWW-Authenticate", "Basic realm=\"slipway\", charset=\"UTF-8\"");
+}
+
+static void audit_login(const struct access *access, const struct request *request,
+                        const char *name, const struct error *why)
+{
+    struct audit_origin origin;
+    audit_origin_of(request, &origin);
+    const struct audit_event event = {.action = AUDIT_LOGIN,
+                                      .outcome = AUDIT_DENIED,
+                                      .error = why,
+                                      .origin = &origin,
+                                      .object = name};
+    audit_write(access->audit, &event);
+}
+
+/* Credentials that do not count. */
+static void refuse(const struct access *access, const struct request *request,
+                   const struct error *why, struct reply *reply)
+{
+    reply_error(reply, why);
+    if (why->code == ERR_UNAUTHENTICATED)
+        put_challenge(access, request, NULL, CHALLENGE_INVALID_TOKEN, reply);
+}
+
+/* A job that finds out whose password it is, and has it remembered for a moment. */
+struct login_job {
+    struct access *access;
+    struct credentials_sent sent;
+    struct net_address peer;
+};
+
+static void free_login(void *arg)
+{
+    struct login_job *self = arg;
+    credentials_sent_deinit(&self->sent);
+    free(self);
+}
+
+static void remember(struct access *access, const struct credentials_sent *sent,
+                     struct login *login)
+{
+    struct caller *caller = caller_new(PROOF_PASSWORD, &login->identity);
+    caller_cache_add(access->cache, sent->name, sent->secret, caller, clock_ms());
+    caller_unref(caller);
+}
+
+static void refuse_login(const struct login_job *self, const struct error *why, struct reply *reply)
+{
+    reply_error(reply, why);
+    if (why->code == ERR_UNAUTHENTICATED)
+        reply_header(reply, "WWW-Authenticate", "Basic realm=\"slipway\", charset=\"UTF-8\"");
+    if (why->code == ERR_TOO_MANY_LOGINS)
+        reply_header(reply, "Retry-After", "%u",
+                     identity_sources_retry_after_s(self->access->sources, &self->peer));
+}
+
+static void run_login(struct job *job, void *arg)
+{
+    const struct login_job *self = arg;
+    const struct sources *sources = &self->access->interface;
+    autologin struct login login = LOGIN_INIT;
+    struct reply reply = REPLY_INIT(0);
+    struct error err = ERROR_INIT;
+    if (sources->password(sources->self, self->sent.name, self->sent.secret, &self->peer, &login,
+                          &err) == ERR_OK)
+        remember(self->access, &self->sent, &login);
+    else
+        refuse_login(self, &err, &reply);
+    job_answer(job, &reply);
+}
+
+static struct job *start_login(struct access *access, const struct request *request,
+                               struct credentials_sent *sent, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    struct job *job = NULL;
+    struct login_job *self = xcalloc(1, sizeof *self);
+    const struct job_work work = {
+        .class = JOB_ADMIT, .run = run_login, .free = free_login, .self = self};
+    *self = (struct login_job){.access = access, .sent = *sent, .peer = request->peer.address};
+    *sent = (struct credentials_sent){.kind = CREDENTIALS_NONE};
+    if (job_start(access->jobs, &work, request->peer, &job, &err) == ERR_OK)
+        return job;
+    free_login(self);
+    reply_error(reply, &err);
+    return NULL;
+}
+
+static unsigned operations_of(unsigned actions)
+{
+    return ((actions & SCOPE_PULL) ? BIT(OPERATION_PULL) : 0) |
+           ((actions & SCOPE_PUSH) ? BIT(OPERATION_PUSH) : 0) |
+           ((actions & SCOPE_DELETE) ? BIT(OPERATION_DELETE) : 0);
+}
+
+static struct caller *read_token(const struct access *access, const char *text, struct error *err)
+{
+    autotoken struct token token = {.kind = TOKEN_ACCESS};
+    if (token_read(&access->tokens.issuer, TOKEN_ACCESS, text, clock_wall_s(), &token, err) !=
+        ERR_OK)
+        return NULL;
+    struct caller *caller = caller_new(PROOF_TOKEN, &token.identity);
+    for (size_t i = 0; i < token.scopes.count; i++)
+        if (token.scopes.items[i].repository)
+            caller_grant(caller, token.scopes.items[i].repository,
+                         operations_of(token.scopes.items[i].actions));
+    return caller;
+}
+
+/* NULL where there is none, or it is nobody's: then it is as if none had been shown. */
+static struct caller *read_certificate(const struct access *access, const struct request *request)
+{
+    struct request_certificate shown[CERTIFICATE_CHAIN_MAX];
+    struct certificate_bytes chain[CERTIFICATE_CHAIN_MAX];
+    struct identity identity = IDENTITY_INIT;
+    struct error err = ERROR_INIT;
+    size_t count = access->settings->tls.client_ca
+                       ? request_certificates(request, shown, CERTIFICATE_CHAIN_MAX)
+                       : 0;
+    if (count == 0)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        chain[i] = (struct certificate_bytes){shown[i].data, shown[i].size};
+    if (identity_sources_certificate(access->sources, chain, count, &identity, &err) == ERR_OK)
+        return caller_new(PROOF_CERTIFICATE, &identity);
+    log_event(LOG_INFO, "client.certificate", LOG_FIELDS(log_text("error", err.text)),
+              "a client's certificate does not count");
+    return NULL;
+}
+
+static struct caller *nobody(enum caller_proof proof, enum identity_kind kind)
+{
+    struct identity identity = {.kind = kind};
+    return caller_new(proof, &identity);
+}
+
+static struct job *admit_sent(struct access *access, const struct request *request,
+                              struct credentials_sent *sent, void **caller, struct reply *reply)
+{
+    struct identity identity = IDENTITY_INIT;
+    struct error err = ERROR_INIT;
+    if (sent->kind == CREDENTIALS_BEARER) {
+        *caller = read_token(access, sent->secret, &err);
+        if (*caller == NULL)
+            refuse(access, request, &err, reply);
+        return NULL;
+    }
+    *caller = caller_cache_find(access->cache, sent->name, sent->secret, clock_ms());
+    if (*caller)
+        return NULL;
+    if (!identity_sources_known(access->sources, sent->name, sent->secret, &identity))
+        return start_login(access, request, sent, reply);
+    *caller = caller_new(PROOF_PASSWORD, &identity);
+    return NULL;
+}
+
+/* Health is for everybody, and the token endpoint looks at credentials itself. */
+static bool is_open(const char *path)
+{
+    return strcmp(path, "/healthz") == 0 || strcmp(path, "/readyz") == 0 ||
+           strcmp(path, TOKEN_PATH) == 0;
+}
+
+struct job *access_admit(struct access *access, const struct request *request, void **caller,
+                         struct reply *reply)
+{
+    struct credentials_sent sent = {.kind = CREDENTIALS_NONE};
+    struct error err = ERROR_INIT;
+    struct job *job = NULL;
+    if (request->administrator) {
+        *caller = nobody(PROOF_SOCKET, IDENTITY_OPERATOR);
+        return NULL;
+    }
+    if (!access_is_on(access) || is_open(request->path))
+        return NULL;
+    if (credentials_sent_read(request, &sent, &err) != ERR_OK)
+        refuse(access, request, &err, reply);
+    else if (sent.kind != CREDENTIALS_NONE)
+        job = admit_sent(access, request, &sent, caller, reply);
+    else if ((*caller = read_certificate(access, request)) == NULL)
+        *caller = nobody(PROOF_NONE, IDENTITY_ANONYMOUS);
+    credentials_sent_deinit(&sent);
+    if (reply->status == 401)
+        audit_login(access, request, NULL, reply->refusal);
+    return job;
+}
+
+struct job *access_token(struct access *access, const struct request *request, struct reply *reply)
+{
+    struct error err = ERROR_INIT;
+    if (access_is_on(access))
+        return token_endpoint_answer(&access->tokens, request, reply);
+    fail(&err, ERR_NOT_FOUND, 0, "there is nothing at %.200s: nobody is asked for credentials",
+         request->path);
+    reply_error(reply, &err);
+    return NULL;
+}
+
+/* ---- may it ---- */
+
+static bool is_operator(const struct caller *caller)
+{
+    return caller == NULL || caller->identity.kind == IDENTITY_OPERATOR;
+}
+
+/* Anonymous, whether with a token or without. */
+static bool is_nobody(const struct caller *caller)
+{
+    return caller->identity.kind == IDENTITY_ANONYMOUS;
+}
+
+/* Tokens are for what scopes can say; the rest needs a password or a certificate. */
+static bool is_of_tokens(enum operation operation)
+{
+    return operation == OPERATION_PULL || operation == OPERATION_PUSH ||
+           operation == OPERATION_DELETE || operation == OPERATION_TAG_MOVE;
+}
+
+static enum access_answer answer_for(const struct caller *caller, bool allowed, bool granted)
+{
+    if (!allowed)
+        return is_nobody(caller) ? ACCESS_LOGIN : ACCESS_NO;
+    return granted ? ACCESS_YES : ACCESS_WIDER;
+}
+
+enum access_answer access_ask(const struct access *access, const struct caller *caller,
+                              enum operation operation, const char *repository, int *rule)
+{
+    struct policy_verdict verdict = {.allowed = true};
+    if (rule)
+        *rule = 0;
+    if (!access_is_on(access) || is_operator(caller))
+        return ACCESS_YES;
+    verdict = policy_may(access->policy, &caller->identity, operation, repository);
+    if (rule)
+        *rule = verdict.rule;
+    return answer_for(caller, verdict.allowed,
+                      is_of_tokens(operation) ? caller_is_granted(caller, operation, repository)
+                                              : caller->proof != PROOF_TOKEN);
+}
+
+enum access_answer access_ask_anywhere(const struct access *access, const struct caller *caller,
+                                       enum operation operation)
+{
+    if (!access_is_on(access) || is_operator(caller))
+        return ACCESS_YES;
+    bool allowed = policy_may_anywhere(access->policy, &caller->identity, operation) ||
+                   (operation == OPERATION_PUSH &&
+                    policy_may_push_somewhere(access->policy, &caller->identity));
+    return answer_for(caller, allowed, is_of_tokens(operation) || caller->proof != PROOF_TOKEN);
+}
+
+/* Does a mirror's target write this host out? */
+static bool mirrors_name_host(const struct settings *settings, const char *host)
+{
+    for (size_t m = 0; m < settings->mirror_count; m++)
+        for (size_t t = 0; t < settings->mirrors[m].target_count; t++) {
+            const char *target = settings->mirrors[m].targets[t].target;
+            autofree char *named = target_host(target, strcspn(target, "/"));
+            if (strcmp(named, host) == 0)
+                return true;
+        }
+    return false;
+}
+
+static bool registries_name_host(const struct settings *settings, const char *host)
+{
+    for (size_t i = 0; i < settings->registry_count; i++) {
+        const char *name = settings->registries[i].host;
+        autofree char *named = target_host(name, strlen(name));
+        if (strcmp(named, host) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum errc check_address(const struct access *access, const struct reference *target,
+                               struct error *err)
+{
+    autofree char *host = target_host(target->host, strlen(target->host));
+    if (!net_host_is_private(host) || registries_name_host(access->settings, host) ||
+        mirrors_name_host(access->settings, host) || policy_names_host(access->policy, host))
+        return ERR_OK;
+    return fail(err, ERR_FORBIDDEN, 0,
+                "%s is an address of the gateway's own network: such a host is a target only where "
+                "the configuration names it (registries, mirrors, or targets of policy)",
+                host);
+}
+
+enum errc access_check_target(const struct access *access, const struct caller *caller,
+                              const struct reference *target, struct error *err)
+{
+    if (!access_is_on(access) || is_operator(caller))
+        return ERR_OK;
+    struct policy_verdict verdict = policy_may_push_to(access->policy, &caller->identity, target);
+    if (!verdict.allowed) {
+        autofree char *name = policy_target_name(target);
+        return fail(err, ERR_FORBIDDEN, 0, "%s may not push to %s",
+                    identity_text(&caller->identity), name);
+    }
+    return check_address(access, target, err);
+}
+
+enum errc access_explain(enum access_answer answer, const struct caller *caller,
+                         enum operation operation, const char *repository, struct error *err)
+{
+    const char *who = caller ? identity_text(&caller->identity) : "anonymous";
+    const char *what = operation_name(operation);
+    const char *in = repository[0] ? " in " : "";
+    switch (answer) {
+    case ACCESS_LOGIN:
+        return fail(err, ERR_UNAUTHENTICATED, 0, "log in: %s%s%s is not for everybody", what, in,
+                    repository);
+    case ACCESS_WIDER:
+        if (!is_of_tokens(operation))
+            return fail(err, ERR_UNAUTHENTICATED, 0,
+                        "a token is not enough for %s: show the password itself", what);
+        return fail(err, ERR_UNAUTHENTICATED, 0, "the token is not for %s%s%s", what, in,
+                    repository);
+    case ACCESS_NO:
+    case ACCESS_YES:
+        break;
+    }
+    return fail(err, ERR_FORBIDDEN, 0, "%s may not do %s%s%s", who, what, in, repository);
+}
+
+void access_tell_denied(const struct access *access, const struct request *request,
+                        enum operation operation, const char *repository, int rule,
+                        const struct error *why)
+{
+    const struct caller *caller = request->caller;
+    struct audit_origin origin;
+    audit_origin_of(request, &origin);
+    const struct audit_event event = {.action = AUDIT_DENY,
+                                      .outcome = AUDIT_DENIED,
+                                      .error = why,
+                                      .actor = caller ? &caller->identity : NULL,
+                                      .origin = &origin,
+                                      .repository = repository,
+                                      .operation = operation_name(operation),
+                                      .rule = rule};
+    audit_write(access->audit, &event);
+}
+
+void access_challenge(const struct access *access, const struct request *request,
+                      enum access_answer answer, const char *repository, unsigned operations,
+                      struct reply *reply)
+{
+    unsigned actions = ((operations & BIT(OPERATION_PULL)) ? SCOPE_PULL : 0U) |
+                       ((operations & BIT(OPERATION_PUSH)) ? SCOPE_PUSH : 0U) |
+                       ((operations & BIT(OPERATION_DELETE)) ? SCOPE_DELETE : 0U);
+    const struct caller *caller = request->caller;
+    bool shown = answer == ACCESS_WIDER || (caller && caller->proof == PROOF_TOKEN);
+    autofree char *scope = repository && actions ? scope_text(repository, actions) : NULL;
+    put_challenge(access, request, scope, shown ? CHALLENGE_INSUFFICIENT_SCOPE : CHALLENGE_NO_TOKEN,
+                  reply);
+}

@@ -1,0 +1,241 @@
+#include "gateway/access/identity_sources.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "gateway/access/logins.h"
+#include "gateway/access/oidc.h"
+#include "gateway/access/robot_secret.h"
+#include "gateway/access/robots.h"
+
+#include <string.h>
+
+#define USER_PREFIX "user:" /* of the text of a fingerprint */
+
+struct identity_sources {
+    struct store *store;
+    struct htpasswd *users; /* NULL: there are none */
+    struct logins *logins;
+    struct oidc *oidc;
+    struct client_authority *authority; /* NULL: there is none */
+};
+
+/* ---- open and close ---- */
+
+static enum errc read_authority(const char *path, struct client_authority **out, struct error *err)
+{
+    autofree char *pem = NULL;
+    size_t size = 0;
+    if (file_read_all(path, CLIENT_CA_BYTES_MAX, &pem, &size, err) == ERR_OK &&
+        client_authority_parse(pem, size, out, err) == ERR_OK)
+        return ERR_OK;
+    err->code = ERR_SETTINGS;
+    return error_wrap(err, "tls.client_ca, %s", path);
+}
+
+enum errc identity_sources_open(const struct settings *settings, struct store *store,
+                                struct identity_sources **out, struct error *err)
+{
+    struct identity_sources *sources = xcalloc(1, sizeof *sources);
+    sources->store = store;
+    if ((settings->clients.htpasswd &&
+         htpasswd_open(settings->clients.htpasswd, &sources->users, err) != ERR_OK) ||
+        (settings->tls.client_ca &&
+         read_authority(settings->tls.client_ca, &sources->authority, err) != ERR_OK) ||
+        oidc_open(settings->clients.oidc, settings->clients.oidc_count, &sources->oidc, err) !=
+            ERR_OK) {
+        identity_sources_close(sources);
+        return err->code;
+    }
+    sources->logins = logins_new(sources->users);
+    *out = sources;
+    return ERR_OK;
+}
+
+void identity_sources_close(struct identity_sources *sources)
+{
+    if (sources == NULL)
+        return;
+    logins_free(sources->logins);
+    oidc_close(sources->oidc);
+    client_authority_free(sources->authority);
+    htpasswd_close(sources->users);
+    free(sources);
+}
+
+/* ---- what a password is ---- */
+
+/* "robot:NAME", also where Basic was divided at the first ":" ("robot" and "NAME:SECRET"). Owned;
+ * NULL: it is no robot's. *secret is borrowed from `password`. */
+static char *robot_name(const char *name, const char *password, const char **secret)
+{
+    size_t size = strlen(password);
+    *secret = size > ROBOT_SECRET_SIZE ? password + size - ROBOT_SECRET_SIZE : password;
+    if (!robot_secret_is(*secret))
+        return NULL;
+    if (*secret != password)
+        return strcmp(name, "robot") == 0 && (*secret)[-1] == ':'
+                   ? xstrndup(password, (size_t)(*secret - password) - 1)
+                   : NULL;
+    return xstrdup(strncmp(name, ROBOT_PREFIX, strlen(ROBOT_PREFIX)) == 0
+                       ? name + strlen(ROBOT_PREFIX)
+                       : name);
+}
+
+static bool is_jwt(const char *password)
+{
+    const char *first = strchr(password, '.');
+    const char *second = first ? strchr(first + 1, '.') : NULL;
+    return strncmp(password, "eyJ", 3) == 0 && second && strchr(second + 1, '.') == NULL;
+}
+
+/* ---- whose it is ---- */
+
+static void robot_fingerprint(const struct robot *robot, char out[FINGERPRINT_MAX])
+{
+    autofree char *text = xasprintf(ROBOT_PREFIX "%s", robot->name);
+    hmac_hex(robot->secret.bytes, digest_size(robot->secret.algorithm), text, out);
+}
+
+/* False: there is no such user. */
+static bool user_fingerprint(struct identity_sources *sources, const char *name,
+                             char out[FINGERPRINT_MAX])
+{
+    autosecret char *hash = sources->users ? htpasswd_hash(sources->users, name) : NULL;
+    autofree char *text = xasprintf(USER_PREFIX "%s", name);
+    if (hash)
+        hmac_hex(hash, strlen(hash), text, out);
+    return hash != NULL;
+}
+
+static enum errc robot_login(struct identity_sources *sources, const char *name, const char *secret,
+                             const struct net_address *peer, struct login *out, struct error *err)
+{
+    uint64_t now_s = (uint64_t)clock_wall_s();
+    struct robot robot;
+    if (logins_admit(sources->logins, peer, err) != ERR_OK)
+        return err->code;
+    if (!robots_login(sources->store, name, secret, now_s, &robot)) {
+        logins_failed(sources->logins, peer);
+        return fail(err, ERR_UNAUTHENTICATED, 0,
+                    "the secret is of no robot of this name, or of one that is disabled or "
+                    "expired: slipway robot list shows them");
+    }
+    *out = (struct login)LOGIN_INIT;
+    out->identity.kind = IDENTITY_ROBOT;
+    out->identity.name = xasprintf(ROBOT_PREFIX "%s", robot.name);
+    out->ttl_s = (int64_t)(robot.expires_s - now_s);
+    robot_fingerprint(&robot, out->fingerprint);
+    return ERR_OK;
+}
+
+static enum errc by_jwt(void *self, const char *jwt, const struct net_address *peer,
+                        struct login *out, struct error *err)
+{
+    struct identity_sources *sources = self;
+    if (logins_admit(sources->logins, peer, err) != ERR_OK)
+        return err->code;
+    if (oidc_login(sources->oidc, jwt, out, err) == ERR_UNAUTHENTICATED)
+        logins_failed(sources->logins, peer);
+    return err->code;
+}
+
+static enum errc by_password(void *self, const char *name, const char *password,
+                             const struct net_address *peer, struct login *out, struct error *err)
+{
+    struct identity_sources *sources = self;
+    const char *secret = NULL;
+    char fingerprint[FINGERPRINT_MAX];
+    autofree char *robot = robot_name(name, password, &secret);
+    if (robot)
+        return robot_login(sources, robot, secret, peer, out, err);
+    if (is_jwt(password))
+        return by_jwt(self, password, peer, out, err);
+    if (logins_verify(sources->logins, name, password, peer, err) != ERR_OK)
+        return err->code;
+    /* Taken out of the file in this moment. */
+    if (!user_fingerprint(sources, name, fingerprint))
+        return fail(err, ERR_UNAUTHENTICATED, 0, "the user name or the password is wrong");
+    *out = (struct login)LOGIN_INIT;
+    out->identity.kind = IDENTITY_USER;
+    out->identity.name = xstrdup(name);
+    memcpy(out->fingerprint, fingerprint, sizeof fingerprint);
+    return ERR_OK;
+}
+
+bool identity_sources_known(struct identity_sources *sources, const char *name,
+                            const char *password, struct identity *out)
+{
+    const char *secret = NULL;
+    struct robot robot;
+    autofree char *robot_called = robot_name(name, password, &secret);
+    if (robot_called) {
+        if (!robots_known(sources->store, robot_called, secret, (uint64_t)clock_wall_s(), &robot))
+            return false;
+        *out = (struct identity){.kind = IDENTITY_ROBOT,
+                                 .name = xasprintf(ROBOT_PREFIX "%s", robot.name)};
+        return true;
+    }
+    if (!logins_known(sources->logins, name, password))
+        return false;
+    *out = (struct identity){.kind = IDENTITY_USER, .name = xstrdup(name)};
+    return true;
+}
+
+enum errc identity_sources_certificate(const struct identity_sources *sources,
+                                       const struct certificate_bytes *chain, size_t count,
+                                       struct identity *out, struct error *err)
+{
+    if (sources->authority == NULL)
+        return fail(err, ERR_UNAUTHENTICATED, 0, "client certificates count with tls.client_ca");
+    return certificate_identity(sources->authority, chain, count, clock_wall_s(), out, err);
+}
+
+unsigned identity_sources_retry_after_s(struct identity_sources *sources,
+                                        const struct net_address *peer)
+{
+    return logins_retry_after_s(sources->logins, peer);
+}
+
+/* ---- does it still count ---- */
+
+static bool user_stands(struct identity_sources *sources, const char *name,
+                        char own[FINGERPRINT_MAX])
+{
+    if (sources->users)
+        htpasswd_refresh(sources->users);
+    return user_fingerprint(sources, name, own);
+}
+
+static bool robot_stands(struct identity_sources *sources, const char *name,
+                         char own[FINGERPRINT_MAX])
+{
+    struct robot robot;
+    if (strncmp(name, ROBOT_PREFIX, strlen(ROBOT_PREFIX)) != 0 ||
+        !robots_stands(sources->store, name + strlen(ROBOT_PREFIX), (uint64_t)clock_wall_s(),
+                       &robot))
+        return false;
+    robot_fingerprint(&robot, own);
+    return true;
+}
+
+static bool still_valid(void *self, const struct identity *identity, const char *fingerprint)
+{
+    struct identity_sources *sources = self;
+    char own[FINGERPRINT_MAX] = "";
+    bool stands = false;
+    if (identity->name && identity->kind == IDENTITY_CI)
+        return oidc_stands(sources->oidc, identity, fingerprint);
+    if (identity->name && identity->kind == IDENTITY_USER)
+        stands = user_stands(sources, identity->name, own);
+    else if (identity->name && identity->kind == IDENTITY_ROBOT)
+        stands = robot_stands(sources, identity->name, own);
+    return stands && strlen(fingerprint) == HMAC_HEX_SIZE && hmac_hex_equal(own, fingerprint);
+}
+
+struct sources identity_sources_interface(struct identity_sources *sources)
+{
+    return (struct sources){
+        .password = by_password, .jwt = by_jwt, .still_valid = still_valid, .self = sources};
+}
