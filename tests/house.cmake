@@ -26,11 +26,12 @@ house_build(tsan)
 house_build(release slipway bench_sink bench_pushes)
 house_build(fuzz)
 
-# Those of config/ and image/ start no thread, but for the layer pipeline, nor does pushable.
+# Those of config/ and image/ start no thread, but for the layer pipeline, nor do pushable and what
+# reads rules, tokens and certificates.
 add_test(NAME tsan.unit
          COMMAND ${CMAKE_CTEST_COMMAND} --test-dir ${PROJECT_SOURCE_DIR}/build/tsan
                  --no-tests=error --output-on-failure -L unit
-                 -E "unit[.]config[.]|unit[.]image[.]([^l]|l[^a])|unit[.]gateway[.]registry[.]pushable")
+                 -E "unit[.]config[.]|unit[.]image[.]([^l]|l[^a])|unit[.]gateway[.]registry[.]pushable|unit[.]gateway[.]access[.](policy|jwt|token|challenge|certificates|htpasswd|oidc)$")
 set_tests_properties(tsan.unit PROPERTIES
   FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 240 LABELS "house;tsan"
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
@@ -39,9 +40,8 @@ set_tests_properties(tsan.unit PROPERTIES
 add_test(NAME tsan.integration
          COMMAND ${SLIPWAY_PYTHON} -m pytest -q -p no:cacheprovider
                  tests/integration/test_server.py tests/integration/test_registries.py
-                 tests/integration/test_command.py tests/integration/test_front_chunks.py
-                 tests/integration/test_front_resume.py tests/integration/test_kills.py
-                 tests/integration/test_mirrors.py)
+                 tests/integration/test_front_chunks.py tests/integration/test_front_resume.py
+                 tests/integration/test_kills.py tests/integration/test_mirrors.py)
 set_tests_properties(tsan.integration PROPERTIES
   FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 140 LABELS "house;tsan"
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
