@@ -32,7 +32,7 @@ foreach(name bench fanout front_crowd memory mixed_attack overlap threads years)
   endif()
 endforeach()
 # One Docker engine and one podman storage at a time.
-foreach(name docker_engine front_clients matrix)
+foreach(name docker_engine front_clients identity matrix)
   if(TEST integration.${name})
     set_tests_properties(integration.${name} PROPERTIES RESOURCE_LOCK containers)
   endif()

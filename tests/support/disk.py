@@ -9,6 +9,16 @@ from support.gateway import slipway_binary
 SYNCS = "fsync,fdatasync,msync"
 
 
+def preloaded(name: str) -> dict[str, str]:
+    """The environment of a program that runs with tests/preload/NAME.c."""
+    library = slipway_binary().parent / f"tests/lib{name}.so"
+    assert library.is_file(), f"no {library}: build it"
+    # The sanitizers' own libraries do not mind another one before them.
+    sanitizer = os.environ.get("ASAN_OPTIONS", "")
+    options = ":".join(filter(None, (sanitizer, "verify_asan_link_order=0")))
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": options}
+
+
 class Disk:
     """What tests/preload/disk_fault.c does, for whoever runs with `env`."""
 
@@ -16,15 +26,7 @@ class Disk:
         folder.mkdir(parents=True, exist_ok=True)
         self._control = folder / "disk_fault"
         self._fired = folder / "disk_fault.fired"
-        library = slipway_binary().parent / "tests/libdisk_fault.so"
-        assert library.is_file(), f"no {library}: build it"
-        # The sanitizers' own libraries do not mind another one before them.
-        sanitizer = os.environ.get("ASAN_OPTIONS", "")
-        self.env = {
-            "LD_PRELOAD": str(library),
-            "DISK_FAULT": str(self._control),
-            "ASAN_OPTIONS": ":".join(filter(None, (sanitizer, "verify_asan_link_order=0"))),
-        }
+        self.env = {**preloaded("disk_fault"), "DISK_FAULT": str(self._control)}
 
     def fail(self, calls: str, error: int, below: Path, skip: int = 0, times: int = 0) -> None:
         """From now on, after the first `skip`: these calls on files below this path, or which it
