@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "gateway/access/login_cache.h"
 #include "gateway/access/logins.h"
 #include "gateway/access/oidc.h"
 #include "gateway/access/robot_secret.h"
@@ -18,6 +19,7 @@ struct identity_sources {
     struct htpasswd *users; /* NULL: there are none */
     struct logins *logins;
     struct oidc *oidc;
+    struct login_cache *proofs;
     struct client_authority *authority; /* NULL: there is none */
 };
 
@@ -39,6 +41,7 @@ enum errc identity_sources_open(const struct settings *settings, struct store *s
 {
     struct identity_sources *sources = xcalloc(1, sizeof *sources);
     sources->store = store;
+    sources->proofs = login_cache_new();
     if ((settings->clients.htpasswd &&
          htpasswd_open(settings->clients.htpasswd, &sources->users, err) != ERR_OK) ||
         (settings->tls.client_ca &&
@@ -58,6 +61,7 @@ void identity_sources_close(struct identity_sources *sources)
     if (sources == NULL)
         return;
     logins_free(sources->logins);
+    login_cache_free(sources->proofs);
     oidc_close(sources->oidc);
     client_authority_free(sources->authority);
     htpasswd_close(sources->users);
@@ -138,6 +142,8 @@ static enum errc by_jwt(void *self, const char *jwt, const struct net_address *p
         return err->code;
     if (oidc_login(sources->oidc, jwt, out, err) == ERR_UNAUTHENTICATED)
         logins_failed(sources->logins, peer);
+    else if (err->code == ERR_OK)
+        login_cache_add_proof(sources->proofs, jwt, &out->identity, clock_ms());
     return err->code;
 }
 
@@ -177,6 +183,8 @@ bool identity_sources_known(struct identity_sources *sources, const char *name,
                                  .name = xasprintf(ROBOT_PREFIX "%s", robot.name)};
         return true;
     }
+    if (is_jwt(password))
+        return login_cache_find_proof(sources->proofs, password, clock_ms(), out);
     if (!logins_known(sources->logins, name, password))
         return false;
     *out = (struct identity){.kind = IDENTITY_USER, .name = xstrdup(name)};

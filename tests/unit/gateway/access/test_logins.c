@@ -34,6 +34,25 @@ static void what_is_known_is_of_one_name_password_and_file(void **state)
     login_cache_free(cache);
 }
 
+static void a_proof_is_known_for_seconds_with_whose_it_is(void **state)
+{
+    (void)state;
+    const struct identity ann = {.kind = IDENTITY_CI, .name = (char[]){"ann"}};
+    const struct identity bob = {.kind = IDENTITY_CI, .name = (char[]){"bob"}};
+    struct identity found = IDENTITY_INIT;
+    struct login_cache *cache = login_cache_new();
+    assert_false(login_cache_find_proof(cache, "a.b.c", 1000, &found));
+    login_cache_add_proof(cache, "a.b.c", &ann, 1000);
+    login_cache_add_proof(cache, "a.b.c", &bob, 1000);
+    assert_true(login_cache_find_proof(cache, "a.b.c", 999 + LOGIN_CACHE_PROOF_MS, &found));
+    assert_string_equal(found.name, "bob");
+    identity_deinit(&found);
+    assert_false(login_cache_find_proof(cache, "a.b.c", 1000 + LOGIN_CACHE_PROOF_MS, &found));
+    assert_false(login_cache_find_proof(cache, "a.b.d", 1000, &found));
+    assert_false(login_cache_has(cache, "", "a.b.c", 0, 1000));
+    login_cache_free(cache);
+}
+
 static void what_is_known_has_a_bound(void **state)
 {
     (void)state;
@@ -213,6 +232,7 @@ static void a_crowd_of_wrong_passwords_costs_some(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_proof_is_known_for_seconds_with_whose_it_is),
         cmocka_unit_test(what_is_known_is_of_one_name_password_and_file),
         cmocka_unit_test(what_is_known_has_a_bound),
         cmocka_unit_test(delays_double_up_to_a_minute),
