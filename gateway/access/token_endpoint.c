@@ -276,7 +276,7 @@ static void run(struct job *job, void *self)
         .login = LOGIN_INIT, .now_s = clock_wall_s(), .refusal = "invalid_request"};
     autojson json_t *body = json_object();
     enum errc code =
-        ask->posted ? read_form(job, &query, &err) : query_parse(ask->query, &query, &err);
+        ask->posted ? read_form(job, &query, &err) : form_parse(ask->query, &query, &err);
     if (code == ERR_OK && find_asker(ask, &query, &asker, &err) == ERR_OK) {
         asker.refusal = "invalid_scope";
         make_body(ask, &query, &asker, body, &err);

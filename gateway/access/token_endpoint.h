@@ -3,7 +3,8 @@
  * token for what it asked for and may do (distribution docs/spec/auth/token.md and oauth.md;
  * RFC 8693).
  *
- *     GET  scope (any number), offline_token=true; with Basic, or as anonymous
+ *     GET  scope (any number), offline_token=true; with Basic, or as anonymous. A "+" is a space,
+ *          as programs write it that make the query of a form
  *     POST a form: scope, access_type=offline, and grant_type
  *          password: username, password
  *          refresh_token: refresh_token

@@ -214,7 +214,7 @@ static void a_get_is_answered(void **state)
         get(scene, "scope=repository:public:pull,push&scope=repository:a:pull&scope=", NULL, 200),
         "anonymous", "repository:public:pull", 3600);
     granted(scene,
-            get(scene, "scope=repository:a:pull,push%20repository:b:*&scope=repository:a:pull",
+            get(scene, "scope=repository:a:pull,push%20repository:b:pull+repository:b:push&scope=",
                 "ann:p w+&", 200),
             "ann", "repository:a:pull,push repository:b:pull,push", 3600);
     refused(get(scene, "", "ann:wrong", 401), "invalid_grant");
