@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +16,7 @@ from urllib.parse import urlencode
 import pytest
 
 from support.curl import Reply
+from support.front import OCI_MANIFEST
 from support.gateway import Gateway
 from support.identity import (
     CRANE,
@@ -25,11 +28,13 @@ from support.identity import (
     Issuer,
     TokenClient,
     access_config,
+    as_user,
     authorization,
     basic,
     identity_gateway,
 )
 from support.ports import refusing_port
+from support.pulled import sha256
 from support.waiting import wait_until
 
 ANN = {"Authorization": authorization("ann")}
@@ -210,3 +215,76 @@ def test_keys_that_cannot_be_had(tmp_path: Path) -> None:
                 for reply in logins(client, issuer.jwt()):
                     assert reply.status >= 500 and b"token\":" not in reply.body, reply
                 assert scopes_of(get(client, f"scope={BOTH}")) == {BOTH}
+
+
+# ---- what one may not read cannot be told from what is not there
+
+
+@dataclass(frozen=True)
+class Look:
+    """A request below /v2/: REPO is a repository, DIGEST a digest, TAG a tag."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+LOOKS = [
+    *(Look(method, f"/v2/REPO/{path}")
+      for method in ("GET", "HEAD", "DELETE")
+      for path in ("blobs/DIGEST", "manifests/TAG", "manifests/DIGEST")),
+    *(Look("GET", f"/v2/REPO/{path}")
+      for path in ("tags/list", "tags/list?n=0", "referrers/DIGEST", "blobs/uploads/1234")),
+    *(Look("GET", f"/v2/REPO/{path}", (header,))
+      for path in ("blobs/DIGEST", "manifests/DIGEST")
+      for header in (("If-None-Match", "*"), ("Range", "bytes=0-0"), ("Range", "bytes=9999999-"))),
+    Look("POST", "/v2/REPO/blobs/uploads/"),
+    Look("PUT", "/v2/REPO/manifests/TAG", (("Content-Type", OCI_MANIFEST),)),
+    Look("PATCH", "/v2/REPO/blobs/uploads/1234"),
+    Look("POST", "/v2/team-a/app/blobs/uploads/?mount=DIGEST&from=REPO"),
+    Look("POST", "/v2/team-a/app/blobs/uploads/?mount=DIGEST"),
+    Look("GET", "/token?scope=repository:REPO:pull,push"),
+]
+OTHERS = {"REPO": "secret/abc", "TAG": "1.1", "DIGEST": "sha256:" + "ab" * 32}
+
+
+def secret_names(port: int) -> dict[str, str]:
+    """What is held, and nobody but olga may know."""
+    with as_user(port, "olga") as olga:
+        digest = olga.push_blob("secret/app", secrets.token_bytes(99))
+        data = olga.image("secret/app")
+        olga.must_put("secret/app", digest.split(":")[1][:12], data)
+        olga.push_blob("secret/app", data)
+    return {"REPO": "secret/app", "TAG": digest.split(":")[1][:12], "DIGEST": sha256(data)}
+
+
+def seen(client: TokenClient, look: Look, names: dict[str, str], head: dict[str, str]) -> Any:
+    """All of the answer but what the request itself says and what is of each answer alone."""
+    path = look.path
+    for name, value in names.items():
+        path = path.replace(name, value)
+    reply = client.plain(look.method, path, None, {**head, **dict(look.headers)})
+    text = json.dumps([reply.status, sorted(reply.headers.items()), reply.body.decode("latin-1")])
+    for name, value in names.items():
+        text = text.replace(value, name)
+    text = re.sub(r"uploads/[0-9a-f-]{16,}|eyJ[\w.-]+", "...", text)
+    own = {"date", "x-request-id", "docker-upload-uuid", "content-length"}
+    status, headers, body = json.loads(text)
+    return status, [(name, value) for name, value in headers if name not in own], body
+
+
+@pytest.mark.parametrize("who", ("ann", "bob", "anonymous", "token"))
+def test_nobody_learns_what_is_held(gateway: Gateway, client: TokenClient, who: str) -> None:
+    held = secret_names(gateway.port)
+    head = {"Authorization": authorization(who)} if who in USERS else {}
+    if who == "token":
+        token = get(client, "scope=repository:secret/app:pull,push").json()["token"]
+        head = {"Authorization": f"Bearer {token}"}
+    statuses = set()
+    for look in LOOKS:
+        there = seen(client, look, held, head)
+        statuses.add(there[0])
+        for name in OTHERS:
+            other = seen(client, look, {**held, name: OTHERS[name]}, head)
+            assert other == there, (look, name)
+    assert statuses <= {200, 202, 401, 403, 404, 405} and len(statuses) > 1, statuses
