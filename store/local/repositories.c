@@ -96,8 +96,11 @@ enum errc repositories_have_blob(struct store *store, const struct digest *diges
                                  bool *held, struct error *err)
 {
     struct holders holders = {.counts = counts, .self = self, .left = HOLDERS_MAX};
-    if (ask_holders(store, digest, &holders, err) != ERR_OK ||
-        (holders.found && blob_is_held(store, "", digest, &holders.found, err) != ERR_OK))
+    if (ask_holders(store, digest, &holders, err) != ERR_OK)
+        return err->code;
+    for (; counts && !holders.found && holders.left > 0; holders.left--)
+        counts(self, NO_HOLDER);
+    if (holders.found && blob_is_held(store, "", digest, &holders.found, err) != ERR_OK)
         return err->code;
     *held = holders.found;
     return ERR_OK;

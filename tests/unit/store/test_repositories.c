@@ -48,6 +48,47 @@ static void what_came_otherwise_is_in_no_repository(void **state)
     store_close(store);
 }
 
+/* Of those that are asked about, one counts, or none. */
+struct asked {
+    const char *counts;
+    size_t times;
+};
+
+static bool counts(void *self, const char *repository)
+{
+    struct asked *asked = self;
+    asked->times++;
+    return asked->counts && strcmp(repository, asked->counts) == 0;
+}
+
+static void as_many_are_asked_about_however_many_have_it(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct digest blob = digest_of_text("blob");
+    for (size_t holders = 0; holders <= HOLDERS_MAX + 1; holders++) {
+        struct asked none = {.counts = NULL};
+        bool held = true;
+        assert_ok(repositories_have_blob(store, &blob, counts, &none, &held, &err), &err);
+        assert_false(held);
+        assert_int_equal(none.times, HOLDERS_MAX);
+        autofree char *name = xasprintf("app%02zu", holders);
+        put_blob(store, name, "blob");
+    }
+    struct asked last = {.counts = "app15"}; /* the last one that is asked about */
+    struct asked beyond = {.counts = "app16"};
+    struct asked missing = {.counts = NO_HOLDER};
+    bool held = false;
+    assert_ok(repositories_have_blob(store, &blob, counts, &last, &held, &err), &err);
+    assert_true(held);
+    assert_ok(repositories_have_blob(store, &blob, counts, &beyond, &held, &err), &err);
+    assert_false(held);
+    blob = digest_of_text("other");
+    assert_ok(repositories_have_blob(store, &blob, counts, &missing, &held, &err), &err);
+    assert_false(held);
+    store_close(store);
+}
+
 static void a_manifest_is_found_by_tag_and_digest(void **state)
 {
     struct error err = ERROR_INIT;
@@ -312,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         folder_test(a_blob_is_in_the_repository_it_was_put_into),
         folder_test(what_came_otherwise_is_in_no_repository),
+        folder_test(as_many_are_asked_about_however_many_have_it),
         folder_test(a_manifest_is_found_by_tag_and_digest),
         folder_test(all_of_it_survives_the_process),
         folder_test(a_tag_is_removed_alone),
