@@ -125,9 +125,9 @@ class Client:
             self._run("push", "--quiet", *self._options, f"localhost/{NAME}", kind + to)
 
     def see(self, repository: str) -> None:
-        """Pull its manifest, or the image where the program has no less."""
+        """Pull the image, or its manifest where the program does that."""
         if self.docker:
-            self._run("manifest", "inspect", "--insecure", self.at(repository))
+            self._run("pull", "--quiet", self.at(repository))
         elif self.name == "skopeo":
             self._run("inspect", "--raw", *self._options, f"docker://{self.at(repository)}")
         else:

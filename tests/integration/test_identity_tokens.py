@@ -134,6 +134,24 @@ def test_forms(client: TokenClient, issuer: Issuer) -> None:
     assert get(client, f"scope={BOTH}", {}).json()["scope"] == ""
 
 
+def test_a_robot_has_a_password(gateway: Gateway, client: TokenClient) -> None:
+    body = json.dumps({"name": "ci-a", "expires": "1h"}).encode()
+    head = {"Authorization": authorization("olga"), "Content-Type": "application/json"}
+    made = client.plain("POST", "/v1/robots", body, head)
+    assert made.status == 201, made.body
+    login = {"Authorization": basic("robot:ci-a", made.json()["secret"])}
+    reply = get(client, f"scope={BOTH}&offline_token=true", login)
+    assert scopes_of(reply) == {BOTH}
+    assert client.plain("GET", "/v2/team-a/app/manifests/1.0", None, login).status == 200
+    assert client.plain("GET", "/v2/secret/app/manifests/1.0", None, login).status == 404
+    assert client.plain("GET", "/v1/robots", None, login).status == 403
+    renewed = reply.json()["refresh_token"]
+    gone = client.plain("DELETE", "/v1/robots/ci-a", None, head)
+    assert gone.status == 204, gone.body
+    assert post(client, grant_type="refresh_token", refresh_token=renewed).status == 401
+    assert client.plain("GET", "/v2/", None, login).status == 401
+
+
 def test_forms_that_are_none(client: TokenClient) -> None:
     def refused(reply: Reply, status: int, word: str) -> None:
         assert reply.status == status and reply.json()["error"] == word, (reply.status, reply.body)

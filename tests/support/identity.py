@@ -32,7 +32,7 @@ USERS = {"ann": "ann's pass:word", "bob": "bob-p4ss", "olga": "olga-p4ss"}
 """ann pushes to team-a, bob pulls from there, olga may do everything; public is for everybody."""
 
 POLICY: list[dict[str, Any]] = [
-    {"who": ["ann", "ci-app"], "may": ["pull", "push"], "repositories": ["team-a/**"]},
+    {"who": ["ann", "ci-app", "robot:ci-a"], "may": ["pull", "push"], "repositories": ["team-a/**"]},
     {"who": ["bob"], "may": ["pull"], "repositories": ["team-a/**"]},
     {"who": ["anonymous", "authenticated"], "may": ["pull"], "repositories": ["public/**"]},
     {"who": ["olga"], "may": ["*"], "repositories": ["**"], "targets": ["**"]},
