@@ -2,7 +2,8 @@
 none of them (support/identity.py)."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,29 +93,35 @@ def test_with_less_than_they_need(program: Program, gateway: Gateway, seed: str)
 # ---- a push that is longer than its token, or than the proof that got it
 
 
-def test_a_token_ends_in_mid_push(
-    program: Program, issuer: Issuer, tmp_path: Path, seed: str
+def end_in_mid_push(
+    program: Program, gateway: Gateway, seed: str, later: Callable[[], None]
 ) -> None:
+    """`later` moves the clock behind the end of all tokens."""
+    repository, data = f"team-a/long-{program.name}", f"{seed} {program.name}".encode()
+    with open_client(program, gateway, "ann") as ann, RawConnection(gateway.port) as line:
+        assert ann.send(repository, b"{}") == 201
+        place = path_of(ann.ask("POST", f"/v2/{repository}/blobs/uploads/").headers["location"])
+        head = {"Authorization": ann.shown, "Expect": "100-continue"}
+        head["Content-Length"] = str(len(data))
+        line.send_head("PUT", with_digest(place, sha256(data)), head)
+        assert line.read_head()[0] == 100
+        later()
+        before = ann.tokens
+        over = ann.plain("GET", place, None, {"Authorization": ann.shown})
+        assert over.status == 401
+        assert 'error="invalid_token"' in over.headers["www-authenticate"]
+        # What began in time ends.
+        line.send(data)
+        assert line.read_reply("PUT").status == 201
+        assert ann.put(repository, "1", b"{}", data) == 201
+        assert ann.tokens == before + 1
+
+
+def test_a_token_ends_in_mid_push(issuer: Issuer, tmp_path: Path, seed: str) -> None:
     clock = WallClock(tmp_path / "clock")
-    data = seed.encode()
     with Gateway(tmp_path / "gateway", access_config(tmp_path, issuer), env=clock.env) as gateway:
-        with open_client(program, gateway, "ann") as ann, RawConnection(gateway.port) as line:
-            assert ann.send("team-a/long", b"{}") == 201
-            place = path_of(ann.ask("POST", "/v2/team-a/long/blobs/uploads/").headers["location"])
-            head = {"Authorization": ann.shown, "Expect": "100-continue"}
-            head["Content-Length"] = str(len(data))
-            line.send_head("PUT", with_digest(place, sha256(data)), head)
-            assert line.read_head()[0] == 100
-            clock.ahead(3600 + 10)
-            before = ann.tokens
-            over = ann.plain("GET", place, None, {"Authorization": ann.shown})
-            assert over.status == 401
-            assert 'error="invalid_token"' in over.headers["www-authenticate"]
-            # What began in time ends.
-            line.send(data)
-            assert line.read_reply("PUT").status == 201
-            assert ann.put("team-a/long", "1", b"{}", data) == 201
-            assert ann.tokens == before + 1
+        for number, program in enumerate(PROGRAMS, 1):
+            end_in_mid_push(program, gateway, seed, partial(clock.ahead, number * 3610))
 
 
 def test_a_push_outlives_the_proof_of_its_job(issuer: Issuer, tmp_path: Path, seed: str) -> None:
