@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "config/settings.h"
-#include "gateway/access/caller_cache.h"
 #include "gateway/access/challenge.h"
 #include "gateway/access/credentials_sent.h"
 #include "gateway/access/identity_sources.h"
@@ -22,7 +21,6 @@ struct access {
     struct audit *audit;
     struct jobs *jobs;
     struct policy *policy; /* NULL: there is none, and nothing of what follows */
-    struct caller_cache *cache;
     struct identity_sources *sources;
     struct sources interface;
     struct token_keys *keys;
@@ -65,7 +63,6 @@ static enum errc open_parts(struct access *access, const struct access_options *
         token_keys_open(options->store, TOKEN_KEYS_PERIOD_S, longest_s, clock_wall_s(),
                         &access->keys, err) != ERR_OK)
         return err->code;
-    access->cache = caller_cache_new();
     access->interface = identity_sources_interface(access->sources);
     open_tokens(access, options);
     return ERR_OK;
@@ -90,7 +87,6 @@ void access_free(struct access *access)
     if (access == NULL)
         return;
     token_keys_close(access->keys);
-    caller_cache_free(access->cache);
     identity_sources_close(access->sources);
     policy_free(access->policy);
     free(access->issuer);
@@ -142,7 +138,7 @@ static void refuse(const struct access *access, const struct request *request,
         put_challenge(access, request, NULL, CHALLENGE_INVALID_TOKEN, reply);
 }
 
-/* A job that finds out whose password it is, and has it remembered for a moment. */
+/* A job that finds out whose password it is; the sources remember it for a while. */
 struct login_job {
     struct access *access;
     struct credentials_sent sent;
@@ -154,14 +150,6 @@ static void free_login(void *arg)
     struct login_job *self = arg;
     credentials_sent_deinit(&self->sent);
     free(self);
-}
-
-static void remember(struct access *access, const struct credentials_sent *sent,
-                     struct login *login)
-{
-    struct caller *caller = caller_new(PROOF_PASSWORD, &login->identity);
-    caller_cache_add(access->cache, sent->name, sent->secret, caller, clock_ms());
-    caller_unref(caller);
 }
 
 static void refuse_login(const struct login_job *self, const struct error *why, struct reply *reply)
@@ -182,9 +170,7 @@ static void run_login(struct job *job, void *arg)
     struct reply reply = REPLY_INIT(0);
     struct error err = ERROR_INIT;
     if (sources->password(sources->self, self->sent.name, self->sent.secret, &self->peer, &login,
-                          &err) == ERR_OK)
-        remember(self->access, &self->sent, &login);
-    else
+                          &err) != ERR_OK)
         refuse_login(self, &err, &reply);
     job_answer(job, &reply);
 }
@@ -265,9 +251,6 @@ static struct job *admit_sent(struct access *access, const struct request *reque
             refuse(access, request, &err, reply);
         return NULL;
     }
-    *caller = caller_cache_find(access->cache, sent->name, sent->secret, clock_ms());
-    if (*caller)
-        return NULL;
     if (!identity_sources_known(access->sources, sent->name, sent->secret, &identity))
         return start_login(access, request, sent, reply);
     *caller = caller_new(PROOF_PASSWORD, &identity);
