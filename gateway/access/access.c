@@ -49,6 +49,7 @@ static void open_tokens(struct access *access, const struct access_options *opti
         .sources = &access->interface,
         .rights = {may_at_all, access},
         .jobs = options->jobs,
+        .audit = options->audit,
         .token_ttl_s = settings->clients.token_ttl_ms / 1000};
 }
 
@@ -106,36 +107,40 @@ static char *origin_of(const struct access *access, const struct request *reques
     return challenge_origin(request, settings->tls.certificate != NULL, settings->listen);
 }
 
-static void put_challenge(const struct access *access, const struct request *request,
+/* Clients of registries look for tokens: Basic beside it would take them from that. */
+static bool takes_basic(const struct request *request)
+{
+    return strncmp(request->path, "/v2", 3) != 0;
+}
+
+static void put_challenge(const struct access *access, const char *origin, bool basic,
                           const char *scope, enum challenge_error why, struct reply *reply)
 {
-    autofree char *origin = origin_of(access, request);
     autofree char *text = challenge_text(origin, access->tokens.issuer.service, scope, why);
     reply_header(reply, "WWW-Authenticate", "%s", text);
-    if (strncmp(request->path, "/v2", 3) != 0)
+    if (basic)
         reply_header(reply, "WWW-Authenticate", "Basic realm=\"slipway\", charset=\"UTF-8\"");
 }
 
-static void audit_login(const struct access *access, const struct request *request,
-                        const char *name, const struct error *why)
+static void tell_refused(const struct access *access, const struct requester *by, const char *name,
+                         const struct error *why)
 {
-    struct audit_origin origin;
-    audit_origin_of(request, &origin);
-    const struct audit_event event = {.action = AUDIT_LOGIN,
-                                      .outcome = AUDIT_DENIED,
-                                      .error = why,
-                                      .origin = &origin,
-                                      .object = name};
-    audit_write(access->audit, &event);
+    const struct audit_event event = {.action = AUDIT_LOGIN, .object = name};
+    if (why->code == ERR_UNAUTHENTICATED)
+        requester_tell(by, access->audit, event, why);
 }
 
 /* Credentials that do not count. */
 static void refuse(const struct access *access, const struct request *request,
                    const struct error *why, struct reply *reply)
 {
+    autofree char *origin = origin_of(access, request);
+    autorequester struct requester by;
+    requester_of(request, &by);
+    tell_refused(access, &by, NULL, why);
     reply_error(reply, why);
     if (why->code == ERR_UNAUTHENTICATED)
-        put_challenge(access, request, NULL, CHALLENGE_INVALID_TOKEN, reply);
+        put_challenge(access, origin, takes_basic(request), NULL, CHALLENGE_INVALID_TOKEN, reply);
 }
 
 /* A job that finds out whose password it is; the sources remember it for a while. */
@@ -143,23 +148,18 @@ struct login_job {
     struct access *access;
     struct credentials_sent sent;
     struct net_address peer;
+    struct requester by;
+    char *origin; /* owned; of the gateway, for the challenge */
+    bool basic;
 };
 
 static void free_login(void *arg)
 {
     struct login_job *self = arg;
     credentials_sent_deinit(&self->sent);
+    requester_deinit(&self->by);
+    free(self->origin);
     free(self);
-}
-
-static void refuse_login(const struct login_job *self, const struct error *why, struct reply *reply)
-{
-    reply_error(reply, why);
-    if (why->code == ERR_UNAUTHENTICATED)
-        reply_header(reply, "WWW-Authenticate", "Basic realm=\"slipway\", charset=\"UTF-8\"");
-    if (why->code == ERR_TOO_MANY_LOGINS)
-        reply_header(reply, "Retry-After", "%u",
-                     identity_sources_retry_after_s(self->access->sources, &self->peer));
 }
 
 static void run_login(struct job *job, void *arg)
@@ -170,8 +170,16 @@ static void run_login(struct job *job, void *arg)
     struct reply reply = REPLY_INIT(0);
     struct error err = ERROR_INIT;
     if (sources->password(sources->self, self->sent.name, self->sent.secret, &self->peer, &login,
-                          &err) != ERR_OK)
-        refuse_login(self, &err, &reply);
+                          &err) != ERR_OK) {
+        tell_refused(self->access, &self->by, self->sent.name, &err);
+        reply_error(&reply, &err);
+        if (err.code == ERR_UNAUTHENTICATED)
+            put_challenge(self->access, self->origin, self->basic, NULL, CHALLENGE_NO_TOKEN,
+                          &reply);
+        if (err.code == ERR_TOO_MANY_LOGINS)
+            reply_header(&reply, "Retry-After", "%u",
+                         sources->retry_after_s(sources->self, &self->peer));
+    }
     job_answer(job, &reply);
 }
 
@@ -183,7 +191,12 @@ static struct job *start_login(struct access *access, const struct request *requ
     struct login_job *self = xcalloc(1, sizeof *self);
     const struct job_work work = {
         .class = JOB_ADMIT, .run = run_login, .free = free_login, .self = self};
-    *self = (struct login_job){.access = access, .sent = *sent, .peer = request->peer.address};
+    *self = (struct login_job){.access = access,
+                               .sent = *sent,
+                               .peer = request->peer.address,
+                               .origin = origin_of(access, request),
+                               .basic = takes_basic(request)};
+    requester_of(request, &self->by);
     *sent = (struct credentials_sent){.kind = CREDENTIALS_NONE};
     if (job_start(access->jobs, &work, request->peer, &job, &err) == ERR_OK)
         return job;
@@ -283,8 +296,6 @@ struct job *access_admit(struct access *access, const struct request *request, v
     else if ((*caller = read_certificate(access, request)) == NULL)
         *caller = nobody(PROOF_NONE, IDENTITY_ANONYMOUS);
     credentials_sent_deinit(&sent);
-    if (reply->status == 401)
-        audit_login(access, request, NULL, reply->refusal);
     return job;
 }
 
@@ -390,18 +401,23 @@ static enum errc check_address(const struct access *access, const struct referen
                 host);
 }
 
-enum errc access_check_target(const struct access *access, const struct caller *caller,
-                              const struct reference *target, struct error *err)
+enum errc access_check_target(const struct access *access, const struct requester *by,
+                              const char *repository, const struct reference *target,
+                              struct error *err)
 {
+    const struct caller *caller = by->caller;
     if (!access_is_on(access) || is_operator(caller))
         return ERR_OK;
     struct policy_verdict verdict = policy_may_push_to(access->policy, &caller->identity, target);
-    if (!verdict.allowed) {
-        autofree char *name = policy_target_name(target);
-        return fail(err, ERR_FORBIDDEN, 0, "%s may not push to %s",
-                    identity_text(&caller->identity), name);
-    }
-    return check_address(access, target, err);
+    autofree char *name = policy_target_name(target);
+    if (!verdict.allowed)
+        fail(err, ERR_FORBIDDEN, 0, "%s may not push to %s", identity_text(&caller->identity),
+             name);
+    else
+        check_address(access, target, err);
+    if (err->code != ERR_OK)
+        access_tell_denied(access, by, OPERATION_PUSH, repository, verdict.rule, err);
+    return err->code;
 }
 
 enum errc access_explain(enum access_answer answer, const struct caller *caller,
@@ -427,22 +443,22 @@ enum errc access_explain(enum access_answer answer, const struct caller *caller,
     return fail(err, ERR_FORBIDDEN, 0, "%s may not do %s%s%s", who, what, in, repository);
 }
 
-void access_tell_denied(const struct access *access, const struct request *request,
+void access_tell_denied(const struct access *access, const struct requester *by,
                         enum operation operation, const char *repository, int rule,
                         const struct error *why)
 {
-    const struct caller *caller = request->caller;
-    struct audit_origin origin;
-    audit_origin_of(request, &origin);
+    const struct identity nobody_asked = IDENTITY_INIT;
+    const struct identity *who = by->caller ? &by->caller->identity : &nobody_asked;
     const struct audit_event event = {.action = AUDIT_DENY,
-                                      .outcome = AUDIT_DENIED,
-                                      .error = why,
-                                      .actor = caller ? &caller->identity : NULL,
-                                      .origin = &origin,
                                       .repository = repository,
                                       .operation = operation_name(operation),
                                       .rule = rule};
-    audit_write(access->audit, &event);
+    log_event(LOG_INFO, "policy.denied",
+              LOG_FIELDS(log_text("who", identity_text(who)),
+                         log_text("operation", event.operation), log_text("repository", repository),
+                         log_number("rule", (uint64_t)rule), log_text("error", why->text)),
+              "the policy denied an operation");
+    requester_tell(by, access->audit, event, why);
 }
 
 void access_challenge(const struct access *access, const struct request *request,
@@ -455,6 +471,7 @@ void access_challenge(const struct access *access, const struct request *request
     const struct caller *caller = request->caller;
     bool shown = answer == ACCESS_WIDER || (caller && caller->proof == PROOF_TOKEN);
     autofree char *scope = repository && actions ? scope_text(repository, actions) : NULL;
-    put_challenge(access, request, scope, shown ? CHALLENGE_INSUFFICIENT_SCOPE : CHALLENGE_NO_TOKEN,
-                  reply);
+    autofree char *origin = origin_of(access, request);
+    put_challenge(access, origin, takes_basic(request), scope,
+                  shown ? CHALLENGE_INSUFFICIENT_SCOPE : CHALLENGE_NO_TOKEN, reply);
 }

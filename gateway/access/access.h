@@ -15,10 +15,8 @@
 #ifndef SLIPWAY_GATEWAY_ACCESS_ACCESS_H
 #define SLIPWAY_GATEWAY_ACCESS_ACCESS_H
 
-#include "gateway/access/audit.h"
-#include "gateway/access/caller.h"
+#include "gateway/access/requester.h"
 #include "gateway/http/jobs.h"
-#include "gateway/http/request.h"
 #include "store/store.h"
 
 struct access;
@@ -57,23 +55,25 @@ enum access_answer {
 enum access_answer access_ask(const struct access *access, const struct caller *caller,
                               enum operation operation, const char *repository, int *rule);
 
-/* In some repository; a push: or to some target. */
+/* In some repository; a push: or to some target. No rule decides a refusal. */
 enum access_answer access_ask_anywhere(const struct access *access, const struct caller *caller,
                                        enum operation operation);
 
-/* May it push to all of these? ERR_FORBIDDEN that names the first where it may not, and the rule.
- * Private addresses too: ERR_ADDRESS_REFUSED for a target that a client names whose host is one,
- * unless the configuration writes it out. */
-enum errc access_check_target(const struct access *access, const struct caller *caller,
-                              const struct reference *target, struct error *err);
+/* May it push there, with what is or would be in this repository ("": none)? ERR_FORBIDDEN, which
+ * is told as by access_tell_denied(); also for a target that a client names whose host is a private
+ * address, unless the configuration writes it out. */
+enum errc access_check_target(const struct access *access, const struct requester *by,
+                              const char *repository, const struct reference *target,
+                              struct error *err);
 
 /* Why not, for an answer other than ACCESS_YES: ERR_UNAUTHENTICATED or ERR_FORBIDDEN. The rule goes
  * to the log, not to the client. */
 enum errc access_explain(enum access_answer answer, const struct caller *caller,
                          enum operation operation, const char *repository, struct error *err);
 
-/* A line of the audit stream: the request was denied, by this rule. */
-void access_tell_denied(const struct access *access, const struct request *request,
+/* A line of the log (policy.denied) and one of the audit stream: this rule denied the operation, 0:
+ * none allowed it. Where the answer is ACCESS_WIDER, the policy denied nothing. */
+void access_tell_denied(const struct access *access, const struct requester *by,
                         enum operation operation, const char *repository, int rule,
                         const struct error *why);
 

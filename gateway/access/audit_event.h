@@ -28,6 +28,7 @@
     X(AUDIT_CHECK, "check")                                                                        \
     X(AUDIT_BACKUP, "backup")                                                                      \
     X(AUDIT_ROBOT_CREATE, "robot.create")                                                          \
+    X(AUDIT_ROBOT_DISABLE, "robot.disable")                                                        \
     X(AUDIT_ROBOT_REMOVE, "robot.remove")                                                          \
     X(AUDIT_RELOAD, "configuration.reload")                                                        \
     X(AUDIT_LOST, "audit.lost")

@@ -200,9 +200,9 @@ enum errc identity_sources_certificate(const struct identity_sources *sources,
     return certificate_identity(sources->authority, chain, count, clock_wall_s(), out, err);
 }
 
-unsigned identity_sources_retry_after_s(struct identity_sources *sources,
-                                        const struct net_address *peer)
+static unsigned retry_after_s(void *self, const struct net_address *peer)
 {
+    struct identity_sources *sources = self;
     return logins_retry_after_s(sources->logins, peer);
 }
 
@@ -244,6 +244,9 @@ static bool still_valid(void *self, const struct identity *identity, const char 
 
 struct sources identity_sources_interface(struct identity_sources *sources)
 {
-    return (struct sources){
-        .password = by_password, .jwt = by_jwt, .still_valid = still_valid, .self = sources};
+    return (struct sources){.password = by_password,
+                            .jwt = by_jwt,
+                            .still_valid = still_valid,
+                            .retry_after_s = retry_after_s,
+                            .self = sources};
 }

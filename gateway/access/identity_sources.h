@@ -15,7 +15,7 @@
  *     HTTP thread:  identity_sources_known(...): go on
  *                   else a job, whose worker calls interface.password()
  *
- * An error of ERR_TOO_MANY_LOGINS is a 429 whose Retry-After is identity_sources_retry_after_s().
+ * An error of ERR_TOO_MANY_LOGINS is a 429 whose Retry-After is interface.retry_after_s().
  *
  * Fingerprints of users and robots are HMACs under what is kept of their password, which never
  * leaves the gateway; so they outlive a restart, and end with the password.
@@ -51,9 +51,5 @@ bool identity_sources_known(struct identity_sources *sources, const char *name,
 enum errc identity_sources_certificate(const struct identity_sources *sources,
                                        const struct certificate_bytes *chain, size_t count,
                                        struct identity *out, struct error *err);
-
-/* Does not block. */
-unsigned identity_sources_retry_after_s(struct identity_sources *sources,
-                                        const struct net_address *peer);
 
 #endif

@@ -6,7 +6,7 @@
  * An interface: the sources (users of clients.htpasswd, robots of the store, identity providers of
  * clients.oidc) fill in the functions, tests their own. `self` and all functions are there.
  *
- * Threads: all of them may block (a hash of a password costs 50 to 100 ms, keys of an identity
+ * Threads: all but the last may block (a hash of a password costs 50 to 100 ms, keys of an identity
  * provider are fetched), so they are called from jobs only, by several at once.
  */
 #ifndef SLIPWAY_GATEWAY_ACCESS_SOURCES_H
@@ -46,7 +46,7 @@ struct sources {
      * password may be a token of an identity provider (`docker login -u oidc`). `peer` is the
      * client's address, by which failed logins are slowed down. ERR_UNAUTHENTICATED, with a text
      * that does not tell an unknown name from a wrong password; or why nobody could say
-     * (ERR_BUSY...). */
+     * (ERR_TOO_MANY_LOGINS...). */
     enum errc (*password)(void *self, const char *name, const char *password,
                           const struct net_address *peer, struct login *out, struct error *err);
 
@@ -58,6 +58,9 @@ struct sources {
     /* Is there still such a user, robot or mapping, and has it this fingerprint, which a refresh
      * token brought? Compared in constant time. Also false when that cannot be found out. */
     bool (*still_valid)(void *self, const struct identity *identity, const char *fingerprint);
+
+    /* After ERR_TOO_MANY_LOGINS: what Retry-After says. Does not block. */
+    unsigned (*retry_after_s)(void *self, const struct net_address *peer);
 
     void *self;
 };

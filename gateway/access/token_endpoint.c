@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "gateway/access/credentials_sent.h"
+#include "gateway/access/requester.h"
 #include "gateway/http/error_body.h"
 #include "gateway/http/query.h"
 
@@ -18,6 +19,7 @@
 struct ask {
     const struct token_endpoint *endpoint;
     struct net_address peer;
+    struct requester by; /* without a caller: it is found out here */
     bool posted;
     char *query; /* owned; of a GET */
     struct credentials_sent credentials;
@@ -193,6 +195,24 @@ static enum errc find_asker(const struct ask *ask, const struct query *query, st
 
 /* ---- the answer ---- */
 
+/* The name that the client wrote. */
+static const char *name_shown(const struct ask *ask, const struct query *query)
+{
+    return ask->posted ? query_value(query, "username", NULL) : ask->credentials.name;
+}
+
+/* What was not looked at, or is no request for a token, has no line. */
+static void tell(const struct ask *ask, const struct query *query, const struct asker *asker,
+                 const struct error *err)
+{
+    bool given = err->code == ERR_OK;
+    const struct audit_event event = {.action = AUDIT_TOKEN,
+                                      .actor = given ? &asker->login.identity : NULL,
+                                      .object = given ? NULL : name_shown(ask, query)};
+    if (given || err->code == ERR_UNAUTHENTICATED)
+        requester_tell(&ask->by, ask->endpoint->audit, event, err);
+}
+
 static void answer_refusal(struct reply *reply, const struct asker *asker, const struct error *err)
 {
     if (err->code != ERR_BAD_REQUEST && err->code != ERR_UNAUTHENTICATED) {
@@ -269,6 +289,7 @@ static enum errc make_body(const struct ask *ask, const struct query *query,
 static void run(struct job *job, void *self)
 {
     const struct ask *ask = self;
+    const struct sources *sources = ask->endpoint->sources;
     struct error err = ERROR_INIT;
     struct reply reply = REPLY_INIT(200);
     struct query query = {.count = 0};
@@ -285,6 +306,10 @@ static void run(struct job *job, void *self)
         reply_json(&reply, json_compact(body));
     else
         answer_refusal(&reply, &asker, &err);
+    if (err.code == ERR_TOO_MANY_LOGINS)
+        reply_header(&reply, "Retry-After", "%u",
+                     sources->retry_after_s(sources->self, &ask->peer));
+    tell(ask, &query, &asker, &err);
     reply_header(&reply, "Cache-Control", "no-store");
     login_deinit(&asker.login);
     wipe(&query);
@@ -297,6 +322,7 @@ static void ask_free(void *self)
 {
     struct ask *ask = self;
     credentials_sent_deinit(&ask->credentials);
+    requester_deinit(&ask->by);
     free(ask->query);
     free(ask);
 }
@@ -337,6 +363,7 @@ struct job *token_endpoint_answer(const struct token_endpoint *endpoint,
     struct ask *ask = xcalloc(1, sizeof *ask);
     ask->endpoint = endpoint;
     ask->peer = request->peer.address;
+    audit_origin_of(request, &ask->by.origin);
     ask->posted = strcmp(request->method, "POST") == 0;
     ask->query = xstrdup(request->query);
     if (check_request(request, &ask->credentials, &err) == ERR_OK) {

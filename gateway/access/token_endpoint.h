@@ -12,7 +12,8 @@
  *
  * Less than was asked for is no error: the answer says in `scope` what is granted. A body that is
  * no form is 404 and another method 405, after which clients ask by GET; another grant is 400. A
- * login that does not count is 401. Answers are not to be kept (Cache-Control: no-store).
+ * login that does not count is 401, and one that was not looked at, after too many of those, is 429
+ * with Retry-After. Answers are not to be kept (Cache-Control: no-store).
  *
  * All tokens of a login end with it: TOKEN_LOGIN_S after it, or earlier where its source says so.
  *
@@ -24,6 +25,7 @@
 #ifndef SLIPWAY_GATEWAY_ACCESS_TOKEN_ENDPOINT_H
 #define SLIPWAY_GATEWAY_ACCESS_TOKEN_ENDPOINT_H
 
+#include "gateway/access/audit.h"
 #include "gateway/access/token.h"
 #include "gateway/http/jobs.h"
 #include "gateway/http/request.h"
@@ -36,6 +38,7 @@ struct token_endpoint {
     const struct sources *sources;
     struct rights rights;
     struct jobs *jobs;
+    struct audit *audit; /* NULL: there is none */
     int64_t token_ttl_s; /* of access tokens */
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "gateway/access/requester.h"
 #include "gateway/api/push_job.h"
 #include "gateway/http/query.h"
 #include "gateway/service/checker.h"
@@ -30,6 +31,7 @@ enum errc check_parse(const char *data, size_t size, bool *repair, struct error 
 
 struct check_job {
     struct gateway *gateway;
+    struct requester by;
     struct query query; /* owned */
     enum errc (*answer)(struct check_job *self, struct job *job, struct reply *reply,
                         struct error *err);
@@ -39,6 +41,7 @@ static void free_self(void *arg)
 {
     struct check_job *self = arg;
     query_deinit(&self->query);
+    requester_deinit(&self->by);
     free(self);
 }
 
@@ -63,6 +66,7 @@ static struct job *start(struct gateway *gateway, const struct request *request,
     struct job *job = NULL;
     self->gateway = gateway;
     self->answer = answer;
+    requester_of(request, &self->by);
     if (query_parse(request->query, &self->query, &err) == ERR_OK &&
         job_start(gateway->jobs, &work, request->peer, &job, &err) == ERR_OK)
         return job;
@@ -94,8 +98,12 @@ static enum errc begin(struct check_job *self, struct job *job, struct reply *re
     bool repair = false;
     if (push_job_document(job, "the body", &body, err) != ERR_OK ||
         check_parse(buf_cstr(&body), body.size, &repair, err) != ERR_OK ||
-        refuse_parameters(self, err) != ERR_OK ||
-        checker_begin(self->gateway->checker, repair, err) != ERR_OK)
+        refuse_parameters(self, err) != ERR_OK)
+        return err->code;
+    const struct audit_event event = {.action = AUDIT_CHECK};
+    checker_begin(self->gateway->checker, repair, err);
+    requester_tell(&self->by, self->gateway->runtime->audit, event, err);
+    if (err->code != ERR_OK)
         return err->code;
     reply->status = 202;
     reply_header(reply, "Location", "/v1/check");

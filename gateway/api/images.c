@@ -133,7 +133,7 @@ static enum errc make_image(struct job *job, const struct image_job *self,
 static bool may_use(void *self, const struct digest *diff_id)
 {
     const struct push_call *call = self;
-    return layer_claims_has(call->gateway, call->caller, diff_id);
+    return layer_claims_has(call->gateway, call->by.caller, diff_id);
 }
 
 static enum errc take_config(struct job *job, const struct image_job *self, const struct buf *body,

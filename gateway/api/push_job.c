@@ -207,7 +207,7 @@ void push_job_send(struct job *job, struct push_call *request)
     request_claim_pushes(&request->claim, request->order.push.id);
     for (size_t i = 0; i < sending->count; i++) {
         push_log_accepted(sending->pushes[i]);
-        audit_push_accepted(gateway->runtime->audit, sending->pushes[i], &request->origin);
+        audit_push_accepted(gateway->runtime->audit, sending->pushes[i], &request->by.origin);
     }
     begin(sending);
     const struct push_options options = {.progress = events ? &sending->progress : NULL,
@@ -230,19 +230,23 @@ static enum errc judge_route(void *self, const char *repository, const struct re
 {
     const struct push_call *call = self;
     const struct access *access = call->gateway->access;
-    enum access_answer answer = access_ask(access, call->caller, OPERATION_PUSH, repository, NULL);
-    if (answer != ACCESS_YES)
-        return access_explain(answer, call->caller, OPERATION_PUSH, repository, err);
-    return access_check_target(access, call->caller, target, err);
+    int rule = 0;
+    enum access_answer answer =
+        access_ask(access, call->by.caller, OPERATION_PUSH, repository, &rule);
+    if (answer == ACCESS_YES)
+        return access_check_target(access, &call->by, repository, target, err);
+    access_explain(answer, call->by.caller, OPERATION_PUSH, repository, err);
+    if (answer != ACCESS_WIDER)
+        access_tell_denied(access, &call->by, OPERATION_PUSH, repository, rule, err);
+    return err->code;
 }
 
 enum errc push_call_init(struct gateway *gateway, const struct request *request,
                          struct push_call *out, struct error *err)
 {
     out->gateway = gateway;
-    out->caller = caller_ref(request->caller);
+    requester_of(request, &out->by);
     caller_by(request->caller, &out->order.push.by);
-    audit_origin_of(request, &out->origin);
     out->order.judge = (struct route_judge){judge_route, out};
     out->wishes = push_wishes_of(request);
     return request_claim_init(request, &out->claim, err);
@@ -252,14 +256,14 @@ enum errc push_call_check(const struct push_call *request, struct error *err)
 {
     const struct push *push = &request->order.push;
     for (size_t i = 0; i < push->target_count && err->code == ERR_OK; i++)
-        access_check_target(request->gateway->access, request->caller, &push->targets[i].reference,
-                            err);
+        access_check_target(request->gateway->access, &request->by, push->repository,
+                            &push->targets[i].reference, err);
     return err->code;
 }
 
 void push_call_deinit(struct push_call *request)
 {
-    caller_unref(request->caller);
+    requester_deinit(&request->by);
     request_claim_release(&request->claim);
     push_order_deinit(&request->order);
 }

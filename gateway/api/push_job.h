@@ -7,7 +7,7 @@
 #define SLIPWAY_GATEWAY_API_PUSH_JOB_H
 
 #include "base/buf.h"
-#include "gateway/access/audit.h"
+#include "gateway/access/requester.h"
 #include "gateway/api/request_keys.h"
 #include "gateway/http/request.h"
 #include "gateway/push/archive_push.h"
@@ -27,8 +27,7 @@ struct push_wishes push_wishes_of(const struct request *request);
 /* What a job that pushes was asked for, and by which request. */
 struct push_call {
     struct gateway *gateway;
-    struct caller *caller; /* a reference */
-    struct audit_origin origin;
+    struct requester by;
     struct push_order order;
     struct push_wishes wishes;
     struct request_claim claim;
@@ -38,7 +37,7 @@ enum errc push_call_init(struct gateway *gateway, const struct request *request,
                          struct push_call *out, struct error *err);
 void push_call_deinit(struct push_call *request);
 
-/* May its caller push to the targets that it has named? ERR_FORBIDDEN, ERR_ADDRESS_REFUSED. */
+/* May its caller push to the targets that it has named? ERR_FORBIDDEN. */
 enum errc push_call_check(const struct push_call *request, struct error *err);
 
 /* At the beginning of a job, with its body where that is a document: true when it goes on. Else it

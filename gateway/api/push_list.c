@@ -140,7 +140,7 @@ bool push_filter_fits(const struct push_filter *filter, const struct push *push)
 
 struct control_job {
     struct gateway *gateway;
-    struct caller *caller; /* a reference */
+    struct requester by;
     enum operation operation;
     struct query query; /* owned */
     char id[PUSH_ID_MAX];
@@ -151,14 +151,14 @@ static void free_job(void *arg)
 {
     struct control_job *self = arg;
     query_deinit(&self->query);
-    caller_unref(self->caller);
+    requester_deinit(&self->by);
     free(self);
 }
 
 /* Of a push that comes from no repository of the registry API, only who may do so everywhere. */
 static bool may_see(const struct control_job *self, const struct push *push)
 {
-    return access_ask(self->gateway->access, self->caller, self->operation, push->repository,
+    return access_ask(self->gateway->access, self->by.caller, self->operation, push->repository,
                       NULL) == ACCESS_YES;
 }
 
@@ -184,7 +184,7 @@ static struct job *start(struct gateway *gateway, const struct request *request,
     struct job *job = NULL;
     size_t size = id ? strcspn(id, "/") : 0;
     self->gateway = gateway;
-    self->caller = caller_ref(request->caller);
+    requester_of(request, &self->by);
     self->operation = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0
                           ? OPERATION_QUEUE_READ
                           : OPERATION_QUEUE_CONTROL;
@@ -339,13 +339,21 @@ static void show(struct control_job *self, struct reply *reply, struct error *er
     push_deinit(&push);
 }
 
+static void tell(const struct control_job *self, struct audit_event event, const struct error *err)
+{
+    event.push = self->id;
+    requester_tell(&self->by, self->gateway->runtime->audit, event, err);
+}
+
 /* What had come to its end stays as it is, and is shown. */
 static void cancel(struct control_job *self, struct reply *reply, struct error *err)
 {
     struct push push;
     if (refuse_parameters(self, err) != ERR_OK || find(self, &push, err) != ERR_OK)
         return;
-    push_queue_cancel(self->gateway->queue, self->id, push.target_count);
+    if (push_queue_cancel(self->gateway->queue, self->id, push.target_count))
+        tell(self, (struct audit_event){.action = AUDIT_CANCEL, .repository = push.repository},
+             err);
     push_deinit(&push);
     show(self, reply, err);
 }
@@ -371,10 +379,14 @@ static void retry_wanted(const struct control_job *self, struct push_retry *want
                          struct reply *reply, struct error *err)
 {
     int64_t keep_ms = self->gateway->runtime->settings->queue.keep_trying_ms;
-    struct push_retried done;
+    struct push_retried done = {.retried = 0};
     if (keep_ms > 0)
         wanted->deadline_s = (uint64_t)(clock_wall_s() + keep_ms / 1000);
-    if (push_queue_retry(self->gateway->queue, wanted, &done, err) != ERR_OK)
+    push_queue_retry(self->gateway->queue, wanted, &done, err);
+    const struct audit_event event = {
+        .action = AUDIT_RETRY, .object = wanted->target, .count = done.retried};
+    tell(self, event, err);
+    if (err->code != ERR_OK)
         return;
     json_t *root = json_object();
     json_put_number(root, "retried", done.retried);

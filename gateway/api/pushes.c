@@ -79,7 +79,7 @@ static enum errc find_image(struct store *store, struct push_order *order, struc
 
 static bool may_pull(const struct push_call *self, const char *repository)
 {
-    return access_ask(self->gateway->access, self->caller, OPERATION_PULL, repository, NULL) ==
+    return access_ask(self->gateway->access, self->by.caller, OPERATION_PULL, repository, NULL) ==
            ACCESS_YES;
 }
 

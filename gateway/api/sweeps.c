@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "config/settings_types.h"
+#include "gateway/access/requester.h"
 #include "gateway/api/push_job.h"
 #include "gateway/reconcile/sweeps.h"
 
@@ -13,6 +14,7 @@
 
 struct sweep_job {
     struct gateway *gateway;
+    struct requester by;
     struct job *job;
     struct sweep_order order;
     char target[SETTING_TARGET_NAME_MAX + 1];
@@ -73,6 +75,22 @@ static enum errc read_body(struct job *job, struct sweep_job *self, struct error
 
 /* ---- the job ---- */
 
+static void drop(void *arg)
+{
+    struct sweep_job *self = arg;
+    requester_deinit(&self->by);
+    free(self);
+}
+
+static void tell(const struct sweep_job *self, const struct error *err)
+{
+    const struct audit_event event = {
+        .action = self->order.kind == SWEEP_BACKFILL ? AUDIT_BACKFILL : AUDIT_RECONCILE,
+        .object = self->target};
+    if (!self->order.dry_run)
+        requester_tell(&self->by, self->gateway->runtime->audit, event, err);
+}
+
 static void on_ended(void *arg, json_t *report)
 {
     struct sweep_job *self = arg;
@@ -97,7 +115,12 @@ static void run(struct job *job, void *arg)
     self->order.cancel = job_cancelled(job);
     self->order.ended = on_ended;
     self->order.self = self;
-    if (sweeps_start(self->gateway->sweeps, &self->order, &err) == ERR_OK)
+    struct sweep_job asked = *self; /* which is gone with the sweep, maybe at once */
+    caller_ref(asked.by.caller);
+    sweeps_start(self->gateway->sweeps, &self->order, &err);
+    tell(&asked, &err);
+    requester_deinit(&asked.by);
+    if (err.code == ERR_OK)
         return;
     push_job_refuse(job, &err);
     job_over(job);
@@ -105,12 +128,12 @@ static void run(struct job *job, void *arg)
 
 static struct job *begin(struct sweep_job *self, const struct request *request, struct reply *reply)
 {
-    const struct job_work work = {.class = JOB_PUSH, .run = run, .free = free, .self = self};
+    const struct job_work work = {.class = JOB_PUSH, .run = run, .free = drop, .self = self};
     struct error err = ERROR_INIT;
     struct job *job = NULL;
     if (job_start(self->gateway->jobs, &work, request->peer, &job, &err) == ERR_OK)
         return job;
-    free(self);
+    drop(self);
     reply_error(reply, &err);
     return NULL;
 }
@@ -146,6 +169,7 @@ static struct job *handle(struct gateway *gateway, const struct request *request
     struct error err = ERROR_INIT;
     struct sweep_job *self = xcalloc(1, sizeof *self);
     self->gateway = gateway;
+    requester_of(request, &self->by);
     self->order.kind = kind;
     if (check(request, self, &err) == ERR_OK && strcmp(request->method, "POST") == 0)
         return begin(self, request, reply);
@@ -156,7 +180,7 @@ static struct job *handle(struct gateway *gateway, const struct request *request
         show(self, reply, &err);
     if (err.code != ERR_OK)
         reply_error(reply, &err);
-    free(self);
+    drop(self);
     return NULL;
 }
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "gateway/access/requester.h"
 #include "gateway/push/push_json.h"
 #include "gateway/queue/push_targets.h"
 
@@ -92,10 +93,18 @@ struct job *targets_list(struct gateway *gateway, const struct request *request,
 }
 
 struct pause_job {
-    struct push_queue *queue;
+    struct gateway *gateway;
+    struct requester by;
     bool paused;
     char name[];
 };
+
+static void drop(void *arg)
+{
+    struct pause_job *self = arg;
+    requester_deinit(&self->by);
+    free(self);
+}
 
 static void run(struct job *job, void *arg)
 {
@@ -103,7 +112,11 @@ static void run(struct job *job, void *arg)
     struct reply reply = REPLY_INIT(200);
     struct error err = ERROR_INIT;
     autofree struct target_view *view = xcalloc(1, sizeof *view);
-    if (push_queue_pause(self->queue, self->name, self->paused, view, &err) == ERR_OK)
+    const struct audit_event event = {.action = self->paused ? AUDIT_PAUSE : AUDIT_RESUME,
+                                      .object = self->name};
+    push_queue_pause(self->gateway->queue, self->name, self->paused, view, &err);
+    requester_tell(&self->by, self->gateway->runtime->audit, event, &err);
+    if (err.code == ERR_OK)
         reply_json(&reply, json_compact_take(target_value(view)));
     else
         reply_error(&reply, &err);
@@ -116,15 +129,16 @@ static struct job *start(struct gateway *gateway, const struct request *request,
     const char *name = request->path + strlen(TARGETS_PATH);
     size_t size = strcspn(name, "/");
     struct pause_job *self = xcalloc(1, sizeof *self + size + 1);
-    const struct job_work work = {.class = JOB_BRIEF, .run = run, .free = free, .self = self};
+    const struct job_work work = {.class = JOB_BRIEF, .run = run, .free = drop, .self = self};
     struct error err = ERROR_INIT;
     struct job *job = NULL;
-    self->queue = gateway->queue;
+    self->gateway = gateway;
+    requester_of(request, &self->by);
     self->paused = paused;
     memcpy(self->name, name, size);
     if (job_start(gateway->jobs, &work, request->peer, &job, &err) == ERR_OK)
         return job;
-    free(self);
+    drop(self);
     reply_error(reply, &err);
     return NULL;
 }

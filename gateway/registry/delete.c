@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/access/requester.h"
 #include "gateway/push/mirrored_push.h"
 
 #include <string.h>
@@ -10,6 +11,7 @@
 
 struct delete_job {
     struct runtime *runtime;
+    struct requester by;
     enum v2_endpoint endpoint; /* V2_BLOB or V2_MANIFEST */
     char repository[REPOSITORY_NAME_MAX + 1];
     char tag[REFERENCE_TAG_MAX + 1];
@@ -35,11 +37,24 @@ static enum errc take_out(const struct delete_job *self, struct error *err)
     return err->code;
 }
 
+static void drop(void *arg)
+{
+    struct delete_job *self = arg;
+    requester_deinit(&self->by);
+    free(self);
+}
+
 static void run(struct job *job, void *arg)
 {
     const struct delete_job *self = arg;
     struct error err = ERROR_INIT;
-    if (take_out(self, &err) != ERR_OK) {
+    const struct audit_event said = {.action = AUDIT_DELETE,
+                                     .repository = self->repository,
+                                     .tag = self->tag,
+                                     .digest = self->tag[0] ? NULL : &self->digest};
+    take_out(self, &err);
+    requester_tell(&self->by, self->runtime->audit, said, &err);
+    if (err.code != ERR_OK) {
         v2_answer_error(job, &err);
         return;
     }
@@ -62,11 +77,12 @@ static struct job *start(const struct v2_request *front, struct reply *reply)
 {
     struct delete_job *self = xcalloc(1, sizeof *self);
     self->runtime = front->gateway->runtime;
+    requester_of(front->request, &self->by);
     self->endpoint = front->path.endpoint;
     self->digest = front->path.digest;
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->tag, front->path.tag, sizeof self->tag);
-    return v2_start(front, JOB_BRIEF, run, free, self, reply);
+    return v2_start(front, JOB_BRIEF, run, drop, self, reply);
 }
 
 struct job *v2_delete_blob(struct v2_request *front, struct reply *reply)

@@ -3,8 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "gateway/access/audit.h"
-#include "gateway/access/caller.h"
+#include "gateway/access/requester.h"
 #include "gateway/push/mirrored_push.h"
 #include "gateway/push/push_log.h"
 #include "gateway/registry/document.h"
@@ -21,11 +20,11 @@
 
 struct manifest_job {
     struct gateway *gateway;
-    struct caller *caller; /* a reference */
-    struct audit_origin origin;
+    struct requester by;
     char repository[REPOSITORY_NAME_MAX + 1];
     const char *tags[TAGS_MAX]; /* each owned, and there once; none: put under its digest alone */
     size_t tag_count;
+    struct digest was[TAGS_MAX]; /* that each tag named just before; DIGEST_NONE: nothing */
     bool by_digest;
     struct digest digest; /* DIGEST_NONE until the bytes are there, by tag */
     char *content_type;   /* owned; NULL when there is none */
@@ -50,7 +49,7 @@ static void drop(void *arg)
     struct manifest_job *self = arg;
     for (size_t i = 0; i < self->tag_count; i++)
         free((char *)(uintptr_t)self->tags[i]);
-    caller_unref(self->caller);
+    requester_deinit(&self->by);
     free(self->content_type);
     free(self->referrer);
     buf_deinit(&self->body);
@@ -184,7 +183,7 @@ static enum errc take_manifest(struct job *job, struct manifest_job *self, struc
     if (read_body(job, self, err) != ERR_OK || find_digest(self, err) != ERR_OK)
         return err->code;
     self->size = self->body.size;
-    if (v2_check_moves(self->gateway, self->caller, self->repository, self->tags, self->tag_count,
+    if (v2_check_moves(self->gateway, &self->by, self->repository, self->tags, self->tag_count,
                        &self->digest, err) != ERR_OK ||
         look_at(self, err) != ERR_OK || look_for_lists(job, self, err) != ERR_OK)
         return err->code;
@@ -225,11 +224,26 @@ static void put_names(const struct manifest_job *self, struct batch *batch)
     v2_put_layers(store_of(self), manifest, batch);
 }
 
+/* For the audit stream. Of two that move one tag in the same moment, both may find what was before
+ * the first. */
+static enum errc look_at_tags(struct manifest_job *self, struct error *err)
+{
+    for (size_t i = 0; i < self->tag_count; i++) {
+        struct repository_manifest there;
+        bool found = false;
+        if (repository_tag(store_of(self), self->repository, self->tags[i], &found, &there, err) !=
+            ERR_OK)
+            return err->code;
+        self->was[i] = found ? there.digest : (struct digest){.algorithm = DIGEST_NONE};
+    }
+    return ERR_OK;
+}
+
 /* With its names, and its push if that is made after the answer. */
 static enum errc commit_whole(struct manifest_job *self, struct push *push, struct error *err)
 {
     autobatch struct batch *batch = batch_begin(store_of(self), BATCH_DURABLE);
-    if (put_blob(self, batch, err) != ERR_OK)
+    if (look_at_tags(self, err) != ERR_OK || put_blob(self, batch, err) != ERR_OK)
         return err->code;
     put_names(self, batch);
     if (push)
@@ -247,10 +261,10 @@ static enum errc commit_bytes(struct manifest_job *self, struct error *err)
     return batch_commit(mem_take(&batch), err);
 }
 
-static enum errc commit_names(const struct manifest_job *self, struct error *err)
+static enum errc commit_names(struct manifest_job *self, struct error *err)
 {
     autobatch struct batch *batch = batch_begin(store_of(self), BATCH_DURABLE);
-    if (batch_hold_blob(batch, &self->digest, err) != ERR_OK)
+    if (look_at_tags(self, err) != ERR_OK || batch_hold_blob(batch, &self->digest, err) != ERR_OK)
         return err->code;
     put_names(self, batch);
     return batch_commit(mem_take(&batch), err);
@@ -289,6 +303,20 @@ static void tell_one(const struct manifest_job *self, const char *tag)
               "manifest put");
 }
 
+static void tell_moved(const struct manifest_job *self)
+{
+    const struct error none = ERROR_INIT;
+    for (size_t i = 0; i < self->tag_count; i++) {
+        const struct audit_event event = {.action = AUDIT_TAG_MOVE,
+                                          .repository = self->repository,
+                                          .tag = self->tags[i],
+                                          .digest = &self->digest,
+                                          .was = &self->was[i]};
+        if (self->was[i].algorithm != DIGEST_NONE && !digest_equal(&self->was[i], &self->digest))
+            requester_tell(&self->by, self->gateway->runtime->audit, event, &none);
+    }
+}
+
 static void tell(const struct manifest_job *self)
 {
     if (goes_nowhere(self))
@@ -307,6 +335,7 @@ static void conclude(struct job *job, const struct manifest_job *self, const str
         return;
     }
     tell(self);
+    tell_moved(self);
     answer(job, self);
 }
 
@@ -315,7 +344,7 @@ static void conclude(struct job *job, const struct manifest_job *self, const str
 static void tell_accepted(const struct manifest_job *self)
 {
     push_log_accepted(&self->push);
-    audit_push_accepted(self->gateway->runtime->audit, &self->push, &self->origin);
+    audit_push_accepted(self->gateway->runtime->audit, &self->push, &self->by.origin);
 }
 
 /* The targets have it: now it gets its names. */
@@ -357,7 +386,7 @@ static enum errc plan(struct job *job, struct manifest_job *self, struct error *
                            self->tag_count, &descriptor, &self->push, err) != ERR_OK)
         return err->code;
     memcpy(self->push.via, self->via, sizeof self->via);
-    caller_by(self->caller, &self->push.by);
+    caller_by(self->by.caller, &self->push.by);
     if (self->push.target_count == 0)
         return ERR_OK;
     return pushable_check(store_of(self), job_cancelled(job), &self->document.manifest, err);
@@ -445,13 +474,12 @@ static struct manifest_job *job_new(const struct v2_request *front)
     const char *content_type = request_header(front->request, "Content-Type");
     struct manifest_job *self = xcalloc(1, sizeof *self);
     *self = (struct manifest_job){.gateway = front->gateway,
-                                  .caller = caller_ref(front->request->caller),
                                   .digest = front->path.digest,
                                   .by_digest = front->path.tag[0] == '\0',
                                   .body = BUF_INIT(MANIFEST_LIMIT_BYTES)};
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->via, front->via, sizeof self->via);
-    audit_origin_of(front->request, &self->origin);
+    requester_of(front->request, &self->by);
     if (content_type)
         self->content_type = xstrndup(content_type, CONTENT_TYPE_MAX);
     return self;

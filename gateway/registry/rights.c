@@ -34,32 +34,43 @@ static struct need need_of(const struct v2_request *front)
                          .pushes = endpoint == V2_UPLOADS || endpoint == V2_MANIFEST};
 }
 
+/* The operation that was asked about last, and the rule that decided. */
+struct asked {
+    enum operation operation;
+    int rule;
+};
+
 /* The best answer for any of the operations. */
-static enum access_answer ask(const struct v2_request *front, unsigned any, enum operation *asked)
+static enum access_answer ask(const struct v2_request *front, unsigned any, struct asked *asked)
 {
     enum access_answer best = ACCESS_NO;
     for (unsigned i = 0; i < OPERATION_COUNT && best != ACCESS_YES; i++) {
         if ((any & BIT(i)) == 0)
             continue;
-        enum access_answer answer = access_ask(front->gateway->access, front->request->caller,
-                                               (enum operation)i, front->path.repository, NULL);
-        *asked = (enum operation)i;
+        enum access_answer answer =
+            access_ask(front->gateway->access, front->request->caller, (enum operation)i,
+                       front->path.repository, &asked->rule);
+        asked->operation = (enum operation)i;
         best = answer < best ? answer : best;
     }
     return best;
 }
 
-static void refuse(const struct v2_request *front, enum access_answer answer,
-                   enum operation operation, const struct need *need, struct reply *reply)
+static void tell(const struct v2_request *front, const struct asked *asked, const struct error *why)
 {
-    struct error err = ERROR_INIT;
-    const struct access *access = front->gateway->access;
-    access_explain(answer, front->request->caller, operation, front->path.repository, &err);
-    access_tell_denied(access, front->request, operation, front->path.repository, 0, &err);
-    v2_refuse(reply, &err);
+    autorequester struct requester by;
+    requester_of(front->request, &by);
+    access_tell_denied(front->gateway->access, &by, asked->operation, front->path.repository,
+                       asked->rule, why);
+}
+
+static void refuse(const struct v2_request *front, enum access_answer answer, unsigned scope,
+                   const struct error *why, struct reply *reply)
+{
+    v2_refuse(reply, why);
     if (answer != ACCESS_NO)
-        access_challenge(access, front->request, answer, front->path.repository, need->scope,
-                         reply);
+        access_challenge(front->gateway->access, front->request, answer, front->path.repository,
+                         scope, reply);
 }
 
 /* What arrives goes on to the targets of its repository. */
@@ -70,13 +81,13 @@ static bool may_push_on(const struct v2_request *front, struct reply *reply)
     if (mirrors_route(front->gateway->runtime->settings, front->path.repository, &route, &err) !=
         ERR_OK)
         return true; /* it leads nowhere; who puts something there is told */
+    autorequester struct requester by;
+    requester_of(front->request, &by);
     for (size_t i = 0; i < route.count && err.code == ERR_OK; i++)
-        access_check_target(front->gateway->access, front->request->caller,
+        access_check_target(front->gateway->access, &by, front->path.repository,
                             &route.targets[i].repository, &err);
     if (err.code == ERR_OK)
         return true;
-    access_tell_denied(front->gateway->access, front->request, OPERATION_PUSH,
-                       front->path.repository, 0, &err);
     v2_refuse(reply, &err);
     return false;
 }
@@ -88,8 +99,9 @@ static bool admits_ping(const struct v2_request *front, struct reply *reply)
     const struct caller *caller = front->request->caller;
     if (caller == NULL || caller->proof != PROOF_NONE)
         return true;
-    const struct need none = {.scope = 0};
-    refuse(front, ACCESS_LOGIN, OPERATION_PULL, &none, reply);
+    struct error err = ERROR_INIT;
+    access_explain(ACCESS_LOGIN, caller, OPERATION_PULL, "", &err);
+    refuse(front, ACCESS_LOGIN, 0, &err, reply);
     return false;
 }
 
@@ -102,17 +114,19 @@ bool v2_admits(struct v2_request *front, struct reply *reply)
         return admits_ping(front, reply);
     if (endpoint == V2_CATALOG)
         return true; /* it lists what may be pulled */
-    enum operation asked = OPERATION_PULL;
+    struct asked asked = {.operation = OPERATION_PULL};
+    struct error err = ERROR_INIT;
     const struct need need = need_of(front);
     enum access_answer answer = ask(front, need.any, &asked);
     if (answer == ACCESS_YES)
         return !need.pushes || may_push_on(front, reply);
-    if (answer == ACCESS_NO && need.reads) {
-        front->hidden = true;
-        return true;
-    }
-    refuse(front, answer, asked, &need, reply);
-    return false;
+    access_explain(answer, front->request->caller, asked.operation, front->path.repository, &err);
+    if (answer != ACCESS_WIDER)
+        tell(front, &asked, &err);
+    front->hidden = answer == ACCESS_NO && need.reads;
+    if (!front->hidden)
+        refuse(front, answer, need.scope, &err, reply);
+    return front->hidden;
 }
 
 bool v2_may_mount(const struct v2_request *front, const char *from)
@@ -121,12 +135,13 @@ bool v2_may_mount(const struct v2_request *front, const char *from)
            ACCESS_YES;
 }
 
-enum errc v2_check_moves(const struct gateway *gateway, const struct caller *caller,
+enum errc v2_check_moves(const struct gateway *gateway, const struct requester *by,
                          const char *repository, const char *const *tags, size_t tag_count,
                          const struct digest *manifest, struct error *err)
 {
+    int rule = 0;
     enum access_answer answer =
-        access_ask(gateway->access, caller, OPERATION_TAG_MOVE, repository, NULL);
+        access_ask(gateway->access, by->caller, OPERATION_TAG_MOVE, repository, &rule);
     struct repository_manifest there;
     bool found = false;
     if (answer == ACCESS_YES)
@@ -136,8 +151,10 @@ enum errc v2_check_moves(const struct gateway *gateway, const struct caller *cal
             ERR_OK)
             return err->code;
         if (found && !digest_equal(&there.digest, manifest)) {
-            access_explain(ACCESS_NO, caller, OPERATION_TAG_MOVE, repository, err);
-            return error_wrap(err, "the tag %s is another manifest's", tags[i]);
+            access_explain(ACCESS_NO, by->caller, OPERATION_TAG_MOVE, repository, err);
+            error_wrap(err, "the tag %s is another manifest's", tags[i]);
+            access_tell_denied(gateway->access, by, OPERATION_TAG_MOVE, repository, rule, err);
+            return err->code;
         }
     }
     return ERR_OK;

@@ -30,12 +30,18 @@ bool control_admits(const struct gateway *gateway, const struct request *request
         reply_error(reply, &err);
         return false;
     }
-    enum access_answer answer = anywhere ? access_ask_anywhere(access, request->caller, operation)
-                                         : access_ask(access, request->caller, operation, "", NULL);
+    int rule = 0;
+    enum access_answer answer = anywhere
+                                    ? access_ask_anywhere(access, request->caller, operation)
+                                    : access_ask(access, request->caller, operation, "", &rule);
     if (answer == ACCESS_YES)
         return true;
     access_explain(answer, request->caller, operation, "", &err);
-    access_tell_denied(access, request, operation, NULL, 0, &err);
+    if (answer != ACCESS_WIDER) {
+        autorequester struct requester by;
+        requester_of(request, &by);
+        access_tell_denied(access, &by, operation, "", rule, &err);
+    }
     reply_error(reply, &err);
     if (answer != ACCESS_NO)
         access_challenge(access, request, answer, NULL, 0, reply);

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import secrets
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -100,8 +101,10 @@ def check_answer(method: str, reply: Reply) -> None:
 class Front:
     """One client; a context manager."""
 
-    def __init__(self, port: int, seconds: float = 60) -> None:
+    def __init__(self, port: int, seconds: float = 60, login: str = "") -> None:
+        """`login` is USER:PASSWORD, sent with each request."""
         self.port = port
+        self._login = {"Authorization": "Basic " + b64encode(login.encode()).decode()} if login else {}
         self._seconds = seconds
         self._connection: RawConnection | None = None
         self.connections = 0
@@ -138,7 +141,7 @@ class Front:
         chunked: bool = False,
     ) -> Reply:
         """One request and its answer. The path goes out as it is."""
-        head = dict(headers or {})
+        head = {**self._login, **(headers or {})}
         if chunked:
             head["Transfer-Encoding"] = "chunked"
         elif body is not None or method in ("POST", "PUT", "PATCH"):

@@ -22,6 +22,8 @@ static enum errc password(void *self, const char *name, const char *given,
 {
     (void)self;
     (void)peer;
+    if (strcmp(name, "guess") == 0)
+        return (fail)(err, ERR_TOO_MANY_LOGINS, 0, "too many");
     if (strcmp(name, "ann") != 0 || strcmp(given, "p w+&") != 0)
         return (fail)(err, ERR_UNAUTHENTICATED, 0, "no such user or another password");
     out->identity = (struct identity){.kind = IDENTITY_USER, .name = xstrdup("ann")};
@@ -45,6 +47,13 @@ static bool still_valid(void *self, const struct identity *identity, const char 
 {
     (void)self;
     return ann_is_there && strcmp(identity->name, "ann") == 0 && strcmp(fingerprint, "of-ann") == 0;
+}
+
+static unsigned retry_after_s(void *self, const struct net_address *peer)
+{
+    (void)self;
+    (void)peer;
+    return 17;
 }
 
 static bool may(void *self, const struct identity *who, enum operation operation,
@@ -99,7 +108,7 @@ static void start(struct scene *scene)
 
 static int set_up(void **state)
 {
-    static const struct sources sources = {password, jwt, still_valid, NULL};
+    static const struct sources sources = {password, jwt, still_valid, retry_after_s, NULL};
     static const struct executor_options threads = {.threads_max = 4};
     static const struct jobs_limits limits = {2, 2, 2};
     struct error err = ERROR_INIT;
@@ -154,6 +163,8 @@ static json_t *send_text(const struct scene *scene, const char *request, int sta
         fail_msg("%s\n%s", request, buf_cstr(&out));
     if (status == 200)
         assert_non_null(strstr(buf_cstr(&out), "Cache-Control: no-store\r\n"));
+    if (status == 429)
+        assert_non_null(strstr(buf_cstr(&out), "Retry-After: 17\r\n"));
     if (status == 401)
         assert_non_null(strstr(buf_cstr(&out), "WWW-Authenticate: Basic realm="));
     return json_loads(body + 4, 0, NULL);
@@ -219,6 +230,7 @@ static void a_get_is_answered(void **state)
             "ann", "repository:a:pull,push repository:b:pull,push", 3600);
     refused(get(scene, "", "ann:wrong", 401), "invalid_grant");
     refused(get(scene, "", "eve:p w+&", 401), "invalid_grant");
+    json_decref(get(scene, "", "guess:x", 429));
     refused(get(scene, "scope=%zz", NULL, 400), "invalid_request");
     autojson json_t *offline = get(scene, "offline_token=true", "ann:p w+&", 200);
     assert_non_null(json_text(offline, "refresh_token"));
