@@ -130,6 +130,7 @@ enum party {
     X(ERR_NO_ANSWER,             "NO_ANSWER",              504, true,  PARTY_REGISTRY)             \
     X(ERR_PUSHED_DIGEST,         "PUSHED_DIGEST_MISMATCH", 502, false, PARTY_REGISTRY)             \
     X(ERR_TAG_DRIFTED,           "TAG_DRIFTED",            409, false, PARTY_REGISTRY)             \
+    X(ERR_TAG_IMMUTABLE,         "TAG_IMMUTABLE",          409, false, PARTY_REGISTRY)             \
     /* what the gateway itself does not have, where a registry may lack it, too */                 \
     X(ERR_REPOSITORY_NOT_HELD,   "NAME_UNKNOWN",           404, false, PARTY_CLIENT)               \
     X(ERR_MANIFEST_NOT_HELD,     "MANIFEST_UNKNOWN",       404, false, PARTY_CLIENT)               \

@@ -54,6 +54,15 @@ struct push_layers {
     unsigned existed, mounted, uploaded, skipped;
 };
 
+/* What becomes of a tag that is there already. One that names this very image is never moved, and
+ * the target has it. */
+enum push_tag_policy {
+    TAG_MOVES,
+    TAG_DRIFT_STAYS, /* left where it is something else than slipway put there last */
+    TAG_PUT_SAME,    /* left where it is something else */
+    TAG_STAYS,       /* the same; and one that names this image is not put again */
+};
+
 struct push_target {
     struct reference reference; /* with a tag, or with the manifest's own digest */
     bool optional;              /* its failure does not fail the push */
@@ -66,8 +75,7 @@ struct push_target {
     uint64_t first_s;               /* when it was tried first; 0: not yet */
     uint64_t next_s;                /* PUSH_WAITING: when it is tried again; 0: not known */
     uint64_t ended_s;               /* when it came to its final state */
-    bool leaves_drift; /* a tag there that is something else than slipway put there last is left as
-                          it is; not recorded: the configuration says so when it runs */
+    enum push_tag_policy policy;    /* not recorded: the configuration says so when it runs */
     struct digest was; /* what the tag was before, as far as that is known; PUSH_DRIFTED: what it
                           is. DIGEST_NONE: not known, or nothing */
     /* the PushResult, when PUSH_PUSHED: the manifest as the registry serves it */

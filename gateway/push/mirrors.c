@@ -110,7 +110,7 @@ static enum errc plan_target(const struct settings *settings, const struct mirro
         return ERR_OK;
     struct push_target *added = &push->targets[before];
     snprintf(added->name, sizeof added->name, "%s", target->name ? target->name : "");
-    added->leaves_drift = mirrors_leaves_drift(settings, added->name);
+    added->policy = mirrors_tag_policy(settings, added->name, reference->tag);
     added->deadline_s = stored && keep_ms > 0 ? (uint64_t)(clock_wall_s() + keep_ms / 1000) : 0;
     return ERR_OK;
 }
@@ -148,11 +148,26 @@ const struct mirror_target_setting *mirrors_target(const struct settings *settin
     return NULL;
 }
 
-bool mirrors_leaves_drift(const struct settings *settings, const char *name)
+static bool is_immutable(const struct mirror_target_setting *target, const char *tag)
+{
+    for (size_t i = 0; i < target->immutable.count; i++)
+        if (pattern_matches(target->immutable.items[i], tag))
+            return true;
+    return target->move == SETTING_MOVE_NEVER;
+}
+
+enum push_tag_policy mirrors_tag_policy(const struct settings *settings, const char *name,
+                                        const char *tag)
 {
     const struct mirror_target_setting *target =
         name[0] ? mirrors_target(settings, name, NULL) : NULL;
-    return target && target->on_drift == SETTING_DRIFT_LEAVE;
+    if (target == NULL)
+        return TAG_MOVES;
+    if (is_immutable(target, tag))
+        return TAG_STAYS;
+    if (target->move == SETTING_MOVE_SAME_DIGEST)
+        return TAG_PUT_SAME;
+    return target->on_drift == SETTING_DRIFT_LEAVE ? TAG_DRIFT_STAYS : TAG_MOVES;
 }
 
 bool mirrors_leads_to(const struct mirror_target_setting *target, const char *host)

@@ -56,9 +56,10 @@ const struct mirror_target_setting *mirrors_target(const struct settings *settin
                                                    const char *name,
                                                    const struct mirror_setting **mirror);
 
-/* Are tags that somebody else has moved left as they are at this target? Not at one without a name.
- */
-bool mirrors_leaves_drift(const struct settings *settings, const char *name);
+/* What becomes of this tag where it is there already, at the target of this name? `name` "" is a
+ * target that a client named: TAG_MOVES. */
+enum push_tag_policy mirrors_tag_policy(const struct settings *settings, const char *name,
+                                        const char *tag);
 
 /* Is it a target at this host, as references have it? */
 bool mirrors_leads_to(const struct mirror_target_setting *target, const char *host);

@@ -221,7 +221,8 @@ static struct pending_run *new_run(struct queue_entry *entry, struct error *err)
     run->own = run->push.targets[entry->target];
     if (run->own.first_s == 0)
         run->own.first_s = (uint64_t)clock_wall_s();
-    run->own.leaves_drift = mirrors_leaves_drift(entry->queue->runtime->settings, run->own.name);
+    run->own.policy =
+        mirrors_tag_policy(entry->queue->runtime->settings, run->own.name, run->own.reference.tag);
     run->begun_ms = clock_ms();
     run->one = run->push;
     run->one.targets = &run->own;

@@ -2,6 +2,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/push/mirrors.h"
 #include "gateway/push/push_json.h"
 #include "gateway/reconcile/sweep_internal.h"
 #include "store/pushed_tags.h"
@@ -81,14 +82,16 @@ static void push_it(struct sweep *sweep, const struct expected_tag *tag, const c
         note(sweep, tag, FOUND_PENDING, there, false, NULL);
 }
 
-/* What the target's policy leaves as it is: unless slipway put it there last. */
+/* The target's policy leaves it as it is. */
 static bool is_left(struct sweep *sweep, const struct expected_tag *tag, const struct digest *there)
 {
     struct error err = ERROR_INIT;
     struct digest last;
     bool known = false;
-    if (sweep->setting->on_drift != SETTING_DRIFT_LEAVE)
-        return false;
+    enum push_tag_policy policy =
+        mirrors_tag_policy(sweep->sweeps->runtime->settings, sweep->target, tag->reference.tag);
+    if (policy != TAG_DRIFT_STAYS)
+        return policy != TAG_MOVES;
     if (pushed_tags_get(sweep->sweeps->runtime->store, &tag->reference, &known, &last, &err) !=
         ERR_OK)
         log_warn("reconciling %s: %s", sweep->target, err.text);

@@ -106,9 +106,19 @@ static enum errc is_ours(const struct manifest_tree *tree, const struct digest *
     return references_get(store, &by_digest, ours, &ignored, err);
 }
 
+static enum errc refuse_move(const struct frame *frame, const struct digest *there,
+                             struct error *err)
+{
+    char text[DIGEST_TEXT_MAX];
+    return fail(err, ERR_TAG_IMMUTABLE, 0,
+                "the tag %s names %s, and the configuration lets no push move it (mirrors[].to[]: "
+                "move, immutable): push under another tag",
+                frame->tag, digest_text(there, text));
+}
+
 /* As late as can be: a registry has no way to compare and put at once. */
-static enum errc check_drift(const struct manifest_tree *tree, const struct frame *frame,
-                             struct registry_client *client, struct error *err)
+static enum errc check_tag(const struct manifest_tree *tree, const struct frame *frame,
+                           struct registry_client *client, struct error *err)
 {
     struct push_target *result = tree->push->result;
     struct digest there = {0};
@@ -116,9 +126,11 @@ static enum errc check_drift(const struct manifest_tree *tree, const struct fram
     bool ours = false;
     if (registry_manifest_digest(client, frame->tag, &there, err) != ERR_OK)
         return error_wrap(err, "looking at the tag");
-    result->converged = digest_equal(&there, &frame->outgoing.digest);
+    result->converged = manifest_put_is(&frame->outgoing, &there);
     if (there.algorithm == DIGEST_NONE || result->converged)
         return ERR_OK;
+    if (result->policy != TAG_DRIFT_STAYS)
+        return refuse_move(frame, &there, err);
     if (is_ours(tree, &there, &ours, err) != ERR_OK)
         return err->code;
     result->was = there;
@@ -136,9 +148,11 @@ static enum errc put_once(struct manifest_tree *tree, struct frame *frame, const
     autoclient struct registry_client client = {0};
     registry_client_open(&client, tree->push->repository, &tree->push->cancel);
     frame->answer = (struct manifest_answer){0};
-    bool looks = frame->top && tag && tree->push->result->leaves_drift;
-    enum errc code = looks ? check_drift(tree, frame, &client, err) : ERR_OK;
-    if (code == ERR_OK)
+    const struct push_target *result = tree->push->result;
+    bool looks = frame->top && tag && result->policy != TAG_MOVES;
+    enum errc code = looks ? check_tag(tree, frame, &client, err) : ERR_OK;
+    bool stays = looks && result->policy == TAG_STAYS && result->converged;
+    if (code == ERR_OK && !stays)
         code = manifest_put(tree->push, &client, tag, &frame->outgoing, &frame->answer, err);
     *helps = code != ERR_OK && !was_believed(tree, &frame->answer, err) &&
              (kind_is_in_doubt(tree, frame, err) || error_retriable(code));

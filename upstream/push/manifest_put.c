@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* Registries name what they hold by the algorithm they like. */
-static bool is_of(const struct digest *digest, const struct outgoing_manifest *manifest)
+bool manifest_put_is(const struct outgoing_manifest *manifest, const struct digest *digest)
 {
     if (digest->algorithm == DIGEST_NONE)
         return false;
@@ -26,7 +25,7 @@ static bool stands_there_anyway(struct registry_client *client, const char *refe
     struct digest there = {0};
     struct error ignored = ERROR_INIT;
     return registry_manifest_digest(client, reference, &there, &ignored) == ERR_OK &&
-           is_of(&there, manifest);
+           manifest_put_is(manifest, &there);
 }
 
 /* A registry may sign a manifest anew each time it serves it; before the signatures its bytes are
@@ -68,7 +67,7 @@ static enum errc check_stored(const struct outgoing_manifest *manifest, const st
     if (stored->algorithm == DIGEST_NONE)
         return fail(err, ERR_PUSHED_DIGEST, 0,
                     "the registry accepted the manifest but does not serve it");
-    if (is_of(stored, manifest))
+    if (manifest_put_is(manifest, stored))
         return ERR_OK;
     char ours[DIGEST_TEXT_MAX];
     char theirs[DIGEST_TEXT_MAX];

@@ -16,6 +16,9 @@ struct outgoing_manifest {
     struct digest digest;
 };
 
+/* Does this digest, of whatever algorithm the registry likes, name it? */
+bool manifest_put_is(const struct outgoing_manifest *manifest, const struct digest *digest);
+
 /*
  * One attempt to put it under `tag`; NULL: under its digest. Blocks. A refusal does not count when
  * this very manifest is there already: an immutable tag, an answer that got lost. `answer` as in

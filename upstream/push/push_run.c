@@ -168,7 +168,7 @@ static void record_digest(const struct push_run *run)
         log_warn("%s: the digest reference is not recorded: %s", run->target, err.text);
     error_clear(&err);
     const struct reference *target = &run->job.target->reference;
-    if (run->job.target->leaves_drift && target->tag[0] && !run->untagged &&
+    if (run->job.target->policy == TAG_DRIFT_STAYS && target->tag[0] && !run->untagged &&
         pushed_tags_put(run->upstream->store, target, &run->job.target->digest, &err) != ERR_OK)
         log_warn("%s: the tag is not recorded: %s", run->target, err.text);
 }

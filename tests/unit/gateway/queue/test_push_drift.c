@@ -1,5 +1,5 @@
 /*
- * Targets whose tags are left as they are where somebody else has moved them.
+ * Targets whose tags are left as they are where somebody else has moved them, or in any case.
  */
 #include "gateway/queue/push_queue.h"
 
@@ -167,6 +167,72 @@ static void no_answer_is_no_permission(void **state)
     assert_int_equal(http_double_count(bench->test->http, "PUT /v2/team/app/manifests/one"), 0);
 }
 
+/* ---- tags that no push moves ---- */
+
+static size_t times_put(const struct queue_bench *bench)
+{
+    return http_double_count(bench->test->http, "PUT /v2/team/app/manifests/one");
+}
+
+static void expect_refused(struct queue_bench *bench, const char *id)
+{
+    char text[DIGEST_TEXT_MAX];
+    struct push_target target = queue_test_target(bench->test, id, 0);
+    assert_int_equal(target.state, PUSH_REFUSED);
+    assert_int_equal(target.error.code, ERR_TAG_IMMUTABLE);
+    assert_non_null(
+        strstr(target.error.text, digest_text(&bench->images[0].manifest.digest, text)));
+}
+
+/* Put once; then the same is there already, and another is refused, however often it is tried. */
+static void expect_kept(struct queue_bench *bench, unsigned puts_of_same)
+{
+    char id[PUSH_ID_MAX];
+    promise(bench, 0, "far", id);
+    assert_int_equal(queue_test_target(bench->test, id, 0).state, PUSH_PUSHED);
+    assert_false(queue_test_target(bench->test, id, 0).converged);
+    promise(bench, 0, "far", id);
+    assert_int_equal(queue_test_target(bench->test, id, 0).state, PUSH_PUSHED);
+    assert_true(queue_test_target(bench->test, id, 0).converged);
+    promise(bench, 1, "far", id);
+    expect_refused(bench, id);
+    retry(bench, id);
+    expect_refused(bench, id);
+    assert_int_equal(times_put(bench), 1 + puts_of_same);
+    assert_true(queue_bench_is_there(bench, "one", 0));
+}
+
+static void a_target_may_never_move_a_tag(void **state)
+{
+    struct queue_bench *bench = *state;
+    bench->targets[0].move = SETTING_MOVE_NEVER;
+    expect_kept(bench, 0);
+}
+
+static void a_target_may_put_the_same_again(void **state)
+{
+    struct queue_bench *bench = *state;
+    bench->targets[0].move = SETTING_MOVE_SAME_DIGEST;
+    expect_kept(bench, 1);
+}
+
+static void immutable_tags_are_kept_and_others_move(void **state)
+{
+    static char immutable[] = "o*";
+    static char other[] = "v*";
+    char *patterns[] = {other, immutable};
+    struct queue_bench *bench = *state;
+    char id[PUSH_ID_MAX];
+    bench->targets[0].on_drift = SETTING_DRIFT_OVERWRITE;
+    bench->targets[0].immutable = (struct setting_list){.items = patterns, .count = 2};
+    expect_kept(bench, 0);
+    bench->targets[0].immutable.count = 1;
+    promise(bench, 1, "far", id);
+    assert_int_equal(queue_test_target(bench->test, id, 0).state, PUSH_PUSHED);
+    assert_true(queue_bench_is_there(bench, "one", 1));
+    bench->targets[0].immutable = (struct setting_list){.count = 0};
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, queue_bench_tear_down)
 
 int main(void)
@@ -179,6 +245,9 @@ int main(void)
         TEST(what_was_pushed_before_the_policy_is_moved_on),
         TEST(others_overwrite_without_asking),
         TEST(no_answer_is_no_permission),
+        TEST(a_target_may_never_move_a_tag),
+        TEST(a_target_may_put_the_same_again),
+        TEST(immutable_tags_are_kept_and_others_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
