@@ -1,6 +1,8 @@
 #include "gateway/access/caller.h"
 
 #include "base/mem.h"
+#include "gateway/http/peer.h"
+#include "image/digest.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +35,18 @@ void caller_unref(struct caller *caller)
     free(caller->grants);
     identity_deinit(&caller->identity);
     free(caller);
+}
+
+bool caller_share(const struct caller *caller, struct net_address *out)
+{
+    const struct identity *identity = &caller->identity;
+    if (identity->name == NULL)
+        return false;
+    autofree char *text = xasprintf("%s %s", identity_kind_name(identity->kind), identity->name);
+    const struct digest digest = digest_of(DIGEST_SHA256, text, strlen(text));
+    memcpy(out->bytes, digest.bytes, sizeof out->bytes);
+    out->bytes[0] = PEER_SHARE_PREFIX;
+    return true;
 }
 
 void caller_by(const struct caller *caller, struct push_by *out)

@@ -7,6 +7,7 @@
 #ifndef SLIPWAY_GATEWAY_ACCESS_CALLER_H
 #define SLIPWAY_GATEWAY_ACCESS_CALLER_H
 
+#include "base/net.h"
 #include "gateway/access/identity.h"
 #include "gateway/access/policy.h"
 #include "store/push.h"
@@ -41,6 +42,10 @@ struct caller {
 struct caller *caller_new(enum caller_proof proof, struct identity *identity);
 struct caller *caller_ref(struct caller *caller); /* NULL stays NULL */
 void caller_unref(struct caller *caller);         /* NULL is a no-op */
+
+/* What places are shared by (gateway/http/peer.h): the same for all requests of its identity, and
+ * no other's. False for those that are nobody in particular. */
+bool caller_share(const struct caller *caller, struct net_address *out);
 
 /* As what it asks for remembers it; NULL: that nobody was asked. */
 void caller_by(const struct caller *caller, struct push_by *out);

@@ -254,6 +254,9 @@ static enum MHD_Result refuse(struct exchange *exchange, const struct request *r
 
 static enum MHD_Result begin_work(struct exchange *exchange)
 {
+    struct peer *peer = &exchange->peer;
+    peer->known = exchange->caller && exchange->handler->share &&
+                  exchange->handler->share(exchange->caller, &peer->share);
     const struct request request = request_of(exchange);
     exchange->job = exchange->handler->answer(exchange->handler->self, &request, &exchange->reply);
     if (exchange->job == NULL)

@@ -33,7 +33,8 @@ struct path_shown {
  * admit() says who the request is of: in *caller, of which the exchange is the owner and which
  * dismiss() ends. It runs on HTTP threads and never blocks: what takes time is a job (of class
  * JOB_ADMIT), which takes no body; after its answer admit() is asked again, ADMIT_TRIES times at
- * most. Where it fills *reply, the request is refused. NULL: nobody asks.
+ * most. Where it fills *reply, the request is refused. NULL: nobody asks. share() says what the
+ * places of this caller's requests are shared by (peer.h), false: by its address.
  *
  * answer() returns the job that works on the request, or NULL after it
  * has filled *reply (which is REPLY_INIT(0) before), with the answer to a request without a body or
@@ -42,7 +43,8 @@ struct request_handler {
     struct job *(*answer)(void *self, const struct request *request, struct reply *reply);
     struct job *(*admit)(void *self, const struct request *request, void **caller,
                          struct reply *reply);
-    void (*dismiss)(void *caller);               /* may be NULL where admit() is */
+    void (*dismiss)(void *caller); /* may be NULL where admit() is, as share() */
+    bool (*share)(const void *caller, struct net_address *out);
     struct path_shown (*show)(const char *path); /* any thread */
     void *self;
     const char *administrators; /* only they reach its listener, and the log calls them so; NULL */

@@ -41,6 +41,7 @@ struct job *job_new(struct jobs *jobs, const struct job_work *work, const struct
     job->jobs = jobs;
     job->work = *work;
     job->peer = *peer;
+    job->share = peer->known ? peer->share : peer->address;
     job->scope = log_scope_now();
     job->references = 2;
     job->reply = (struct reply)REPLY_INIT(0);

@@ -25,7 +25,7 @@ struct wanted {
 
 static bool fits(const struct wanted *wanted, struct job *job, struct job_pace *pace)
 {
-    if (wanted->address && !net_address_equal(&job->peer.address, wanted->address))
+    if (wanted->address && !net_address_equal(&job->share, wanted->address))
         return false;
     return job_receives(job, wanted->now_ms, wanted->window_ms, pace) &&
            (wanted->below_bytes == SIZE_MAX || job_pace_below(pace, wanted->below_bytes));
@@ -102,14 +102,14 @@ static void end_slow_locked(struct jobs *jobs, enum job_class class, int64_t now
         list(endings, job, &why);
 }
 
-static void say_share(const struct places *places, const struct place_holder *from,
+static void say_share(const struct places *places, const struct place_holder *from, bool known,
                       struct error *why)
 {
     char text[NET_ADDRESS_TEXT_MAX];
     fail(why, ERR_BUSY, 0,
          "%s holds %u of the %u places, and another client waits for one: this body, its slowest, "
          "had to give its place up; send it again, fewer at a time",
-         net_address_text(&from->address, text), from->held, places->limit);
+         known ? "your login" : net_address_text(&from->address, text), from->held, places->limit);
 }
 
 /* One at a time, and only as long as an address waits in vain. */
@@ -131,7 +131,7 @@ static void end_share_locked(struct jobs *jobs, enum job_class class, int64_t no
     if (job == NULL)
         return;
     struct error why = ERROR_INIT;
-    say_share(places, from, &why);
+    say_share(places, from, job->peer.known, &why);
     list(endings, job, &why);
 }
 

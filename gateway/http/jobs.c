@@ -87,7 +87,7 @@ static void detach(struct job *job)
 {
     struct jobs *jobs = job->jobs;
     pthread_mutex_lock(&jobs->lock);
-    places_give_back(&jobs->requests, &job->peer.address);
+    places_give_back(&jobs->requests, &job->share);
     pthread_cond_broadcast(&jobs->ended);
     pthread_mutex_unlock(&jobs->lock);
 }
@@ -96,7 +96,7 @@ static void detach(struct job *job)
 
 static void place_locked(struct job *job)
 {
-    places_take(&class_of(job)->places, &job->peer.address, clock_ms());
+    places_take(&class_of(job)->places, &job->share, clock_ms());
     job->placed = true;
     autoscope struct log_scope outer = log_scope_enter(&job->scope);
     work_submit(class_of(job)->queue, &job->item);
@@ -104,7 +104,7 @@ static void place_locked(struct job *job)
 
 static void queue_locked(struct job *job)
 {
-    places_wait(&class_of(job)->places, &job->peer.address, clock_ms());
+    places_wait(&class_of(job)->places, &job->share, clock_ms());
     TAILQ_INSERT_TAIL(&class_of(job)->turns, job, turn);
     job->queued = true;
     job->queued_ms = clock_ms();
@@ -113,7 +113,7 @@ static void queue_locked(struct job *job)
 static void unqueue_locked(struct job *job)
 {
     TAILQ_REMOVE(&class_of(job)->turns, job, turn);
-    places_wait_no_more(&class_of(job)->places, &job->peer.address);
+    places_wait_no_more(&class_of(job)->places, &job->share);
     job->queued = false;
 }
 
@@ -125,7 +125,7 @@ static struct job *next_locked(const struct class_state *class)
     unsigned fewest = 0;
     TAILQ_FOREACH(job, &class->turns, turn)
     {
-        unsigned held = places_of(&class->places, &job->peer.address);
+        unsigned held = places_of(&class->places, &job->share);
         if (found == NULL || held < fewest) {
             found = job;
             fewest = held;
@@ -141,7 +141,7 @@ static void give_back_locked(struct job *job)
     if (!job->placed)
         return;
     job->placed = false;
-    places_give_back(&class->places, &job->peer.address);
+    places_give_back(&class->places, &job->share);
     while (class->places.held < class->places.limit && (next = next_locked(class)) != NULL) {
         unqueue_locked(next);
         place_locked(next);
@@ -161,7 +161,7 @@ static void list_locked(struct jobs *jobs, struct job *job)
     TAILQ_INSERT_HEAD(&jobs->all, job, link);
     class_of(job)->unended++;
     jobs->unended++;
-    places_take(&jobs->requests, &job->peer.address, clock_ms());
+    places_take(&jobs->requests, &job->share, clock_ms());
 }
 
 static void unlist(struct job *job)
@@ -191,7 +191,7 @@ static void wake_documents(void *self)
 static bool take_document(struct job *job)
 {
     struct jobs *jobs = job->jobs;
-    const struct net_address *address = &job->peer.address;
+    const struct net_address *address = &job->share;
     bool goes_on = true;
     places_wait(&jobs->documents, address, clock_ms());
     while (!places_turn_of(&jobs->documents, address) &&
@@ -227,7 +227,7 @@ void job_document_over(struct job *job)
     struct jobs *jobs = job->jobs;
     pthread_mutex_lock(&jobs->lock);
     if (job->document)
-        places_give_back(&jobs->documents, &job->peer.address);
+        places_give_back(&jobs->documents, &job->share);
     job->document = false;
     pthread_cond_broadcast(&jobs->document_over);
     pthread_mutex_unlock(&jobs->lock);
@@ -328,7 +328,7 @@ static struct job *crowding_locked(struct jobs *jobs, const struct net_address *
     unsigned most = places_of(&jobs->requests, address) + 1;
     TAILQ_FOREACH(job, &jobs->all, link)
     {
-        unsigned held = places_of(&jobs->requests, &job->peer.address);
+        unsigned held = places_of(&jobs->requests, &job->share);
         if (job->queued && held > most) {
             found = job;
             most = held;
@@ -347,13 +347,13 @@ static enum errc admit_archive_locked(struct job *job, struct error *err)
 {
     struct class_state *class = class_of(job);
     struct places *places = &class->places;
-    if (class->unended < class->limit && places_free_for(places, &job->peer.address))
+    if (class->unended < class->limit && places_free_for(places, &job->share))
         return ERR_OK;
-    places_refuse(places, &job->peer.address, clock_ms());
+    places_refuse(places, &job->share, clock_ms());
     return fail(err, ERR_BUSY, 0,
                 "%u uploads, %u of them of this address, and %u pushes are running: no more of its "
                 "uploads are taken now",
-                places->held, places_of(places, &job->peer.address), class->unended - places->held);
+                places->held, places_of(places, &job->share), class->unended - places->held);
 }
 
 /* *crowding is to be refused for it; NULL: nobody. */
@@ -366,7 +366,7 @@ static enum errc admit_locked(struct jobs *jobs, struct job *job, struct job **c
     if (job->work.class == JOB_ARCHIVE && admit_archive_locked(job, err) != ERR_OK)
         return err->code;
     if (jobs->requests.held >= REQUESTS_MAX) {
-        *crowding = crowding_locked(jobs, &job->peer.address);
+        *crowding = crowding_locked(jobs, &job->share);
         if (*crowding == NULL) {
             say_crowded(err);
             return err->code;

@@ -19,9 +19,9 @@
  * How many. Each class has its limit. An archive beyond it is refused at once with ERR_BUSY: its
  * client tries again. Registry clients do not, so their requests wait their turn, with at most a
  * ring's worth of their body taken; REQUESTS_MAX bounds how many. The places of a class are shared
- * by client address (gateway/http/places.h), and a body that is slow, or one of an address that
- * holds too many, ends when others want its place: jobs_sweep(). Its client gets the answer at
- * once.
+ * by client (gateway/http/places.h): by identity, and by address where there is none, and a body
+ * that is slow, or one of an address that holds too many, ends when others want its place:
+ * jobs_sweep(). Its client gets the answer at once.
  *
  * Ownership: a job has two references, the connection's and the work's; the last one frees it. The
  * lock of a job guards its reply; that of the table guards counts, queues and the list. Suspended
@@ -47,7 +47,7 @@
 #define CLIENT_PACE_BYTES ((size_t)64 << 10)
 #define STOPPING_PACE_MS 3000
 
-/* Places are shared by client address. Where one address holds more than half of a class and
+/* Places are shared by client. Where one holds more than half of a class and
  * another one has got no place for SHARE_WAIT_MS, the slowest body of the first ends if it brought
  * less than SHARE_PACE_BYTES in CLIENT_PACE_MS; after SHARE_WAIT_LONG_MS whatever it brought. */
 #define SHARE_WAIT_MS 20000

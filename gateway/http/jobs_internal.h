@@ -31,6 +31,7 @@ struct job {
     struct jobs *jobs;
     struct job_work work;
     struct peer peer;
+    struct net_address share; /* whose its places are */
     struct ring *ring;
     struct cancel cancel;
     struct log_scope scope; /* of the thread that began it */

@@ -1,6 +1,7 @@
 /*
- * The places of a class of jobs by client address: who holds how many, who wants one, and to whom
- * they go.
+ * The places of a class of jobs by client: who holds how many, who wants one, and to whom they go.
+ * A client is an address, or what stands in its place where it is known who it is
+ * (gateway/http/peer.h).
  *
  * Work-conserving: one address may hold all places as long as nobody else wants one. When others
  * want some:

@@ -10,6 +10,7 @@
 #include "store/health.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Every kind of job here, a copy of what it needs of the request. */
@@ -20,13 +21,23 @@ struct upload_job {
     struct digest digest; /* of the blob, where the request names it; or its algorithm alone */
     bool has_range;       /* the client says where its bytes belong */
     struct byte_range range;
-    char client[NET_ADDRESS_TEXT_MAX]; /* who begins a session */
+    char client[IDENTITY_NAME_MAX + 1]; /* who begins a session: a name, else an address */
     char via[VIA_TEXT_MAX + 1];
 };
 
 static struct store *store_of(const struct upload_job *self)
 {
     return self->gateway->runtime->store;
+}
+
+static void note_client(const struct request *request, struct upload_job *self)
+{
+    const struct caller *caller = request->caller;
+    const struct net_address site = net_address_site(&request->peer.address);
+    if (caller && caller->identity.name)
+        snprintf(self->client, sizeof self->client, "%s", caller->identity.name);
+    else
+        net_address_text(&site, self->client);
 }
 
 static struct upload_job *new_job(const struct v2_request *front)
@@ -36,7 +47,7 @@ static struct upload_job *new_job(const struct v2_request *front)
     memcpy(self->repository, front->path.repository, sizeof self->repository);
     memcpy(self->id, front->path.id, sizeof self->id);
     memcpy(self->via, front->via, sizeof self->via);
-    net_address_text(&front->request->peer.address, self->client);
+    note_client(front->request, self);
     return self;
 }
 

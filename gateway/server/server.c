@@ -187,6 +187,11 @@ static void dismiss(void *caller)
     caller_unref(caller);
 }
 
+static bool share(const void *caller, struct net_address *out)
+{
+    return caller_share(caller, out);
+}
+
 static enum errc open_daemon(struct server *server, const struct settings *settings,
                              struct error *err)
 {
@@ -196,6 +201,7 @@ static enum errc open_daemon(struct server *server, const struct settings *setti
         .answer = route,
         .admit = admit,
         .dismiss = dismiss,
+        .share = share,
         .show = route_show,
         .self = &server->gateway,
         .metrics = server->gateway.runtime->metrics,

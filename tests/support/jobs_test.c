@@ -277,6 +277,18 @@ enum errc jobs_test_try_start_from(struct jobs *jobs, enum job_class class,
     return try_start(jobs, class, &task, peer, connection);
 }
 
+enum errc jobs_test_try_start_as(struct jobs *jobs, enum job_class class, struct job_script *script,
+                                 uint8_t who, uint8_t last, struct job_connection *connection)
+{
+    const struct task task = {.script = script, .number = who, .what = PULL_ALL};
+    fake_connection_init(&connection->http);
+    struct peer peer = fake_connection_peer(&connection->http);
+    peer.address.bytes[15] = last;
+    peer.known = true;
+    peer.share = (struct net_address){.bytes = {PEER_SHARE_PREFIX, who}};
+    return try_start(jobs, class, &task, peer, connection);
+}
+
 void jobs_test_start(struct jobs *jobs, enum job_class class, struct job_script *script,
                      enum job_script_does what, unsigned number, struct job_connection *connection)
 {

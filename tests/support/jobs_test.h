@@ -75,6 +75,10 @@ enum errc jobs_test_try_start_from(struct jobs *jobs, enum job_class class,
                                    struct job_script *script, uint8_t last,
                                    struct job_connection *connection);
 
+/* The same for one that is known to be `who`, which is its number in the script. */
+enum errc jobs_test_try_start_as(struct jobs *jobs, enum job_class class, struct job_script *script,
+                                 uint8_t who, uint8_t last, struct job_connection *connection);
+
 void jobs_test_wait_resumed(struct job_connection *connection);
 /* Bytes number `from` to `to`, as an HTTP thread would: again after each resume. */
 void jobs_test_send(struct job_connection *connection, size_t from, size_t to);

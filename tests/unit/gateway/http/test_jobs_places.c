@@ -247,6 +247,34 @@ static void turns_go_to_who_holds_fewest(void **state)
     jobs_test_close(jobs);
 }
 
+/* Wherever it comes from; and who else comes from there is another one. */
+static void turns_are_shared_by_who_is_known(void **state)
+{
+    (void)state;
+    struct job_script script;
+    struct job_connection a[3];
+    struct job_connection b;
+    struct jobs *jobs = jobs_test_table(1, 2, 1);
+    job_script_init(&script);
+    for (uint8_t i = 0; i < 3; i++) {
+        assert_int_equal(jobs_test_try_start_as(jobs, JOB_BLOB, &script, 1, i, &a[i]), ERR_OK);
+        if (i < 2)
+            wait_receiving(&a[i]);
+    }
+    assert_int_equal(jobs_test_try_start_as(jobs, JOB_BLOB, &script, 2, 0, &b), ERR_OK);
+    job_end(a[1].job);
+    expect_end(&a[1], 200, "0");
+    job_script_wait(&script, &script.ran, 3);
+    assert_int_equal(script.order[2], 2);
+    job_end(a[0].job);
+    job_end(a[2].job);
+    job_end(b.job);
+    expect_end(&a[0], 200, "0");
+    expect_end(&a[2], 200, "0");
+    expect_end(&b, 200, "0");
+    jobs_test_close(jobs);
+}
+
 /* The newest of the address with most requests is refused when there are too many. */
 static void requests_are_bounded(void **state)
 {
@@ -280,6 +308,7 @@ int main(void)
         cmocka_unit_test(an_address_gives_up_what_is_over_half),
         cmocka_unit_test(a_free_place_goes_to_who_holds_fewest),
         cmocka_unit_test(turns_go_to_who_holds_fewest),
+        cmocka_unit_test(turns_are_shared_by_who_is_known),
         cmocka_unit_test(requests_are_bounded),
     };
     return cmocka_run_group_tests(tests, jobs_test_set_up, jobs_test_tear_down);
