@@ -22,7 +22,7 @@
 #ifndef SLIPWAY_GATEWAY_REGISTRY_REGISTRY_H
 #define SLIPWAY_GATEWAY_REGISTRY_REGISTRY_H
 
-#include "gateway/access/caller.h"
+#include "gateway/access/requester.h"
 #include "gateway/http/query.h"
 #include "gateway/http/request.h"
 #include "gateway/registry/path.h"
@@ -39,7 +39,7 @@ struct v2_request {
     struct v2_path path;
     struct query query;
     char via[VIA_TEXT_MAX + 1]; /* the gateways that it comes through */
-    bool hidden;                /* who asks may not know what is there: rights.h */
+    bool hidden;                /* who asks may not know what is there: v2_admits() */
 };
 
 /* The repository in which a read looks: where the caller may not read, one that cannot be. */
@@ -130,8 +130,8 @@ bool v2_admits(struct v2_request *front, struct reply *reply);
 bool v2_may_mount(const struct v2_request *front, const char *from);
 
 /* May it put these tags to this manifest? Where one of them is another manifest's, that is moving
- * it: ERR_FORBIDDEN. */
-enum errc v2_check_moves(const struct gateway *gateway, const struct caller *caller,
+ * it: ERR_FORBIDDEN, which is told as by access_tell_denied(). */
+enum errc v2_check_moves(const struct gateway *gateway, const struct requester *by,
                          const char *repository, const char *const *tags, size_t tag_count,
                          const struct digest *manifest, struct error *err);
 
