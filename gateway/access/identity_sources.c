@@ -242,11 +242,20 @@ static bool still_valid(void *self, const struct identity *identity, const char 
     return stands && strlen(fingerprint) == HMAC_HEX_SIZE && hmac_hex_equal(own, fingerprint);
 }
 
+static bool known(void *self, const char *name, const char *password)
+{
+    struct identity identity = IDENTITY_INIT;
+    bool is = identity_sources_known(self, name, password, &identity);
+    identity_deinit(&identity);
+    return is;
+}
+
 struct sources identity_sources_interface(struct identity_sources *sources)
 {
     return (struct sources){.password = by_password,
                             .jwt = by_jwt,
                             .still_valid = still_valid,
+                            .known = known,
                             .retry_after_s = retry_after_s,
                             .self = sources};
 }

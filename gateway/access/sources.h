@@ -6,8 +6,8 @@
  * An interface: the sources (users of clients.htpasswd, robots of the store, identity providers of
  * clients.oidc) fill in the functions, tests their own. `self` and all functions are there.
  *
- * Threads: all but the last may block (a hash of a password costs 50 to 100 ms, keys of an identity
- * provider are fetched), so they are called from jobs only, by several at once.
+ * Threads: all but the last two may block (a hash of a password costs 50 to 100 ms, keys of an
+ * identity provider are fetched), so they are called from jobs only, by several at once.
  */
 #ifndef SLIPWAY_GATEWAY_ACCESS_SOURCES_H
 #define SLIPWAY_GATEWAY_ACCESS_SOURCES_H
@@ -58,6 +58,9 @@ struct sources {
     /* Is there still such a user, robot or mapping, and has it this fingerprint, which a refresh
      * token brought? Compared in constant time. Also false when that cannot be found out. */
     bool (*still_valid)(void *self, const struct identity *identity, const char *fingerprint);
+
+    /* password() would be quick: it is known to be right. Does not block. */
+    bool (*known)(void *self, const char *name, const char *password);
 
     /* After ERR_TOO_MANY_LOGINS: what Retry-After says. Does not block. */
     unsigned (*retry_after_s)(void *self, const struct net_address *peer);

@@ -354,6 +354,19 @@ static enum errc check_request(const struct request *request, struct credentials
     return ERR_OK;
 }
 
+/* Guesses stand where they do on other paths, and keep nobody from what is quick. A form has a
+ * body, for which places are kept. */
+static enum job_class class_of(const struct ask *ask)
+{
+    const struct sources *sources = ask->endpoint->sources;
+    const struct credentials_sent *sent = &ask->credentials;
+    if (ask->posted)
+        return JOB_BLOB;
+    return sent->kind == CREDENTIALS_NONE || sources->known(sources->self, sent->name, sent->secret)
+               ? JOB_BRIEF
+               : JOB_ADMIT;
+}
+
 struct job *token_endpoint_answer(const struct token_endpoint *endpoint,
                                   const struct request *request, struct reply *reply)
 {
@@ -367,9 +380,8 @@ struct job *token_endpoint_answer(const struct token_endpoint *endpoint,
     ask->posted = strcmp(request->method, "POST") == 0;
     ask->query = xstrdup(request->query);
     if (check_request(request, &ask->credentials, &err) == ERR_OK) {
-        bool brief = !ask->posted && ask->credentials.kind == CREDENTIALS_NONE;
         const struct job_work work = {
-            .class = brief ? JOB_BRIEF : JOB_BLOB, .run = run, .free = ask_free, .self = ask};
+            .class = class_of(ask), .run = run, .free = ask_free, .self = ask};
         if (job_start(endpoint->jobs, &work, request->peer, &job, &err) == ERR_OK)
             return job;
     }

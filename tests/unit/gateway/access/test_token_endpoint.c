@@ -49,6 +49,12 @@ static bool still_valid(void *self, const struct identity *identity, const char 
     return ann_is_there && strcmp(identity->name, "ann") == 0 && strcmp(fingerprint, "of-ann") == 0;
 }
 
+static bool known(void *self, const char *name, const char *given)
+{
+    (void)self;
+    return strcmp(name, "ann") == 0 && strcmp(given, "p w+&") == 0;
+}
+
 static unsigned retry_after_s(void *self, const struct net_address *peer)
 {
     (void)self;
@@ -108,7 +114,7 @@ static void start(struct scene *scene)
 
 static int set_up(void **state)
 {
-    static const struct sources sources = {password, jwt, still_valid, retry_after_s, NULL};
+    static const struct sources sources = {password, jwt, still_valid, known, retry_after_s, NULL};
     static const struct executor_options threads = {.threads_max = 4};
     static const struct jobs_limits limits = {2, 2, 2};
     struct error err = ERROR_INIT;
