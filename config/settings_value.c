@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "config/program.h"
 #include "config/settings.h"
 #include "config/settings_lists.h"
 #include "config/settings_text.h"
@@ -179,6 +180,7 @@ static enum errc read_secret_env(const struct setting_row *row, const char *name
         return fail(err, ERR_SETTINGS, 0, "the environment variable %s has over %" PRIu64 " bytes",
                     name, row->most);
     *out = xstrdup(value);
+    program_hide_variable(name);
     return ERR_OK;
 }
 

@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "config/credentials.h"
+#include "config/password_command.h"
+#include "config/program.h"
 #include "config/settings_tls.h"
 #include "net/url.h"
 #include "upstream/auth/token_fetch.h"
@@ -17,7 +19,7 @@ struct search {
     char *user;
     char *password;
     char *from;           /* where both are from, for messages */
-    struct error unknown; /* why Docker's could not be read */
+    struct error unknown; /* why what is stored could not be read */
 };
 
 /* A source that goes before another one takes its place as a whole. */
@@ -80,6 +82,7 @@ static void take_user(struct search *search, const char *text, const char *from)
 static enum errc find_given(struct search *search, struct error *err)
 {
     const struct gateway_options *options = search->options;
+    program_hide_variable("SLIPWAY_USER");
     if (search->user == NULL)
         take_user(search, getenv("SLIPWAY_USER"), "SLIPWAY_USER");
     take_user(search, options->user, "--user");
@@ -104,6 +107,13 @@ static enum errc find_given(struct search *search, struct error *err)
 static void find_stored(struct search *search, const char *host)
 {
     struct stored_credentials stored = {0};
+    char *password = NULL;
+    if (search->entry && search->entry->password_command.count > 0) {
+        if (password_command_run(search->entry, &password, &search->unknown) == ERR_OK)
+            set_login(search, xstrdup(search->entry->username), password,
+                      xasprintf("registries.\"%s\".password_command", host));
+        return;
+    }
     if (search->entry && search->entry->password.text) {
         set_login(search, xstrdup(search->entry->username), xstrdup(search->entry->password.text),
                   xasprintf("registries.\"%s\".%s", host, search->entry->password.from));

@@ -3,7 +3,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/certificates.h"
-#include "config/credentials.h"
 #include "store/store_local.h"
 
 #include <unistd.h>
@@ -13,44 +12,6 @@
 static char *copy_or_null(const char *text)
 {
     return text ? xstrdup(text) : NULL;
-}
-
-/* No login changes what the configuration says. */
-static char *configured_origin(const struct registry_setting *setting)
-{
-    return xasprintf("the password is that of registries.\"%s\".%s, as it was when slipway started",
-                     setting->host, setting->password.from);
-}
-
-static char *stored_origin(const struct stored_credentials *stored, const char *host)
-{
-    if (stored->origin == NULL)
-        return NULL;
-    return xasprintf("it is from %s: run \"docker login %s\" as the user who runs slipway",
-                     stored->origin, host);
-}
-
-/* The configuration's credentials for a registry come before Docker's. */
-static enum errc find_credentials(void *self, const char *host, const char *path,
-                                  struct registry_credentials *out, struct error *err)
-{
-    const struct registry_setting *setting = settings_registry(self, host);
-    if (setting && setting->password.text) {
-        *out = (struct registry_credentials){.username = xstrdup(setting->username),
-                                             .password = xstrdup(setting->password.text),
-                                             .origin = configured_origin(setting)};
-        return ERR_OK;
-    }
-    struct stored_credentials stored = {0};
-    if (credentials_find(host, path, &stored, err) != ERR_OK)
-        return err->code;
-    *out = (struct registry_credentials){.username = copy_or_null(stored.username),
-                                         .password = copy_or_null(stored.password),
-                                         .identity_token = copy_or_null(stored.identity_token),
-                                         .registry_token = copy_or_null(stored.registry_token),
-                                         .origin = stored_origin(&stored, host)};
-    credentials_clear(&stored);
-    return ERR_OK;
 }
 
 static void find_certificates(const char *host, struct registry_certificates *out)
@@ -102,13 +63,12 @@ static enum errc open_upstream(const struct settings *settings, struct runtime *
         .store = runtime->store,
         .executor = runtime->executor,
         .transfers = settings->limits.transfers,
-        .registries = {
-            .registries = hosts,
-            .registry_count = settings->registry_count,
-            .transfers_per_registry = settings->limits.pushes_per_registry,
-            .credentials = {.find = find_credentials, .self = (void *)(uintptr_t)settings},
-            .certificates = find_certificates,
-            .user_agent = "slipway/" SLIPWAY_VERSION}};
+        .registries = {.registries = hosts,
+                       .registry_count = settings->registry_count,
+                       .transfers_per_registry = settings->limits.pushes_per_registry,
+                       .credentials = registry_logins_source(runtime->logins),
+                       .certificates = find_certificates,
+                       .user_agent = "slipway/" SLIPWAY_VERSION}};
     return upstream_new(&options, &runtime->upstream, err);
 }
 
@@ -143,6 +103,7 @@ enum errc runtime_open(const struct settings *settings, bool brief, struct runti
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     runtime->settings = settings;
     runtime->metrics = metrics_new();
+    runtime->logins = registry_logins_new(settings);
     if (store_open_local(settings->data, &store, &runtime->store, err) != ERR_OK ||
         pool_new(cores > 0 ? (unsigned)cores : 1, &runtime->codecs, err) != ERR_OK ||
         executor_new(&threads, &runtime->executor, err) != ERR_OK ||
@@ -162,6 +123,7 @@ void runtime_close(struct runtime *runtime)
     early_uploads_close(runtime->early);
     early_uploads_free(runtime->early);
     upstream_free(runtime->upstream);
+    registry_logins_free(runtime->logins);
     executor_free(runtime->executor);
     pool_free(runtime->codecs);
     if (runtime->store)

@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "config/settings.h"
 #include "gateway/ingest/file_intake.h"
+#include "gateway/push/registry_logins.h"
 #include "store/store.h"
 #include "upstream/push/early_upload.h"
 #include "upstream/push/upstream.h"
@@ -25,6 +26,7 @@ struct runtime {
     struct store *store;
     struct pool *codecs;
     struct executor *executor;
+    struct registry_logins *logins;
     struct upstream *upstream;
     struct early_uploads *early;
     struct metrics *metrics;

@@ -17,7 +17,7 @@ from support.gateway import Gateway, failed, pushed, slipway_binary
 from support.http_server import LoopbackServer
 from support.ports import refusing_port
 from support.processes import plain_environment, run
-from support.registry import Registry
+from support.registry import Registry, htpasswd_file
 from support.token_server import TokenServer, token_server
 
 USER = "ci-user"
@@ -182,6 +182,35 @@ def test_credential_helper(guarded: Registry, archive: Path, tmp_path: Path, key
     env["PATH"] = f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin"
     pushed(push_with(tmp_path, archive, f"{guarded.host}/a/helper-{key.lower()}:1", env=env))
     assert guarded.host in asked.read_text()
+
+
+def test_password_command(archive: Path, tmp_path: Path) -> None:
+    """A password that lasts for a while: the program is asked at first, and when it was refused."""
+    printed, runs = tmp_path / "printed", tmp_path / "runs"
+    printed.write_text(PASSWORD)
+    script = f"echo run >>'{runs}'; cat '{printed}'"
+    entry = {"username": USER, "password_command": ["sh", "-c", script]}
+    with Registry(tmp_path / "registry", users={USER: PASSWORD}) as registry:
+        host = registry.host
+        config = {"registries": {host: entry}, "log": {"level": "debug"}}
+        with Gateway(tmp_path / "gateway", config) as gateway:
+            for tag in ("1", "2"):
+                pushed(gateway.post(archive, f"{host}/a/command:{tag}"))
+            assert runs.read_text().count("run") == 1
+            htpasswd_file(tmp_path / "registry", {USER: REFRESH})
+            error = failed(gateway.post(archive, f"{host}/a/command:3"), "UNAUTHORIZED", "registry")
+            assert f'registries."{host}".password_command' in error["message"]
+            assert runs.read_text().count("run") == 2, "asked again once"
+            printed.write_text(REFRESH + "\n")
+            pushed(gateway.post(archive, f"{host}/a/command:4"))
+            assert runs.read_text().count("run") == 3
+            htpasswd_file(tmp_path / "registry", {USER: PASSWORD})
+            printed.unlink()
+            error = failed(
+                gateway.post(archive, f"{host}/a/command:5"), "UNAUTHORIZED", "registry"
+            )
+        assert "cat: " in gateway.log() and "exit status 1" in gateway.log()
+        assert_no_secret(gateway.log() + error["message"])
 
 
 def test_configuration_wins_over_docker_login(

@@ -16,8 +16,10 @@
 #include <cmocka.h>
 
 static enum errc find_credentials(void *self, const char *host, const char *path,
+                                  const struct credentials_refusal *refused,
                                   struct registry_credentials *out, struct error *err)
 {
+    (void)refused;
     (void)host;
     (void)path;
     (void)err;

@@ -35,6 +35,7 @@ struct registry_credentials registry_credentials_copy(const struct registry_cred
         .identity_token = copy_or_null(from->identity_token),
         .registry_token = copy_or_null(from->registry_token),
         .origin = copy_or_null(from->origin),
+        .expire = from->expire,
     };
 }
 

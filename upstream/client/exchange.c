@@ -143,18 +143,18 @@ static bool same_credentials(const struct registry_credentials *a,
     return digest_equal(&one, &other);
 }
 
-/* `refused` are: true when there are others by now. */
+/* True when there are others than the refused ones by now. */
 static bool repository_renew(struct repository *repository,
-                             const struct registry_credentials *refused)
+                             const struct credentials_refusal *refused)
 {
     const struct registry_host *host = repository->endpoint->host;
     struct renewed_credentials *fresh = xcalloc(1, sizeof *fresh);
     struct error err = ERROR_INIT;
-    if (registries_credentials(host->registries, host->name, repository->path, &fresh->value,
-                               &err) != ERR_OK)
+    if (registries_credentials(host->registries, host->name, repository->path, refused,
+                               &fresh->value, &err) != ERR_OK)
         log_info("%s/%s: no other credentials: %s", host->name, repository->path, err.text);
-    bool others =
-        !registry_credentials_empty(&fresh->value) && !same_credentials(&fresh->value, refused);
+    bool others = !registry_credentials_empty(&fresh->value) &&
+                  !same_credentials(&fresh->value, refused->credentials);
     if (!others) {
         registry_credentials_clear(&fresh->value);
         free(fresh);
@@ -202,7 +202,10 @@ static enum errc authorize(const struct registry_client *client, const char *sco
     struct repository *repository = client->repository;
     *asked = auth_request_of(client, scope, has_body);
     enum errc code = auth_value(repository->endpoint->auth, asked, value, err);
-    if (code != ERR_UNAUTHORIZED || !repository_renew(repository, asked->credentials))
+    const struct credentials_refusal refused = {asked->credentials, code == ERR_DENIED};
+    bool may_have_ended =
+        code == ERR_UNAUTHORIZED || (refused.denied && asked->credentials->expire);
+    if (!may_have_ended || !repository_renew(repository, &refused))
         return code;
     error_clear(err);
     *asked = auth_request_of(client, scope, has_body);
@@ -253,12 +256,15 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     return code;
 }
 
-/* After a 401: is there something else to send? */
+/* After a refusal: is there something else to send? */
 static bool can_do_better(struct registry_client *client, const struct auth_request *asked,
                           const char *value, const struct http_response *response)
 {
     struct repository *repository = client->repository;
     struct auth *auth = repository->endpoint->auth;
+    const struct credentials_refusal refused = {asked->credentials, response->status == 403};
+    if (refused.denied)
+        return value && asked->credentials->expire && repository_renew(repository, &refused);
     autofree struct challenge *challenge = xcalloc(1, sizeof *challenge);
     bool learned = auth_learn(auth, response, challenge);
     if (learned)
@@ -270,13 +276,14 @@ static bool can_do_better(struct registry_client *client, const struct auth_requ
         return false;
     if (learned && client->more_scope == NULL && repository_widen(repository, challenge->scope))
         return true;
-    return auth_refused(auth, asked, value) || repository_renew(repository, asked->credentials);
+    return auth_refused(auth, asked, value) || repository_renew(repository, &refused);
 }
 
 static enum errc send_authorized(struct registry_client *client, const struct url *url,
                                  struct http_request *request, struct http_response *response,
                                  struct error *err)
 {
+    bool known = false; /* how the registry wants to be told who asks */
     for (int attempt = 0;; attempt++) {
         autofree char *scope = client_scope(client);
         struct auth_request asked;
@@ -284,8 +291,11 @@ static enum errc send_authorized(struct registry_client *client, const struct ur
         if (authorize(client, scope, request->body != NULL, &asked, &value, err) != ERR_OK)
             return err->code;
         enum errc code = send_once(client, url, value, request, response, err);
-        bool again = code == ERR_OK && response->status == 401 && attempt == 0 &&
-                     can_do_better(client, &asked, value, response);
+        bool refused = code == ERR_OK && (response->status == 401 || response->status == 403);
+        bool late =
+            attempt > 0 && (known || attempt > 1 || value == NULL || !asked.credentials->expire);
+        bool again = refused && !late && can_do_better(client, &asked, value, response);
+        known = value != NULL;
         secret_free(value);
         if (!again)
             return code;

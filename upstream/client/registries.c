@@ -382,6 +382,7 @@ void registries_forget(struct registries *registries)
 }
 
 enum errc registries_credentials(struct registries *registries, const char *host, const char *path,
+                                 const struct credentials_refusal *refused,
                                  struct registry_credentials *out, struct error *err)
 {
     const struct credentials_source *source = &registries->credentials;
@@ -389,7 +390,7 @@ enum errc registries_credentials(struct registries *registries, const char *host
         *out = (struct registry_credentials){0};
         return ERR_OK;
     }
-    return source->find(source->self, host, path, out, err);
+    return source->find(source->self, host, path, refused, out, err);
 }
 
 /* --- endpoints --- */

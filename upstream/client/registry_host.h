@@ -68,8 +68,10 @@ struct registry_host *registry_host_hold(struct registry_host *host);
  * no-op. */
 void registry_host_release(struct registry_host *host);
 
-/* What the credentials source says for a repository of this host; cleared by the caller. */
+/* What the credentials source says for a repository of this host; cleared by the caller. `refused`
+ * may be NULL. */
 enum errc registries_credentials(struct registries *registries, const char *host, const char *path,
+                                 const struct credentials_refusal *refused,
                                  struct registry_credentials *out, struct error *err);
 
 /* The endpoints in the order to try them; returns how many. */

@@ -170,7 +170,7 @@ static void ask_host(struct tag_request *request)
     struct endpoint *order[ENDPOINTS_MAX];
     struct error *err = &request->error;
     if (request->host == NULL ||
-        registries_credentials(request->asks->registries, reference->host, reference->path,
+        registries_credentials(request->asks->registries, reference->host, reference->path, NULL,
                                &credentials, err) != ERR_OK)
         return;
     size_t count = registry_host_order(request->host, order);

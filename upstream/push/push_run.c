@@ -139,7 +139,7 @@ static enum run_next begin(struct push_run *run)
         cancel_request(&run->cancel);
     if (run->host == NULL || cancel_check(&run->cancel, &run->error) != ERR_OK ||
         check_target(run, &run->error) != ERR_OK ||
-        registries_credentials(registries, target->host, target->path, &run->credentials,
+        registries_credentials(registries, target->host, target->path, NULL, &run->credentials,
                                &run->error) != ERR_OK)
         return NEXT_END;
     if (run->job.push) {

@@ -365,8 +365,8 @@ static void take_back(struct upload_memory *memory, const struct open_upload *up
     if (reference_parse(upload->source, &source, &err) != ERR_OK ||
         registries_host(memory->registries, source.host, &host, &err) != ERR_OK)
         return;
-    if (registries_credentials(memory->registries, source.host, source.path, &credentials, &err) ==
-        ERR_OK)
+    if (registries_credentials(memory->registries, source.host, source.path, NULL, &credentials,
+                               &err) == ERR_OK)
         for (size_t i = 0; i < host->endpoint_count; i++)
             take_back_at(&host->endpoints[i], source.path, &credentials, upload);
     registry_credentials_clear(&credentials);

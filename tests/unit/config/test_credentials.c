@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "config/credentials.h"
 #include "config/credentials_helper.h"
+#include "config/password_command.h"
+#include "config/program.h"
 #include <setjmp.h>
 
 #include <errno.h>
@@ -91,7 +93,7 @@ static int fresh(void **state)
         autofree char *path = xasprintf("%s/%s", folder, names[i]);
         unlink(path);
     }
-    credentials_helper_set_limit(30 * 1000);
+    program_set_limit(30 * 1000);
     return 0;
 }
 
@@ -428,7 +430,7 @@ static void a_hanging_helper_is_killed_and_reaped(void **state)
     autofree char *body = xasprintf("echo $$ >%s; exec sleep 60", pid_file);
     write_helper("hang", body);
     write_config("{\"credsStore\":\"hang\"}");
-    credentials_helper_set_limit(1000);
+    program_set_limit(1000);
     int64_t begin = clock_ms();
     expect_error("r", "did not answer in time");
     int64_t took = clock_ms() - begin;
@@ -446,7 +448,7 @@ static void a_helper_that_closes_its_stdout_is_still_limited(void **state)
     (void)state;
     write_helper("mute", "exec >&-; exec sleep 60");
     write_config("{\"credsStore\":\"mute\"}");
-    credentials_helper_set_limit(600);
+    program_set_limit(600);
     clock_t begin = clock();
     expect_error("r", "did not answer in time");
     /* It waits, it does not spin on the end of the stream. */
@@ -499,6 +501,64 @@ static void nothing_leaks(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
+/* The answer of a password command whose body is shell; NULL: `wanted` is in the error. */
+static char *run_command(const char *body, const char *wanted)
+{
+    char shell[] = "sh", option[] = "-c", host[] = "r.example.com";
+    autofree char *script = xstrdup(body);
+    char *words[] = {shell, option, script};
+    const struct registry_setting registry = {.host = host,
+                                              .password_command = {.items = words, .count = 3}};
+    struct error err = ERROR_INIT;
+    char *password = NULL;
+    enum errc code = password_command_run(&registry, &password, &err);
+    assert_int_equal(code, wanted ? ERR_CREDENTIALS : ERR_OK);
+    if (wanted && (strstr(err.text, wanted) == NULL || strstr(err.text, "r.example.com") == NULL))
+        fail_msg("\"%s\" does not say \"%s\"", err.text, wanted);
+    assert_null(strstr(err.text, "hunter2"));
+    return password;
+}
+
+static void a_command_prints_the_password(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        const char *password;
+        const char *wanted;
+    } cases[] = {
+        {"echo hunter2", "hunter2", NULL},
+        {"printf 'hunter2\\r\\nmore\\n'; echo noise >&2", "hunter2", NULL},
+        {"printf 'a b:c'", "a b:c", NULL},
+        {"head -c 65536 /dev/zero | tr '\\0' a | wc -c", "65536", NULL},
+        {"head -c 65537 /dev/zero | tr '\\0' a", NULL, "more than 64 KiB"},
+        {"echo; echo hunter2", NULL, "printed no password"},
+        {"true", NULL, "printed no password"},
+        {"printf 'hunter2\\033'", NULL, "a control character"},
+        {"echo hunter2; echo hunter2 >&2; exit 3", NULL, "exit status 3"},
+        {"kill -TERM $$", NULL, "signal 15"},
+        {"yes hunter2", NULL, "more than 256 KiB"},
+        {"yes hunter2 | head -c 100000 >&2; exit 4", NULL, "exit status 4"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        autofree char *password = run_command(cases[i].body, cases[i].wanted);
+        assert_text(password, cases[i].password);
+    }
+}
+
+static void hidden_variables_are_no_programs_affair(void **state)
+{
+    (void)state;
+    setenv("SLIPWAY_TEST_HIDDEN", "hunter2", 1);
+    setenv("SLIPWAY_TEST_HIDDEN_NOT", "seen", 1);
+    program_hide_variable("SLIPWAY_TEST_HIDDEN");
+    autofree char *password =
+        run_command("echo \"<$SLIPWAY_TEST_HIDDEN><$SLIPWAY_TEST_HIDDEN_NOT>\"", NULL);
+    assert_text(password, "<><seen>");
+    unsetenv("SLIPWAY_TEST_HIDDEN");
+    unsetenv("SLIPWAY_TEST_HIDDEN_NOT");
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, fresh)
 
 int main(void)
@@ -525,6 +585,8 @@ int main(void)
         TEST(what_a_helper_leaves_behind_is_not_waited_for),
         TEST(a_helper_need_not_read),
         TEST(nothing_leaks),
+        TEST(a_command_prints_the_password),
+        TEST(hidden_variables_are_no_programs_affair),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

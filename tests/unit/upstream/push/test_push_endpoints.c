@@ -34,8 +34,10 @@ struct scene {
 };
 
 static enum errc find_credentials(void *self, const char *host, const char *path,
+                                  const struct credentials_refusal *refused,
                                   struct registry_credentials *out, struct error *err)
 {
+    (void)refused;
     (void)self;
     (void)host;
     (void)path;
