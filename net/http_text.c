@@ -3,12 +3,15 @@
 #include "base/base64.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "net/url.h"
 
 #include <strings.h>
 
 #define STRUCK "***"
 /* So much of a secret at the end of what is there is one that was cut. */
 #define CUT_BYTES_MIN 8
+
+#define QUERY_SECRET_BYTES_MIN 16
 
 static void make_room(struct http_secrets *secrets)
 {
@@ -53,6 +56,44 @@ void http_secrets_add(struct http_secrets *secrets, const char *authorization, c
     const char *colon = strchr(plain, ':');
     if (colon)
         add(secrets, colon + 1, strlen(colon + 1));
+}
+
+void http_secrets_add_proxy(struct http_secrets *secrets, const char *proxy)
+{
+    autourl struct url url = {0};
+    autosecret char *user = NULL;
+    autosecret char *password = NULL;
+    struct error err = ERROR_INIT;
+    autosecret char *whole = xasprintf("%s%s", strstr(proxy, "://") ? "" : "http://", proxy);
+    if (url_parse_user(whole, &url, &user, &password, &err) != ERR_OK || password == NULL)
+        return;
+    autosecret char *plain = xasprintf("%s:%s", user ? user : "", password);
+    autosecret char *sent = base64_encode(plain, strlen(plain));
+    add(secrets, sent, strcspn(sent, "="));
+    add(secrets, password, strlen(password));
+}
+
+static bool is_own_parameter(const char *text, size_t size)
+{
+    static const char *const names[] = {"digest", "mount", "from", "last", "tag"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i]) == size && strncmp(names[i], text, size) == 0)
+            return true;
+    return false;
+}
+
+/* Of a value only what stands there in the same way when a server has decoded it. */
+void http_secrets_add_query(struct http_secrets *secrets, const char *url)
+{
+    const char *at = strchr(url, '?');
+    while (at && *++at) {
+        size_t name = strcspn(at, "=&#");
+        const char *value = at + name + (at[name] == '=');
+        size_t size = strcspn(value, "%+&#");
+        if (size >= QUERY_SECRET_BYTES_MIN && !is_own_parameter(at, name))
+            add(secrets, value, size);
+        at = strchr(at, '&');
+    }
 }
 
 void http_secrets_deinit(struct http_secrets *secrets)

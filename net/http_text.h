@@ -16,7 +16,7 @@
 #define HTTP_SECRET_BYTES_MIN 4
 /* The same for texts that have words of ours beside those of the server. */
 #define HTTP_SECRET_AMONG_WORDS_BYTES_MIN 8
-#define HTTP_SECRETS_MAX 8
+#define HTTP_SECRETS_MAX 16
 #define HTTP_SECRETS_KEPT 4 /* the first ones; of the others the oldest make room */
 
 struct http_secrets {
@@ -26,6 +26,11 @@ struct http_secrets {
 
 /* Those of the field value `authorization`, and `other`; both may be NULL. Copied. */
 void http_secrets_add(struct http_secrets *secrets, const char *authorization, const char *other);
+/* The password in the URL of a proxy, as it is and as it is sent. */
+void http_secrets_add_proxy(struct http_secrets *secrets, const char *proxy);
+/* What the query of a URL may have that opens what it leads to: its long values, but for those that
+ * slipway puts there itself. */
+void http_secrets_add_query(struct http_secrets *secrets, const char *url);
 void http_secrets_add_all(struct http_secrets *secrets, const struct http_secrets *more);
 /* Wipes them. */
 void http_secrets_deinit(struct http_secrets *secrets);

@@ -365,6 +365,8 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     http_secrets_add(&response->secrets, request->authorization, request->secret);
     if (find_way(connection, request, &exchange.proxy, err) != ERR_OK)
         return err->code;
+    if (exchange.proxy)
+        http_secrets_add_proxy(&response->secrets, exchange.proxy);
     struct curl_slist *headers = headers_of(request);
     CURLcode code = CURLE_OK;
     prepare(connection, &exchange, headers, detail);

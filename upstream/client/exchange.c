@@ -239,6 +239,7 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     struct endpoint *endpoint = client->repository->endpoint;
     bool elsewhere = strcmp(url->host, endpoint->base.host) != 0;
     note_secrets(client->repository, value, response);
+    http_secrets_add_query(&response->secrets, url->text);
     request->url = url->text;
     request->authorization = value;
     request->cancel = client->cancel;

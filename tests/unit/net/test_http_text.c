@@ -107,9 +107,39 @@ static void they_gather(void **state)
     http_secrets_deinit(&first);
 }
 
+static void those_of_urls_are_struck(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *proxy, *url, *said, *text;
+    } cases[] = {
+        {"http://u:p%40ssword@h:1", NULL, "dTpwQHNzd29yZA== p@ssword", "***== ***"},
+        {"u:password@h:1", NULL, "the password", "the ***"},
+        {"http://h:1", NULL, "u:p", "u:p"},
+        {NULL, "http://h/p?a=b&sig=0123456789abcdef%3D#x", "0123456789abcdef= a", "***= a"},
+        {NULL, "http://h/p?sig=0123456789abcde", "0123456789abcde", "0123456789abcde"},
+        {NULL, "http://h/p?digest=sha256:0123456789abcdef", "sha256:0123456789abcdef",
+         "sha256:0123456789abcdef"},
+        {NULL, "http://h/p?0123456789abcdef", "0123456789abcdef", "0123456789abcdef"},
+        {NULL, "http://h/p?", "p", "p"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct http_secrets secrets = {.count = 0};
+        char text[100];
+        if (cases[i].proxy)
+            http_secrets_add_proxy(&secrets, cases[i].proxy);
+        if (cases[i].url)
+            http_secrets_add_query(&secrets, cases[i].url);
+        http_text(&secrets, cases[i].said, strlen(cases[i].said), text, sizeof text);
+        assert_string_equal(text, cases[i].text);
+        http_secrets_deinit(&secrets);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(those_of_urls_are_struck),
         cmocka_unit_test(secrets_are_struck_out),
         cmocka_unit_test(one_that_was_cut_is_struck_out),
         cmocka_unit_test(it_is_one_line_that_fits),
