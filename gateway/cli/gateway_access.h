@@ -2,8 +2,8 @@
  * How a command with `--gateway` reaches its gateway: the URL, the authorities that may sign its
  * certificate, and who asks.
  *
- * A gateway with a policy, or a proxy in front of it, asks by Basic authentication. What is known of
- * it is looked for in this order:
+ * A gateway with a policy, or a proxy in front of it, asks by Basic authentication. What is known
+ * of it is looked for in this order:
  * - user and password: `--user` and `--password-file`, the userinfo of the URL, SLIPWAY_USER, the
  *   entry for its host in `registries` of the configuration, Docker's config.json. A `--user` or
  *   SLIPWAY_USER is "USER" or "USER:PASSWORD"; a password file goes before any other password.
