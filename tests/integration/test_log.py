@@ -310,7 +310,7 @@ def test_paths_are_told_by_their_pattern(json_gateway: Gateway) -> None:
     """However many there are, patterns are those of docs/openapi.yaml; what fills them is aside."""
     paths = yaml.safe_load((SOURCE_FOLDER / "docs/openapi.yaml").read_text())["paths"]
     asked = [
-        (path, filled | {"diff_id": "0"} | (TARGET if path.startswith("/v1/targets/") else {}))
+        (path, filled | {"diff_id": "0"} | (TARGET if path.startswith(("/v1/targets/", "/v1/robots/")) else {}))
         for path in paths
         for filled in (VALID, INVALID)
     ]
