@@ -41,9 +41,9 @@ enum errc repository_has_blob(struct store *store, const char *repository,
                               const struct digest *digest, bool *held, struct error *err);
 
 /* *held: some repository has the blob (mounting without `from`). `counts` (NULL: any does) says
- * whether a repository's copy counts; of more than HOLDERS_MAX the first ones are asked about. It is
- * called HOLDERS_MAX times where none counts, however many there are, so that the time does not tell
- * what is held where the client may not read: NO_HOLDER stands for those that are missing. */
+ * whether a repository's copy counts; of more than HOLDERS_MAX the first ones are asked about. It
+ * is called HOLDERS_MAX times where none counts, however many there are, so that the time does not
+ * tell what is held where the client may not read: NO_HOLDER stands for those that are missing. */
 #define HOLDERS_MAX 16
 #define NO_HOLDER "no/holder"
 enum errc repositories_have_blob(struct store *store, const struct digest *digest,

@@ -40,14 +40,11 @@
  *     push keys   id                                  name digest, fingerprint digest, number of
  *                                                     pushes of the request u32
  *     signing keys  id                                created u64, private key (32 bytes)
- *     robots      name                                digest of its secret, created u64, expires u64,
- *                                                     last use u64, disabled u8, note (to the end)
- *     tombs       digest                              marked u64
- *     targets     name                                paused u64, last success u64,
- *                                                     last failure u64, its error if that is not 0
- *     open uploads  "host/path", 0x00, digest, HMAC   at u64, offset u64, least chunk u64, base URL
- *                   (hex, 64 or none)                 of the endpoint and Location (each size u16,
- *                                                     text)
+ *     robots      name                                digest of its secret, created u64, expires
+ * u64, last use u64, disabled u8, note (to the end) tombs       digest marked u64 targets     name
+ * paused u64, last success u64, last failure u64, its error if that is not 0 open uploads
+ * "host/path", 0x00, digest, HMAC   at u64, offset u64, least chunk u64, base URL (hex, 64 or none)
+ * of the endpoint and Location (each size u16, text)
  *
  *     short       = size u8, text
  *     pushed manifest = digest, size u64, media type short

@@ -37,7 +37,8 @@ static struct policy_verdict answer(const struct policy *policy, const json_t *a
     }
     if (!operation_by_name(json_text(ask, "operation"), &operation))
         exit(4);
-    struct policy_verdict verdict = policy_may(policy, &who, operation, json_text(ask, "repository"));
+    struct policy_verdict verdict =
+        policy_may(policy, &who, operation, json_text(ask, "repository"));
     if (verdict.allowed && !policy_may_anywhere(policy, &who, operation))
         exit(5);
     return verdict;

@@ -46,13 +46,13 @@ static struct identity somebody(enum identity_kind kind, const char *name, char 
 }
 
 static struct policy_verdict may(const struct rules *rules, const struct identity *who,
-                          enum operation operation, const char *repository)
+                                 enum operation operation, const char *repository)
 {
     return policy_may(rules->policy, who, operation, repository);
 }
 
 static struct policy_verdict may_push_to(const struct rules *rules, const struct identity *who,
-                                  const char *target)
+                                         const char *target)
 {
     struct reference there;
     struct error err = ERROR_INIT;

@@ -72,7 +72,8 @@ static void add_name(struct bench *bench, const char *text)
 
 static enum errc route(struct bench *bench)
 {
-    return archive_route(&bench->settings, &bench->judge, &bench->chosen, bench->batch, &bench->push, &bench->err);
+    return archive_route(&bench->settings, &bench->judge, &bench->chosen, bench->batch,
+                         &bench->push, &bench->err);
 }
 
 static void commit(struct bench *bench)

@@ -405,7 +405,7 @@ static void each_end_says_who_asked(void **state)
     bench->test->registry_setting.retry_wait_ms = 600000;
     queue_bench_answer_puts(bench, "late", 5, 503);
     store_of_ann(bench, "team/app:late", ids[2]);
-    QUEUE_TEST_UNTIL(look(bench, ids[2]) == PUSH_WAITING);
+    QUEUE_TEST_UNTIL(queue_test_look(bench->test, ids[2]).state == PUSH_WAITING);
     assert_true(cancel(bench, ids[2]));
     queue_test_idle(bench->test);
     audit_close(bench->test->runtime.audit);
