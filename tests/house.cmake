@@ -26,12 +26,9 @@ house_build(tsan)
 house_build(release slipway bench_sink bench_pushes)
 house_build(fuzz)
 
-# Those of config/ and image/ start no thread, but for the layer pipeline, nor do pushable and what
-# reads rules, tokens and certificates.
 add_test(NAME tsan.unit
          COMMAND ${CMAKE_CTEST_COMMAND} --test-dir ${PROJECT_SOURCE_DIR}/build/tsan
-                 --no-tests=error --output-on-failure -L unit
-                 -E "unit[.]config[.]|unit[.]image[.]([^l]|l[^a])|unit[.]gateway[.]registry[.]pushable|unit[.]gateway[.]access[.](policy|jwt|token|challenge|certificates|htpasswd|oidc)$")
+                 --no-tests=error --output-on-failure -L unit)
 set_tests_properties(tsan.unit PROPERTIES
   FIXTURES_REQUIRED build_tsan TIMEOUT 1500 COST 240 LABELS "house;tsan"
   ENVIRONMENT "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
