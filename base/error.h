@@ -91,8 +91,7 @@ enum party {
     X(ERR_UPLOAD_RANGE,          "BLOB_UPLOAD_INVALID",    416, true,  PARTY_CLIENT)               \
     X(ERR_UPLOAD_BUSY,           "BLOB_UPLOAD_INVALID",    409, true,  PARTY_CLIENT)               \
     X(ERR_NO_UPLOAD,             "BLOB_UPLOAD_UNKNOWN",    404, false, PARTY_CLIENT)               \
-    X(ERR_TOO_MANY_SESSIONS,     "TOOMANYREQUESTS",        429, true,  PARTY_CLIENT)               \
-    X(ERR_TOO_MANY_LOGINS,       "TOOMANYREQUESTS",        429, true,  PARTY_CLIENT)               \
+    X(ERR_TOO_MANY,              "TOOMANYREQUESTS",        429, true,  PARTY_CLIENT)               \
     /* slipway itself and the machine it runs on */                                                \
     X(ERR_SETTINGS,              "SETTINGS_INVALID",       500, false, PARTY_GATEWAY)              \
     X(ERR_CREDENTIALS,           "CREDENTIALS_UNREADABLE", 500, false, PARTY_GATEWAY)              \

@@ -45,7 +45,7 @@ struct blob_upload;
 /* Begin a session. Its record survives the process; returns when it is committed. `client` is any
  * text that stands for who begins it, "" for nobody. `algorithm` is that of the digest it will be
  * finished with, DIGEST_NONE if nobody said so: the bytes are hashed with it as they come, sha256
- * otherwise, and read again in the end where it is another. ERR_TOO_MANY_SESSIONS names the limit.
+ * otherwise, and read again in the end where it is another. ERR_TOO_MANY names the limit.
  */
 enum errc blob_upload_begin(struct store *store, const char *repository, const char *client,
                             enum digest_algorithm algorithm, char id[BLOB_UPLOAD_ID_SIZE + 1],

@@ -176,9 +176,8 @@ static void run_login(struct job *job, void *arg)
         if (err.code == ERR_UNAUTHENTICATED)
             put_challenge(self->access, self->origin, self->basic, NULL, CHALLENGE_NO_TOKEN,
                           &reply);
-        if (err.code == ERR_TOO_MANY_LOGINS)
-            reply_header(&reply, "Retry-After", "%u",
-                         sources->retry_after_s(sources->self, &self->peer));
+        if (err.code == ERR_TOO_MANY)
+            reply_retry_after(&reply, sources->retry_after_s(sources->self, &self->peer));
     }
     job_answer(job, &reply);
 }

@@ -15,7 +15,7 @@
  *     HTTP thread:  identity_sources_known(...): go on
  *                   else a job, whose worker calls interface.password()
  *
- * An error of ERR_TOO_MANY_LOGINS is a 429 whose Retry-After is interface.retry_after_s().
+ * An error of ERR_TOO_MANY is a 429 whose Retry-After is interface.retry_after_s().
  *
  * Fingerprints of users and robots are HMACs under what is kept of their password, which never
  * leaves the gateway; so they outlive a restart, and end with the password.

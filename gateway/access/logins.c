@@ -64,7 +64,7 @@ enum errc logins_admit(struct logins *logins, const struct net_address *peer, st
 {
     if (login_delays_left_ms(logins->delays, peer, clock_ms()) == 0)
         return ERR_OK;
-    return fail(err, ERR_TOO_MANY_LOGINS, 0,
+    return fail(err, ERR_TOO_MANY, 0,
                 "too many logins from this address have failed: the next one is looked at in %u "
                 "seconds; check the password",
                 logins_retry_after_s(logins, peer));
@@ -155,7 +155,7 @@ enum errc logins_verify(struct logins *logins, const char *name, const char *pas
         return fail(err, ERR_UNAUTHENTICATED, 0, "the user name or the password is wrong");
     }
     if (!turn_take(logins, peer))
-        return fail(err, ERR_TOO_MANY_LOGINS, 0,
+        return fail(err, ERR_TOO_MANY, 0,
                     "too many passwords are being verified: try again in a second");
     verify(logins, name, password, peer, err);
     turn_give(logins);

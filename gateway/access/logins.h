@@ -10,7 +10,7 @@
  *   LOGINS_WAIT_MS; one more is refused at once. When its turn comes, what waited looks again at
  *   what is known and who is delayed: fifty requests with one good password are one bcrypt.
  *
- * Both refusals are ERR_TOO_MANY_LOGINS (429); logins_retry_after_s() is for their Retry-After.
+ * Both refusals are ERR_TOO_MANY (429); logins_retry_after_s() is for their Retry-After.
  *
  * Known logins count only while the file of the users was looked at within LOGINS_FRESH_MS, which
  * is done by whoever verifies: a user that was taken out of the file is out two seconds later.
@@ -39,13 +39,13 @@ void logins_free(struct logins *logins); /* when no call runs; NULL is a no-op *
 bool logins_known(struct logins *logins, const char *name, const char *password);
 
 /* ERR_UNAUTHENTICATED, with one text for a name that there is not and a wrong password, and counted
- * as a failure of the address; ERR_TOO_MANY_LOGINS. */
+ * as a failure of the address; ERR_TOO_MANY. */
 enum errc logins_verify(struct logins *logins, const char *name, const char *password,
                         const struct net_address *peer, struct error *err);
 
 /* ---- for the other sources, whose failures count as well ---- */
 
-/* ERR_TOO_MANY_LOGINS while the address has to wait. */
+/* ERR_TOO_MANY while the address has to wait. */
 enum errc logins_admit(struct logins *logins, const struct net_address *peer, struct error *err);
 void logins_failed(struct logins *logins, const struct net_address *peer);
 

@@ -46,7 +46,7 @@ struct sources {
      * password may be a token of an identity provider (`docker login -u oidc`). `peer` is the
      * client's address, by which failed logins are slowed down. ERR_UNAUTHENTICATED, with a text
      * that does not tell an unknown name from a wrong password; or why nobody could say
-     * (ERR_TOO_MANY_LOGINS...). */
+     * (ERR_TOO_MANY...). */
     enum errc (*password)(void *self, const char *name, const char *password,
                           const struct net_address *peer, struct login *out, struct error *err);
 
@@ -62,7 +62,7 @@ struct sources {
     /* password() would be quick: it is known to be right. Does not block. */
     bool (*known)(void *self, const char *name, const char *password);
 
-    /* After ERR_TOO_MANY_LOGINS: what Retry-After says. Does not block. */
+    /* After ERR_TOO_MANY: what Retry-After says. Does not block. */
     unsigned (*retry_after_s)(void *self, const struct net_address *peer);
 
     void *self;

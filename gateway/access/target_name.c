@@ -69,7 +69,7 @@ char *target_pattern(const char *pattern)
     size_t host_size = size;
     const char *colon = memrchr(pattern, ':', size);
     bool wild = memchr(pattern, '*', size) != NULL;
-    if (wild && colon && (memcmp(colon, ":443/", 5) == 0 || memcmp(colon, ":80/", 4) == 0))
+    if (wild && colon && (strncmp(colon, ":443/", 5) == 0 || strncmp(colon, ":80/", 4) == 0))
         host_size = (size_t)(colon - pattern);
     autofree char *host = target_host(pattern, host_size);
     const char *path = pattern + size + 1;

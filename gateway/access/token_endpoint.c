@@ -306,9 +306,8 @@ static void run(struct job *job, void *self)
         reply_json(&reply, json_compact(body));
     else
         answer_refusal(&reply, &asker, &err);
-    if (err.code == ERR_TOO_MANY_LOGINS)
-        reply_header(&reply, "Retry-After", "%u",
-                     sources->retry_after_s(sources->self, &ask->peer));
+    if (err.code == ERR_TOO_MANY)
+        reply_retry_after(&reply, sources->retry_after_s(sources->self, &ask->peer));
     tell(ask, &query, &asker, &err);
     reply_header(&reply, "Cache-Control", "no-store");
     login_deinit(&asker.login);

@@ -214,7 +214,7 @@ static struct follower *follower_new(struct gateway *gateway, struct suspendable
 {
     if (atomic_fetch_add(&gateway->followers, 1) >= FOLLOWERS_MAX) {
         atomic_fetch_sub(&gateway->followers, 1);
-        fail(err, ERR_TOO_MANY_SESSIONS, 0,
+        fail(err, ERR_TOO_MANY, 0,
              "%d clients follow pushes already: ask for the push itself now and then",
              FOLLOWERS_MAX);
         return NULL;

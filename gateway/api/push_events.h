@@ -10,7 +10,7 @@
  *
  * A follower costs no thread: it is a watch of the push queue, a stream
  * (gateway/api/event_stream.h) and a suspended connection. There are at most FOLLOWERS_MAX; one
- * more is ERR_TOO_MANY_SESSIONS. One that hears nothing for FOLLOWER_REST_MS gets an empty object,
+ * more is ERR_TOO_MANY. One that hears nothing for FOLLOWER_REST_MS gets an empty object,
  * or a comment, which also shows when its client has gone. When the gateway stops, streams end.
  */
 #ifndef SLIPWAY_GATEWAY_API_PUSH_EVENTS_H

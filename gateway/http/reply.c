@@ -88,8 +88,22 @@ void reply_refuse(struct reply *reply, int status, char *body, const struct erro
 void reply_error(struct reply *reply, const struct error *err)
 {
     reply_refuse(reply, error_http_status(err->code), error_body(err), err);
-    if (err->code == ERR_BUSY || err->code == ERR_STOPPING || err->code == ERR_TOO_MANY_SESSIONS)
+    if (err->code == ERR_BUSY || err->code == ERR_STOPPING || err->code == ERR_TOO_MANY)
         reply_header(reply, MHD_HTTP_HEADER_RETRY_AFTER, RETRY_AFTER_S);
+}
+
+void reply_retry_after(struct reply *reply, unsigned seconds)
+{
+    static const char name[] = MHD_HTTP_HEADER_RETRY_AFTER ":";
+    size_t left = 0;
+    for (size_t i = 0; i < reply->header_count; i++) {
+        if (strncmp(reply->headers[i], name, sizeof name - 1) == 0)
+            free(reply->headers[i]);
+        else
+            reply->headers[left++] = reply->headers[i];
+    }
+    reply->header_count = left;
+    reply_header(reply, MHD_HTTP_HEADER_RETRY_AFTER, "%u", seconds);
 }
 
 void reply_targets_failed(struct reply *reply, enum errc code)

@@ -58,6 +58,9 @@ void reply_error(struct reply *reply, const struct error *err);
 /* The same with this status and body, which is taken. */
 void reply_refuse(struct reply *reply, int status, char *body, const struct error *err);
 
+/* When to try again, in place of what the reply says of that. */
+void reply_retry_after(struct reply *reply, unsigned seconds);
+
 /* It tells of targets that failed, each of which has a line of the log already. */
 void reply_targets_failed(struct reply *reply, enum errc code);
 

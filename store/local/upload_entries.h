@@ -90,7 +90,7 @@ bool upload_entry_is_free(const struct upload_entry *entry);
 
 /* ---- upload_room.c ---- */
 
-/* *yields: who has to end for a new session, NULL: nobody. ERR_TOO_MANY_SESSIONS. */
+/* *yields: who has to end for a new session, NULL: nobody. ERR_TOO_MANY. */
 enum errc upload_table_make_room(const struct upload_table *table, const char *repository,
                                  const char *client, struct upload_entry **yields,
                                  struct error *err);

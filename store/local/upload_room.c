@@ -42,16 +42,16 @@ static enum errc fail_met(const struct upload_table *table, const struct met *me
                          "(limits.upload_session)";
     const struct upload_limits *limits = &table->limits;
     if (met->client)
-        return fail(err, ERR_TOO_MANY_SESSIONS, 0,
+        return fail(err, ERR_TOO_MANY, 0,
                     "the client %s has %zu unfinished uploads, "
                     "limits.upload_sessions_per_client is %u: %s",
                     met->client->name, met->client->count, limits->per_client, advice);
     if (met->repository)
-        return fail(err, ERR_TOO_MANY_SESSIONS, 0,
+        return fail(err, ERR_TOO_MANY, 0,
                     "the repository %s has %zu unfinished uploads, "
                     "limits.upload_sessions_per_repository is %u: %s",
                     met->repository->name, met->repository->count, limits->per_repository, advice);
-    return fail(err, ERR_TOO_MANY_SESSIONS, 0,
+    return fail(err, ERR_TOO_MANY, 0,
                 "the gateway has %zu unfinished uploads, limits.upload_sessions is %u: %s",
                 table->count, limits->all, advice);
 }

@@ -34,7 +34,7 @@ struct upload_table *upload_table_new(const struct upload_limits *limits);
 void upload_table_free(struct upload_table *table);
 
 /* A new session, held. `client` may be "": it is not known. *yields, NULL where none has to, is
- * another session that is to be ended for it; held, too. ERR_TOO_MANY_SESSIONS. */
+ * another session that is to be ended for it; held, too. ERR_TOO_MANY. */
 enum errc upload_table_add(struct upload_table *table, const char *id, const char *repository,
                            const char *client, struct upload_slot **out,
                            struct upload_slot **yields, struct error *err);

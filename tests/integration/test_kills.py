@@ -132,6 +132,15 @@ def check_listed(registry: Registry, gateway: Gateway) -> int:
         after = f"&after={page['next']}"
 
 
+def have_ended(gateway: Gateway) -> bool:
+    """The registry has an image a moment before its push has ended."""
+    open_states = ("queued", "running", "waiting")
+    return not any(
+        gateway.request(f"/v1/pushes?limit=1&state={state}").json()["pushes"]
+        for state in open_states
+    )
+
+
 def is_served(registry: Registry, clients: list[Client]) -> bool:
     """Whether the registry has each acknowledged tag; the digests are looked at afterwards."""
     wanted: dict[str, set[str]] = {}
@@ -181,6 +190,7 @@ def test_gateway_is_killed_again_and_again(registry: Registry, tmp_path: Path) -
     kill_again_and_again(gateway, clients, random.Random(seed))
     with Gateway(tmp_path / "gateway", configuration(registry, "1s")) as last:
         wait_until(lambda: is_served(registry, clients), "all promises", DELIVERY_SECONDS)
+        wait_until(lambda: have_ended(last), "the ends of all pushes", DELIVERY_SECONDS)
         with Front(last.port) as front:
             for client in clients:
                 check_gateway(front, client)

@@ -305,7 +305,7 @@ static int try_begin(struct upload_table *table, unsigned number, const char *re
     char id[BLOB_UPLOAD_ID_SIZE + 1];
     snprintf(id, sizeof id, "%032x", number);
     if (upload_table_add(table, id, repository, client, &slot, &yields, &err) != ERR_OK) {
-        assert_code(err.code, ERR_TOO_MANY_SESSIONS, &err);
+        assert_code(err.code, ERR_TOO_MANY, &err);
         assert_non_null(strstr(err.text, why));
         assert_false(upload_table_has(table, id));
         return -1;

@@ -23,7 +23,7 @@ static enum errc password(void *self, const char *name, const char *given,
     (void)self;
     (void)peer;
     if (strcmp(name, "guess") == 0)
-        return (fail)(err, ERR_TOO_MANY_LOGINS, 0, "too many");
+        return (fail)(err, ERR_TOO_MANY, 0, "too many");
     if (strcmp(name, "ann") != 0 || strcmp(given, "p w+&") != 0)
         return (fail)(err, ERR_UNAUTHENTICATED, 0, "no such user or another password");
     out->identity = (struct identity){.kind = IDENTITY_USER, .name = xstrdup("ann")};
