@@ -242,7 +242,7 @@ def test_curl_and_python(gateway: Gateway, other_gateway: Gateway) -> None:
     bearer = f'Bearer realm="http://localhost:{gateway.port}/token",service="slipway"'
     scope = ',scope="repository:team-a/app:pull'
     assert curl(gateway) == f'401 {bearer}{scope}"'
-    assert curl(other_gateway, "-u", "bob:wrong").startswith("401 Basic ")
+    assert curl(other_gateway, "-u", "bob:wrong").startswith("401 Bearer ")
     assert curl(gateway, "-u", f"bob:{USERS['bob']}", "-X", "PUT").startswith("403 ")
     assert curl(gateway, "-X", "PUT") == f'401 {bearer}{scope},push"'
     both = ("-H", "Authorization: Basic eDp5", "-H", "Authorization: Bearer x")
