@@ -394,8 +394,7 @@ static void a_session_gives_way_to_another(void **state)
     assert_int_equal(count_records(store), 2);
     write_text(store, &second, "2");
     write_text(store, &third, "3");
-    assert_code(blob_upload_begin(store, "app", "x", DIGEST_NONE, id, &err), ERR_TOO_MANY,
-                &err);
+    assert_code(blob_upload_begin(store, "app", "x", DIGEST_NONE, id, &err), ERR_TOO_MANY, &err);
     error_clear(&err);
     assert_int_equal(count_records(store), 2);
     assert_ok(blob_upload_cancel(store, "app", second.id, &err), &err);
