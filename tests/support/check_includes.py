@@ -74,6 +74,7 @@ HOMES = (
     (r"lmdb\.h", {"store/local/kv"}),
     (r"(archive|archive_entry|zstd|zlib)\.h|(isa-l/)?(igzip_lib|crc)\.h|isa-l\.h", {"image"}),
     (r"crypt\.h", {"gateway/access"}),
+    (r"gnutls/.*", {"gateway/http"}),
     (r"openssl/.*", {"base/base64.c", "gateway/access", "config/settings_tls.c", "image/digest.c", "net",
                        "upstream/push/schema1"}),
 )
