@@ -1,9 +1,11 @@
 #include "upstream/client/registries.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "base/net.h"
 #include "image/reference.h"
+#include "upstream/client/host_table.h"
 #include "upstream/client/registry_host.h"
 #include "upstream/client/retry.h"
 
@@ -13,23 +15,7 @@
 /* A push under way holds its manifests in memory; the next one begins when one has ended. */
 #define PUSHES_PER_HOST 64
 
-/* A copy of struct registry_options, and of those that name no host. */
-struct host_settings {
-    char *host;
-    char **endpoints;
-    size_t endpoint_count;
-    struct registry_certificates certificates;
-    bool plain_http;
-    bool schema1_fallback;
-    enum upload_method upload;
-    uint64_t chunk_bytes;
-    int64_t retry_wait_ms;
-    struct transport_times times;
-};
-
 struct registries {
-    struct host_settings *settings;
-    size_t settings_count;
     unsigned transfers;
     struct credentials_source credentials;
     void (*certificates)(const char *host, struct registry_certificates *out);
@@ -38,92 +24,19 @@ struct registries {
     struct executor *executor;
     struct work_group *group;
     pthread_mutex_t lock; /* guards what follows */
+    struct host_table *table;
     struct registry_host **hosts;
     size_t host_count;
+    struct registry_host *retired; /* made of another table; they go when nobody has them */
 };
-
-/* --- settings --- */
-
-static char *copy_or_null(const char *text)
-{
-    return text ? xstrdup(text) : NULL;
-}
-
-static void certificates_deinit(struct registry_certificates *certificates)
-{
-    free(certificates->ca_file);
-    free(certificates->client_certificate);
-    free(certificates->client_key);
-}
-
-static void settings_copy(const struct registry_options *from, struct host_settings *to)
-{
-    *to = (struct host_settings){
-        .host = xstrdup(from->host),
-        .endpoints = xcalloc(from->endpoint_count, sizeof(char *)),
-        .endpoint_count = from->endpoint_count,
-        .certificates = {.ca_file = copy_or_null(from->ca_file),
-                         .client_certificate = copy_or_null(from->client_certificate),
-                         .client_key = copy_or_null(from->client_key)},
-        .plain_http = from->plain_http,
-        .schema1_fallback = from->schema1_fallback,
-        .upload = from->upload,
-        .chunk_bytes = from->chunk_bytes,
-        .retry_wait_ms = from->retry_wait_ms,
-        .times = from->times,
-    };
-    for (size_t i = 0; i < from->endpoint_count; i++)
-        to->endpoints[i] = xstrdup(from->endpoints[i]);
-}
-
-static void settings_deinit(struct host_settings *settings)
-{
-    for (size_t i = 0; i < settings->endpoint_count; i++)
-        free(settings->endpoints[i]);
-    free(settings->endpoints);
-    certificates_deinit(&settings->certificates);
-    free(settings->host);
-}
-
-static enum errc check_endpoint(const struct registry_options *options, const char *endpoint,
-                                struct error *err)
-{
-    autourl struct url url = {0};
-    char shown[URL_SHOWN_MAX];
-    if (url_parse(endpoint, &url, err) != ERR_OK) {
-        err->code = ERR_SETTINGS;
-        return error_wrap(err, "registries.\"%s\".endpoints", options->host);
-    }
-    if (!url.tls && !options->plain_http && !net_host_is_loopback(url.host))
-        return fail(err, ERR_SETTINGS, 0,
-                    "registries.\"%s\".endpoints: %s sends credentials in the clear; if that is "
-                    "meant, set registries.\"%s\".plain_http",
-                    options->host, url_shown(endpoint, shown), options->host);
-    return ERR_OK;
-}
-
-static enum errc check_options(const struct registry_options *options, struct error *err)
-{
-    if (options->endpoint_count > ENDPOINTS_MAX)
-        return fail(err, ERR_SETTINGS, 0, "registries.\"%s\".endpoints: at most %d", options->host,
-                    ENDPOINTS_MAX);
-    for (size_t i = 0; i < options->endpoint_count; i++)
-        if (check_endpoint(options, options->endpoints[i], err) != ERR_OK)
-            return err->code;
-    return ERR_OK;
-}
 
 enum errc registries_new(const struct registries_options *options, struct registries **out,
                          struct error *err)
 {
-    for (size_t i = 0; i < options->registry_count; i++)
-        if (check_options(&options->registries[i], err) != ERR_OK)
-            return err->code;
+    if (registries_check(options->registries, options->registry_count, err) != ERR_OK)
+        return err->code;
     struct registries *registries = xcalloc(1, sizeof *registries);
-    registries->settings = xcalloc(options->registry_count, sizeof *registries->settings);
-    registries->settings_count = options->registry_count;
-    for (size_t i = 0; i < options->registry_count; i++)
-        settings_copy(&options->registries[i], &registries->settings[i]);
+    registries->table = host_table_new(options->registries, options->registry_count);
     registries->transfers =
         options->transfers_per_registry ? options->transfers_per_registry : TRANSFERS_DEFAULT;
     registries->credentials = options->credentials;
@@ -137,15 +50,6 @@ enum errc registries_new(const struct registries_options *options, struct regist
     pthread_mutex_init(&registries->lock, NULL);
     *out = registries;
     return ERR_OK;
-}
-
-static const struct host_settings *settings_of(const struct registries *registries,
-                                               const char *name)
-{
-    for (size_t i = 0; i < registries->settings_count; i++)
-        if (strcasecmp(registries->settings[i].host, name) == 0)
-            return &registries->settings[i];
-    return NULL;
 }
 
 /* --- hosts --- */
@@ -174,11 +78,13 @@ void registries_free(struct registries *registries)
         return;
     for (size_t i = 0; i < registries->host_count; i++)
         host_free(registries->hosts[i]);
-    for (size_t i = 0; i < registries->settings_count; i++)
-        settings_deinit(&registries->settings[i]);
+    for (struct registry_host *host; (host = registries->retired);) {
+        registries->retired = host->next;
+        host_free(host);
+    }
+    host_table_unref(registries->table);
     pthread_mutex_destroy(&registries->lock);
     free(registries->hosts);
-    free(registries->settings);
     free(registries->user_agent);
     free(registries);
 }
@@ -250,14 +156,14 @@ static struct transport *make_transport(const struct registries *registries,
         .times = settings ? settings->times : (struct transport_times){.stall_s = 0},
     };
     struct transport *transport = transport_new(&options);
-    certificates_deinit(&found);
+    registry_certificates_deinit(&found);
     return transport;
 }
 
-static enum errc host_new(struct registries *registries, const char *name,
-                          struct registry_host **out, struct error *err)
+static enum errc host_new(struct registries *registries, const struct host_table *table,
+                          const char *name, struct registry_host **out, struct error *err)
 {
-    const struct host_settings *settings = settings_of(registries, name);
+    const struct host_settings *settings = host_table_find(table, name);
     struct registry_host *host = xcalloc(1, sizeof *host);
     host->name = xstrdup(name);
     host->registries = registries;
@@ -295,18 +201,42 @@ static struct registry_host *find_host(const struct registries *registries, cons
     return NULL;
 }
 
-/* Put `host` into the table unless another thread was first; returns the one that is there, with
- * one user more, or NULL when the table is full. */
-static struct registry_host *add_host(struct registries *registries, struct registry_host *host)
+/* Put `host` among the hosts unless another thread was first; *out is the one that is there, with
+ * one user more, or NULL when there are too many. False: the table is another one by now. */
+static bool add_host(struct registries *registries, const struct host_table *table,
+                     struct registry_host *host, struct registry_host **out)
 {
-    pthread_mutex_lock(&registries->lock);
+    autolock pthread_mutex_t *held_lock = lock_take(&registries->lock);
     struct registry_host *held = find_host(registries, host->name);
+    if (held == NULL && registries->table != table)
+        return false;
     if (held == NULL && registries->host_count < REGISTRY_HOSTS_MAX)
         held = registries->hosts[registries->host_count++] = host;
     if (held)
         held->users++;
-    pthread_mutex_unlock(&registries->lock);
-    return held;
+    *out = held;
+    return true;
+}
+
+static enum errc make_host(struct registries *registries, const char *name,
+                           struct registry_host **out, struct error *err)
+{
+    bool added = false;
+    while (!added) {
+        struct registry_host *made = NULL;
+        pthread_mutex_lock(&registries->lock);
+        struct host_table *table = host_table_ref(registries->table);
+        pthread_mutex_unlock(&registries->lock);
+        if (host_new(registries, table, name, &made, err) == ERR_OK) {
+            added = add_host(registries, table, made, out);
+            if (!added || *out != made)
+                host_free(made);
+        }
+        host_table_unref(table);
+        if (err->code != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
 }
 
 enum errc registries_host(struct registries *registries, const char *name,
@@ -317,14 +247,8 @@ enum errc registries_host(struct registries *registries, const char *name,
     if (held)
         held->users++;
     pthread_mutex_unlock(&registries->lock);
-    if (held == NULL) {
-        struct registry_host *made = NULL;
-        if (host_new(registries, name, &made, err) != ERR_OK)
-            return err->code;
-        held = add_host(registries, made);
-        if (held != made)
-            host_free(made);
-    }
+    if (held == NULL && make_host(registries, name, &held, err) != ERR_OK)
+        return err->code;
     if (held == NULL)
         return fail(err, ERR_BUSY, 0, "more than %d registry hosts", REGISTRY_HOSTS_MAX);
     *out = held;
@@ -351,9 +275,50 @@ void registry_host_release(struct registry_host *host)
 }
 
 /* With the lock. */
+static void retire_changed(struct registries *registries, const struct host_table *now)
+{
+    for (size_t i = registries->host_count; i > 0; i--) {
+        struct registry_host *host = registries->hosts[i - 1];
+        const struct host_settings *was = host_table_find(registries->table, host->name);
+        const struct host_settings *is = host_table_find(now, host->name);
+        if (was == is || (was && is && host_settings_same(was, is)))
+            continue;
+        registries->hosts[i - 1] = registries->hosts[--registries->host_count];
+        host->next = registries->retired;
+        registries->retired = host;
+    }
+}
+
+void registries_change(struct registries *registries, const struct registry_options *options,
+                       size_t count)
+{
+    struct host_table *now = host_table_new(options, count);
+    pthread_mutex_lock(&registries->lock);
+    struct host_table *was = registries->table;
+    retire_changed(registries, now);
+    registries->table = now;
+    pthread_mutex_unlock(&registries->lock);
+    host_table_unref(was);
+}
+
+/* With the lock. */
 static bool may_go(struct registry_host *host)
 {
     return host->users == 0 && !host->configured && back_off_left_ms(&host->back_off) == 0;
+}
+
+/* Nobody has it any more; NULL: there is none. */
+static struct registry_host *take_retired(struct registries *registries)
+{
+    autolock pthread_mutex_t *held = lock_take(&registries->lock);
+    for (struct registry_host **at = &registries->retired; *at; at = &(*at)->next) {
+        struct registry_host *host = *at;
+        if (host->users > 0)
+            continue;
+        *at = host->next;
+        return host;
+    }
+    return NULL;
 }
 
 /* Taken out of the table; NULL when there are not too many, or all are needed. */
@@ -377,6 +342,8 @@ static struct registry_host *take_unneeded(struct registries *registries)
 
 void registries_forget(struct registries *registries)
 {
+    for (struct registry_host *host; (host = take_retired(registries));)
+        host_free(host);
     for (struct registry_host *host; (host = take_unneeded(registries));)
         host_free(host);
 }

@@ -28,6 +28,7 @@ struct registry_options {
     uint64_t chunk_bytes;      /* of an upload in chunks; 0 = UPLOAD_CHUNK_DEFAULT */
     int64_t retry_wait_ms;     /* the base of the waits between attempts; 0 = RETRY_WAIT_MS */
     struct transport_times times;
+    uint64_t revision; /* of what else reaching it depends on: see registries_change() */
 };
 
 /* Paths that are owned, NULL where there is none. */
@@ -54,6 +55,15 @@ struct registries;
 enum errc registries_new(const struct registries_options *options, struct registries **out,
                          struct error *err);
 void registries_free(struct registries *registries);
+
+/* ERR_SETTINGS, as of registries_new(). */
+enum errc registries_check(const struct registry_options *options, size_t count, struct error *err);
+
+/* Others, which were checked, in the place of those of registries_new(). A host whose options are
+ * the same, with the same revision, stays as it is; another one is made anew for whoever asks for
+ * it from now on, while what is under way goes on with the one that it has. */
+void registries_change(struct registries *registries, const struct registry_options *options,
+                       size_t count);
 
 #define REGISTRY_HOSTS_MAX 1024
 

@@ -53,7 +53,8 @@ struct registry_host {
     bool configured; /* has settings of its own: is never forgotten */
     /* the table's, under its lock */
     unsigned users;
-    int64_t left_ms; /* clock_ms() when the last user gave it back */
+    struct registry_host *next; /* of those that were retired: no other has it any more */
+    int64_t left_ms;            /* clock_ms() when the last user gave it back */
 };
 
 /* The host's object, for registry_host_release(). ERR_REFERENCE_INVALID when the name makes no URL,

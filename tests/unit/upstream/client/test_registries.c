@@ -82,11 +82,49 @@ static void few_are_remembered(void **state)
     registries_free(registries);
 }
 
+/* What is under way keeps what it has. */
+static void a_host_with_other_options_is_another_one(void **state)
+{
+    (void)state;
+    static const char *const endpoints[] = {"https://other.example.com"};
+    struct registries *registries = make();
+    struct registry_host *before = NULL;
+    struct registry_host *plain = NULL;
+    struct registry_host *now = NULL;
+    struct registry_options options = {.host = "configured.example.com"};
+    assert_int_equal(use(registries, "configured.example.com", &before), ERR_OK);
+    assert_int_equal(use(registries, "plain.example.com", &plain), ERR_OK);
+    registries_change(registries, &options, 1); /* the same */
+    assert_int_equal(use(registries, "configured.example.com", &now), ERR_OK);
+    assert_ptr_equal(now, before);
+    registry_host_release(now);
+    for (unsigned i = 0; i < 3; i++) { /* another endpoint, another password, none any more */
+        options.revision = i;
+        options.endpoints = endpoints;
+        options.endpoint_count = 1;
+        struct registry_host *held = before;
+        registries_change(registries, &options, i < 2);
+        registries_forget(registries);
+        assert_string_equal(held->name, "configured.example.com");
+        assert_int_equal(use(registries, "configured.example.com", &before), ERR_OK);
+        assert_ptr_not_equal(before, held);
+        assert_int_equal(before->configured, i < 2);
+        registry_host_release(held);
+    }
+    assert_int_equal(use(registries, "plain.example.com", &now), ERR_OK);
+    assert_ptr_equal(now, plain);
+    registry_host_release(now);
+    registry_host_release(plain);
+    registry_host_release(before);
+    registries_free(registries);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_nobody_uses_is_forgotten_when_there_are_many),
         cmocka_unit_test(few_are_remembered),
+        cmocka_unit_test(a_host_with_other_options_is_another_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
