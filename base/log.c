@@ -9,13 +9,14 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 /* An escaped byte takes six; names and what is constant have one value's room. */
 #define LINE_MAX_BYTES (6 * LOG_VALUE_MAX * (LOG_FIELDS_MAX + LOG_SCOPE_FIELDS_MAX + 2))
 
-static enum log_level threshold = LOG_INFO;
+static atomic_uint threshold = LOG_INFO;
 static enum log_format form = LOG_TEXT;
 static _Thread_local struct log_scope scope;
 
@@ -23,13 +24,18 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 void log_setup(enum log_level level, enum log_format format)
 {
-    threshold = level;
+    log_set_level(level);
     form = format;
+}
+
+void log_set_level(enum log_level level)
+{
+    atomic_store(&threshold, (unsigned)level);
 }
 
 bool log_enabled(enum log_level level)
 {
-    return level <= threshold;
+    return (unsigned)level <= atomic_load(&threshold);
 }
 
 /* ---- text that is shown ---- */

@@ -34,6 +34,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_TEXT, LOG_JSON };
 
 void log_setup(enum log_level level, enum log_format format);
+void log_set_level(enum log_level level); /* any thread */
 bool log_enabled(enum log_level level);
 
 /* One more thread, until log_stop(). Where it cannot be made, lines are written as before. */

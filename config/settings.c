@@ -9,6 +9,7 @@
 #include "config/settings_text.h"
 #include "config/settings_tls.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -209,6 +210,7 @@ static char *default_data(void)
 static struct settings *new_settings(void)
 {
     struct settings *settings = xcalloc(1, sizeof *settings);
+    atomic_init(&settings->references, 1);
     setting_defaults(settings_rows, settings_row_count, settings);
     settings->data = default_data();
     return settings;
@@ -257,9 +259,16 @@ enum errc settings_load(const char *path, struct settings **out, struct error *e
     return rc;
 }
 
-void settings_free(struct settings *settings)
+const struct settings *settings_ref(const struct settings *settings)
 {
-    if (settings == NULL)
+    atomic_fetch_add(&((struct settings *)(uintptr_t)settings)->references, 1);
+    return settings;
+}
+
+void settings_free(const struct settings *held)
+{
+    struct settings *settings = (struct settings *)(uintptr_t)held;
+    if (settings == NULL || atomic_fetch_sub(&settings->references, 1) > 1)
         return;
     for (size_t i = 0; i < settings->registry_count; i++) {
         setting_clear(registry_rows, registry_row_count, &settings->registries[i]);
@@ -282,6 +291,8 @@ enum errc settings_override(struct settings *settings, const char *path, const c
         return setting_refuse(&origin, path, "unknown key", err);
     if (setting_set_text(row, settings, value, &origin, err) != ERR_OK)
         return error_wrap(err, "%s: %s", origin_name, path);
+    assert(settings_row_count <= 64);
+    settings->overridden |= UINT64_C(1) << (row - settings_rows);
     return ERR_OK;
 }
 

@@ -7,7 +7,8 @@
  * unreadable file is ERR_SETTINGS with a message that names the file and the key's path
  * ("registries.r.example.com.chunk") and never repeats a secret.
  *
- * Settings are read once at start and not changed afterwards: any thread may read them.
+ * Settings are not changed once they are checked: any thread may read them. Whoever needs them for
+ * as long as others may come in their place (runtime_settings()) has a reference.
  */
 #ifndef SLIPWAY_CONFIG_SETTINGS_H
 #define SLIPWAY_CONFIG_SETTINGS_H
@@ -25,7 +26,16 @@ enum errc settings_load(const char *path, struct settings **out, struct error *e
  * working folder. For tests and fuzzing. */
 enum errc settings_parse(const char *data, size_t size, const char *name, struct settings **out,
                          struct error *err);
-void settings_free(struct settings *settings);
+/* Give back a reference; the last one frees them. NULL is a no-op. */
+void settings_free(const struct settings *settings);
+/* One reference more. */
+const struct settings *settings_ref(const struct settings *settings);
+
+static inline void settings_cleanup(const struct settings **settings)
+{
+    settings_free(*settings);
+}
+#define autosettings __attribute__((cleanup(settings_cleanup)))
 
 /* A password from a file of 1 to 64 KiB: one newline at its end is not part of it. Owned, a secret.
  */

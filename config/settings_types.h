@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/pattern.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define SETTINGS_REGISTRIES_MAX 1024
@@ -152,6 +153,8 @@ struct policy_setting {
 };
 
 struct settings {
+    atomic_uint references;    /* settings_ref(), settings_free() */
+    uint64_t overridden;       /* bit i: settings_rows[i] is the command line's */
     char *listen;              /* ADDR:PORT, [ADDR6]:PORT; port 0 = any free one */
     struct setting_list hosts; /* host names that are the gateway's, without ports */
     char *data; /* NULL only when nothing says where: settings_check() refuses that */

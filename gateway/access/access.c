@@ -1,15 +1,14 @@
 #include "gateway/access/access.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
-#include "config/settings.h"
 #include "gateway/access/challenge.h"
 #include "gateway/access/credentials_sent.h"
-#include "gateway/access/identity_sources.h"
+#include "gateway/access/rules.h"
 #include "gateway/access/target_name.h"
-#include "gateway/access/token_endpoint.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,64 +16,41 @@
 #define BIT(OPERATION) (1U << (OPERATION))
 
 struct access {
-    const struct settings *settings;
     struct audit *audit;
-    struct jobs *jobs;
-    struct policy *policy; /* NULL: there is none, and nothing of what follows */
-    struct identity_sources *sources;
-    struct sources interface;
+    struct rules_parts parts;
     struct token_keys *keys;
     char *issuer;
-    struct token_endpoint tokens;
+    bool on; /* there is a policy; a reload does not change that */
+    pthread_mutex_t lock;
+    struct rules *rules; /* under the lock; those of requests that begin now */
 };
 
 /* ---- start and end ---- */
-
-static bool may_at_all(void *self, const struct identity *who, enum operation operation,
-                       const char *repository)
-{
-    const struct access *access = self;
-    return repository ? policy_may(access->policy, who, operation, repository).allowed
-                      : policy_may_anywhere(access->policy, who, operation);
-}
-
-static void open_tokens(struct access *access, const struct access_options *options)
-{
-    const struct settings *settings = options->settings;
-    access->issuer = xasprintf("slipway:%s", store_id(options->store));
-    access->tokens = (struct token_endpoint){
-        .issuer = {.keys = access->keys,
-                   .issuer = access->issuer,
-                   .service = settings->hosts.count > 0 ? settings->hosts.items[0] : "slipway"},
-        .sources = &access->interface,
-        .rights = {may_at_all, access},
-        .jobs = options->jobs,
-        .audit = options->audit,
-        .token_ttl_s = settings->clients.token_ttl_ms / 1000};
-}
 
 static enum errc open_parts(struct access *access, const struct access_options *options,
                             struct error *err)
 {
     int64_t longest_s = TOKEN_LOGIN_S + TOKEN_LEEWAY_S;
-    access->policy = policy_new(options->settings);
-    if (access->policy == NULL)
+    access->on = options->settings->policy_count > 0;
+    if (!access->on)
         return ERR_OK;
-    if (identity_sources_open(options->settings, options->store, &access->sources, err) != ERR_OK ||
-        token_keys_open(options->store, TOKEN_KEYS_PERIOD_S, longest_s, clock_wall_s(),
+    access->issuer = xasprintf("slipway:%s", store_id(options->store));
+    if (token_keys_open(options->store, TOKEN_KEYS_PERIOD_S, longest_s, clock_wall_s(),
                         &access->keys, err) != ERR_OK)
         return err->code;
-    access->interface = identity_sources_interface(access->sources);
-    open_tokens(access, options);
-    return ERR_OK;
+    access->parts = (struct rules_parts){.store = options->store,
+                                         .jobs = options->jobs,
+                                         .audit = options->audit,
+                                         .keys = access->keys,
+                                         .issuer = access->issuer};
+    return rules_new(options->settings, &access->parts, NULL, &access->rules, err);
 }
 
 enum errc access_new(const struct access_options *options, struct access **out, struct error *err)
 {
     struct access *access = xcalloc(1, sizeof *access);
-    access->settings = options->settings;
     access->audit = options->audit;
-    access->jobs = options->jobs;
+    pthread_mutex_init(&access->lock, NULL);
     if (open_parts(access, options, err) != ERR_OK) {
         access_free(access);
         return err->code;
@@ -87,23 +63,60 @@ void access_free(struct access *access)
 {
     if (access == NULL)
         return;
+    rules_unref(access->rules);
     token_keys_close(access->keys);
-    identity_sources_close(access->sources);
-    policy_free(access->policy);
+    pthread_mutex_destroy(&access->lock);
     free(access->issuer);
     free(access);
 }
 
 bool access_is_on(const struct access *access)
 {
-    return access && access->policy;
+    return access && access->on;
+}
+
+/* ---- a reload ---- */
+
+/* Those of its caller; without one, those that count now. A reference; NULL without a policy. */
+static struct rules *rules_of(const struct access *access, const struct caller *caller)
+{
+    if (!access_is_on(access))
+        return NULL;
+    if (caller && caller->rules)
+        return rules_ref(caller->rules);
+    autolock pthread_mutex_t *held = lock_take(&((struct access *)(uintptr_t)access)->lock);
+    return rules_ref(access->rules);
+}
+
+enum errc access_prepare(const struct access *access, const struct settings *settings,
+                         struct rules **out, struct error *err)
+{
+    autorules struct rules *now = rules_of(access, NULL);
+    if (access->on != (settings->policy_count > 0))
+        return fail(err, ERR_SETTINGS, 0,
+                    "policy: %s needs a restart: clients that are connected are asked for "
+                    "credentials from their first request on, or never",
+                    access->on ? "taking the last rule away" : "the first rule");
+    if (!access->on) {
+        *out = NULL;
+        return ERR_OK;
+    }
+    return rules_new(settings, &access->parts, now, out, err);
+}
+
+void access_use(struct access *access, struct rules *rules)
+{
+    pthread_mutex_lock(&access->lock);
+    struct rules *before = access->rules;
+    access->rules = rules;
+    pthread_mutex_unlock(&access->lock);
+    rules_unref(before);
 }
 
 /* ---- who ---- */
 
-static char *origin_of(const struct access *access, const struct request *request)
+static char *origin_of(const struct settings *settings, const struct request *request)
 {
-    const struct settings *settings = access->settings;
     return challenge_origin(request, settings->tls.certificate != NULL, settings->listen);
 }
 
@@ -113,10 +126,10 @@ static bool takes_basic(const struct request *request)
     return strncmp(request->path, "/v2", 3) != 0;
 }
 
-static void put_challenge(const struct access *access, const char *origin, bool basic,
+static void put_challenge(const struct rules *rules, const char *origin, bool basic,
                           const char *scope, enum challenge_error why, struct reply *reply)
 {
-    autofree char *text = challenge_text(origin, access->tokens.issuer.service, scope, why);
+    autofree char *text = challenge_text(origin, rules->tokens.issuer.service, scope, why);
     reply_header(reply, "WWW-Authenticate", "%s", text);
     if (basic)
         reply_header(reply, "WWW-Authenticate", "Basic realm=\"slipway\", charset=\"UTF-8\"");
@@ -131,21 +144,22 @@ static void tell_refused(const struct access *access, const struct requester *by
 }
 
 /* Credentials that do not count. */
-static void refuse(const struct access *access, const struct request *request,
-                   const struct error *why, struct reply *reply)
+static void refuse(const struct access *access, const struct rules *rules,
+                   const struct request *request, const struct error *why, struct reply *reply)
 {
-    autofree char *origin = origin_of(access, request);
+    autofree char *origin = origin_of(rules->settings, request);
     autorequester struct requester by;
     requester_of(request, &by);
     tell_refused(access, &by, NULL, why);
     reply_error(reply, why);
     if (why->code == ERR_UNAUTHENTICATED)
-        put_challenge(access, origin, takes_basic(request), NULL, CHALLENGE_INVALID_TOKEN, reply);
+        put_challenge(rules, origin, takes_basic(request), NULL, CHALLENGE_INVALID_TOKEN, reply);
 }
 
 /* A job that finds out whose password it is; the sources remember it for a while. */
 struct login_job {
-    struct access *access;
+    const struct access *access;
+    struct rules *rules; /* a reference */
     struct credentials_sent sent;
     struct net_address peer;
     struct requester by;
@@ -158,6 +172,7 @@ static void free_login(void *arg)
     struct login_job *self = arg;
     credentials_sent_deinit(&self->sent);
     requester_deinit(&self->by);
+    rules_unref(self->rules);
     free(self->origin);
     free(self);
 }
@@ -165,7 +180,7 @@ static void free_login(void *arg)
 static void run_login(struct job *job, void *arg)
 {
     const struct login_job *self = arg;
-    const struct sources *sources = &self->access->interface;
+    const struct sources *sources = &self->rules->interface;
     autologin struct login login = LOGIN_INIT;
     struct reply reply = REPLY_INIT(0);
     struct error err = ERROR_INIT;
@@ -174,16 +189,16 @@ static void run_login(struct job *job, void *arg)
         tell_refused(self->access, &self->by, self->sent.name, &err);
         reply_error(&reply, &err);
         if (err.code == ERR_UNAUTHENTICATED)
-            put_challenge(self->access, self->origin, self->basic, NULL, CHALLENGE_NO_TOKEN,
-                          &reply);
+            put_challenge(self->rules, self->origin, self->basic, NULL, CHALLENGE_NO_TOKEN, &reply);
         if (err.code == ERR_TOO_MANY)
             reply_retry_after(&reply, sources->retry_after_s(sources->self, &self->peer));
     }
     job_answer(job, &reply);
 }
 
-static struct job *start_login(struct access *access, const struct request *request,
-                               struct credentials_sent *sent, struct reply *reply)
+static struct job *start_login(const struct access *access, struct rules *rules,
+                               const struct request *request, struct credentials_sent *sent,
+                               struct reply *reply)
 {
     struct error err = ERROR_INIT;
     struct job *job = NULL;
@@ -191,13 +206,14 @@ static struct job *start_login(struct access *access, const struct request *requ
     const struct job_work work = {
         .class = JOB_ADMIT, .run = run_login, .free = free_login, .self = self};
     *self = (struct login_job){.access = access,
+                               .rules = rules_ref(rules),
                                .sent = *sent,
                                .peer = request->peer.address,
-                               .origin = origin_of(access, request),
+                               .origin = origin_of(rules->settings, request),
                                .basic = takes_basic(request)};
     requester_of(request, &self->by);
     *sent = (struct credentials_sent){.kind = CREDENTIALS_NONE};
-    if (job_start(access->jobs, &work, request->peer, &job, &err) == ERR_OK)
+    if (job_start(rules->tokens.jobs, &work, request->peer, &job, &err) == ERR_OK)
         return job;
     free_login(self);
     reply_error(reply, &err);
@@ -211,10 +227,10 @@ static unsigned operations_of(unsigned actions)
            ((actions & SCOPE_DELETE) ? BIT(OPERATION_DELETE) : 0);
 }
 
-static struct caller *read_token(const struct access *access, const char *text, struct error *err)
+static struct caller *read_token(const struct rules *rules, const char *text, struct error *err)
 {
     autotoken struct token token = {.kind = TOKEN_ACCESS};
-    if (token_read(&access->tokens.issuer, TOKEN_ACCESS, text, clock_wall_s(), &token, err) !=
+    if (token_read(&rules->tokens.issuer, TOKEN_ACCESS, text, clock_wall_s(), &token, err) !=
         ERR_OK)
         return NULL;
     struct caller *caller = caller_new(PROOF_TOKEN, &token.identity);
@@ -226,20 +242,20 @@ static struct caller *read_token(const struct access *access, const char *text, 
 }
 
 /* NULL where there is none, or it is nobody's: then it is as if none had been shown. */
-static struct caller *read_certificate(const struct access *access, const struct request *request)
+static struct caller *read_certificate(const struct rules *rules, const struct request *request)
 {
     struct request_certificate shown[CERTIFICATE_CHAIN_MAX];
     struct certificate_bytes chain[CERTIFICATE_CHAIN_MAX];
     struct identity identity = IDENTITY_INIT;
     struct error err = ERROR_INIT;
-    size_t count = access->settings->tls.client_ca
+    size_t count = rules->settings->tls.client_ca
                        ? request_certificates(request, shown, CERTIFICATE_CHAIN_MAX)
                        : 0;
     if (count == 0)
         return NULL;
     for (size_t i = 0; i < count; i++)
         chain[i] = (struct certificate_bytes){shown[i].data, shown[i].size};
-    if (identity_sources_certificate(access->sources, chain, count, &identity, &err) == ERR_OK)
+    if (identity_sources_certificate(rules->sources, chain, count, &identity, &err) == ERR_OK)
         return caller_new(PROOF_CERTIFICATE, &identity);
     log_event(LOG_INFO, "client.certificate", LOG_FIELDS(log_text("error", err.text)),
               "a client's certificate does not count");
@@ -252,19 +268,20 @@ static struct caller *nobody(enum caller_proof proof, enum identity_kind kind)
     return caller_new(proof, &identity);
 }
 
-static struct job *admit_sent(struct access *access, const struct request *request,
-                              struct credentials_sent *sent, void **caller, struct reply *reply)
+static struct job *admit_sent(const struct access *access, struct rules *rules,
+                              const struct request *request, struct credentials_sent *sent,
+                              struct caller **caller, struct reply *reply)
 {
     struct identity identity = IDENTITY_INIT;
     struct error err = ERROR_INIT;
     if (sent->kind == CREDENTIALS_BEARER) {
-        *caller = read_token(access, sent->secret, &err);
+        *caller = read_token(rules, sent->secret, &err);
         if (*caller == NULL)
-            refuse(access, request, &err, reply);
+            refuse(access, rules, request, &err, reply);
         return NULL;
     }
-    if (!identity_sources_known(access->sources, sent->name, sent->secret, &identity))
-        return start_login(access, request, sent, reply);
+    if (!identity_sources_known(rules->sources, sent->name, sent->secret, &identity))
+        return start_login(access, rules, request, sent, reply);
     *caller = caller_new(PROOF_PASSWORD, &identity);
     return NULL;
 }
@@ -276,33 +293,46 @@ static bool is_open(const char *path)
            strcmp(path, TOKEN_PATH) == 0;
 }
 
-struct job *access_admit(struct access *access, const struct request *request, void **caller,
-                         struct reply *reply)
+static struct job *admit_by(const struct access *access, struct rules *rules,
+                            const struct request *request, struct caller **caller,
+                            struct reply *reply)
 {
     struct credentials_sent sent = {.kind = CREDENTIALS_NONE};
     struct error err = ERROR_INIT;
     struct job *job = NULL;
-    if (request->administrator) {
-        *caller = nobody(PROOF_SOCKET, IDENTITY_OPERATOR);
-        return NULL;
-    }
-    if (!access_is_on(access) || is_open(request->path))
-        return NULL;
     if (credentials_sent_read(request, &sent, &err) != ERR_OK)
-        refuse(access, request, &err, reply);
+        refuse(access, rules, request, &err, reply);
     else if (sent.kind != CREDENTIALS_NONE)
-        job = admit_sent(access, request, &sent, caller, reply);
-    else if ((*caller = read_certificate(access, request)) == NULL)
+        job = admit_sent(access, rules, request, &sent, caller, reply);
+    else if ((*caller = read_certificate(rules, request)) == NULL)
         *caller = nobody(PROOF_NONE, IDENTITY_ANONYMOUS);
     credentials_sent_deinit(&sent);
+    if (*caller)
+        (*caller)->rules = rules_ref(rules);
+    return job;
+}
+
+struct job *access_admit(struct access *access, const struct request *request, void **caller,
+                         struct reply *reply)
+{
+    struct caller *found = NULL;
+    struct job *job = NULL;
+    autorules struct rules *rules = rules_of(access, NULL);
+    if (request->administrator)
+        found = nobody(PROOF_SOCKET, IDENTITY_OPERATOR);
+    else if (rules && !is_open(request->path))
+        job = admit_by(access, rules, request, &found, reply);
+    if (found)
+        *caller = found;
     return job;
 }
 
 struct job *access_token(struct access *access, const struct request *request, struct reply *reply)
 {
     struct error err = ERROR_INIT;
-    if (access_is_on(access))
-        return token_endpoint_answer(&access->tokens, request, reply);
+    autorules struct rules *rules = rules_of(access, NULL);
+    if (rules)
+        return token_endpoint_answer(&rules->tokens, request, reply);
     fail(&err, ERR_NOT_FOUND, 0, "there is nothing at %.200s: nobody is asked for credentials",
          request->path);
     reply_error(reply, &err);
@@ -344,7 +374,8 @@ enum access_answer access_ask(const struct access *access, const struct caller *
         *rule = 0;
     if (!access_is_on(access) || is_operator(caller))
         return ACCESS_YES;
-    verdict = policy_may(access->policy, &caller->identity, operation, repository);
+    autorules struct rules *rules = rules_of(access, caller);
+    verdict = policy_may(rules->policy, &caller->identity, operation, repository);
     if (rule)
         *rule = verdict.rule;
     return answer_for(caller, verdict.allowed,
@@ -357,9 +388,10 @@ enum access_answer access_ask_anywhere(const struct access *access, const struct
 {
     if (!access_is_on(access) || is_operator(caller))
         return ACCESS_YES;
-    bool allowed = policy_may_anywhere(access->policy, &caller->identity, operation) ||
+    autorules struct rules *rules = rules_of(access, caller);
+    bool allowed = policy_may_anywhere(rules->policy, &caller->identity, operation) ||
                    (operation == OPERATION_PUSH &&
-                    policy_may_push_somewhere(access->policy, &caller->identity));
+                    policy_may_push_somewhere(rules->policy, &caller->identity));
     return answer_for(caller, allowed, is_of_tokens(operation) || caller->proof != PROOF_TOKEN);
 }
 
@@ -387,12 +419,12 @@ static bool registries_name_host(const struct settings *settings, const char *ho
     return false;
 }
 
-static enum errc check_address(const struct access *access, const struct reference *target,
+static enum errc check_address(const struct rules *rules, const struct reference *target,
                                struct error *err)
 {
     autofree char *host = target_host(target->host, strlen(target->host));
-    if (!net_host_is_private(host) || registries_name_host(access->settings, host) ||
-        mirrors_name_host(access->settings, host) || policy_names_host(access->policy, host))
+    if (!net_host_is_private(host) || registries_name_host(rules->settings, host) ||
+        mirrors_name_host(rules->settings, host) || policy_names_host(rules->policy, host))
         return ERR_OK;
     return fail(err, ERR_FORBIDDEN, 0,
                 "%s is an address of the gateway's own network: such a host is a target only where "
@@ -407,13 +439,14 @@ enum errc access_check_target(const struct access *access, const struct requeste
     const struct caller *caller = by->caller;
     if (!access_is_on(access) || is_operator(caller))
         return ERR_OK;
-    struct policy_verdict verdict = policy_may_push_to(access->policy, &caller->identity, target);
+    autorules struct rules *rules = rules_of(access, caller);
+    struct policy_verdict verdict = policy_may_push_to(rules->policy, &caller->identity, target);
     autofree char *name = policy_target_name(target);
     if (!verdict.allowed)
         fail(err, ERR_FORBIDDEN, 0, "%s may not push to %s", identity_text(&caller->identity),
              name);
     else
-        check_address(access, target, err);
+        check_address(rules, target, err);
     if (err->code != ERR_OK)
         access_tell_denied(access, by, OPERATION_PUSH, repository, verdict.rule, err);
     return err->code;
@@ -470,7 +503,8 @@ void access_challenge(const struct access *access, const struct request *request
     const struct caller *caller = request->caller;
     bool shown = answer == ACCESS_WIDER || (caller && caller->proof == PROOF_TOKEN);
     autofree char *scope = repository && actions ? scope_text(repository, actions) : NULL;
-    autofree char *origin = origin_of(access, request);
-    put_challenge(access, origin, takes_basic(request), scope,
+    autorules struct rules *rules = rules_of(access, caller);
+    autofree char *origin = origin_of(rules->settings, request);
+    put_challenge(rules, origin, takes_basic(request), scope,
                   shown ? CHALLENGE_INSUFFICIENT_SCOPE : CHALLENGE_NO_TOKEN, reply);
 }

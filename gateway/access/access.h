@@ -1,7 +1,8 @@
 /*
  * What the gateway asks about its clients: who is it, may it do this?
  *
- *     access_new -> { access_admit -> access_ask..., access_refuse }... -> access_free
+ *     access_new -> { access_admit -> access_ask... }... -> access_free
+ *                     access_prepare -> access_use
  *
  * Without a policy in the configuration nobody is asked for anything: every caller may do
  * everything, and credentials that are shown are not looked at.
@@ -22,7 +23,7 @@
 struct access;
 
 struct access_options {
-    const struct settings *settings; /* borrowed until access_free() */
+    const struct settings *settings; /* copied (a reference) */
     struct store *store;
     struct jobs *jobs;
     struct audit *audit; /* borrowed; NULL: there is none */
@@ -32,8 +33,17 @@ struct access_options {
 enum errc access_new(const struct access_options *options, struct access **out, struct error *err);
 void access_free(struct access *access); /* NULL is a no-op */
 
-/* Is there a policy? */
+/* Is there a policy? The same until access_free(). */
 bool access_is_on(const struct access *access);
+
+/* Another configuration, in two steps: what can go wrong, and then what counts for requests that
+ * begin afterwards. One thread at a time. ERR_SETTINGS where a source of identities cannot be read,
+ * and where there was no policy and is one, or the other way round. *out, which is NULL without a
+ * policy, is taken by access_use(), or given back by rules_unref(). */
+struct rules;
+enum errc access_prepare(const struct access *access, const struct settings *settings,
+                         struct rules **out, struct error *err);
+void access_use(struct access *access, struct rules *rules);
 
 /* As admit() of struct request_handler; *caller is a struct caller with one reference. */
 struct job *access_admit(struct access *access, const struct request *request, void **caller,

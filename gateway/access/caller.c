@@ -1,6 +1,7 @@
 #include "gateway/access/caller.h"
 
 #include "base/mem.h"
+#include "gateway/access/rules.h"
 #include "gateway/http/peer.h"
 #include "image/digest.h"
 
@@ -34,6 +35,7 @@ void caller_unref(struct caller *caller)
         free(caller->grants[i].repository);
     free(caller->grants);
     identity_deinit(&caller->identity);
+    rules_unref(caller->rules);
     free(caller);
 }
 

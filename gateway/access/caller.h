@@ -30,12 +30,15 @@ struct caller_grant {
 
 #define CALLER_GRANTS_MAX 64
 
+struct rules;
+
 struct caller {
     atomic_uint references;
     struct identity identity; /* owned */
     enum caller_proof proof;
     struct caller_grant *grants; /* owned; of PROOF_TOKEN */
     size_t grant_count;
+    struct rules *rules; /* by which it is judged, a reference; NULL: by those that count now */
 };
 
 /* With one reference. `identity` is taken. */

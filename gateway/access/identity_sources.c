@@ -4,22 +4,40 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "config/settings_access.h"
 #include "gateway/access/login_cache.h"
 #include "gateway/access/logins.h"
 #include "gateway/access/oidc.h"
 #include "gateway/access/robot_secret.h"
 #include "gateway/access/robots.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #define USER_PREFIX "user:" /* of the text of a fingerprint */
 
-struct identity_sources {
-    struct store *store;
+/* Parts that outlive a configuration. */
+struct users_part {
+    atomic_uint references;
+    char *path;             /* of clients.htpasswd; NULL: it is not set */
     struct htpasswd *users; /* NULL: there are none */
     struct logins *logins;
+};
+
+struct oidc_part {
+    atomic_uint references;
+    const struct settings *settings; /* a reference; whose entries it has */
     struct oidc *oidc;
-    struct login_cache *proofs;
+    struct login_cache *proofs; /* that they have given */
+};
+
+struct identity_sources {
+    struct store *store;
+    struct users_part *part;
+    struct oidc_part *providers;
+    struct htpasswd *users; /* of the part, as the others */
+    struct logins *logins;
+    struct oidc *oidc;
     struct client_authority *authority; /* NULL: there is none */
 };
 
@@ -36,22 +54,90 @@ static enum errc read_authority(const char *path, struct client_authority **out,
     return error_wrap(err, "tls.client_ca, %s", path);
 }
 
+static void close_users(struct users_part *part)
+{
+    if (part == NULL || atomic_fetch_sub(&part->references, 1) > 1)
+        return;
+    logins_free(part->logins);
+    htpasswd_close(part->users);
+    free(part->path);
+    free(part);
+}
+
+static void close_providers(struct oidc_part *part)
+{
+    if (part == NULL || atomic_fetch_sub(&part->references, 1) > 1)
+        return;
+    oidc_close(part->oidc);
+    login_cache_free(part->proofs);
+    settings_free(part->settings);
+    free(part);
+}
+
+static bool same_path(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static enum errc open_users(const char *path, struct users_part *before, struct users_part **out,
+                            struct error *err)
+{
+    if (before && same_path(path, before->path)) {
+        atomic_fetch_add(&before->references, 1);
+        *out = before;
+        return ERR_OK;
+    }
+    struct users_part *part = xcalloc(1, sizeof *part);
+    atomic_init(&part->references, 1);
+    part->path = path ? xstrdup(path) : NULL;
+    *out = part;
+    if (path && htpasswd_open(path, &part->users, err) != ERR_OK)
+        return err->code;
+    part->logins = logins_new(part->users);
+    return ERR_OK;
+}
+
+static bool same_providers(const struct settings *a, const struct settings *b)
+{
+    autojson json_t *of_a = setting_oidc_print(a);
+    autojson json_t *of_b = setting_oidc_print(b);
+    return of_a == of_b || (of_a && of_b && json_equal(of_a, of_b));
+}
+
+static enum errc open_providers(const struct settings *settings, struct oidc_part *before,
+                                struct oidc_part **out, struct error *err)
+{
+    if (before && same_providers(settings, before->settings)) {
+        atomic_fetch_add(&before->references, 1);
+        *out = before;
+        return ERR_OK;
+    }
+    struct oidc_part *part = xcalloc(1, sizeof *part);
+    atomic_init(&part->references, 1);
+    part->settings = settings_ref(settings);
+    part->proofs = login_cache_new();
+    *out = part;
+    return oidc_open(settings->clients.oidc, settings->clients.oidc_count, &part->oidc, err);
+}
+
 enum errc identity_sources_open(const struct settings *settings, struct store *store,
+                                const struct identity_sources *before,
                                 struct identity_sources **out, struct error *err)
 {
     struct identity_sources *sources = xcalloc(1, sizeof *sources);
     sources->store = store;
-    sources->proofs = login_cache_new();
-    if ((settings->clients.htpasswd &&
-         htpasswd_open(settings->clients.htpasswd, &sources->users, err) != ERR_OK) ||
+    if (open_users(settings->clients.htpasswd, before ? before->part : NULL, &sources->part, err) !=
+            ERR_OK ||
         (settings->tls.client_ca &&
          read_authority(settings->tls.client_ca, &sources->authority, err) != ERR_OK) ||
-        oidc_open(settings->clients.oidc, settings->clients.oidc_count, &sources->oidc, err) !=
+        open_providers(settings, before ? before->providers : NULL, &sources->providers, err) !=
             ERR_OK) {
         identity_sources_close(sources);
         return err->code;
     }
-    sources->logins = logins_new(sources->users);
+    sources->users = sources->part->users;
+    sources->logins = sources->part->logins;
+    sources->oidc = sources->providers->oidc;
     *out = sources;
     return ERR_OK;
 }
@@ -60,11 +146,9 @@ void identity_sources_close(struct identity_sources *sources)
 {
     if (sources == NULL)
         return;
-    logins_free(sources->logins);
-    login_cache_free(sources->proofs);
-    oidc_close(sources->oidc);
+    close_users(sources->part);
+    close_providers(sources->providers);
     client_authority_free(sources->authority);
-    htpasswd_close(sources->users);
     free(sources);
 }
 
@@ -143,7 +227,7 @@ static enum errc by_jwt(void *self, const char *jwt, const struct net_address *p
     if (oidc_login(sources->oidc, jwt, out, err) == ERR_UNAUTHENTICATED)
         logins_failed(sources->logins, peer);
     else if (err->code == ERR_OK)
-        login_cache_add_proof(sources->proofs, jwt, &out->identity, clock_ms());
+        login_cache_add_proof(sources->providers->proofs, jwt, &out->identity, clock_ms());
     return err->code;
 }
 
@@ -184,7 +268,7 @@ bool identity_sources_known(struct identity_sources *sources, const char *name,
         return true;
     }
     if (is_jwt(password))
-        return login_cache_find_proof(sources->proofs, password, clock_ms(), out);
+        return login_cache_find_proof(sources->providers->proofs, password, clock_ms(), out);
     if (!logins_known(sources->logins, name, password))
         return false;
     *out = (struct identity){.kind = IDENTITY_USER, .name = xstrdup(name)};

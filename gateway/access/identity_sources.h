@@ -25,16 +25,19 @@
 #ifndef SLIPWAY_GATEWAY_ACCESS_IDENTITY_SOURCES_H
 #define SLIPWAY_GATEWAY_ACCESS_IDENTITY_SOURCES_H
 
-#include "config/settings_types.h"
+#include "config/settings.h"
 #include "gateway/access/certificates.h"
 #include "gateway/access/sources.h"
 #include "store/store.h"
 
 struct identity_sources;
 
-/* Both are borrowed until identity_sources_close(). ERR_SETTINGS: a file that the settings name
- * cannot be used. */
+/* The settings are copied (a reference), the store is borrowed until identity_sources_close().
+ * `before` (may be NULL) are those in whose place these come: what is configured as it was there,
+ * users with their logins, identity providers with their keys, is had in common. ERR_SETTINGS: a
+ * file that the settings name cannot be used. */
 enum errc identity_sources_open(const struct settings *settings, struct store *store,
+                                const struct identity_sources *before,
                                 struct identity_sources **out, struct error *err);
 void identity_sources_close(struct identity_sources *sources); /* NULL is a no-op */
 

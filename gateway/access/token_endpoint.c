@@ -320,6 +320,8 @@ static void run(struct job *job, void *self)
 static void ask_free(void *self)
 {
     struct ask *ask = self;
+    if (ask->endpoint->release)
+        ask->endpoint->release(ask->endpoint->owner);
     credentials_sent_deinit(&ask->credentials);
     requester_deinit(&ask->by);
     free(ask->query);
@@ -374,6 +376,8 @@ struct job *token_endpoint_answer(const struct token_endpoint *endpoint,
     struct job *job = NULL;
     struct ask *ask = xcalloc(1, sizeof *ask);
     ask->endpoint = endpoint;
+    if (endpoint->hold)
+        endpoint->hold(endpoint->owner);
     ask->peer = request->peer.address;
     audit_origin_of(request, &ask->by.origin);
     ask->posted = strcmp(request->method, "POST") == 0;

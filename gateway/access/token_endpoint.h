@@ -17,10 +17,10 @@
  *
  * All tokens of a login end with it: TOKEN_LOGIN_S after it, or earlier where its source says so.
  *
- * Usage: one struct for the life of the server, filled in by whoever has the parts; the route of
- * TOKEN_PATH calls token_endpoint_answer() as a handler does, on an HTTP thread, without asking for
- * credentials before. What is asked is a job, since passwords take time and tokens may wait for the
- * disk: brief, or JOB_ADMIT where a password is to be verified; forms stand with the uploads of
+ * Usage: one struct for the life of a configuration, filled in by whoever has the parts; the route
+ * of TOKEN_PATH calls token_endpoint_answer() as a handler does, on an HTTP thread, without asking
+ * for credentials before. What is asked is a job, since passwords take time and tokens may wait for
+ * the disk: brief, or JOB_ADMIT where a password is to be verified; forms stand with the uploads of
  * blobs.
  */
 #ifndef SLIPWAY_GATEWAY_ACCESS_TOKEN_ENDPOINT_H
@@ -41,6 +41,10 @@ struct token_endpoint {
     struct jobs *jobs;
     struct audit *audit; /* NULL: there is none */
     int64_t token_ttl_s; /* of access tokens */
+    /* What a job has while it runs, where this is not for the life of the server; or NULL. */
+    void (*hold)(void *owner);
+    void (*release)(void *owner);
+    void *owner;
 };
 
 /* As answer() of struct request_handler (gateway/http/exchange.h). */

@@ -14,10 +14,11 @@ static void run(struct job *job, void *self)
 {
     const struct backup_job *asked = self;
     const struct runtime *runtime = asked->gateway->runtime;
+    autosettings const struct settings *settings = runtime_settings(runtime);
     struct reply reply = REPLY_INIT(200);
     struct error err = ERROR_INIT;
     json_t *report = NULL;
-    backup_run(runtime->settings, runtime->store, job_cancelled(job), &report, &err);
+    backup_run(settings, runtime->store, job_cancelled(job), &report, &err);
     const struct audit_event event = {.action = AUDIT_BACKUP, .object = json_text(report, "path")};
     requester_tell(&asked->by, runtime->audit, event, &err);
     if (err.code == ERR_OK)

@@ -50,13 +50,14 @@ static enum errc collect(struct job *job, const struct collect_job *self, struct
 {
     struct collect_report report = {.items = NULL};
     const struct runtime *runtime = self->gateway->runtime;
+    autosettings const struct settings *settings = runtime_settings(runtime);
     bool dry_run = false;
     autobuf struct buf body = BUF_INIT(BODY_MAX);
     if (push_job_document(job, "the body", &body, err) != ERR_OK ||
         parse(&body, &dry_run, err) != ERR_OK)
         return err->code;
     job_received(job);
-    if (collection_run(runtime->settings, runtime->store, dry_run, job_cancelled(job), &report,
+    if (collection_run(settings, runtime->store, dry_run, job_cancelled(job), &report,
                        err) == ERR_OK)
         reply_json(reply, json_compact_take(collection_json(&report, dry_run)));
     if (!dry_run)

@@ -71,8 +71,8 @@ static enum errc check_archive(const struct request *request, const struct runti
 {
     bool known = false;
     uint64_t length = 0;
-    if (request_length_within(request, "archive", runtime->settings->limits.archive_bytes, &known,
-                              &length, err) != ERR_OK)
+    if (request_length_within(request, "archive", RUNTIME_SETTING(runtime, limits.archive_bytes),
+                              &known, &length, err) != ERR_OK)
         return err->code;
     return store_check_room(runtime->store, err);
 }
@@ -144,7 +144,7 @@ static enum errc take_config(struct job *job, const struct image_job *self, cons
     const struct config_order order = {
         .store = self->request.gateway->runtime->store,
         .preference = {.codec = files.codec, .effort = files.effort, .no_zstd = self->docker},
-        .limit_bytes = self->request.gateway->runtime->settings->limits.archive_bytes,
+        .limit_bytes = RUNTIME_SETTING(self->request.gateway->runtime, limits.archive_bytes),
         .docker = self->docker,
         .may_use = may_use,
         .self = (void *)(uintptr_t)&self->request,

@@ -174,7 +174,7 @@ struct job *layers_post(struct gateway *gateway, const struct request *request, 
     self->gateway = gateway;
     self->runtime = gateway->runtime;
     self->caller = caller_ref(request->caller);
-    self->order.limit_bytes = gateway->runtime->settings->limits.archive_bytes;
+    self->order.limit_bytes = RUNTIME_SETTING(gateway->runtime, limits.archive_bytes);
     if (read_parameters(request, true, &parameters, &err) == ERR_OK &&
         read_length(request, self->order.limit_bytes, &self->order.size, &err) == ERR_OK &&
         store_check_room(gateway->runtime->store, &err) == ERR_OK) {

@@ -378,7 +378,7 @@ struct job *push_delete(struct gateway *gateway, const struct request *request, 
 static void retry_wanted(const struct control_job *self, struct push_retry *wanted,
                          struct reply *reply, struct error *err)
 {
-    int64_t keep_ms = self->gateway->runtime->settings->queue.keep_trying_ms;
+    int64_t keep_ms = RUNTIME_SETTING(self->gateway->runtime, queue.keep_trying_ms);
     struct push_retried done = {.retried = 0};
     if (keep_ms > 0)
         wanted->deadline_s = (uint64_t)(clock_wall_s() + keep_ms / 1000);

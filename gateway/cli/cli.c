@@ -124,6 +124,12 @@ const struct command commands[] = {
      "disk, then remove it. A gateway that runs on the data folder makes it itself, and goes on\n"
      "serving meanwhile.\n"
      "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
+    {"reload", cmd_reload, "have the gateway read its configuration again",
+     "slipway reload [OPTIONS]\n"
+     "\n"
+     "As SIGHUP does, but tells what has changed, and which keys need a restart. A configuration\n"
+     "that is wrong is refused with the reason, and everything stays as it was.\n"
+     "\n" CONTROL_USAGE "\n" CONTROL_EXIT_USAGE},
     {"robot", cmd_robot, "make, list and take away robots",
      "slipway robot create NAME --expires DURATION [--note TEXT] [OPTIONS]\n"
      "slipway robot list [OPTIONS]\n"

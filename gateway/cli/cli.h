@@ -35,6 +35,7 @@ int cmd_cancel(int argc, char **argv);
 int cmd_retry(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_backup(int argc, char **argv);
+int cmd_reload(int argc, char **argv);
 int cmd_targets(int argc, char **argv);
 int cmd_pause(int argc, char **argv); /* and resume */
 int cmd_reconcile(int argc, char **argv);
@@ -79,9 +80,11 @@ enum errc cli_open_store(const struct settings *settings, struct store **out, st
  * signals_block() is called before any thread starts. signals_watch() then cancels `cancel` at the
  * first signal and ends the process at the second; signals_unwatch() stops that and returns the
  * signal that came, or 0. signals_next() waits for one itself, at most `ms` (0 when none came);
- * signals_wake(), from any thread, ends that wait with 0.
+ * signals_wake(), from any thread, ends that wait with 0. After signals_take_hangup(), before any
+ * thread starts, it is told of SIGHUP, too, which else ends the process.
  */
 void signals_block(void);
+void signals_take_hangup(void);
 void signals_watch(struct cancel *cancel);
 int signals_unwatch(void);
 int signals_next(int64_t ms);

@@ -1,8 +1,11 @@
+#include "gateway/access/audit.h"
 #include "gateway/cli/cli.h"
 #include "gateway/server/server.h"
+#include "gateway/service/reload.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -40,30 +43,45 @@ static void on_broken(void)
 /* Somebody wants the end at once. */
 static bool hurried(void)
 {
-    return signals_next(0) != 0 || atomic_load(&store_broken);
+    int signal = signals_next(0);
+    return (signal != 0 && signal != SIGHUP) || atomic_load(&store_broken);
 }
 
-static void run_until_signal(struct server *server)
+static void hung_up(struct server *server, struct runtime *runtime)
 {
-    while (signals_next(60000) == 0 && !atomic_load(&store_broken))
-        ;
+    static const struct reload_by signal = {.cause = "signal"};
+    struct error err = ERROR_INIT; /* told by who made it */
+    audit_reopen(runtime->audit);
+    reload_run(server_reload(server), &signal, NULL, &err);
+}
+
+static void run_until_signal(struct server *server, struct runtime *runtime)
+{
+    int signal = 0;
+    while ((signal == 0 || signal == SIGHUP) && !atomic_load(&store_broken)) {
+        signal = signals_next(RELOAD_LOOK_MS);
+        if (signal == SIGHUP)
+            hung_up(server, runtime);
+        else if (signal == 0)
+            reload_look(server_reload(server));
+    }
     if (!server_end(server, hurried, SERVER_END_MS, SERVER_CANCELLED_MS)) {
         log_stop(LOG_STOP_MS);
         _exit(EXIT_TARGET_FAILED);
     }
 }
 
-static enum errc serve(const struct settings *settings, struct error *err)
+static enum errc serve(const struct settings *settings, const char *config, struct error *err)
 {
     struct runtime *runtime = NULL;
     struct server *server = NULL;
     if (runtime_open(settings, false, &runtime, err) != ERR_OK)
         return err->code;
-    if (server_start(runtime, on_broken, &server, err) != ERR_OK) {
+    if (server_start(runtime, config, on_broken, &server, err) != ERR_OK) {
         runtime_close(runtime);
         return err->code;
     }
-    run_until_signal(server);
+    run_until_signal(server, runtime);
     server_stop(server);
     runtime_close(runtime);
     log_event(LOG_INFO, "gateway.stopped", NULL, "stopped");
@@ -101,8 +119,9 @@ int cmd_serve(int argc, char **argv)
     }
     log_setup(settings->log.level, settings->log.format);
     raise_descriptors();
+    signals_take_hangup();
     log_start();
-    serve(settings, &err);
+    serve(settings, config, &err);
     if (log_stop(LOG_STOP_MS) && err.code != ERR_OK)
         cli_complain("%s", err.text);
     settings_free(settings);

@@ -16,6 +16,8 @@ static struct {
     bool running;
 } watch;
 
+static bool hangup; /* SIGHUP is one that signals_next() tells */
+
 static void fill(sigset_t *set, bool wake)
 {
     sigemptyset(set);
@@ -23,6 +25,8 @@ static void fill(sigset_t *set, bool wake)
     sigaddset(set, SIGTERM);
     if (wake)
         sigaddset(set, WAKE_SIGNAL);
+    if (hangup)
+        sigaddset(set, SIGHUP);
 }
 
 void signals_block(void)
@@ -33,6 +37,14 @@ void signals_block(void)
     /* Both are errors of a write, which is looked at. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+}
+
+void signals_take_hangup(void)
+{
+    sigset_t set;
+    hangup = true;
+    fill(&set, true);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 static void *watch_thread(void *arg)

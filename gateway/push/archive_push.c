@@ -131,13 +131,13 @@ static enum errc complete(struct runtime *runtime, const struct route_judge *jud
                           struct chosen_image *chosen, struct batch *batch, route_fn *route,
                           struct push *push, struct error *err)
 {
+    autosettings const struct settings *settings = runtime_settings(runtime);
     push->manifest = chosen->manifest;
     push->config = chosen->config;
     push->referrers = mem_take(&chosen->referrers);
     push->referrer_count = chosen->referrer_count;
-    enum errc rc = push->target_count > 0
-                       ? expand_by_names(push, chosen, err)
-                       : route(runtime->settings, judge, chosen, batch, push, err);
+    enum errc rc = push->target_count > 0 ? expand_by_names(push, chosen, err)
+                                          : route(settings, judge, chosen, batch, push, err);
     if (rc == ERR_OK)
         put_names(batch, chosen);
     return rc;
@@ -184,7 +184,7 @@ static enum errc take_into(struct runtime *runtime, struct push_order *order, st
                            struct cancel *cancel, struct batch *batch, struct error *err)
 {
     struct ingest_options options = {.files = runtime_file_options(runtime, order->compression),
-                                     .limit_bytes = runtime->settings->limits.archive_bytes};
+                                     .limit_bytes = RUNTIME_SETTING(runtime, limits.archive_bytes)};
     struct image_selector selector = {.image = order->image,
                                       .several =
                                           order->push.target_count == 0 && order->image == NULL,

@@ -66,10 +66,11 @@ void mirrored_push_early(struct runtime *runtime, const char *repository,
                          const struct digest *digest, uint64_t size, const char *via,
                          bool (*skips)(void *self, const struct mirror_target *target), void *self)
 {
+    autosettings const struct settings *settings = runtime_settings(runtime);
     struct error ignored = ERROR_INIT;
     struct mirror_route route;
     const struct descriptor blob = {.digest = *digest, .size = size};
-    if (mirrors_route(runtime->settings, repository, &route, &ignored) != ERR_OK)
+    if (mirrors_route(settings, repository, &route, &ignored) != ERR_OK)
         return;
     for (size_t i = 0; i < route.count; i++)
         if (skips == NULL || !skips(self, &route.targets[i]))
@@ -79,9 +80,10 @@ void mirrored_push_early(struct runtime *runtime, const char *repository,
 void mirrored_push_early_end(struct runtime *runtime, const char *repository,
                              const struct digest *digest)
 {
+    autosettings const struct settings *settings = runtime_settings(runtime);
     struct error ignored = ERROR_INIT;
     struct mirror_route route;
-    if (mirrors_route(runtime->settings, repository, &route, &ignored) != ERR_OK)
+    if (mirrors_route(settings, repository, &route, &ignored) != ERR_OK)
         return;
     for (size_t i = 0; i < route.count; i++)
         early_uploads_end(runtime->early, &route.targets[i].repository, digest);

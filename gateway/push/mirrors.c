@@ -36,8 +36,9 @@ static void add_target(struct mirror_route *route, const struct reference *repos
         route->targets[i].optional = route->targets[i].optional && optional;
         return;
     }
-    route->targets[route->count++] =
-        (struct mirror_target){.name = name, .repository = *repository, .optional = optional};
+    struct mirror_target *target = &route->targets[route->count++];
+    *target = (struct mirror_target){.repository = *repository, .optional = optional};
+    snprintf(target->name, sizeof target->name, "%s", name ? name : "");
 }
 
 static enum errc route_by(const struct mirror_setting *mirror, const char *repository,
@@ -109,7 +110,7 @@ static enum errc plan_target(const struct settings *settings, const struct mirro
     if (push->target_count == before)
         return ERR_OK;
     struct push_target *added = &push->targets[before];
-    snprintf(added->name, sizeof added->name, "%s", target->name ? target->name : "");
+    snprintf(added->name, sizeof added->name, "%s", target->name);
     added->policy = mirrors_tag_policy(settings, added->name, reference->tag);
     added->deadline_s = stored && keep_ms > 0 ? (uint64_t)(clock_wall_s() + keep_ms / 1000) : 0;
     return ERR_OK;

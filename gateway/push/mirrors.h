@@ -24,9 +24,9 @@
 enum acknowledge { ACKNOWLEDGE_PUSHED, ACKNOWLEDGE_STORED };
 
 struct mirror_target {
-    const char *name;            /* of the settings; NULL: it has none */
-    struct reference repository; /* without tag and digest */
-    bool optional;               /* its failure does not fail the push */
+    char name[SETTING_TARGET_NAME_MAX + 1]; /* "": it has none */
+    struct reference repository;            /* without tag and digest */
+    bool optional;                          /* its failure does not fail the push */
 };
 
 struct mirror_route {

@@ -77,7 +77,7 @@ enum errc promise_hold(struct batch *batch, struct push *push, struct error *err
 
 enum errc promise_all(struct runtime *runtime, struct push *push, struct error *err)
 {
-    int64_t keep_ms = runtime->settings->queue.keep_trying_ms;
+    int64_t keep_ms = RUNTIME_SETTING(runtime, queue.keep_trying_ms);
     uint64_t deadline_s = keep_ms > 0 ? (uint64_t)(clock_wall_s() + keep_ms / 1000) : 0;
     for (size_t i = 0; i < push->target_count; i++) {
         if (!push->targets[i].stored)

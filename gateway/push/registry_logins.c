@@ -1,23 +1,29 @@
 #include "gateway/push/registry_logins.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "config/credentials.h"
 #include "config/password_command.h"
+#include "config/settings_stamp.h"
 #include "upstream/auth/tokens.h"
+
+#include <inttypes.h>
 
 #define PASSWORD_LIFE_MS ((int64_t)12 * 60 * 60 * 1000)
 #define PASSWORD_YOUNG_MS ((int64_t)5 * 60 * 1000)
 
 struct registry_logins {
-    const struct settings *settings;
-    struct tokens *passwords; /* of commands, by host */
+    pthread_mutex_t lock;
+    const struct settings *settings; /* a reference, under the lock */
+    struct tokens *passwords;        /* of commands, by host and what is configured for it */
 };
 
 struct registry_logins *registry_logins_new(const struct settings *settings)
 {
     struct registry_logins *logins = xcalloc(1, sizeof *logins);
-    logins->settings = settings;
+    pthread_mutex_init(&logins->lock, NULL);
+    logins->settings = settings_ref(settings);
     logins->passwords = tokens_new();
     return logins;
 }
@@ -27,7 +33,22 @@ void registry_logins_free(struct registry_logins *logins)
     if (logins == NULL)
         return;
     tokens_free(logins->passwords);
+    settings_free(logins->settings);
+    pthread_mutex_destroy(&logins->lock);
     free(logins);
+}
+
+void registry_logins_change(struct registry_logins *logins, const struct settings *settings)
+{
+    autolock pthread_mutex_t *held = lock_take(&logins->lock);
+    settings_free(logins->settings);
+    logins->settings = settings_ref(settings);
+}
+
+static const struct settings *settings_now(struct registry_logins *logins)
+{
+    autolock pthread_mutex_t *held = lock_take(&logins->lock);
+    return settings_ref(logins->settings);
 }
 
 static enum errc run_command(void *self, struct token *out, struct error *err)
@@ -41,11 +62,11 @@ static enum errc ask_command(struct registry_logins *logins, const struct regist
                              struct error *err)
 {
     const struct token_fetch run = {.run = run_command, .self = (void *)(uintptr_t)setting};
-    const char *host = setting->host;
+    autofree char *key = xasprintf("%s %" PRIx64, setting->host, settings_registry_stamp(setting));
     if (refused && !refused->denied && refused->credentials->password)
-        tokens_drop(logins->passwords, host, refused->credentials->password);
+        tokens_drop(logins->passwords, key, refused->credentials->password);
     int64_t least_ms = refused && refused->denied ? PASSWORD_LIFE_MS - PASSWORD_YOUNG_MS : 1;
-    return tokens_get(logins->passwords, host, least_ms, NULL, &run, password, err);
+    return tokens_get(logins->passwords, key, least_ms, NULL, &run, password, err);
 }
 
 static enum errc find_commanded(struct registry_logins *logins,
@@ -73,7 +94,8 @@ static char *copy_or_null(const char *text)
 /* No login changes what the configuration says. */
 static char *configured_origin(const struct registry_setting *setting)
 {
-    return xasprintf("the password is that of registries.\"%s\".%s, as it was when slipway started",
+    return xasprintf("the password is that of registries.\"%s\".%s, as it was when the "
+                     "configuration was read last",
                      setting->host, setting->password.from);
 }
 
@@ -90,7 +112,8 @@ static enum errc find_login(void *self, const char *host, const char *path,
                             struct registry_credentials *out, struct error *err)
 {
     struct registry_logins *logins = self;
-    const struct registry_setting *setting = settings_registry(logins->settings, host);
+    autosettings const struct settings *settings = settings_now(logins);
+    const struct registry_setting *setting = settings_registry(settings, host);
     if (setting && setting->password_command.count > 0)
         return find_commanded(logins, setting, refused, out, err);
     if (setting && setting->password.text) {

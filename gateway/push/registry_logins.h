@@ -17,10 +17,13 @@
 
 struct registry_logins;
 
-/* `settings` is borrowed until registry_logins_free(), which comes after all users of the source.
+/* `settings` is copied (a reference). registry_logins_free() comes after all users of the source.
  */
 struct registry_logins *registry_logins_new(const struct settings *settings);
 void registry_logins_free(struct registry_logins *logins);
+
+/* Another configuration: the passwords of commands whose entry is the same are kept. */
+void registry_logins_change(struct registry_logins *logins, const struct settings *settings);
 
 /* Errors: ERR_CREDENTIALS, of config/credentials.h and config/password_command.h. */
 struct credentials_source registry_logins_source(struct registry_logins *logins);

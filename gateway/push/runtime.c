@@ -1,8 +1,10 @@
 #include "gateway/push/runtime.h"
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/certificates.h"
+#include "config/settings_stamp.h"
 #include "store/store_local.h"
 
 #include <unistd.h>
@@ -40,10 +42,10 @@ static enum upload_method upload_way_of(enum setting_upload setting)
     return UPLOAD_METHOD_AUTO;
 }
 
-static enum errc open_upstream(const struct settings *settings, struct runtime *runtime,
-                               struct error *err)
+/* Owned; its texts are the settings'. */
+static struct registry_options *registry_options_of(const struct settings *settings)
 {
-    autofree struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
+    struct registry_options *hosts = xcalloc(settings->registry_count, sizeof *hosts);
     for (size_t i = 0; i < settings->registry_count; i++) {
         const struct registry_setting *setting = &settings->registries[i];
         hosts[i] =
@@ -57,8 +59,16 @@ static enum errc open_upstream(const struct settings *settings, struct runtime *
                                       .chunk_bytes = setting->chunk_bytes,
                                       .plain_http = setting->plain_http,
                                       .retry_wait_ms = setting->retry_wait_ms,
-                                      .schema1_fallback = setting->schema1 == SCHEMA1_FALLBACK};
+                                      .schema1_fallback = setting->schema1 == SCHEMA1_FALLBACK,
+                                      .revision = settings_registry_stamp(setting)};
     }
+    return hosts;
+}
+
+static enum errc open_upstream(const struct settings *settings, struct runtime *runtime,
+                               struct error *err)
+{
+    autofree struct registry_options *hosts = registry_options_of(settings);
     const struct upstream_options options = {
         .store = runtime->store,
         .executor = runtime->executor,
@@ -101,7 +111,8 @@ enum errc runtime_open(const struct settings *settings, bool brief, struct runti
         .leave_volatile = brief};
     const struct executor_options threads = {.threads_max = threads_max(settings)};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    runtime->settings = settings;
+    pthread_mutex_init(&runtime->settings_lock, NULL);
+    runtime->settings = settings_ref(settings);
     runtime->metrics = metrics_new();
     runtime->logins = registry_logins_new(settings);
     if (store_open_local(settings->data, &store, &runtime->store, err) != ERR_OK ||
@@ -129,7 +140,32 @@ void runtime_close(struct runtime *runtime)
     if (runtime->store)
         store_close(runtime->store);
     metrics_free(runtime->metrics);
+    settings_free(runtime->settings);
+    pthread_mutex_destroy(&runtime->settings_lock);
     free(runtime);
+}
+
+const struct settings *runtime_settings(const struct runtime *runtime)
+{
+    autolock pthread_mutex_t *held =
+        lock_take(&((struct runtime *)(uintptr_t)runtime)->settings_lock);
+    return settings_ref(runtime->settings);
+}
+
+enum errc runtime_change(struct runtime *runtime, const struct settings *settings,
+                         struct error *err)
+{
+    autofree struct registry_options *hosts = registry_options_of(settings);
+    autosettings const struct settings *before = runtime_settings(runtime);
+    if (registries_check(hosts, settings->registry_count, err) != ERR_OK)
+        return err->code;
+    pthread_mutex_lock(&runtime->settings_lock);
+    settings_free(runtime->settings); /* `before` has another */
+    runtime->settings = settings_ref(settings);
+    pthread_mutex_unlock(&runtime->settings_lock);
+    registry_logins_change(runtime->logins, settings);
+    registries_change(runtime->upstream->registries, hosts, settings->registry_count);
+    return ERR_OK;
 }
 
 struct file_intake_options runtime_file_options(const struct runtime *runtime,
@@ -141,7 +177,7 @@ struct file_intake_options runtime_file_options(const struct runtime *runtime,
         [SETTING_CODEC_ZSTD] = CODEC_ZSTD,
         [SETTING_CODEC_NONE] = CODEC_NONE,
     };
-    const struct settings *settings = runtime->settings;
+    autosettings const struct settings *settings = runtime_settings(runtime);
     if (compression == SETTING_CODEC_KEEP)
         compression = settings->compression.codec;
     return (struct file_intake_options){

@@ -22,7 +22,8 @@
 struct audit;
 
 struct runtime {
-    const struct settings *settings; /* borrowed until runtime_close */
+    pthread_mutex_t settings_lock;
+    const struct settings *settings; /* under the lock: runtime_settings() */
     struct store *store;
     struct pool *codecs;
     struct executor *executor;
@@ -38,6 +39,22 @@ struct runtime {
 enum errc runtime_open(const struct settings *settings, bool brief, struct runtime **out,
                        struct error *err);
 void runtime_close(struct runtime *runtime);
+
+/* The configuration as it is now: owned, settings_free(). What is asked more than once for one
+ * request, or one push, is asked of the same. */
+const struct settings *runtime_settings(const struct runtime *runtime);
+/* One number of it. */
+#define RUNTIME_SETTING(RUNTIME, MEMBER)                                                           \
+    ({                                                                                             \
+        autosettings const struct settings *now_ = runtime_settings(RUNTIME);                      \
+        now_->MEMBER;                                                                              \
+    })
+
+/* Another configuration counts from now on; `settings` is copied (one reference). Hosts of
+ * registries whose entry, or a file that it names, is another one are reached anew; what is under
+ * way to them goes on as it began. ERR_SETTINGS: nothing has changed. One thread at a time. */
+enum errc runtime_change(struct runtime *runtime, const struct settings *settings,
+                         struct error *err);
 
 /* How files are taken in. `compression` is what a request asked for, else the configuration's
  * counts; SETTING_CODEC_KEEP means what the configuration says, and there gzip. */

@@ -50,6 +50,11 @@ void push_queue_free(struct push_queue *queue); /* NULL is a no-op */
 /* Go on with every open target of the store. */
 enum errc push_queue_restart(struct push_queue *queue, struct error *err);
 
+/* The configuration is another one. Pushes after the answer to targets that it does not have become
+ * PUSH_ORPHANED, as at a start, where they run when their run ends; those that were orphaned and
+ * whose target is there go on. May wait for the disk; what cannot be read is logged. */
+void push_queue_changed(struct push_queue *queue);
+
 /* Push to the targets of an accepted push that are stored, after the answer. Its record is in the
  * store; copied. */
 void push_queue_start(struct push_queue *queue, const struct push *push);

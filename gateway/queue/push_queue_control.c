@@ -335,9 +335,7 @@ void push_queue_expire(struct push_queue *queue, uint64_t now_s)
         next = NULL;
         TAILQ_FOREACH(entry, &queue->pending, next)
         {
-            bool idle = entry->state == ENTRY_LISTED || entry->state == ENTRY_KEPT ||
-                        entry->state == ENTRY_PAUSED || entry->state == ENTRY_WAITS;
-            if (idle && entry->deadline_s > 0 && entry->deadline_s <= now_s) {
+            if (pending_is_idle(entry) && entry->deadline_s > 0 && entry->deadline_s <= now_s) {
                 next = entry;
                 break;
             }

@@ -95,7 +95,7 @@ static void on_cancel(void *self)
 static struct direct *direct_new(struct push_queue *queue, const struct push_options *options,
                                  struct push *push)
 {
-    int64_t limit_ms = queue->runtime->settings->limits.push_ms;
+    int64_t limit_ms = RUNTIME_SETTING(queue->runtime, limits.push_ms);
     struct direct *direct = xcalloc(1, sizeof *direct);
     hold(queue, push, store_hold);
     *direct = (struct direct){.queue = queue, .options = *options, .push = push, .left = 1};
@@ -119,7 +119,7 @@ static void explain(const struct queue_entry *entry)
 {
     const struct direct *direct = entry->chain->direct;
     struct push_target *target = &entry->push->targets[entry->target];
-    int64_t limit_s = entry->queue->runtime->settings->limits.push_ms / 1000;
+    int64_t limit_s = RUNTIME_SETTING(entry->queue->runtime, limits.push_ms) / 1000;
     if (target->error.code != ERR_CANCELLED)
         return;
     if (atomic_load(&direct->overdue)) {

@@ -62,7 +62,7 @@ static struct queue_gate *gate_new(struct push_queue *queue, const char *host)
     gate->queue = queue;
     memcpy(gate->name, host, size);
     gate_init(&gate->gate, queue_retry_wait_ms(queue, host),
-              queue->runtime->settings->limits.pushes_per_registry, begin_again);
+              RUNTIME_SETTING(queue->runtime, limits.pushes_per_registry), begin_again);
     return gate;
 }
 
@@ -70,7 +70,7 @@ static struct queue_gate *gate_new(struct push_queue *queue, const char *host)
 
 int64_t queue_retry_wait_ms(const struct push_queue *queue, const char *host)
 {
-    const struct settings *settings = queue->runtime->settings;
+    autosettings const struct settings *settings = runtime_settings(queue->runtime);
     for (size_t i = 0; i < settings->registry_count; i++)
         if (strcmp(settings->registries[i].host, host) == 0)
             return settings->registries[i].retry_wait_ms;
@@ -92,7 +92,7 @@ static struct queue_gate *host_of(struct push_queue *queue, const char *name)
         return host;
     host = gate_new(queue, name);
     host->works = work_queue_new(queue->runtime->executor, NULL,
-                                 queue->runtime->settings->limits.pushes_per_registry);
+                                 RUNTIME_SETTING(queue->runtime, limits.pushes_per_registry));
     host->next = queue->hosts;
     queue->hosts = host;
     return host;

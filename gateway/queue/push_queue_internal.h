@@ -293,6 +293,8 @@ void queue_watches_close(struct push_queue *queue);
 /* --- push_queue_targets.c; with the lock, but for the first two and the last --- */
 
 void queue_targets_init(struct push_queue *queue);
+/* Which of them the configuration has, by now. With the lock. */
+void queue_targets_configure(struct push_queue *queue);
 /* What the store remembers. */
 enum errc queue_targets_read(struct push_queue *queue, struct error *err);
 /* By its name; made where it is not there. */
@@ -350,6 +352,8 @@ void queue_gates_free(struct push_queue *queue);
 /* Does the configuration still know the target? What else its name leads to by now is no matter,
  * but for the host. What clients named always is. Any thread. */
 bool queue_is_configured(const struct push_queue *queue, const struct push_target *target);
+/* The same of what is pushed. With the lock. */
+bool entry_is_configured(const struct queue_entry *entry);
 
 /* --- push_queue_run.c --- */
 
@@ -358,6 +362,8 @@ void pending_work(struct work *work);
 /* It has not begun, and does not any more: this is its last state. With the lock, which is given up
  * meanwhile. */
 void pending_end(struct queue_entry *entry, enum push_state state);
+/* It waits: for its turn, a gate, an operator, a time. With the lock. */
+bool pending_is_idle(const struct queue_entry *entry);
 
 /* --- push_queue_history.c --- */
 

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/access/audit.h"
@@ -22,6 +23,7 @@ struct youngest {
 
 struct restart {
     struct push_queue *queue;
+    bool runs;                   /* the queue: who is not orphaned is in it */
     void *youngest;              /* tsearch tree */
     struct open_target *changed; /* their records are to be written */
     size_t changed_count;
@@ -33,9 +35,20 @@ bool queue_is_configured(const struct push_queue *queue, const struct push_targe
 {
     if (target->name[0] == '\0') /* a client named it */
         return true;
-    const struct mirror_target_setting *found =
-        mirrors_target(queue->runtime->settings, target->name, NULL);
+    autosettings const struct settings *settings = runtime_settings(queue->runtime);
+    const struct mirror_target_setting *found = mirrors_target(settings, target->name, NULL);
     return found && mirrors_leads_to(found, target->reference.host);
+}
+
+bool entry_is_configured(const struct queue_entry *entry)
+{
+    struct push_target target = {.name = ""};
+    const char *label = entry->to->record.name;
+    bool named = strncmp(label, "other:", 6) != 0;
+    snprintf(target.name, sizeof target.name, "%s", named ? label : "");
+    snprintf(target.reference.host, sizeof target.reference.host, "%s",
+             entry->tag->repository->host->name);
+    return queue_is_configured(entry->queue, &target);
 }
 
 static int compare_youngest(const void *a, const void *b)
@@ -80,6 +93,18 @@ static void audit_superseded(struct runtime *runtime, const struct open_target *
     push_deinit(&push);
 }
 
+/* Not before their records say so: their ends are written there, too. */
+static void begin_changed(struct restart *restart)
+{
+    struct push_queue *queue = restart->queue;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    for (size_t i = 0; i < restart->changed_count; i++) {
+        const struct open_target *one = &restart->changed[i];
+        if (one->target.state == PUSH_QUEUED && queue_find(queue, one->id, one->index) == NULL)
+            queue_add_pending(queue, one->id, one->index, &one->target);
+    }
+}
+
 static void write_changed(struct restart *restart)
 {
     struct push_queue *queue = restart->queue;
@@ -101,6 +126,8 @@ static void write_changed(struct restart *restart)
     }
     for (size_t i = 0; i < restart->changed_count; i++)
         audit_superseded(queue->runtime, &restart->changed[i]);
+    if (restart->runs)
+        begin_changed(restart);
     restart->changed_count = 0;
 }
 
@@ -141,7 +168,7 @@ static void orphan(struct restart *restart, const struct open_target *open)
 static void adopt(struct restart *restart, const struct open_target *open,
                   struct push_target *target)
 {
-    int64_t keep_ms = restart->queue->runtime->settings->queue.keep_trying_ms;
+    int64_t keep_ms = RUNTIME_SETTING(restart->queue->runtime, queue.keep_trying_ms);
     target->state = PUSH_QUEUED;
     target->deadline_s = keep_ms > 0 ? (uint64_t)(clock_wall_s() + keep_ms / 1000) : 0;
     change(restart, open, target);
@@ -152,6 +179,8 @@ static void take(void *self, const struct open_target *open)
     struct restart *restart = self;
     struct push_queue *queue = restart->queue;
     struct push_target target = open->target;
+    if (restart->runs && target.state != PUSH_ORPHANED)
+        return;
     if (!queue_is_configured(queue, &target)) {
         orphan(restart, open);
         return;
@@ -164,6 +193,8 @@ static void take(void *self, const struct open_target *open)
     if (target.state == PUSH_ORPHANED)
         adopt(restart, open, &target);
     restart->targets++;
+    if (restart->runs)
+        return;
     pthread_mutex_lock(&queue->lock);
     queue_add_pending(queue, open->id, open->index, &target);
     pthread_mutex_unlock(&queue->lock);
@@ -179,23 +210,57 @@ static void begin_all(struct push_queue *queue)
     pthread_mutex_unlock(&queue->lock);
 }
 
+static enum errc look_at_all(struct restart *restart, struct error *err)
+{
+    struct store *store = restart->queue->runtime->store;
+    restart->changed = xcalloc(CHANGED_AT_ONCE, sizeof *restart->changed);
+    if (pushes_each_open(store, note, restart, err) == ERR_OK)
+        pushes_each_open(store, take, restart, err);
+    if (restart->changed_count > 0)
+        write_changed(restart);
+    tdestroy(restart->youngest, free);
+    free(restart->changed);
+    if (restart->orphaned > 0)
+        push_log_orphaned(restart->orphaned);
+    if (restart->targets > 0)
+        push_log_resumed(restart->targets);
+    return err->code;
+}
+
 enum errc push_queue_restart(struct push_queue *queue, struct error *err)
 {
-    struct store *store = queue->runtime->store;
     struct restart restart = {.queue = queue};
-    restart.changed = xcalloc(CHANGED_AT_ONCE, sizeof *restart.changed);
     queue->restarts = true;
-    if (queue_targets_read(queue, err) == ERR_OK &&
-        pushes_each_open(store, note, &restart, err) == ERR_OK)
-        pushes_each_open(store, take, &restart, err);
-    if (restart.changed_count > 0)
-        write_changed(&restart);
-    tdestroy(restart.youngest, free);
-    free(restart.changed);
-    if (restart.orphaned > 0)
-        push_log_orphaned(restart.orphaned);
-    if (restart.targets > 0)
-        push_log_resumed(restart.targets);
+    if (queue_targets_read(queue, err) == ERR_OK)
+        look_at_all(&restart, err);
     begin_all(queue);
     return err->code;
+}
+
+/* ---- another configuration ---- */
+
+static struct queue_entry *next_stray(struct push_queue *queue)
+{
+    struct queue_entry *entry;
+    TAILQ_FOREACH(entry, &queue->pending, next)
+    {
+        if (pending_is_idle(entry) && !entry_is_configured(entry) &&
+            (entry_take_back(entry), entry->state == ENTRY_LISTED))
+            return entry;
+    }
+    return NULL;
+}
+
+void push_queue_changed(struct push_queue *queue)
+{
+    struct restart restart = {.queue = queue, .runs = true};
+    struct error err = ERROR_INIT;
+    struct queue_entry *entry;
+    pthread_mutex_lock(&queue->lock);
+    queue_targets_configure(queue);
+    while ((entry = next_stray(queue)))
+        pending_end(entry, PUSH_ORPHANED);
+    pthread_mutex_unlock(&queue->lock);
+    if (look_at_all(&restart, &err) != ERR_OK)
+        log_error("pushes to targets that are there again go on at the next start: %s", err.text);
 }

@@ -52,19 +52,29 @@ static void end_record(struct queue_entry *entry, enum push_state state)
     struct push_target *target = &push.targets[entry->target];
     target->state = state;
     target->next_s = 0;
-    target->ended_s = (uint64_t)clock_wall_s();
+    if (push_state_is_final(state))
+        target->ended_s = (uint64_t)clock_wall_s();
     write_target(queue, entry, target);
-    push_log_not_begun(entry->id, target);
-    audit_target_ended(queue->runtime->audit, &push, target);
-    queue_tell_ended(queue, &push.manifest, target);
+    if (push_state_is_final(state)) {
+        push_log_not_begun(entry->id, target);
+        audit_target_ended(queue->runtime->audit, &push, target);
+        queue_tell_ended(queue, &push.manifest, target);
+    }
     push_deinit(&push);
+}
+
+bool pending_is_idle(const struct queue_entry *entry)
+{
+    return entry->state == ENTRY_LISTED || entry->state == ENTRY_KEPT ||
+           entry->state == ENTRY_PAUSED || entry->state == ENTRY_WAITS;
 }
 
 void pending_end(struct queue_entry *entry, enum push_state state)
 {
     struct push_queue *queue = entry->queue;
     entry_set_state(entry, ENTRY_ENDS);
-    queue_target_ended(entry->to, state);
+    if (push_state_is_final(state))
+        queue_target_ended(entry->to, state);
     queue_under_way(queue, 1);
     pthread_mutex_unlock(&queue->lock);
     end_record(entry, state);
@@ -198,6 +208,8 @@ static void on_ended(void *self)
         pending_end(entry, PUSH_CANCELLED);
     else if (changed && entry_has_younger(entry))
         pending_end(entry, PUSH_SUPERSEDED);
+    else if (!entry_is_configured(entry)) /* any more */
+        pending_end(entry, PUSH_ORPHANED);
     else
         go_on(entry);
     pthread_mutex_unlock(&queue->lock);
@@ -213,6 +225,7 @@ static void on_ended(void *self)
 
 static struct pending_run *new_run(struct queue_entry *entry, struct error *err)
 {
+    autosettings const struct settings *settings = runtime_settings(entry->queue->runtime);
     struct pending_run *run = xcalloc(1, sizeof *run);
     if (!read_push(entry->queue, entry, &run->push, err)) {
         free(run);
@@ -221,8 +234,7 @@ static struct pending_run *new_run(struct queue_entry *entry, struct error *err)
     run->own = run->push.targets[entry->target];
     if (run->own.first_s == 0)
         run->own.first_s = (uint64_t)clock_wall_s();
-    run->own.policy =
-        mirrors_tag_policy(entry->queue->runtime->settings, run->own.name, run->own.reference.tag);
+    run->own.policy = mirrors_tag_policy(settings, run->own.name, run->own.reference.tag);
     run->begun_ms = clock_ms();
     run->one = run->push;
     run->one.targets = &run->own;

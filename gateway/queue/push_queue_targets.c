@@ -87,15 +87,28 @@ static void configure(struct push_queue *queue, const struct mirror_target_setti
     struct error ignored = ERROR_INIT;
     if (target == NULL)
         target = make(queue, setting->label, true);
+    queue->targets.others -= !target->configured;
+    target->configured = true;
     if (reference_parse(host, &reference, &ignored) == ERR_OK)
         memcpy(target->host, reference.host, sizeof target->host);
 }
 
 void queue_targets_init(struct push_queue *queue)
 {
-    const struct settings *settings = queue->runtime->settings;
     TAILQ_INIT(&queue->targets.all);
     TAILQ_INIT(&queue->targets.gone);
+    queue_targets_configure(queue);
+}
+
+void queue_targets_configure(struct push_queue *queue)
+{
+    autosettings const struct settings *settings = runtime_settings(queue->runtime);
+    struct queue_target *target;
+    TAILQ_FOREACH(target, &queue->targets.all, link)
+    {
+        queue->targets.others += target->configured;
+        target->configured = false;
+    }
     for (size_t i = 0; i < settings->mirror_count; i++)
         for (size_t j = 0; j < settings->mirrors[i].target_count; j++)
             configure(queue, &settings->mirrors[i].targets[j]);
@@ -448,7 +461,7 @@ bool push_queue_is_paused(struct push_queue *queue, const char *name, const char
 {
     struct push_target of = {.name = ""};
     char label[TARGET_LABEL_MAX + 1];
-    snprintf(of.name, sizeof of.name, "%s", name ? name : "");
+    snprintf(of.name, sizeof of.name, "%s", name);
     snprintf(of.reference.host, sizeof of.reference.host, "%s", host);
     autolock pthread_mutex_t *held = lock_take(&queue->lock);
     const struct queue_target *target = find(queue, push_target_label(&of, label));

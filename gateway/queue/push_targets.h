@@ -51,7 +51,7 @@ size_t push_queue_targets(struct push_queue *queue, struct target_view **out);
  * are known; errors of the store, after which nothing has changed. */
 enum errc push_queue_pause(struct push_queue *queue, const char *name, bool paused,
                            struct target_view *out, struct error *err);
-/* `name` NULL: a client names it. */
+/* `name` "": a client names it. */
 bool push_queue_is_paused(struct push_queue *queue, const char *name, const char *host);
 
 /* Bring what is remembered of targets to the store, where that has changed: not at once, since a

@@ -99,7 +99,7 @@ static bool leads_there(struct expected *expected, const char *repository)
         mirrors_route(expected->settings, repository, &route, &ignored) != ERR_OK)
         return false;
     for (size_t i = 0; i < route.count; i++) {
-        if (route.targets[i].name == NULL || strcmp(route.targets[i].name, expected->target) != 0)
+        if (strcmp(route.targets[i].name, expected->target) != 0)
             continue;
         expected->destination = route.targets[i].repository;
         return true;

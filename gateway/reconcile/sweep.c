@@ -89,7 +89,7 @@ static bool is_left(struct sweep *sweep, const struct expected_tag *tag, const s
     struct digest last;
     bool known = false;
     enum push_tag_policy policy =
-        mirrors_tag_policy(sweep->sweeps->runtime->settings, sweep->target, tag->reference.tag);
+        mirrors_tag_policy(sweep->settings, sweep->target, tag->reference.tag);
     if (policy != TAG_DRIFT_STAYS)
         return policy != TAG_MOVES;
     if (pushed_tags_get(sweep->sweeps->runtime->store, &tag->reference, &known, &last, &err) !=

@@ -52,6 +52,7 @@ struct sweep {
     bool dry_run;
     void (*ended)(void *self, json_t *report);
     void *self;
+    const struct settings *settings; /* as they were at its start; a reference */
     const struct mirror_target_setting *setting;
     struct expected *expected; /* owned; NULL: it has ended */
     struct work step;
@@ -86,6 +87,7 @@ struct sweeps {
     size_t running;      /* sweeps, and the clock */
     struct work clock;   /* queue.reconcile */
     bool clock_waits;
+    bool rounds;        /* queue.reconcile is on: its clock waits, or a sweep of it runs */
     size_t next_target; /* of those that the clock reconciles, one after the other */
     bool closed;
 };

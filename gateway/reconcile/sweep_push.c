@@ -47,7 +47,7 @@ static enum errc read_push(struct store *store, const struct expected_tag *tag, 
 static enum errc add_target(const struct sweep *sweep, const struct reference *reference,
                             struct push *push, struct error *err)
 {
-    int64_t keep_ms = sweep->sweeps->runtime->settings->queue.keep_trying_ms;
+    int64_t keep_ms = RUNTIME_SETTING(sweep->sweeps->runtime, queue.keep_trying_ms);
     if (push_add_target(push, reference, !sweep->setting->required, true, err) != ERR_OK)
         return err->code;
     struct push_target *target = &push->targets[0];

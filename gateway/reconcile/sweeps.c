@@ -21,6 +21,7 @@
 static void sweep_free(struct sweep *sweep)
 {
     expected_free(sweep->expected);
+    settings_free(sweep->settings);
     json_decref(sweep->items);
     free(sweep->match);
     free(sweep);
@@ -59,6 +60,7 @@ void sweep_wake(struct sweep *sweep)
 }
 
 static struct sweep *sweep_new(struct sweeps *sweeps, const struct sweep_order *order,
+                               const struct settings *settings,
                                const struct mirror_target_setting *setting)
 {
     struct sweep *sweep = xcalloc(1, sizeof *sweep);
@@ -68,6 +70,7 @@ static struct sweep *sweep_new(struct sweeps *sweeps, const struct sweep_order *
                             .dry_run = order->dry_run,
                             .ended = order->ended,
                             .self = order->self,
+                            .settings = settings_ref(settings),
                             .setting = setting,
                             .step = {.run = sweep_step},
                             .parent = order->cancel,
@@ -75,8 +78,7 @@ static struct sweep *sweep_new(struct sweeps *sweeps, const struct sweep_order *
                             .items = json_array()};
     sweep->watch = (struct cancel_watch){.call = sweep_on_cancel, .self = sweep};
     snprintf(sweep->target, sizeof sweep->target, "%s", order->target);
-    sweep->expected = expected_new(sweeps->runtime->store, sweeps->runtime->settings, sweep->target,
-                                   sweep->match);
+    sweep->expected = expected_new(sweeps->runtime->store, settings, sweep->target, sweep->match);
     return sweep;
 }
 
@@ -103,8 +105,8 @@ static void watch_parent(struct sweep *sweep)
 
 enum errc sweeps_start(struct sweeps *sweeps, const struct sweep_order *order, struct error *err)
 {
-    const struct mirror_target_setting *setting =
-        mirrors_target(sweeps->runtime->settings, order->target, NULL);
+    autosettings const struct settings *settings = runtime_settings(sweeps->runtime);
+    const struct mirror_target_setting *setting = mirrors_target(settings, order->target, NULL);
     if (setting == NULL)
         return fail(err, ERR_NOT_FOUND, 0, "the configuration has no target \"%.100s\"",
                     order->target);
@@ -115,7 +117,7 @@ enum errc sweeps_start(struct sweeps *sweeps, const struct sweep_order *order, s
         return err->code;
     }
     forget(sweeps, last);
-    struct sweep *sweep = sweep_new(sweeps, order, setting);
+    struct sweep *sweep = sweep_new(sweeps, order, settings, setting);
     sweep->next = sweeps->first;
     sweeps->first = sweep;
     sweeps->running++;
@@ -212,10 +214,25 @@ static void set_clock(struct sweeps *sweeps, int64_t wait_ms)
     work_submit_at(sweeps->steps, &sweeps->clock, clock_ms() + wait_ms);
 }
 
-/* NULL: there are no others. */
-static const char *next_target(struct sweeps *sweeps)
+/* Unless it is off. With the lock. */
+static void set_round(struct sweeps *sweeps)
 {
-    const struct settings *settings = sweeps->runtime->settings;
+    int64_t wait_ms = RUNTIME_SETTING(sweeps->runtime, queue.reconcile_ms);
+    sweeps->rounds = wait_ms > 0;
+    if (sweeps->rounds)
+        set_clock(sweeps, wait_ms);
+}
+
+void sweeps_changed(struct sweeps *sweeps)
+{
+    autolock pthread_mutex_t *held = lock_take(&sweeps->lock);
+    if (!sweeps->rounds)
+        set_round(sweeps);
+}
+
+/* NULL: there are no others. Borrowed from the settings. */
+static const char *next_target(struct sweeps *sweeps, const struct settings *settings)
+{
     size_t left = sweeps->next_target++;
     for (size_t i = 0; i < settings->mirror_count; i++) {
         if (left < settings->mirrors[i].target_count)
@@ -239,8 +256,9 @@ static void on_clock(struct work *work)
 {
     struct sweeps *sweeps = (struct sweeps *)((char *)work - offsetof(struct sweeps, clock));
     struct sweep_order order = {.kind = SWEEP_RECONCILE, .ended = on_one_ended, .self = sweeps};
+    autosettings const struct settings *settings = runtime_settings(sweeps->runtime);
     bool begun = false;
-    while (!begun && (order.target = next_target(sweeps))) {
+    while (!begun && (order.target = next_target(sweeps, settings))) {
         struct error err = ERROR_INIT;
         begun = sweeps_start(sweeps, &order, &err) == ERR_OK;
         if (!begun)
@@ -249,7 +267,7 @@ static void on_clock(struct work *work)
     autolock pthread_mutex_t *held = lock_take(&sweeps->lock);
     sweeps->clock_waits = sweeps->clock_waits && begun;
     if (!begun)
-        set_clock(sweeps, sweeps->runtime->settings->queue.reconcile_ms);
+        set_round(sweeps);
     if (--sweeps->running == 0)
         pthread_cond_broadcast(&sweeps->idle);
 }
@@ -265,8 +283,7 @@ struct sweeps *sweeps_new(struct runtime *runtime, struct push_queue *queue)
     sweeps->clock.run = on_clock;
     pthread_mutex_init(&sweeps->lock, NULL);
     clock_cond_init(&sweeps->idle);
-    if (runtime->settings->queue.reconcile_ms > 0)
-        set_clock(sweeps, runtime->settings->queue.reconcile_ms);
+    set_round(sweeps);
     return sweeps;
 }
 

@@ -52,6 +52,9 @@ enum errc sweeps_start(struct sweeps *sweeps, const struct sweep_order *order, s
 /* What came of the last one, or of the one that runs so far: owned, NULL when there was none. */
 json_t *sweeps_report(struct sweeps *sweeps, enum sweep_kind kind, const char *target);
 
+/* The configuration is another one: queue.reconcile may have been off, and begin now. */
+void sweeps_changed(struct sweeps *sweeps);
+
 /* False: none runs. It ends soon, and does not ask or push any more. */
 bool sweeps_cancel(struct sweeps *sweeps, enum sweep_kind kind, const char *target);
 

@@ -25,6 +25,7 @@ static enum errc plan(const struct confirm *confirm, const struct mirror_route *
                       struct push *push, struct error *err)
 {
     struct runtime *runtime = confirm->all->runtime;
+    autosettings const struct settings *settings = runtime_settings(runtime);
     struct stored_image image;
     char digest[DIGEST_TEXT_MAX];
     autofree char *name =
@@ -37,7 +38,7 @@ static enum errc plan(const struct confirm *confirm, const struct mirror_route *
     push->referrer_count = image.referrer_count;
     snprintf(push->repository, sizeof push->repository, "%s", confirm->repository);
     stored_image_deinit(&image);
-    return mirrors_plan(runtime->settings, route, confirm->tag, PUSH_TARGETS_MAX, push, err);
+    return mirrors_plan(settings, route, confirm->tag, PUSH_TARGETS_MAX, push, err);
 }
 
 /* What is remembered of a repository that has lost something is not worth much. */

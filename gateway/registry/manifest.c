@@ -275,7 +275,8 @@ static enum errc commit_names(struct manifest_job *self, struct error *err)
 /* There are mirrors, and none of them is meant: that may be a name with a typing error. */
 static bool goes_nowhere(const struct manifest_job *self)
 {
-    return self->push.target_count == 0 && self->gateway->runtime->settings->mirror_count > 0;
+    return self->push.target_count == 0 &&
+           RUNTIME_SETTING(self->gateway->runtime, mirror_count) > 0;
 }
 
 static void answer(struct job *job, const struct manifest_job *self)
@@ -380,10 +381,11 @@ static void push_and_wait(struct job *job, struct manifest_job *self)
 
 static enum errc plan(struct job *job, struct manifest_job *self, struct error *err)
 {
+    autosettings const struct settings *settings = runtime_settings(self->gateway->runtime);
     struct descriptor descriptor = {.digest = self->digest, .size = self->size};
     memcpy(descriptor.media_type, self->document.manifest.media_type, MEDIA_TYPE_MAX);
-    if (mirrored_push_plan(self->gateway->runtime->settings, self->repository, self->tags,
-                           self->tag_count, &descriptor, &self->push, err) != ERR_OK)
+    if (mirrored_push_plan(settings, self->repository, self->tags, self->tag_count, &descriptor,
+                           &self->push, err) != ERR_OK)
         return err->code;
     memcpy(self->push.via, self->via, sizeof self->via);
     caller_by(self->by.caller, &self->push.by);

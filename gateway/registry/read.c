@@ -196,13 +196,14 @@ static void on_confirmed(struct confirm_waiter *waiter, const struct error *why)
 static void run_head(struct job *job, void *arg)
 {
     struct head_job *self = arg;
+    autosettings const struct settings *settings = runtime_settings(self->gateway->runtime);
     struct error ignored = ERROR_INIT; /* it was found before */
     struct mirror_route route;
     const struct confirm_question question = {.repository = self->path.repository,
                                               .tag = self->path.tag,
                                               .manifest = &self->manifest,
                                               .route = &route};
-    mirrors_route(self->gateway->runtime->settings, self->path.repository, &route, &ignored);
+    mirrors_route(settings, self->path.repository, &route, &ignored);
     self->job = job;
     self->waiter.ended = on_confirmed;
     job_continue(job);
@@ -232,11 +233,12 @@ static bool has_to_wait(struct v2_request *front, struct confirm_question *quest
                         struct mirror_route *route)
 {
     struct error ignored = ERROR_INIT; /* the name leads nowhere */
+    autosettings const struct settings *settings = runtime_settings(front->gateway->runtime);
     question->repository = front->path.repository;
     question->tag = front->path.tag;
     question->route = route;
-    if (!is_asked_for(front) || mirrors_route(front->gateway->runtime->settings,
-                                              front->path.repository, route, &ignored) != ERR_OK)
+    if (!is_asked_for(front) ||
+        mirrors_route(settings, front->path.repository, route, &ignored) != ERR_OK)
         return false;
     if (route->confirm_ms == 0 || !confirm_is_due(front->gateway->confirms, question))
         return false;

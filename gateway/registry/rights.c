@@ -78,8 +78,8 @@ static bool may_push_on(const struct v2_request *front, struct reply *reply)
 {
     struct error err = ERROR_INIT;
     struct mirror_route route;
-    if (mirrors_route(front->gateway->runtime->settings, front->path.repository, &route, &err) !=
-        ERR_OK)
+    autosettings const struct settings *settings = runtime_settings(front->gateway->runtime);
+    if (mirrors_route(settings, front->path.repository, &route, &err) != ERR_OK)
         return true; /* it leads nowhere; who puts something there is told */
     autorequester struct requester by;
     requester_of(front->request, &by);

@@ -127,7 +127,7 @@ static enum errc commit_blob(const struct upload_job *self, const char *event, s
 
 static enum errc check_size(const struct upload_job *self, uint64_t size, struct error *err)
 {
-    uint64_t limit = self->gateway->runtime->settings->limits.archive_bytes;
+    uint64_t limit = RUNTIME_SETTING(self->gateway->runtime, limits.archive_bytes);
     if (size > limit)
         return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
                     "the blob has more than the %" PRIu64 " bytes of limits.archive", limit);

@@ -10,6 +10,7 @@
 #include "gateway/api/push_events.h"
 #include "gateway/api/push_list.h"
 #include "gateway/api/pushes.h"
+#include "gateway/api/reload.h"
 #include "gateway/api/robots.h"
 #include "gateway/api/sweeps.h"
 #include "gateway/api/targets.h"
@@ -127,6 +128,7 @@ static const struct row {
     {"/v1/targets/{name}/pause", "POST", target_pause, "application/json", CONTROLS_ALL, true, false, false},
     {"/v1/targets/{name}/resume", "POST", target_resume, "application/json", CONTROLS_ALL, true, false, false},
     {"/v1/gc", "POST", collections_post, "application/json", ADMINISTERS, true, false, false},
+    {"/v1/reload", "POST", reload_post, "application/json", ADMINISTERS, true, false, false},
     {"/v1/backup", "POST", backup_post, "application/json", ADMINISTERS, true, false, false},
     {"/v1/check", "POST", check_post, "application/json", ADMINISTERS, true, false, false},
     {"/v1/check", "GET, HEAD", check_get, NULL, ADMINISTERS, false, false, false},
@@ -231,8 +233,8 @@ static bool admit(const struct gateway *gateway, bool ops, const struct row *row
 {
     struct error err = ERROR_INIT;
     const struct need *need = &needs[row->needs];
-    if ((!row->anyone && !ops &&
-         guard_sender(gateway->runtime->settings, request, &err) != ERR_OK) ||
+    autosettings const struct settings *settings = runtime_settings(gateway->runtime);
+    if ((!row->anyone && !ops && guard_sender(settings, request, &err) != ERR_OK) ||
         (row->takes && guard_body(request, row->documents, row->takes, &err) != ERR_OK)) {
         reply_error(reply, &err);
         return false;

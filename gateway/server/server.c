@@ -19,6 +19,7 @@
 #include "gateway/service/checker.h"
 #include "gateway/service/control.h"
 #include "gateway/service/janitor.h"
+#include "gateway/service/reload.h"
 #include "gateway/service/store_watch.h"
 #include "net/transport.h"
 #include "upstream/upload/upload_memory.h"
@@ -222,10 +223,10 @@ static enum errc open_daemon(struct server *server, const struct settings *setti
 }
 
 /* Pushes that were accepted before go on before anything new comes. */
-static enum errc open_gateway(struct server *server, struct runtime *runtime, void (*broken)(void),
-                              struct error *err)
+static enum errc open_gateway(struct server *server, struct runtime *runtime, const char *config,
+                              void (*broken)(void), struct error *err)
 {
-    const struct settings *settings = runtime->settings;
+    autosettings const struct settings *settings = runtime_settings(runtime);
     const struct jobs_limits limits = {.uploads = settings->limits.uploads,
                                        .blobs = settings->limits.blobs,
                                        .pushes = settings->limits.pushes};
@@ -239,6 +240,7 @@ static enum errc open_gateway(struct server *server, struct runtime *runtime, vo
     gateway->keys = request_keys_new();
     gateway->sweeps = sweeps_new(runtime, gateway->queue);
     gateway->layer_claims = layer_claims_new();
+    gateway->reload = reload_new(gateway, config);
     const struct access_options access = {.settings = settings,
                                           .store = runtime->store,
                                           .jobs = gateway->jobs,
@@ -271,15 +273,16 @@ static void close_gateway(struct server *server)
     jobs_free(gateway->jobs);
     request_keys_free(gateway->keys);
     layer_claims_free(gateway->layer_claims);
+    reload_free(gateway->reload);
     access_free(gateway->access);
     audit_close(gateway->runtime->audit);
     gateway->runtime->audit = NULL;
 }
 
-enum errc server_start(struct runtime *runtime, void (*broken)(void), struct server **out,
-                       struct error *err)
+enum errc server_start(struct runtime *runtime, const char *config, void (*broken)(void),
+                       struct server **out, struct error *err)
 {
-    const struct settings *settings = runtime->settings;
+    autosettings const struct settings *settings = runtime_settings(runtime);
     struct server *server = xcalloc(1, sizeof *server);
     server->control_at.folder = -1;
     if (settings->audit.file &&
@@ -287,7 +290,7 @@ enum errc server_start(struct runtime *runtime, void (*broken)(void), struct ser
         free(server);
         return error_wrap(err, "audit.file is not written");
     }
-    if (open_gateway(server, runtime, broken, err) != ERR_OK ||
+    if (open_gateway(server, runtime, config, broken, err) != ERR_OK ||
         read_tls(server, settings, err) != ERR_OK || open_ops(server, settings, err) != ERR_OK ||
         open_daemon(server, settings, err) != ERR_OK) {
         server_stop(server);
@@ -295,6 +298,11 @@ enum errc server_start(struct runtime *runtime, void (*broken)(void), struct ser
     }
     *out = server;
     return ERR_OK;
+}
+
+struct reload *server_reload(struct server *server)
+{
+    return server->gateway.reload;
 }
 
 static void drain(struct server *server)

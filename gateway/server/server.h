@@ -15,10 +15,15 @@
 struct server;
 
 /* Listens where the settings say and logs "listening on ADDR:PORT". ERR_SETTINGS for an address
- * that cannot be parsed or bound, or a certificate that cannot be read. `broken` is called once, by
+ * that cannot be parsed or bound, or a certificate that cannot be read. `config` (NULL: there is
+ * none) is the file that a reload reads; borrowed. `broken` is called once, by
  * another thread, when the store is broken and the process has to end: it must not wait. */
-enum errc server_start(struct runtime *runtime, void (*broken)(void), struct server **out,
-                       struct error *err);
+enum errc server_start(struct runtime *runtime, const char *config, void (*broken)(void),
+                       struct server **out, struct error *err);
+
+/* Of the configuration; borrowed until server_stop(). */
+struct reload;
+struct reload *server_reload(struct server *server);
 
 /* What an orderly end may take in all before what runs is cancelled: service managers are told to
  * wait a little longer (docs/operations.md). And how long what was cancelled may take to report:

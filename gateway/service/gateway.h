@@ -17,6 +17,7 @@ struct sweeps;
 struct request_keys;
 struct access;
 struct layer_claims;
+struct reload;
 
 struct gateway {
     struct runtime *runtime;
@@ -29,6 +30,7 @@ struct gateway {
     struct request_keys *keys;         /* gateway/api/request_keys.h */
     struct access *access;             /* gateway/access/access.h */
     struct layer_claims *layer_claims; /* gateway/api/layer_claims.h */
+    struct reload *reload;             /* gateway/service/reload.h */
 };
 
 #endif

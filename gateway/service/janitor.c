@@ -24,7 +24,7 @@ struct janitor {
 
 static void expire_uploads(const struct janitor *janitor)
 {
-    int64_t idle_ms = janitor->runtime->settings->limits.upload_idle_ms;
+    int64_t idle_ms = RUNTIME_SETTING(janitor->runtime, limits.upload_idle_ms);
     struct error err = ERROR_INIT;
     size_t count = 0;
     if (blob_uploads_expire(janitor->runtime->store, clock_ms() - idle_ms, &count, &err) != ERR_OK)
@@ -38,7 +38,7 @@ static void expire_uploads(const struct janitor *janitor)
 
 static void forget_pushes(const struct janitor *janitor)
 {
-    const struct settings *settings = janitor->runtime->settings;
+    autosettings const struct settings *settings = runtime_settings(janitor->runtime);
     int64_t from_s = clock_wall_s() - settings->queue.history_ms / 1000;
     const struct pushes_history history = {.count = settings->queue.history_count,
                                            .from_s = from_s > 0 ? (uint64_t)from_s : 0};
@@ -70,9 +70,11 @@ static void write_leases(const struct janitor *janitor)
 
 static void collect(struct janitor *janitor)
 {
-    const struct settings *settings = janitor->runtime->settings;
+    autosettings const struct settings *settings = runtime_settings(janitor->runtime);
     struct collect_report report;
     struct error err = ERROR_INIT;
+    if (janitor->collect_at_ms > clock_ms() + settings->keep.every_ms) /* it was longer before */
+        janitor->collect_at_ms = clock_ms() + settings->keep.every_ms;
     if (clock_ms() < janitor->collect_at_ms)
         return;
     if (collection_run(settings, janitor->runtime->store, false, &janitor->stop, &report, &err) !=
@@ -87,7 +89,7 @@ static void collect(struct janitor *janitor)
 
 static int64_t round_ms(const struct janitor *janitor)
 {
-    const struct settings *settings = janitor->runtime->settings;
+    autosettings const struct settings *settings = runtime_settings(janitor->runtime);
     int64_t ms = settings->limits.upload_idle_ms / 4;
     if (ms > settings->keep.every_ms)
         ms = settings->keep.every_ms;
@@ -119,7 +121,7 @@ enum errc janitor_start(struct runtime *runtime, struct push_queue *queue, struc
     struct janitor *janitor = xcalloc(1, sizeof *janitor);
     janitor->runtime = runtime;
     janitor->queue = queue;
-    janitor->collect_at_ms = clock_ms() + runtime->settings->keep.every_ms;
+    janitor->collect_at_ms = clock_ms() + RUNTIME_SETTING(runtime, keep.every_ms);
     cancel_init(&janitor->stop);
     int rc = pthread_create(&janitor->thread, NULL, janitor_thread, janitor);
     if (rc != 0) {

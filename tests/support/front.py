@@ -104,10 +104,12 @@ class Front:
     def __init__(self, port: int, seconds: float = 60, login: str = "") -> None:
         """`login` is USER:PASSWORD, sent with each request."""
         self.port = port
-        self._login = {"Authorization": "Basic " + b64encode(login.encode()).decode()} if login else {}
         self._seconds = seconds
         self._connection: RawConnection | None = None
         self.connections = 0
+        self.headers: Mapping[str, str] = (  # of every request
+            {"Authorization": "Basic " + b64encode(login.encode()).decode()} if login else {}
+        )
 
     def __enter__(self) -> Front:
         return self
@@ -141,7 +143,7 @@ class Front:
         chunked: bool = False,
     ) -> Reply:
         """One request and its answer. The path goes out as it is."""
-        head = {**self._login, **(headers or {})}
+        head = {**self.headers, **(headers or {})}
         if chunked:
             head["Transfer-Encoding"] = "chunked"
         elif body is not None or method in ("POST", "PUT", "PATCH"):
@@ -164,7 +166,7 @@ class Front:
     def send_part(self, method: str, path: str, headers: Mapping[str, str], part: bytes) -> None:
         """A request that is never completed: the connection ends behind this part of its body."""
         connection = self._open()
-        connection.send_head(method, path, headers)
+        connection.send_head(method, path, {**self.headers, **headers})
         connection.send(part)
         self.close()
 

@@ -17,6 +17,7 @@ struct queue_test *queue_test_new(void)
     test->registry = fake_registry_start(FAKE_OPEN);
     test->http = fake_registry_http(test->registry);
     test->host = fake_registry_host(test->registry);
+    atomic_init(&test->settings.references, 1);
     test->settings.limits.pushes_per_registry = 4;
     test->registry_setting = (struct registry_setting){.host = xstrdup(test->host),
                                                        .retry_wait_ms = QUEUE_TEST_RETRY_MS};

@@ -28,13 +28,15 @@ static void reopen(struct fixture *fixture)
 {
     struct error err = ERROR_INIT;
     identity_sources_close(fixture->all);
-    assert_ok(identity_sources_open(&fixture->settings, fixture->store, &fixture->all, &err), &err);
+    assert_ok(identity_sources_open(&fixture->settings, fixture->store, NULL, &fixture->all, &err),
+              &err);
     fixture->sources = identity_sources_interface(fixture->all);
 }
 
 static void begin(struct fixture *fixture, const char *folder)
 {
     memset(fixture, 0, sizeof *fixture);
+    atomic_init(&fixture->settings.references, 1);
     autofree char *data = xasprintf("%s/data", folder);
     fixture->settings.clients.htpasswd = xasprintf("%s/users", folder);
     fixture->peer = (struct net_address){.bytes = {0x20, 1, 0xd, 0xb8}};
@@ -179,7 +181,7 @@ static void what_nobody_can_be_asked_about_does_not_stand(void **state)
     end(&fixture);
     struct identity_sources *sources = NULL;
     struct settings settings = {.tls = {.client_ca = "/nowhere"}};
-    assert_code(identity_sources_open(&settings, NULL, &sources, (error_clear(&err), &err)),
+    assert_code(identity_sources_open(&settings, NULL, NULL, &sources, (error_clear(&err), &err)),
                 ERR_SETTINGS, &err);
     assert_non_null(strstr(err.text, "tls.client_ca"));
 }

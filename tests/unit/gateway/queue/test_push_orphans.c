@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/queue/push_targets.h"
 #include "tests/support/queue_bench.h"
 
 #include <setjmp.h>
@@ -74,6 +75,35 @@ static void nothing_happens_until_the_name_is_back(void **state)
     assert_int_equal(queue_bench_puts(bench, "team/app", "one"), 1);
 }
 
+/* As above, while the queue runs; what is paused meanwhile is an orphan as well. */
+static void a_reload_is_as_a_restart(void **state)
+{
+    struct queue_bench *bench = *state;
+    struct error err = ERROR_INIT;
+    char far[PUSH_ID_MAX];
+    char later[PUSH_ID_MAX];
+    struct target_view view;
+    promise(bench, 0, "team/app:one", "far", far);
+    start_again(bench, false);
+    bench->test->settings.mirror_count = 1;
+    push_queue_changed(bench->test->queue);
+    queue_test_idle(bench->test);
+    assert_int_equal(state_of(bench, far), PUSH_PUSHED);
+    assert_int_equal(push_queue_pause(bench->test->queue, "far", true, &view, &err), ERR_OK);
+    promise(bench, 1, "team/app:two", "far", later);
+    push_queue_take(bench->test->queue, later);
+    bench->test->settings.mirror_count = 0;
+    push_queue_changed(bench->test->queue);
+    assert_int_equal(state_of(bench, later), PUSH_ORPHANED);
+    assert_int_equal(push_queue_pause(bench->test->queue, "far", false, &view, &err), ERR_OK);
+    queue_test_idle(bench->test);
+    assert_int_equal(queue_bench_puts(bench, "team/app", "two"), 0);
+    bench->test->settings.mirror_count = 1;
+    push_queue_changed(bench->test->queue);
+    queue_test_idle(bench->test);
+    assert_int_equal(state_of(bench, later), PUSH_PUSHED);
+}
+
 /* Its name means another registry by now. */
 static void another_host_of_the_name_does_not_get_it(void **state)
 {
@@ -135,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(nothing_happens_until_the_name_is_back),
+        TEST(a_reload_is_as_a_restart),
         TEST(another_host_of_the_name_does_not_get_it),
         TEST(it_is_dropped_or_sent_by_its_id),
         TEST(it_supersedes_nothing),

@@ -62,7 +62,7 @@ static int set_up(void **state)
     bench->test->settings = *bench->settings;
     bench->test->settings.listen = "127.0.0.1:0";
     bench->test->settings.data = bench->test->push->folder; /* where control.sock is, too */
-    assert_int_equal(server_start(&bench->test->runtime, never_broken, &bench->server, &err),
+    assert_int_equal(server_start(&bench->test->runtime, NULL, never_broken, &bench->server, &err),
                      ERR_OK);
     bench->port = find_port(bench);
     *state = bench;

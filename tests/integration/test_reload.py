@@ -1,0 +1,176 @@
+"""The configuration is read again while clients are busy: SIGHUP, POST /v1/reload, a changed file."""
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+from support.command import slipway
+from support.front import Front
+from support.gateway import Gateway
+from support.registry import Registry, htpasswd_file
+from support.waiting import wait_until
+from test_openapi import assert_as_described
+
+ANN = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
+CLIENTS = 64
+RELOADS = 4
+
+
+def policy(*may: str) -> list[dict[str, Any]]:
+    """Ann may do this in some repositories, and pull and push in her own."""
+    return [
+        {"who": ["ann"], "may": list(may), "repositories": ["shared/**"]},
+        {"who": ["ann"], "may": ["pull", "push", "tag:move"], "repositories": ["own/**"], "targets": ["**"]},
+        {"who": ["ann"], "may": ["queue:read", "admin"], "repositories": ["**"]},
+    ]
+
+
+class Reloaded(Gateway):
+    """A gateway whose configuration is written again."""
+
+    def __init__(self, folder: Path, **keys: Any) -> None:
+        users = htpasswd_file(folder, {"ann": "secret"})
+        self.keys = {"clients": {"htpasswd": str(users)}, "policy": policy("pull", "push"), **keys}
+        self.file = folder / "gateway/config.json"
+        super().__init__(folder / "gateway", self.keys)
+
+    def write(self, **keys: Any) -> None:
+        self.keys.update(keys)
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps({key: value for key, value in self.keys.items() if value is not None}))
+        new.rename(self.file)
+
+    def reload(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return slipway(self.folder, "reload", "--data", self.data, *options)
+
+    def reloads(self, outcome: str) -> int:
+        with Front(self.port) as front:
+            page = front.ask("GET", "/metrics", headers=ANN).body.decode()
+        return int(page.split(f'slipway_config_reloads_total{{outcome="{outcome}"}} ')[1].split()[0])
+
+    def may_push(self) -> bool:
+        with Front(self.port) as front:
+            status = front.ask("POST", "/v2/shared/app/blobs/uploads/", headers=ANN).status
+        assert status in (202, 403), status
+        return status == 202
+
+
+    def state(self) -> str:
+        with Front(self.port) as front:
+            found = front.ask("GET", "/v1/pushes", headers=ANN).json()["pushes"]
+        return str(found[-1]["results"][0]["state"])
+
+
+def mirrors(*targets: str) -> list[dict[str, Any]]:
+    return [{"match": "own/**", "acknowledge": "stored",
+             "to": [{"target": f"{target}/**", "name": f"t{i}"} for i, target in enumerate(targets)]}]
+
+
+def test_the_ways_to_reload_and_what_is_refused(tmp_path: Path) -> None:
+    with Reloaded(tmp_path) as gateway:
+        assert gateway.may_push()
+        gateway.write(policy=policy("pull"), limits={"pushes": 7, "push_time": "2h"})
+        done = gateway.reload("--json")
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert set(report["changed"]) == {"policy", "limits.push_time"}
+        assert report["restart"] == ["limits.pushes"]
+        headers = ["Content-Type: application/json", f"Authorization: {ANN['Authorization']}"]
+        asked = gateway.request("/v1/reload", method="POST", headers=headers)
+        assert asked.status == 200 and asked.json()["changed"] == []
+        assert_as_described(asked, "/v1/reload", "POST")
+        assert not gateway.may_push()
+        gateway.write(policy=policy("pull", "push"))
+        gateway.process.signal(signal.SIGHUP)
+        wait_until(gateway.may_push, "the signal counts", 30)
+        gateway.write(policy=policy("pull"))
+        wait_until(lambda: not gateway.may_push(), "the file is looked at", 30)
+        good = gateway.reloads("success")
+        assert good >= 4
+
+        for wrong, why in (
+            ({"policy": None, "clients": None}, "policy: taking the last rule away needs a restart"),
+            ({"policy": policy("fly")}, "policy[0].may"),
+            ({"policy": policy("push"), "clients": {"htpasswd": "/nowhere"}}, "/nowhere"),
+        ):
+            keys = dict(gateway.keys)
+            gateway.write(**wrong)
+            refused = gateway.reload()
+            assert refused.returncode == 1 and why in refused.stderr, refused.stderr
+            assert not gateway.may_push()
+            gateway.write(**keys)
+        assert gateway.reloads("failure") >= 3
+        assert "the configuration stays as it was: " in gateway.log()
+        assert "until slipway is restarted: limits.pushes" in gateway.log()
+    lost = slipway(tmp_path, "reload", "--data", gateway.data)
+    assert lost.returncode == 4  # nobody is there
+
+
+def test_targets_go_and_come_back(registry: Registry, tmp_path: Path, seed: str) -> None:
+    away = "127.0.0.1:1"
+    near = mirrors(f"{registry.host}/{seed}")
+    with Reloaded(tmp_path, mirrors=mirrors(away)) as gateway:
+        with Front(gateway.port) as front:
+            front.headers = ANN
+            front.tagged("own/app", "1")
+        gateway.write(mirrors=near, queue={"history_count": 20})
+        assert gateway.reload().returncode == 0
+        wait_until(lambda: gateway.state() == "orphaned", "its target is gone", 30)
+        with Front(gateway.port) as front:
+            front.headers = ANN
+            front.tagged("own/app", "2")
+        wait_until(lambda: registry.tags(f"{seed}/app") == ["2"], "the new target", 30)
+        assert gateway.state() == "orphaned"
+        gateway.write(mirrors=mirrors(away))
+        assert gateway.reload().returncode == 0
+        assert gateway.state() in ("queued", "running", "waiting")
+
+
+def test_no_request_is_lost_under_load(registry: Registry, tmp_path: Path, seed: str) -> None:
+    """Each answer is one that the policy before or the one behind gives."""
+    settings = itertools.cycle((
+        {"policy": policy("push"), "mirrors": mirrors(f"{registry.host}/{seed}/a")},
+        {"policy": policy("pull", "push"), "mirrors": mirrors(f"{registry.host}/{seed}/b")},
+    ))
+    over = threading.Event()
+    faults: list[str] = []
+    counts = {200: 0, 404: 0}
+
+    def work(number: int) -> None:
+        try:
+            with Front(gateway.port) as front:
+                front.headers = ANN
+                while not over.is_set():
+                    status = front.ask("GET", "/v2/shared/app/tags/list").status
+                    counts[status] += 1
+                    front.must_put("own/app", f"t{number}", image)
+                    assert front.manifest("own/app", f"t{number}").body == image
+        except Exception as error:  # noqa: BLE001
+            faults.append(f"{number}: {error!r}")
+
+    with Reloaded(tmp_path, mirrors=mirrors(f"{registry.host}/{seed}/b")) as gateway:
+        with Front(gateway.port) as front:
+            front.headers = ANN
+            front.tagged("shared/app", "1")
+            image = front.image("own/app")
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for _ in range(RELOADS):
+            gateway.write(**next(settings))
+            done = gateway.reload()
+            assert done.returncode == 0, done.stderr
+            seen = dict(counts)
+            wait_until(lambda: sum(counts.values()) >= sum(seen.values()) + CLIENTS // 4 or faults,
+                       "requests in between", 60)
+        over.set()
+        for thread in threads:
+            thread.join(60)
+        assert faults == []
+        assert counts[200] > 0 and counts[404] > 0, counts
