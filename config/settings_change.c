@@ -10,9 +10,6 @@
 static const char *const fixed[] = {
     "listen",
     "data",
-    "tls.certificate",
-    "tls.key",
-    "tls.client_ca",
     "limits.free_space",
     "limits.uploads",
     "limits.blobs",
@@ -28,6 +25,9 @@ static const char *const fixed[] = {
     "ops.listen",
     "log.format",
 };
+
+/* Whether there is one; which one may change. */
+static const char *const fixed_presence[] = {"tls.certificate", "tls.key", "tls.client_ca"};
 
 static bool same(const json_t *a, const json_t *b)
 {
@@ -47,19 +47,26 @@ static void put(const struct setting_row *row, struct settings *settings, const 
         *(uint64_t *)(void *)((char *)settings + row->offset) = 0;
 }
 
+static void keep(const char *name, bool presence, struct settings *next, const struct settings *now,
+                 json_t *names)
+{
+    const struct setting_row *row = setting_find(settings_rows, settings_row_count, name);
+    autojson json_t *wanted = setting_get(row, next);
+    autojson json_t *kept = setting_get(row, now);
+    if (same(wanted, kept) || (presence && wanted && kept))
+        return;
+    if ((now->overridden >> (row - settings_rows) & 1) == 0)
+        json_array_append_new(names, json_string(name));
+    put(row, next, kept);
+}
+
 json_t *settings_keep_fixed(struct settings *next, const struct settings *now)
 {
     json_t *names = json_array();
-    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
-        const struct setting_row *row = setting_find(settings_rows, settings_row_count, fixed[i]);
-        autojson json_t *wanted = setting_get(row, next);
-        autojson json_t *kept = setting_get(row, now);
-        if (same(wanted, kept))
-            continue;
-        if ((now->overridden >> (row - settings_rows) & 1) == 0)
-            json_array_append_new(names, json_string(fixed[i]));
-        put(row, next, kept);
-    }
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        keep(fixed[i], false, next, now, names);
+    for (size_t i = 0; i < sizeof fixed_presence / sizeof fixed_presence[0]; i++)
+        keep(fixed_presence[i], true, next, now, names);
     next->overridden = now->overridden;
     return names;
 }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "gateway/http/connections.h"
 #include "gateway/http/listener.h"
+#include "gateway/http/server_certificate.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -132,13 +133,12 @@ static enum errc start_server(struct daemon *daemon, struct error *err)
     unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
                      MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)options->certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)options->key},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(uintptr_t)server_certificate_show},
         {options->client_ca ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0,
          (void *)(uintptr_t)options->client_ca},
         {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
-    bool plain = options->certificate == NULL;
+    bool plain = !options->tls;
     errno = 0;
     daemon->server = MHD_start_daemon(
         plain ? flags : flags | MHD_USE_TLS, 0, NULL, NULL, on_request, daemon,
@@ -151,7 +151,7 @@ static enum errc start_server(struct daemon *daemon, struct error *err)
         MHD_OPTION_END);
     if (daemon->server == NULL)
         return fail(err, ERR_SETTINGS, errno, "cannot start the HTTP server%s",
-                    plain ? "" : " with the certificate and key of the configuration");
+                    plain ? "" : " with TLS");
     return ERR_OK;
 }
 
@@ -177,7 +177,7 @@ static void open_connections(struct daemon *daemon)
 {
     const struct daemon_options *options = &daemon->options;
     autofree char *late = NULL;
-    if (options->certificate == NULL) {
+    if (!options->tls) {
         daemon->tls_answer = make_answer(ERR_BAD_REQUEST, "this port speaks plain HTTP, not TLS");
         late = make_answer(ERR_CLIENT_STALLED,
                            "the request did not come to its end in time: send it again, faster");

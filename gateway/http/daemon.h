@@ -28,10 +28,9 @@ struct daemon;
 
 struct daemon_options {
     const struct request_handler *handler;
-    const char *certificate; /* with the key, PEM texts; NULL: plain HTTP */
-    const char *key;
-    const char *client_ca; /* PEM of authorities, with the certificate: clients are asked for a
-                              certificate of their own, and need not have one; NULL: they are not */
+    bool tls;              /* with gateway/http/server_certificate.h; false: plain HTTP */
+    const char *client_ca; /* PEM of authorities, with TLS: clients are asked for a certificate of
+                              their own, and need not have one; NULL: they are not */
     unsigned threads;
     unsigned connections; /* at most; gateway/http/connections.h says what is done about one more */
     int64_t head_ms;
@@ -39,8 +38,8 @@ struct daemon_options {
     int64_t drain_ms;
 };
 
-/* The texts and the handler are borrowed until the daemon is stopped. ERR_SETTINGS, also for a
- * certificate that cannot be used. */
+/* The text and the handler are borrowed until the daemon is stopped. ERR_SETTINGS, also for
+ * authorities that cannot be used. */
 enum errc daemon_start(const struct daemon_options *options, struct daemon **out,
                        struct error *err);
 

@@ -12,6 +12,7 @@
 #include "gateway/api/request_keys.h"
 #include "gateway/http/daemon.h"
 #include "gateway/http/file_reads.h"
+#include "gateway/http/server_certificate.h"
 #include "gateway/reconcile/sweeps.h"
 #include "gateway/registry/confirm.h"
 #include "gateway/server/metrics_page.h"
@@ -49,20 +50,21 @@ struct server {
     struct daemon *ops;     /* NULL without ops.listen */
     struct daemon *control; /* NULL where there can be no socket */
     struct folder_socket control_at;
-    char *certificate; /* PEM texts; NULL without TLS */
-    char *key;
-    char *client_ca;
+    bool tls;
+    char *client_ca; /* PEM text; NULL: clients have no certificates */
 };
 
 static enum errc read_tls(struct server *server, const struct settings *settings, struct error *err)
 {
+    struct server_certificate *certificate = NULL;
     size_t size = 0;
     if (settings->tls.certificate == NULL)
         return ERR_OK;
-    if (file_read_all(settings->tls.certificate, PEM_LIMIT_BYTES, &server->certificate, &size,
-                      err) != ERR_OK ||
-        file_read_all(settings->tls.key, PEM_LIMIT_BYTES, &server->key, &size, err) != ERR_OK)
-        return error_wrap(err, "tls");
+    if (server_certificate_read(settings->tls.certificate, settings->tls.key, &certificate, err) !=
+        ERR_OK)
+        return err->code;
+    server_certificate_use(certificate);
+    server->tls = true;
     if (settings->tls.client_ca && file_read_all(settings->tls.client_ca, PEM_LIMIT_BYTES,
                                                  &server->client_ca, &size, err) != ERR_OK)
         return error_wrap(err, "tls.client_ca");
@@ -81,14 +83,13 @@ static struct client_proxies read_proxies(struct server *server, const struct se
     return (struct client_proxies){server->proxies, list->count};
 }
 
-/* With the certificate of `server`; NULL: in plain HTTP. */
+/* `server` NULL: in plain HTTP. */
 static enum errc start_daemon(const struct server *server, const struct request_handler *handler,
                               unsigned threads, unsigned connections, struct daemon **out,
                               struct error *err)
 {
     const struct daemon_options options = {.handler = handler,
-                                           .certificate = server ? server->certificate : NULL,
-                                           .key = server ? server->key : NULL,
+                                           .tls = server && server->tls,
                                            .client_ca = server ? server->client_ca : NULL,
                                            .threads = threads,
                                            .connections = connections,
@@ -367,8 +368,7 @@ void server_stop(struct server *server)
     folder_socket_close(&server->control_at);
     file_reads_free(server->handler.reads);
     close_gateway(server);
-    free(server->certificate);
-    free(server->key);
+    server_certificate_use(NULL);
     free(server->client_ca);
     free(server);
 }

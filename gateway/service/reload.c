@@ -7,7 +7,10 @@
 #include "config/settings_stamp.h"
 #include "gateway/access/access.h"
 #include "gateway/access/rules.h"
+#include "gateway/http/server_certificate.h"
 #include "gateway/reconcile/sweeps.h"
+
+#include <string.h>
 
 static const struct metric_family reloads = {.name = "slipway_config_reloads",
                                              .type = METRIC_COUNTER,
@@ -87,16 +90,41 @@ static void tell(const struct reload_by *by, const json_t *report, const struct 
 
 /* ---- doing it ---- */
 
+/* *out NULL: no TLS. */
+static enum errc read_certificate(const struct settings *settings, struct server_certificate **out,
+                                  struct error *err)
+{
+    *out = NULL;
+    if (settings->tls.certificate == NULL)
+        return ERR_OK;
+    return server_certificate_read(settings->tls.certificate, settings->tls.key, out, err);
+}
+
+static void add_name(json_t *names, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(names); i++)
+        if (strcmp(json_string_value(json_array_get(names, i)), name) == 0)
+            return;
+    json_array_append_new(names, json_string(name));
+}
+
 /* What can go wrong comes first. */
-static enum errc use(struct gateway *gateway, const struct settings *next, struct error *err)
+static enum errc use(struct gateway *gateway, const struct settings *next, json_t *changed,
+                     struct error *err)
 {
     struct rules *rules = NULL;
-    if (access_prepare(gateway->access, next, &rules, err) != ERR_OK)
+    struct server_certificate *certificate = NULL;
+    if (read_certificate(next, &certificate, err) != ERR_OK)
         return err->code;
-    if (runtime_change(gateway->runtime, next, err) != ERR_OK) {
+    if (access_prepare(gateway->access, next, &rules, err) != ERR_OK ||
+        runtime_change(gateway->runtime, next, err) != ERR_OK) {
         rules_unref(rules);
+        server_certificate_free(certificate);
         return err->code;
     }
+    if (certificate && !server_certificate_is_shown(certificate))
+        add_name(changed, "tls.certificate");
+    server_certificate_use(certificate);
     access_use(gateway->access, rules);
     log_set_level(next->log.level);
     push_queue_changed(gateway->queue);
@@ -114,13 +142,14 @@ static enum errc read_and_use(struct reload *reload, const struct settings *now,
         return err->code;
     autosettings const struct settings *held = next;
     autojson json_t *restart = settings_keep_fixed(next, now);
-    if (settings_check(next, err) != ERR_OK || use(reload->gateway, next, err) != ERR_OK)
+    autojson json_t *changed = settings_changes(now, held);
+    if (settings_check(next, err) != ERR_OK || use(reload->gateway, next, changed, err) != ERR_OK)
         return err->code;
     /* What was written while it was read is read at the next look. */
     reload->used =
         before == settings_stamp(reload->path, now) ? settings_stamp(reload->path, held) : 0;
     *report = json_object();
-    json_object_set_new(*report, "changed", settings_changes(now, held));
+    json_object_set(*report, "changed", changed);
     json_object_set(*report, "restart", restart);
     return ERR_OK;
 }

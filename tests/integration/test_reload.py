@@ -2,14 +2,18 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import itertools
 import json
 import signal
+import ssl
 import subprocess
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from support.certificates import Authority, ServerCertificate
 from support.command import slipway
 from support.front import Front
 from support.gateway import Gateway
@@ -174,3 +178,62 @@ def test_no_request_is_lost_under_load(registry: Registry, tmp_path: Path, seed:
             thread.join(60)
         assert faults == []
         assert counts[200] > 0 and counts[404] > 0, counts
+
+
+def shown_to(port: int, client: ServerCertificate | None = None) -> tuple[bytes, int]:
+    """The certificate of the gateway, and what GET /v2/ answers who shows this one of its own."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if client:
+        context.load_cert_chain(client.certificate, client.key)
+    with closing(http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)) as connection:
+        connection.request("GET", "/v2/")
+        status = connection.getresponse().status
+        der = connection.sock.getpeercert(binary_form=True)
+    return ssl.DER_cert_to_PEM_cert(der).encode(), status
+
+
+def take_over(pair: ServerCertificate, of: ServerCertificate) -> None:
+    for ours, theirs in ((pair.certificate, of.certificate), (pair.key, of.key)):
+        new = ours.with_suffix(".new")
+        new.write_bytes(theirs.read_bytes())
+        new.rename(ours)
+
+
+def test_certificates_are_renewed(tmp_path: Path) -> None:
+    """The gateway's own by files that are replaced, and by other files; its clients' authority."""
+    authority, other = Authority(tmp_path / "one"), Authority(tmp_path / "other")
+    first, second, third = (authority.server(name) for name in ("first", "second", "third"))
+    mine, theirs = authority.server("mine"), other.server("theirs")
+    clients = tmp_path / "clients.pem"
+    clients.write_bytes(authority.path.read_bytes())
+    live = authority.server("live")
+    take_over(live, first)
+    tls = {"certificate": str(live.certificate), "key": str(live.key), "client_ca": str(clients)}
+    rules = [{"who": ["cert:*"], "may": ["pull"], "repositories": ["**"]}]
+    with Reloaded(tmp_path, tls=tls, policy=rules, ops={"listen": "127.0.0.1:0"}) as gateway:
+        pem = first.certificate.read_bytes()
+        assert shown_to(gateway.port, mine) == (pem, 200)
+        assert shown_to(gateway.port, theirs) == (pem, 401)
+        assert shown_to(gateway.port) == (pem, 401)
+        context = ssl.create_default_context(cafile=str(authority.path))
+        old = http.client.HTTPSConnection("127.0.0.1", gateway.port, timeout=30, context=context)
+        old.request("GET", "/healthz")
+        assert old.getresponse().read()
+        take_over(live, second)
+        pem = second.certificate.read_bytes()
+        wait_until(lambda: shown_to(gateway.port)[0] == pem, "the renewed certificate", 30)
+        live.key.write_bytes(third.key.read_bytes())
+        refused = gateway.reload()
+        assert refused.returncode == 1 and "tls.key" in refused.stderr, refused.stderr
+        gateway.write(tls={**tls, "certificate": str(third.certificate), "key": str(third.key)})
+        clients.write_bytes(other.path.read_bytes())
+        report = json.loads(gateway.reload("--json").stdout)
+        assert report == {"changed": ["tls.certificate", "tls.key"], "restart": []}
+        pem = third.certificate.read_bytes()
+        assert shown_to(gateway.port, mine) == (pem, 401)
+        assert shown_to(gateway.port, theirs) == (pem, 200)
+        old.request("GET", "/healthz")  # by the connection that there was
+        assert old.getresponse().status == 200
+        old.close()

@@ -34,6 +34,25 @@ static void what_is_fixed_keeps_its_value_and_is_named(void **state)
     settings_free(next);
 }
 
+static void another_certificate_is_taken_but_not_a_first_or_last_one(void **state)
+{
+    (void)state;
+    const char *without = "{\"tls\":{\"certificate\":\"/a\",\"key\":\"/b\"}}";
+    const char *with = "{\"tls\":{\"certificate\":\"/c\",\"key\":\"/d\",\"client_ca\":\"/e\"}}";
+    struct settings *now = parsed(without);
+    struct settings *next = parsed(with);
+    expect_names(settings_keep_fixed(next, now), "[\"tls.client_ca\"]");
+    assert_string_equal(next->tls.certificate, "/c");
+    assert_null(next->tls.client_ca);
+    expect_names(settings_changes(now, next), "[\"tls.certificate\",\"tls.key\"]");
+    settings_free(next);
+    next = parsed("{}");
+    expect_names(settings_keep_fixed(next, now), "[\"tls.certificate\",\"tls.key\"]");
+    assert_string_equal(next->tls.certificate, "/a");
+    settings_free(now);
+    settings_free(next);
+}
+
 static void a_reference_keeps_them(void **state)
 {
     (void)state;
@@ -78,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_fixed_keeps_its_value_and_is_named),
+        cmocka_unit_test(another_certificate_is_taken_but_not_a_first_or_last_one),
         cmocka_unit_test(a_reference_keeps_them),
         cmocka_unit_test(another_password_is_another_registry),
     };
