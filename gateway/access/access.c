@@ -307,8 +307,10 @@ static struct job *admit_by(const struct access *access, struct rules *rules,
     else if ((*caller = read_certificate(rules, request)) == NULL)
         *caller = nobody(PROOF_NONE, IDENTITY_ANONYMOUS);
     credentials_sent_deinit(&sent);
-    if (*caller)
+    if (*caller) {
         (*caller)->rules = rules_ref(rules);
+        (*caller)->let_go = rules_unref;
+    }
     return job;
 }
 

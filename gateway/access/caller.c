@@ -1,7 +1,6 @@
 #include "gateway/access/caller.h"
 
 #include "base/mem.h"
-#include "gateway/access/rules.h"
 #include "gateway/http/peer.h"
 #include "image/digest.h"
 
@@ -35,7 +34,8 @@ void caller_unref(struct caller *caller)
         free(caller->grants[i].repository);
     free(caller->grants);
     identity_deinit(&caller->identity);
-    rules_unref(caller->rules);
+    if (caller->rules)
+        caller->let_go(caller->rules);
     free(caller);
 }
 

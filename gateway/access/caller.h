@@ -38,7 +38,8 @@ struct caller {
     enum caller_proof proof;
     struct caller_grant *grants; /* owned; of PROOF_TOKEN */
     size_t grant_count;
-    struct rules *rules; /* by which it is judged, a reference; NULL: by those that count now */
+    struct rules *rules;                 /* by which it is judged; NULL: by those that count now */
+    void (*let_go)(struct rules *rules); /* of the rules; not NULL with them */
 };
 
 /* With one reference. `identity` is taken. */

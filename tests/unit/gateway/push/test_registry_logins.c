@@ -30,7 +30,7 @@ static char *words[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)(uintptr_t)scrip
 static struct registry_setting registry = {.host = (char[]){HOST},
                                            .username = (char[]){"AWS"},
                                            .password_command = {.items = words, .count = 5}};
-static const struct settings settings = {.registries = &registry, .registry_count = 1};
+static struct settings settings = {.references = 1, .registries = &registry, .registry_count = 1};
 
 static void set_file(const char *name, bool there)
 {

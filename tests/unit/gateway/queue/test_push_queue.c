@@ -570,7 +570,7 @@ static void who_waits_does_not_wait_for_ever(void **state)
     blob.hold = true;
     fake_registry_rule(bench->test->registry, blob);
     queue_bench_hold_put(bench, "two");
-    bench->test->settings.limits.push_ms = 1500;
+    bench->test->settings.limits.push_ms = 3000;
     queue_bench_store(bench, 0, "other/app:two");
     queue_bench_until_puts(bench, "other/app", "two", 1);
     queue_bench_await(bench, &first, 1, "team/app:one");
