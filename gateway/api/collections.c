@@ -57,8 +57,8 @@ static enum errc collect(struct job *job, const struct collect_job *self, struct
         parse(&body, &dry_run, err) != ERR_OK)
         return err->code;
     job_received(job);
-    if (collection_run(settings, runtime->store, dry_run, job_cancelled(job), &report,
-                       err) == ERR_OK)
+    if (collection_run(settings, runtime->store, dry_run, job_cancelled(job), &report, err) ==
+        ERR_OK)
         reply_json(reply, json_compact_take(collection_json(&report, dry_run)));
     if (!dry_run)
         tell(self, &report, err);
