@@ -17,6 +17,7 @@
 #define STALL_FLOOR_BYTES_S 1024L
 #define CA_CACHE_S 300L
 #define WAIT_MAX_MS 60000
+#define CONTINUE_MS 5000L
 /* Registries read a blob once more before they acknowledge it: silence in proportion is no stall.
  */
 #define COMMIT_BYTES_S (UINT64_C(16) << 20)
@@ -64,6 +65,7 @@ static void set_limits(CURL *easy, const struct transport *transport,
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, STALL_FLOOR_BYTES_S);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, transport->times.stall_s + stall_more_s);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_EXPECT_100_TIMEOUT_MS, CONTINUE_MS);
 }
 
 static void set_network(CURL *easy, const struct transport *transport,
@@ -119,8 +121,10 @@ static struct curl_slist *header_append(struct curl_slist *list, const char *nam
 
 static struct curl_slist *headers_of(const struct http_request *request)
 {
-    /* libcurl waits up to a second for a 100 that many registries never send. */
-    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    /* Unless told otherwise libcurl waits for a 100 that many registries never send. */
+    bool ask_first = request->ask_first && request->body;
+    struct curl_slist *list =
+        curl_slist_append(NULL, ask_first ? "Expect: 100-continue" : "Expect:");
     list = header_append(list, "Authorization", request->authorization);
     list = header_append(list, "Content-Type", request->content_type);
     list = header_append(list, "Content-Range", request->content_range);

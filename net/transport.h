@@ -16,11 +16,10 @@
  * Descriptors belong to all of the process. No exchange takes the last TRANSPORT_DESCRIPTORS_SPARE
  * of them (a quarter, where there are few): what is idle is closed first, and then it fails.
  *
- * An exchange is one request and its whole answer: HTTP/1.1 (RFC 9112), no redirects followed, no
- * "Expect: 100-continue", Content-Length always, TLS 1.2 or later. Proxies are taken from the
- * environment (net/proxy.h). A request
- * that finds its kept connection closed by the other side before a byte of the answer is sent once
- * more on a fresh one.
+ * An exchange is one request and its whole answer: HTTP/1.1 (RFC 9112), no redirects followed,
+ * "Expect: 100-continue" only where `ask_first` says so, Content-Length always, TLS 1.2 or later.
+ * Proxies are taken from the environment (net/proxy.h). A request that finds its kept connection
+ * closed by the other side before a byte of the answer is sent once more on a fresh one.
  *
  * The process ignores SIGPIPE from the first transport_new() on (unless it handles it): TLS
  * libraries write to closed sockets.
@@ -112,6 +111,9 @@ struct http_request {
     const char *accept;
     const char *via;              /* base/via.h */
     const struct http_body *body; /* NULL: none, and no Content-Length */
+    bool
+        ask_first; /* the body waits for a 100, 5 s at most: a refusal comes before it, and is read,
+                      while over TLS one in the middle of a body is lost with the connection */
     bool once; /* a body that began to leave is not sent a second time: the caller asks first what
                   arrived */
     size_t answer_limit_bytes; /* of the answer's body; what is over it is dropped */

@@ -132,8 +132,8 @@ static void find_stored(struct search *search, const char *host)
 static char *advice_of(const struct search *search, const char *host)
 {
     if (search->user)
-        return xasprintf("the user \"%s\" or the password was refused; they are from %s",
-                         search->user, search->from);
+        return xasprintf("the user \"%s\" and the password are from %s", search->user,
+                         search->from);
     return xasprintf("no user and password are known for it: give --user and --password-file, set "
                      "SLIPWAY_USER=USER:PASSWORD, or registries.\"%s\".username and password_file "
                      "in the file of --config, or log in with \"docker login %s\"%s%s",

@@ -91,6 +91,7 @@ enum errc gateway_exchange(const struct gateway_access *access, const struct htt
     request.url = url;
     request.authorization = access->authorization;
     request.deadline = HTTP_STALL;
+    request.ask_first = true;
     if (lines) {
         request.accept = MEDIA_NDJSON ", application/json";
         request.received = on_received;
@@ -157,7 +158,9 @@ enum errc gateway_refusal(const struct gateway_access *access, const struct http
     const char *message = json_text(first, "message");
     if (code == NULL || message == NULL)
         return not_the_gateway(access, response, err);
-    fail(err, error_by_name(code), 0, "%s", message);
+    bool advised = response->status == 401 && access->advice;
+    fail(err, error_by_name(code), 0, "%s%s%s", message, advised ? "; " : "",
+         advised ? access->advice : "");
     err->status = response->status;
     return err->code;
 }

@@ -21,7 +21,7 @@ from support.registry import Registry, htpasswd_file
 
 USER, PASSWORD = "ci", "pass/w0rd?#é"
 ESCAPED = "pass%2Fw0rd%3F%23%C3%A9"
-PUSHED, USAGE, UNREACHABLE = 0, 2, 4
+PUSHED, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,30 @@ def test_refused_by_the_proxy(front: Front, archive: Path, tmp_path: Path, why: 
     assert "401" in done.stderr and front.url in done.stderr
     assert all(part in done.stderr for part in says), done.stderr
     assert "wr0ng" not in done.stderr
+
+
+def test_refused_by_the_gateway_itself(tmp_path: Path) -> None:
+    """Before the body, so that the reason is read over TLS, too: the archive fills every socket."""
+    authority = Authority(tmp_path / "ca")
+    made = authority.server()
+    (tmp_path / "large.tar").write_bytes(bytes(32 << 20))
+    config = {
+        "tls": {"certificate": str(made.certificate), "key": str(made.key)},
+        "clients": {"htpasswd": str(htpasswd_file(tmp_path, {USER: PASSWORD}))},
+        "policy": [{"who": [USER], "targets": ["**"]}],
+    }
+    with Gateway(tmp_path / "gateway", config) as gateway:
+        url = f"https://localhost:{gateway.port}"
+        words = ["push", tmp_path / "large.tar", "r.example.com/x:1", "--gateway", url]
+        words += ["--ca", authority.path]
+        for user, says in (
+            ("ci:wr0ng", ("the password is wrong", 'the user "ci"', "SLIPWAY_USER")),
+            ("", ("log in: push", "--user and --password-file")),
+        ):
+            done = slipway(tmp_path, *words, env={"SLIPWAY_USER": user})
+            assert done.returncode == REFUSED, done.stderr
+            assert all(part in done.stderr for part in says), done.stderr
+            assert "wr0ng" not in done.stderr
 
 
 @pytest.mark.parametrize(
