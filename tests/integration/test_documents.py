@@ -132,16 +132,24 @@ def test_the_ci_job_signs_what_every_registry_has(desk: Desk) -> None:
 
 
 def test_configurations_are_taken(tmp_path: Path) -> None:
-    """Those of the pages that have no test of their own."""
+    """Those of the pages that have no test of their own, and the policy beside that of the unit."""
     password = tmp_path / "password"
-    password.write_text("x")
+    password.write_text("ann:$2y$05$" + "." * 53 + "\n")
+    path = tmp_path / "slipway.json"
     pages = (SOURCE_FOLDER / "README.md", SOURCE_FOLDER / "docs/operations.md")
-    found = [one for page in pages for one in blocks(page, "json") if '"mirrors"' in one.text]
-    assert len(found) == 2
+    found = [one for page in pages for one in blocks(page, "json")]
+    found = [one for one in found if '"mirrors"' in one.text or '"policy"' in one.text]
+    assert len(found) == 3
+    both = {}
     for one in found:
-        text = re.sub(r'(?<="password_file": ")[^"]+', str(password), one.text)
-        (tmp_path / "slipway.json").write_text(text)
-        must_run([slipway_binary(), "config", "--config", tmp_path / "slipway.json"])
+        text = re.sub(r'("(?:password_file|htpasswd)": ")[^"]+', rf"\g<1>{password}", one.text)
+        path.write_text(text)
+        must_run([slipway_binary(), "config", "--config", path])
+        both |= json.loads(text)
+    path.write_text(json.dumps(both))
+    (line,) = re.findall(r"^sudo (slipway policy test .+)", found[2].page.read_text(), re.M)
+    words = line.replace("/etc/slipway/slipway.json", str(path)).split()
+    must_run([slipway_binary(), *words[1:]])
 
 
 # The others.
@@ -149,9 +157,10 @@ def test_configurations_are_taken(tmp_path: Path) -> None:
 PREFIXES = {"sudo", "env", "exec", "(", "{"}
 # What a reader of the pages is taken to know, and what only some machines have.
 WELL_KNOWN = {
-    "apt-get", "cat", "cd", "cp", "cut", "git", "go", "grep", "gunzip", "htpasswd", "install",
-    "journalctl", "ls", "mkdir", "mv", "nginx", "openssl", "rm", "sed", "set", "sha256sum",
-    "systemctl", "systemd-analyze", "tail", "tar", "tr", "update-ca-certificates", "userdel",
+    "apt-get", "cat", "cd", "cp", "cut", "git", "go", "grep", "groupadd", "gunzip", "htpasswd",
+    "install", "journalctl", "ls", "mkdir", "mv", "nginx", "openssl", "rm", "sed", "set",
+    "sha256sum", "systemctl", "systemd-analyze", "systemd-ask-password", "tail", "tar", "tr",
+    "update-ca-certificates", "userdel",
     "cmake", "cosign", "ctest",
 }
 WITH_SUBCOMMANDS = {"docker", "podman", "skopeo", "buildah", "slipway"}
