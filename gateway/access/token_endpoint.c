@@ -355,14 +355,13 @@ static enum errc check_request(const struct request *request, struct credentials
     return ERR_OK;
 }
 
-/* Guesses stand where they do on other paths, and keep nobody from what is quick. A form has a
- * body, for which places are kept. */
+/* Guesses stand where they do on other paths, and keep nobody from what is quick. */
 static enum job_class class_of(const struct ask *ask)
 {
     const struct sources *sources = ask->endpoint->sources;
     const struct credentials_sent *sent = &ask->credentials;
     if (ask->posted)
-        return JOB_BLOB;
+        return JOB_FORM;
     return sent->kind == CREDENTIALS_NONE || sources->known(sources->self, sent->name, sent->secret)
                ? JOB_BRIEF
                : JOB_ADMIT;

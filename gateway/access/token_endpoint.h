@@ -20,8 +20,8 @@
  * Usage: one struct for the life of a configuration, filled in by whoever has the parts; the route
  * of TOKEN_PATH calls token_endpoint_answer() as a handler does, on an HTTP thread, without asking
  * for credentials before. What is asked is a job, since passwords take time and tokens may wait for
- * the disk: brief, or JOB_ADMIT where a password is to be verified; forms stand with the uploads of
- * blobs.
+ * the disk: brief, or JOB_ADMIT where a password is to be verified; a form, which has a body to
+ * wait for, is JOB_FORM.
  */
 #ifndef SLIPWAY_GATEWAY_ACCESS_TOKEN_ENDPOINT_H
 #define SLIPWAY_GATEWAY_ACCESS_TOKEN_ENDPOINT_H

@@ -27,6 +27,7 @@ static size_t ring_bytes(enum job_class class)
     case JOB_LIST:
     case JOB_WAIT:
     case JOB_ADMIT:
+    case JOB_FORM:
         return BRIEF_RING_BYTES;
     case JOB_BLOB:
     case JOB_PUSH:

@@ -16,7 +16,7 @@ struct jobs *jobs_new(const struct jobs_limits *limits, struct executor *executo
     const unsigned most[JOB_CLASSES] = {
         [JOB_ARCHIVE] = limits->pushes, [JOB_BLOB] = limits->blobs, [JOB_PUSH] = limits->pushes,
         [JOB_BRIEF] = BRIEF_AT_ONCE,    [JOB_LIST] = LISTS_AT_ONCE, [JOB_WAIT] = WAITS_AT_ONCE,
-        [JOB_ADMIT] = ADMITS_AT_ONCE};
+        [JOB_ADMIT] = ADMITS_AT_ONCE,   [JOB_FORM] = FORMS_AT_ONCE};
     struct jobs *jobs = xcalloc(1, sizeof *jobs);
     pthread_mutex_init(&jobs->lock, NULL);
     clock_cond_init(&jobs->ended);

@@ -71,10 +71,13 @@ enum job_class {
     JOB_WAIT,    /* WAITS_AT_ONCE; waits: what only waits, without a worker, for something that ends
                     soon in any case */
     JOB_ADMIT,   /* ADMITS_AT_ONCE; waits: who a request is of, where a password has to be hashed */
+    JOB_FORM,    /* FORMS_AT_ONCE; waits: logins that come as a small body, so that neither uploads
+                    nor what is quick stands in line with them */
 };
-#define JOB_CLASSES 7
+#define JOB_CLASSES 8
 #define WAITS_AT_ONCE (REQUESTS_MAX / 2)
 #define ADMITS_AT_ONCE 2
+#define FORMS_AT_ONCE 16
 
 struct jobs; /* the table of all of them */
 struct job;

@@ -9,7 +9,7 @@
 
 #include <unistd.h>
 
-#define SHORT_WORKS 32
+#define SHORT_WORKS 48
 
 static char *copy_or_null(const char *text)
 {
@@ -83,7 +83,7 @@ static enum errc open_upstream(const struct settings *settings, struct runtime *
 }
 
 /* One for whatever may block at the same time: bodies, what holds a place of a push, transfers and
- * requests to registries, requests without a body, and the few that end. */
+ * requests to registries, requests without a body or with a form, and the few that end. */
 static unsigned threads_max(const struct settings *settings)
 {
     return settings->limits.uploads + settings->limits.blobs + 2 * settings->limits.pushes +

@@ -5,10 +5,12 @@
 #include "gateway/access/token_endpoint.h"
 #include "gateway/http/daemon.h"
 #include "tests/support/http_daemon.h"
+#include "tests/support/jobs_test.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#define BLOBS 2
 #define FORM "application/x-www-form-urlencoded"
 #define EXCHANGE "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange"
 #define JWT_TYPE_PARAMETER "subject_token_type=urn:ietf:params:oauth:token-type:jwt"
@@ -116,7 +118,7 @@ static int set_up(void **state)
 {
     static const struct sources sources = {password, jwt, still_valid, known, retry_after_s, NULL};
     static const struct executor_options threads = {.threads_max = 4};
-    static const struct jobs_limits limits = {2, 2, 2};
+    static const struct jobs_limits limits = {2, BLOBS, 2};
     struct error err = ERROR_INIT;
     struct scene *scene = xcalloc(1, sizeof *scene);
     void *folder = NULL;
@@ -307,6 +309,24 @@ static void a_form_has_a_limit(void **state)
     }
 }
 
+static void a_form_does_not_wait_for_uploads(void **state)
+{
+    const struct scene *scene = *state;
+    char text[200];
+    struct job_script script;
+    struct job_connection uploads[BLOBS];
+    job_script_init(&script);
+    for (unsigned i = 0; i < BLOBS; i++)
+        jobs_test_start(scene->endpoint.jobs, JOB_BLOB, &script, GATED, i, &uploads[i]);
+    job_script_wait(&script, &script.ran, BLOBS);
+    json_decref(post(scene, FORM, "grant_type=password&username=ann&password=p+w%2B%26", 200));
+    job_script_open(&script);
+    for (unsigned i = 0; i < BLOBS; i++) {
+        job_end(uploads[i].job);
+        assert_int_equal(jobs_test_finish(&uploads[i], text), 200);
+    }
+}
+
 static void a_refresh_token_ends_with_its_login(void **state)
 {
     const struct scene *scene = *state;
@@ -337,6 +357,7 @@ int main(void)
         cmocka_unit_test(a_form_is_answered),
         cmocka_unit_test(other_forms_are_not_found),
         cmocka_unit_test(a_form_has_a_limit),
+        cmocka_unit_test(a_form_does_not_wait_for_uploads),
         cmocka_unit_test(a_refresh_token_ends_with_its_login),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
