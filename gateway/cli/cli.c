@@ -165,7 +165,8 @@ const struct command commands[] = {
      "slipway reconcile NAME [--dry-run] [OPTIONS]\n"
      "\n"
      "Asks the target's registry what each tag is that should be there, and pushes again what is\n"
-     "absent, and what is something else unless the target's on_drift is leave.\n"
+     "absent, and what is something else unless on_drift, move or immutable of the target leave\n"
+     "it.\n"
      "\n"
      "  --dry-run              push nothing; say what is not as it should be\n" CONTROL_USAGE
          SWEEP_USAGE},

@@ -114,6 +114,59 @@ def test_what_is_absent_and_what_is_other_is_pushed_again(
         assert digest_at(registry, f"{kept}/app", "3") == later
 
 
+def test_what_no_push_moves_is_not_moved(registry: Registry, tmp_path: Path, seed: str) -> None:
+    """Nor is it pushed in vain: it is told as drifted. What is absent, or not in the list, is pushed."""
+    ways: dict[str, dict[str, Any]] = {
+        "listed": {"immutable": ["1", "2"]}, "never": {"move": "never"}, "same": {"move": "same-digest"}}
+    config = {"mirrors": [mirror(*({"target": f"{registry.host}/{seed}/{name}/**", "name": name, **way}
+                                   for name, way in ways.items()))]}
+    tags = ("1", "2", "3", "4")
+
+    def at(name: str) -> list[str | None]:
+        return [digest_at(registry, f"{seed}/{name}/app", tag) for tag in tags]
+
+    with Gateway(tmp_path / "gateway", config) as gateway, Front(gateway.port) as front:
+
+        def ends(digest: str) -> list[set[str]]:
+            """How what a client pushed of this image ended."""
+            pushes = gateway.request("/v1/pushes").json()["pushes"]
+            results = [push["results"] for push in pushes if push["image"]["manifest"] == digest]
+            return [{one["state"] for one in found} for found in results if len(found) == len(ways)]
+
+        digests = [front.tagged("team/app", tag) for tag in tags]
+        wait_until(lambda: [at(name) for name in ways] == [digests] * 3, "all is there", WAIT)
+        for name in ways:
+            repository = f"{seed}/{name}/app"
+            with Front(registry.port) as direct:
+                first = registry.manifest(repository, "1").body
+                direct.must_put(repository, "2", first)
+                direct.must_put(repository, "3", first)
+            registry.ask(f"/v2/{repository}/manifests/{digests[3]}", method="DELETE")
+        listed = wait_until(lambda: (found := sweep(gateway, "listed/reconcile"))["pending"] == 0 and found,
+                            "all pushes have ended", WAIT)
+        assert counts(listed) == {"tags": 4, "same": 1, "drifted": 1, "other": 1, "absent": 1, "queued": 2}
+        assert counts(sweep(gateway, "same/reconcile")) == {
+            "tags": 4, "same": 1, "drifted": 2, "absent": 1, "queued": 1}
+        told = slipway(tmp_path, "reconcile", "never", "--data", gateway.data)
+        assert told.returncode == 0 and told.stdout.splitlines()[0] == (
+            "never: done, 4 tags, 1 same, 1 absent, 2 drifted, 1 queued"), told
+        kept = [digests[0], digests[0], digests[0], digests[3]]
+        wait_until(lambda: [at(name) for name in ways] == [[*kept[:2], digests[2], digests[3]], kept, kept],
+                   "what may be pushed is there again", WAIT)
+        # A push says the same: what is there already is pushed, another image is refused, and reconciling
+        # does not try that again.
+        front.must_put("team/app", "4", front.manifest("team/app", "4").body)
+        wait_until(lambda: ends(digests[3]) == [{"pushed"}] * 2, "the same is pushed", WAIT)
+        other = front.tagged("team/app", "1")
+        wait_until(lambda: ends(other) == [{"refused"}], "another one is refused", WAIT)
+        for name in ways:
+            report = sweep(gateway, f"{name}/reconcile")
+            assert report["queued"] == 0, report
+            (found,) = [item for item in report["items"] if item["reference"].endswith("/app:1")]
+            assert (found["outcome"], found["expected"], found["found"]) == ("drifted", other, digests[0])
+            assert at(name)[0] == digests[0]
+
+
 def test_no_answer_is_never_success(tmp_path: Path) -> None:
     with Registry(tmp_path / "registry") as registry:
         config = {"mirrors": [mirror({"target": f"{registry.host}/**", "name": "far"})]}
