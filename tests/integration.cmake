@@ -26,7 +26,7 @@ if(TEST integration.threads)
   set_tests_properties(integration.threads PROPERTIES PROCESSORS 2 COST 140)
 endif()
 # The release build that these measure; registered in tests/house.cmake where it is.
-foreach(name bench fanout front_crowd memory mixed_attack overlap threads years)
+foreach(name bench fanout front_crowd memory mixed_attack overlap secrets threads years)
   if(TEST integration.${name} AND SLIPWAY_SANITIZE MATCHES "address")
     set_tests_properties(integration.${name} PROPERTIES FIXTURES_REQUIRED build_release)
   endif()

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import resource
 import secrets
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -313,3 +317,45 @@ def test_no_secret_is_told(
         assert b"DOCKER_CONFIG=" in text and b"GOSSIP_PASSWORD" not in text
         assert planted.told_by(text, ("the password of a proxy",)) == []
     assert b'"target.end"' in told["audit"]
+
+
+# ---- memory
+
+UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"] if os.geteuid() == 0 else []
+"""The superuser reads everything: without its capabilities it is a user like any other."""
+
+
+def read_by_another_process(pid: int, what: str) -> bytes:
+    """What a process of the same user reads in /proc; empty: it may not."""
+    argv = [*UNPRIVILEGED, "dd", "status=none", "bs=64K", "count=1", f"if=/proc/{pid}/{what}"]
+    done = subprocess.run(argv, capture_output=True, check=False)
+    assert done.returncode == 0 or b"ermission denied" in done.stderr, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("asked", (False, True))
+@pytest.mark.parametrize("number", (signal.SIGABRT, signal.SIGSEGV))
+def test_memory_is_nobodys(
+    planted: Planted, release: Path, tmp_path: Path, asked: bool, number: signal.Signals
+) -> None:
+    """Not of a process beside the gateway, nor of who finds a core file, unless that was asked for."""
+    config = {"registries": {"r.test": {"username": USER, "password": planted.new("password")}}}
+    env = {"GOSSIP": planted.new("variable")} | ({"SLIPWAY_CORE_DUMPS": "1"} if asked else {})
+    own = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    before = (*UNPRIVILEGED, "env", "-C", tmp_path, "prlimit", f"--core={own}")
+    gateway = Gateway(tmp_path / "g", config, env=env, binary=release, before=before)
+    gateway.start()
+    with gateway.process as process:
+        shown = read_by_another_process(process.pid, "environ")
+        assert (planted.values["variable"].encode() in shown) == asked
+        assert bool(read_by_another_process(process.pid, "maps")) == asked
+        if not asked:
+            assert read_by_another_process(process.pid, "mem") == b""
+        process.signal(number)
+        ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None and ended.si_status == number
+    if not asked:
+        assert ended.si_code == os.CLD_KILLED
+        assert not list(tmp_path.glob("core*"))
+    elif own != 0 and not Path("/proc/sys/kernel/core_pattern").read_text().startswith(("|", "/")):
+        assert ended.si_code == os.CLD_DUMPED

@@ -1,7 +1,6 @@
 """The HTTP server: its small endpoints, its manners, its limits, and how it ends."""
 from __future__ import annotations
 
-import resource
 import signal
 import socket
 import ssl
@@ -369,15 +368,3 @@ def test_kill_leaves_a_folder_that_works(
     with Gateway(tmp_path / "gateway") as again:
         assert again.staged() == []
         pushed(again.post(larger_archive, target))
-
-
-@pytest.mark.parametrize("asked", [False, True])
-def test_a_core_file_only_when_asked_for(tmp_path: Path, asked: bool) -> None:
-    """It would have the passwords of registries."""
-    env = {"SLIPWAY_CORE_DUMPS": "1"} if asked else {}
-    with Gateway(tmp_path / "gateway", env=env) as gateway:
-        limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
-    (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
-    own = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    most = str(own) if own != resource.RLIM_INFINITY else "unlimited"
-    assert line.split()[5] == (most if asked else "0")
