@@ -252,7 +252,8 @@ LOOKS = [
       for method in ("GET", "HEAD", "DELETE")
       for path in ("blobs/DIGEST", "manifests/TAG", "manifests/DIGEST")),
     *(Look("GET", f"/v2/REPO/{path}")
-      for path in ("tags/list", "tags/list?n=0", "referrers/DIGEST", "blobs/uploads/1234")),
+      for path in ("tags/list", "tags/list?n=0", "blobs/uploads/1234", "referrers/DIGEST",
+                   "referrers/DIGEST?artifactType=a/b", "referrers/DIGEST?last=DIGEST")),
     *(Look("GET", f"/v2/REPO/{path}", (header,))
       for path in ("blobs/DIGEST", "manifests/DIGEST")
       for header in (("If-None-Match", "*"), ("Range", "bytes=0-0"), ("Range", "bytes=9999999-"))),
@@ -273,6 +274,8 @@ def secret_names(port: int) -> dict[str, str]:
         data = olga.image("secret/app")
         olga.must_put("secret/app", digest.split(":")[1][:12], data)
         olga.push_blob("secret/app", data)
+        olga.must_put("secret/app", "of", olga.artifact("secret/app", data, artifactType="a/b"))
+        assert len(olga.referrers("secret/app", sha256(data), "?artifactType=a/b")) == 1
     return {"REPO": "secret/app", "TAG": digest.split(":")[1][:12], "DIGEST": sha256(data)}
 
 
@@ -305,4 +308,9 @@ def test_nobody_learns_what_is_held(gateway: Gateway, client: TokenClient, who: 
         for name in OTHERS:
             other = seen(client, look, {**held, name: OTHERS[name]}, head)
             assert other == there, (look, name)
+        # Nor can it be told from what one may read; an upload is a write.
+        reads = look.method in ("GET", "HEAD") and not re.search("/uploads/|/token", look.path)
+        if who in USERS and reads:
+            absent = seen(client, look, {**held, "REPO": "team-a/absent"}, head)
+            assert absent == there, look
     assert statuses <= {200, 202, 401, 403, 404, 405} and len(statuses) > 1, statuses
