@@ -25,7 +25,8 @@ from support.containerd import Containerd
 from support.docker_engine import DockerEngine
 from support.gateway import Gateway
 from support.identity import USERS, Issuer, access_config, as_user, authorization
-from support.identity import identity_gateway, mounted
+from support.identity import mounted
+from support.identity_fixtures import gateway, issuer  # noqa: F401
 from support.images import Image, image_config, make_small_image, seal
 from support.nginx import Nginx
 from support.processes import must_run, plain_environment
@@ -38,17 +39,6 @@ RATE = 40_000  # bytes a second, of what takes its time
 DENIED = re.compile(r"denied|unauthorized|authentication required|invalid username/password", re.I)
 ABSENT = re.compile(r"no such manifest|not found|unknown|404", re.I)
 NAME = "m/client:1.0"
-
-
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
-    return Issuer(tmp_path_factory.mktemp("issuer") / "jwks.json")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Gateway]:
-    with identity_gateway(tmp_path_factory.mktemp("gateway"), issuer) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

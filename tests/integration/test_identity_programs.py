@@ -2,7 +2,7 @@
 none of them (support/identity.py)."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,23 +11,13 @@ import pytest
 from support.front import path_of, with_digest
 from support.gateway import Gateway
 from support.identity import CRANE, HELM, JWT_LEEWAY_SECONDS, ORAS, USERS, Issuer, Program
-from support.identity import TokenClient, access_config, as_user, identity_gateway, mounted
+from support.identity import TokenClient, access_config, as_user, mounted
+from support.identity_fixtures import gateway, issuer  # noqa: F401
 from support.pulled import sha256
 from support.raw_http import RawConnection
 from support.wall_clock import WallClock
 
 PROGRAMS = (CRANE, HELM, ORAS)
-
-
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
-    return Issuer(tmp_path_factory.mktemp("issuer") / "jwks.json")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Gateway]:
-    with identity_gateway(tmp_path_factory.mktemp("gateway"), issuer) as running:
-        yield running
 
 
 @pytest.fixture(params=PROGRAMS, ids=[program.name for program in PROGRAMS])

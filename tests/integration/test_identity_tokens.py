@@ -31,8 +31,8 @@ from support.identity import (
     as_user,
     authorization,
     basic,
-    identity_gateway,
 )
+from support.identity_fixtures import gateway, issuer  # noqa: F401
 from support.ports import refusing_port
 from support.pulled import sha256
 from support.waiting import wait_until
@@ -40,17 +40,6 @@ from support.waiting import wait_until
 ANN = {"Authorization": authorization("ann")}
 BOTH = "repository:team-a/app:pull,push"
 """What ann may have of team-a/app."""
-
-
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
-    return Issuer(tmp_path_factory.mktemp("issuer") / "jwks.json")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Gateway]:
-    with identity_gateway(tmp_path_factory.mktemp("gateway"), issuer) as running:
-        yield running
 
 
 @pytest.fixture
