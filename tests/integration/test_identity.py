@@ -1,8 +1,8 @@
 """Real clients at a gateway with a policy: each says who it is in its own way, and may do what the
 policy says.
 
-crane, helm and oras are in test_identity_programs.py. With SLIPWAY_LONG=1 tokens of docker and
-skopeo end by the clock while they push.
+crane, helm and oras are in test_identity_programs.py. With SLIPWAY_LONG=1 buildah is there, too,
+and tokens of docker and skopeo end by the clock while they push.
 """
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from support.tars import TarBuilder
 from support.throttle import ThrottledProxy
 
 LONG = os.environ.get("SLIPWAY_LONG") == "1"
-CLIENTS = ("docker", "podman", "skopeo", "buildah")
+# buildah speaks as podman does: it is the same library.
+CLIENTS = ("docker", "podman", "skopeo", *(["buildah"] if LONG else []))
 RATE = 40_000  # bytes a second, of what takes its time
 DENIED = re.compile(r"denied|unauthorized|authentication required|invalid username/password", re.I)
 ABSENT = re.compile(r"no such manifest|not found|unknown|404", re.I)

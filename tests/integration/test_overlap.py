@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ LAYER_BYTES = 20 * 10**6
 RATE = 50 * 10**6
 LAYER_SECONDS = LAYER_BYTES / RATE
 LIMIT_SECONDS = 1.5 * LAYER_SECONDS
-RUNS = 3
+RUNS = 3 if os.environ.get("SLIPWAY_LONG") == "1" else 1
 RUNS_MAX = 10
 PIECE = 128 << 10
 
