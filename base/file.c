@@ -145,21 +145,20 @@ enum errc file_remove_tree(int folder_fd, const char *name, struct error *err)
         close(fd);
         return fail(err, ERR_IO, errno, "read folder %s", name);
     }
-    enum errc rc = ERR_OK;
-    for (const struct dirent *entry; rc == ERR_OK && (entry = readdir(folder)) != NULL;) {
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         if (unlinkat(fd, entry->d_name, 0) == 0 || errno == ENOENT)
             continue;
         if (errno == EISDIR || errno == EPERM)
-            rc = file_remove_tree(fd, entry->d_name, err);
+            file_remove_tree(fd, entry->d_name, err);
         else
-            rc = fail(err, ERR_IO, errno, "remove %s", entry->d_name);
+            fail(err, ERR_IO, errno, "remove %s", entry->d_name);
     }
     closedir(folder);
-    if (rc == ERR_OK && unlinkat(folder_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-        rc = fail(err, ERR_IO, errno, "remove folder %s", name);
-    return rc;
+    if (err->code == ERR_OK && unlinkat(folder_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        fail(err, ERR_IO, errno, "remove folder %s", name);
+    return err->code;
 }
 
 void file_source_init(struct file_source *reader, int fd, const char *name)

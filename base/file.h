@@ -48,7 +48,8 @@ bool file_free_bytes(int fd, uint64_t *out);
 enum errc file_add_room(int fd, const char *place, struct error *err);
 
 /* Remove everything below the folder `name` of `folder_fd`, and the folder; absent is success.
- * Symbolic links are removed, not followed. */
+ * Symbolic links are removed, not followed. What cannot be removed keeps nothing else from going.
+ */
 enum errc file_remove_tree(int folder_fd, const char *name, struct error *err);
 
 /* A source that reads the descriptor to its end in pieces of 256 KiB; `reader` is borrowed. */

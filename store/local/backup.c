@@ -129,12 +129,18 @@ static enum errc finish(const struct backup *backup, struct error *err)
     return file_sync(backup->root_fd, "the folder of a backup", err);
 }
 
+/* Where it fails the earlier one stays. */
 static enum errc publish(const struct store *store, struct error *err)
 {
+    if (file_remove_tree(store->staging_fd, EARLIER, err) != ERR_OK)
+        return err->code;
     if ((renameat(store->root_fd, BACKUP_FOLDER, store->staging_fd, EARLIER) != 0 &&
          errno != ENOENT) ||
-        renameat(store->staging_fd, DRAFT, store->root_fd, BACKUP_FOLDER) != 0)
-        return fail(err, ERR_IO, errno, "move a backup to %s/" BACKUP_FOLDER, store->path);
+        renameat(store->staging_fd, DRAFT, store->root_fd, BACKUP_FOLDER) != 0) {
+        fail(err, ERR_IO, errno, "move a backup to %s/" BACKUP_FOLDER, store->path);
+        renameat(store->staging_fd, EARLIER, store->root_fd, BACKUP_FOLDER);
+        return err->code;
+    }
     if (file_sync(store->root_fd, "the data folder", err) != ERR_OK)
         return err->code;
     return file_remove_tree(store->staging_fd, EARLIER, err);
@@ -161,8 +167,10 @@ enum errc store_backup(struct store *store, const struct cancel *cancel, struct 
         return fail(err, ERR_COLLECTING, 0,
                     "a collection, or another backup, is running; try again when it is over");
     }
-    if (make(backup, err) != ERR_OK)
+    if (make(backup, err) != ERR_OK) {
+        store_tell(store, err);
         file_remove_tree(store->staging_fd, DRAFT, &unremoved);
+    }
     file_close_at(&backup->blobs_fd);
     file_close_at(&backup->root_fd);
     free(backup);

@@ -66,8 +66,11 @@ enum errc stage_open(struct batch *batch, struct error *err)
     if (mkdirat(staging_fd, stage->name, 0700) != 0)
         return fail(err, ERR_IO, errno, "make folder staging/%s", stage->name);
     int fd = openat(staging_fd, stage->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return fail(err, ERR_IO, errno, "open folder staging/%s", stage->name);
+    if (fd < 0) {
+        fail(err, ERR_IO, errno, "open folder staging/%s", stage->name);
+        unlinkat(staging_fd, stage->name, AT_REMOVEDIR);
+        return err->code;
+    }
     stage->folder_fd = fd;
     return ERR_OK;
 }

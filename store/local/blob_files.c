@@ -31,11 +31,12 @@ bool blob_file_is_there(int blobs_fd, const struct digest *digest, uint64_t size
            S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
 }
 
-static void make_folder(int blobs_fd, const struct digest *digest)
+/* 0 or an errno. */
+static int make_folder(int blobs_fd, const struct digest *digest)
 {
     char path[FOLDER_PATH_MAX];
     folder_path(digest->algorithm, digest->bytes[0], path);
-    mkdirat(blobs_fd, path, 0700);
+    return mkdirat(blobs_fd, path, 0700) == 0 || errno == EEXIST ? 0 : errno;
 }
 
 /* 0 or an errno. The 256 folders of an algorithm are made when they are first needed. */
@@ -49,7 +50,9 @@ static int move(bool replace, int folder_fd, const char *name, int blobs_fd,
             return 0;
         if (errno != ENOENT || made)
             return errno;
-        make_folder(blobs_fd, digest);
+        rc = make_folder(blobs_fd, digest);
+        if (rc != 0)
+            return rc;
     }
 }
 

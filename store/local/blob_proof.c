@@ -37,12 +37,17 @@ static enum errc remove_file(struct store *store, const struct digest *digest,
     if (renameat(store->blobs_fd, blob_path(digest, path), store->staging_fd, aside) != 0)
         return errno == ENOENT ? ERR_OK : fail(err, ERR_IO, errno, "move blob %s away", path);
     if (fstatat(store->staging_fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        is_same_file(&st, wrong))
-        return quarantine_file(store, store->staging_fd, aside, "blob", path,
-                               "it has other bytes than its digest says", err);
-    renameat2(store->staging_fd, aside, store->blobs_fd, path, RENAME_NOREPLACE);
+        is_same_file(&st, wrong) &&
+        quarantine_file(store, store->staging_fd, aside, "blob", path,
+                        "it has other bytes than its digest says", err) == ERR_OK)
+        return ERR_OK;
+    if (renameat2(store->staging_fd, aside, store->blobs_fd, path, RENAME_NOREPLACE) == 0 ||
+        errno == ENOENT)
+        return err->code;
+    if (errno != EEXIST)
+        return fail(err, ERR_IO, errno, "move blob %s back", path);
     unlinkat(store->staging_fd, aside, 0);
-    return ERR_OK;
+    return err->code;
 }
 
 /* The record goes as it was found, while its file is not there: whoever brings the blob meanwhile

@@ -53,10 +53,13 @@ static enum errc move_record(struct check *check, const struct finding *finding,
     init_repair(&change);
     expect_judged(check, &change);
     change_delete(&change, finding->table, key);
-    if (quarantine_record(check->store, finding->table, key, value_of(&check->self), finding->text,
+    autoquarantined struct quarantined moved = {.store = check->store, .change = &change};
+    if (quarantine_record(&moved, finding->table, key, value_of(&check->self), finding->text,
                           err) != ERR_OK)
         return err->code;
-    return submit(check, &change, CHECK_QUARANTINED, action, err);
+    if (quarantined_submit(&moved, err) == ERR_OK && !change.superseded)
+        *action = CHECK_QUARANTINED;
+    return err->code;
 }
 
 static enum errc repair_push(struct check *check, const struct finding *finding,
@@ -220,8 +223,9 @@ enum errc check_adopt(struct check *check, const struct digest *digest, uint64_t
     change_delete(&change, KV_TOMBS, record_key_slice(&key));
     blob_folders_add(&folders, digest);
     if (blob_file_sync(store->blobs_fd, digest, err) != ERR_OK ||
-        blob_folders_sync(&folders, store->blobs_fd, err) != ERR_OK ||
-        writer_submit(store->writer, &change, err) != ERR_OK)
+        blob_folders_sync(&folders, store->blobs_fd, err) != ERR_OK)
+        return store_tell(store, err);
+    if (writer_submit(store->writer, &change, err) != ERR_OK)
         return err->code;
     *done = !change.superseded;
     if (!*done || blob_file_is_there(store->blobs_fd, digest, size)) {

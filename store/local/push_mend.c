@@ -201,14 +201,14 @@ enum errc push_records_read(struct store *store, const char *id, struct push_rec
 
 /* ---- mending ---- */
 
-static enum errc keep_bytes(struct store *store, const struct push_records *records,
+static enum errc keep_bytes(struct quarantined *moved, const struct push_records *records,
                             struct error *err)
 {
     for (size_t i = 0; i < records->item_count; i++) {
         const struct push_record *item = &records->items[i];
         bool goes = item->bad || records->verdict == PUSH_UNREADABLE;
         if (item->table != KV_OPEN_TARGETS && goes &&
-            quarantine_record(store, item->table, record_key_slice(&item->key), value_of(item),
+            quarantine_record(moved, item->table, record_key_slice(&item->key), value_of(item),
                               records->reason, err) != ERR_OK)
             return err->code;
     }
@@ -249,8 +249,8 @@ enum errc push_records_mend(struct store *store, const struct push_records *reco
     delete_all(records, &change);
     if (records->verdict != PUSH_UNREADABLE)
         push_put(&change, &records->push);
-    if (keep_bytes(store, records, err) != ERR_OK ||
-        writer_submit(store->writer, &change, err) != ERR_OK)
+    autoquarantined struct quarantined moved = {.store = store, .change = &change};
+    if (keep_bytes(&moved, records, err) != ERR_OK || quarantined_submit(&moved, err) != ERR_OK)
         return err->code;
     *mended = !change.superseded;
     return ERR_OK;
@@ -295,9 +295,11 @@ static enum errc move_alone(struct store *store, enum kv_table table, struct kv_
     value.data = copy;
     kv_end(&txn);
     change_delete_same(&change, table, key, value);
-    if (quarantine_record(store, table, key, value, "its key is not that of a push", err) != ERR_OK)
+    autoquarantined struct quarantined moved = {.store = store, .change = &change};
+    if (quarantine_record(&moved, table, key, value, "its key is not that of a push", err) !=
+        ERR_OK)
         return err->code;
-    return writer_submit(store->writer, &change, err);
+    return quarantined_submit(&moved, err);
 }
 
 enum errc push_mend_record(struct store *store, enum kv_table table, struct kv_slice key,

@@ -178,23 +178,35 @@ static char *describe(const struct quarantine_item *item, const struct kv_slice 
     return json_compact_take(object);
 }
 
-/* Give it an id and write its description. */
-static enum errc begin_item(struct store *store, int folder_fd, struct quarantine_item *item,
-                            const struct kv_slice *key, struct error *err)
+static void give_id(struct store *store, struct quarantine_item *item)
+{
+    snprintf(item->id, sizeof item->id, "%0*" PRIx64, CHANGE_NUMBER_HEX,
+             change_next_number(&store->quarantine->last));
+}
+
+static const char *description_name(const char *id, char name[FILE_NAME_MAX])
+{
+    snprintf(name, FILE_NAME_MAX, "%s" DESCRIPTION, id);
+    return name;
+}
+
+static enum errc write_description(int folder_fd, const struct quarantine_item *item,
+                                   const struct kv_slice *key, struct error *err)
 {
     char name[FILE_NAME_MAX];
     autofree char *text = describe(item, key);
-    snprintf(item->id, sizeof item->id, "%0*" PRIx64, CHANGE_NUMBER_HEX,
-             change_next_number(&store->quarantine->last));
-    snprintf(name, sizeof name, "%s" DESCRIPTION, item->id);
-    return write_file(folder_fd, name, text, strlen(text), err);
+    return write_file(folder_fd, description_name(item->id, name), text, strlen(text), err);
 }
 
-static enum errc end_item(struct store *store, int folder_fd, const struct quarantine_item *item,
-                          struct error *err)
+/* Of what stays where it is. */
+static void remove_description(int folder_fd, const char *id)
 {
-    if (file_sync(folder_fd, "the folder " FOLDER, err) != ERR_OK)
-        return err->code;
+    char name[FILE_NAME_MAX];
+    unlinkat(folder_fd, description_name(id, name), 0);
+}
+
+static void tell_item(struct store *store, const struct quarantine_item *item)
+{
     atomic_fetch_add(&store->quarantine->count, 1);
     log_event(LOG_ERROR, "store.quarantined",
               LOG_FIELDS(log_text("id", item->id), log_text("what", item->what),
@@ -202,22 +214,55 @@ static enum errc end_item(struct store *store, int folder_fd, const struct quara
                          log_text("reason", item->reason)),
               "something wrong in the data folder was moved to its folder quarantine; look at it, "
               "and remove its files there when it is not needed any more");
-    return ERR_OK;
 }
 
-enum errc quarantine_record(struct store *store, enum kv_table table, struct kv_slice key,
+static void remove_items(const struct quarantined *moved)
+{
+    struct error err = ERROR_INIT;
+    autofd int folder_fd = -1;
+    if (moved->count == 0 || open_folder(moved->store, &folder_fd, &err) != ERR_OK || folder_fd < 0)
+        return;
+    for (size_t i = 0; i < moved->count; i++) {
+        remove_description(folder_fd, moved->items[i].id);
+        unlinkat(folder_fd, moved->items[i].id, 0);
+    }
+}
+
+enum errc quarantine_record(struct quarantined *moved, enum kv_table table, struct kv_slice key,
                             struct kv_slice value, const char *reason, struct error *err)
 {
-    struct quarantine_item item = {.what = "record"};
+    struct store *store = moved->store;
     autofd int folder_fd = -1;
-    snprintf(item.table, sizeof item.table, "%s", kv_table_name(table));
-    snprintf(item.reason, sizeof item.reason, "%s", reason);
-    record_name(table, key, item.name);
-    if (need_folder(store, &folder_fd, err) != ERR_OK ||
-        begin_item(store, folder_fd, &item, &key, err) != ERR_OK ||
-        write_file(folder_fd, item.id, value.data, value.size, err) != ERR_OK)
-        return err->code;
-    return end_item(store, folder_fd, &item, err);
+    moved->items = mem_grow(moved->items, moved->count, &moved->capacity, sizeof *moved->items);
+    struct quarantine_item *item = &moved->items[moved->count++];
+    *item = (struct quarantine_item){.what = "record"};
+    snprintf(item->table, sizeof item->table, "%s", kv_table_name(table));
+    snprintf(item->reason, sizeof item->reason, "%s", reason);
+    record_name(table, key, item->name);
+    give_id(store, item);
+    if (need_folder(store, &folder_fd, err) == ERR_OK &&
+        write_file(folder_fd, item->id, value.data, value.size, err) == ERR_OK &&
+        write_description(folder_fd, item, &key, err) == ERR_OK &&
+        file_sync(folder_fd, "the folder " FOLDER, err) == ERR_OK)
+        return ERR_OK;
+    return store_tell(store, err);
+}
+
+enum errc quarantined_submit(struct quarantined *moved, struct error *err)
+{
+    bool made = writer_submit(moved->store->writer, moved->change, err) == ERR_OK;
+    /* After a sync that failed nobody knows whether the records are gone. */
+    moved->stay = made ? !moved->change->superseded : err->code == ERR_SYNC;
+    for (size_t i = 0; moved->stay && i < moved->count; i++)
+        tell_item(moved->store, &moved->items[i]);
+    return err->code;
+}
+
+void quarantined_deinit(struct quarantined *moved)
+{
+    if (!moved->stay)
+        remove_items(moved);
+    free(moved->items);
 }
 
 enum errc quarantine_file(struct store *store, int folder_fd, const char *path, const char *what,
@@ -226,22 +271,25 @@ enum errc quarantine_file(struct store *store, int folder_fd, const char *path, 
     struct quarantine_item item = {.id = ""};
     autofd int quarantine_fd = -1;
     struct stat st;
-    char described[FILE_NAME_MAX];
     if (fstatat(folder_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? ERR_OK : fail(err, ERR_IO, errno, "look at %s", name);
     snprintf(item.what, sizeof item.what, "%s", what);
     snprintf(item.name, sizeof item.name, "%s", name);
     snprintf(item.reason, sizeof item.reason, "%s", reason);
-    if (need_folder(store, &quarantine_fd, err) != ERR_OK ||
-        begin_item(store, quarantine_fd, &item, NULL, err) != ERR_OK)
-        return err->code;
-    if (renameat2(folder_fd, path, quarantine_fd, item.id, RENAME_NOREPLACE) != 0) {
-        int sys = errno;
-        snprintf(described, sizeof described, "%s" DESCRIPTION, item.id);
-        unlinkat(quarantine_fd, described, 0);
-        return sys == ENOENT ? ERR_OK : fail(err, ERR_IO, sys, "move %s to the quarantine", name);
+    if (need_folder(store, &quarantine_fd, err) != ERR_OK)
+        return store_tell(store, err);
+    give_id(store, &item);
+    if (write_description(quarantine_fd, &item, NULL, err) == ERR_OK &&
+        renameat2(folder_fd, path, quarantine_fd, item.id, RENAME_NOREPLACE) == 0) {
+        tell_item(store, &item);
+        file_sync(quarantine_fd, "the folder " FOLDER, err);
+    } else {
+        int sys = err->code == ERR_OK ? errno : 0; /* of the rename */
+        remove_description(quarantine_fd, item.id);
+        if (sys != 0 && sys != ENOENT)
+            fail(err, ERR_IO, sys, "move %s to the quarantine", name);
     }
-    return end_item(store, quarantine_fd, &item, err);
+    return store_tell(store, err);
 }
 
 /* ---- what readers could not read ---- */
@@ -305,9 +353,10 @@ static enum errc move_record(struct store *store, const struct suspect *suspect,
     change.essential = true;
     change_expect(&change, suspect->table, key, &value);
     change_delete(&change, suspect->table, key);
-    if (quarantine_record(store, suspect->table, key, value, suspect->reason, err) != ERR_OK)
+    autoquarantined struct quarantined moved = {.store = store, .change = &change};
+    if (quarantine_record(&moved, suspect->table, key, value, suspect->reason, err) != ERR_OK)
         return err->code;
-    return writer_submit(store->writer, &change, err);
+    return quarantined_submit(&moved, err);
 }
 
 enum errc quarantine_unreadable(struct store *store, size_t *moved, struct error *err)
@@ -359,8 +408,8 @@ static enum errc read_description(int folder_fd, const char *id, struct quaranti
     char name[FILE_NAME_MAX];
     size_t size = 0;
     autofree char *data = xmalloc(DESCRIPTION_LIMIT_BYTES + 1);
-    snprintf(name, sizeof name, "%s" DESCRIPTION, id);
-    autofd int fd = openat(folder_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    autofd int fd =
+        openat(folder_fd, description_name(id, name), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return fail(err, ERR_IO, errno, "open %s in the quarantine", name);
     if (file_read_at(fd, data, DESCRIPTION_LIMIT_BYTES + 1, 0, &size, err) != ERR_OK)

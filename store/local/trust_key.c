@@ -50,11 +50,10 @@ static enum errc make_key(struct store *store, const char *text, struct error *e
 {
     autofree char *draft = xasprintf("%s.%llu", TRUST_KEY_NAME,
                                      (unsigned long long)atomic_fetch_add(&store->next_batch, 1));
-    enum errc code = write_draft(store, draft, text, err);
-    if (code == ERR_OK)
-        code = publish(store, draft, err);
+    if (write_draft(store, draft, text, err) == ERR_OK)
+        publish(store, draft, err);
     unlinkat(store->staging_fd, draft, 0);
-    return code;
+    return store_tell(store, err);
 }
 
 enum errc trust_key_get(struct store *store, enum errc (*make)(char **text, struct error *err),
