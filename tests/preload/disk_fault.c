@@ -8,9 +8,12 @@
  * The calls of these names on files whose path begins with PATTERN, or matches it as fnmatch()
  * does, fail with the number ERRNO: TIMES of them (0: all), after the first SKIP since the file was
  * changed. An empty or missing file: nothing fails. With the first that fails, a file is made
- * beside the control file, with ".fired" behind its name.
+ * beside the control file, with ".fired" behind its name, to which each adds its name as a line.
+ * "any" is all calls; with 0 as ERRNO they are only written there.
  *
- * Names: fsync, fdatasync, msync (of any path), write (also pwrite, pwrite64, writev, pwritev),
+ * Names: fsync, fdatasync, msync (of any path), syncfs, write (also pwrite, pwrite64, writev,
+ * pwritev), short (of a write, which takes the first half of its bytes; the writes behind it among
+ * the TIMES fail with ERRNO), create (open, openat with O_CREAT), mkdir (mkdirat), fallocate,
  * rename (also renameat, renameat2; the new path), link (linkat), unlink (also unlinkat),
  * ftruncate, mmap (of a file). Of LMDB, on an environment in that folder: put (mdb_put), del
  * (mdb_del), commit (mdb_txn_commit, whose transaction is dropped then, as LMDB does) and envsync
@@ -21,6 +24,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +39,11 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
 static char last[CONTROL_MAX];
 static unsigned long seen;
+
+/* ISO C knows no conversion from what dlsym() gives; POSIX asks for this one. */
+#define NEXT(RESULT, NAME, ...)                                                                    \
+    RESULT (*next)(__VA_ARGS__) = NULL;                                                            \
+    *(void **)&next = dlsym(RTLD_NEXT, NAME)
 
 static bool read_control(char text[CONTROL_MAX])
 {
@@ -79,20 +88,26 @@ static bool matches(int fd, const char *below, const char *pattern)
     return strncmp(path, pattern, strlen(pattern)) == 0 || fnmatch(pattern, path, 0) == 0;
 }
 
-static void tell_fired(void)
+static void tell_fired(const char *call)
 {
     char path[PATH_SIZE];
+    char line[32];
     snprintf(path, sizeof path, "%s.fired", getenv("DISK_FAULT"));
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        close(fd);
+    int size = snprintf(line, sizeof line, "%s\n", call);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    NEXT(ssize_t, "write", int, const void *, size_t);
+    next(fd, line, (size_t)size);
+    close(fd);
 }
 
-/* 0, or the errno with which the call has to fail. `below` is NULL but for a name in a folder. */
-static int fault_of(const char *call, int fd, const char *below)
+/* 0, or the errno with which the call has to fail. `below` is NULL but for a name in a folder.
+ * `first`, unless NULL, is told whether it is the first that fails. */
+static int fault_of_first(const char *call, int fd, const char *below, bool *first)
 {
     char text[CONTROL_MAX];
-    char calls[128];
+    char calls[128] = "";
     char pattern[512];
     int error = 0;
     unsigned long skip = 0;
@@ -101,7 +116,7 @@ static int fault_of(const char *call, int fd, const char *below)
     bool fails =
         read_control(text) &&
         sscanf(text, "%127s %d %lu %lu %511s", calls, &error, &skip, &times, pattern) == 5 &&
-        is_named(calls, call) && matches(fd, below, pattern);
+        (is_named(calls, call) || is_named(calls, "any")) && matches(fd, below, pattern);
     if (fails) {
         pthread_mutex_lock(&lock);
         if (strcmp(last, text) != 0) {
@@ -109,19 +124,21 @@ static int fault_of(const char *call, int fd, const char *below)
             seen = 0;
         }
         fails = seen >= skip && (times == 0 || seen - skip < times);
+        if (first != NULL)
+            *first = seen == skip;
         seen++;
         pthread_mutex_unlock(&lock);
     }
     if (fails)
-        tell_fired();
+        tell_fired(call);
     errno = kept;
     return fails ? error : 0;
 }
 
-/* ISO C knows no conversion from what dlsym() gives; POSIX asks for this one. */
-#define NEXT(RESULT, NAME, ...)                                                                    \
-    RESULT (*next)(__VA_ARGS__) = NULL;                                                            \
-    *(void **)&next = dlsym(RTLD_NEXT, NAME)
+static int fault_of(const char *call, int fd, const char *below)
+{
+    return fault_of_first(call, fd, below, NULL);
+}
 
 #define FAIL_IF_TOLD_AS(RESULT, CALL, FD, BELOW)                                                   \
     int error = fault_of(CALL, FD, BELOW);                                                         \
@@ -130,6 +147,14 @@ static int fault_of(const char *call, int fd, const char *below)
         return RESULT;                                                                             \
     }
 #define FAIL_IF_TOLD(CALL, FD) FAIL_IF_TOLD_AS(-1, CALL, FD, NULL)
+#define FAIL_OR_SHORTEN(FD, SIZE)                                                                  \
+    FAIL_IF_TOLD("write", FD);                                                                     \
+    bool first = false;                                                                            \
+    errno = (SIZE) > 1 ? fault_of_first("short", FD, NULL, &first) : 0;                            \
+    if (errno != 0 && !first)                                                                      \
+        return -1;                                                                                 \
+    if (errno != 0)                                                                                \
+    (SIZE) /= 2
 
 int fsync(int fd)
 {
@@ -154,44 +179,104 @@ int msync(void *address, size_t size, int flags)
 
 ssize_t write(int fd, const void *data, size_t size)
 {
-    FAIL_IF_TOLD("write", fd);
+    FAIL_OR_SHORTEN(fd, size);
     NEXT(ssize_t, "write", int, const void *, size_t);
     return next(fd, data, size);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
-    FAIL_IF_TOLD("write", fd);
+    FAIL_OR_SHORTEN(fd, size);
     NEXT(ssize_t, "pwrite", int, const void *, size_t, off_t);
     return next(fd, data, size, offset);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset)
 {
-    FAIL_IF_TOLD("write", fd);
+    FAIL_OR_SHORTEN(fd, size);
     NEXT(ssize_t, "pwrite64", int, const void *, size_t, off64_t);
     return next(fd, data, size, offset);
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
-    FAIL_IF_TOLD("write", fd);
+    FAIL_OR_SHORTEN(fd, count);
     NEXT(ssize_t, "writev", int, const struct iovec *, int);
     return next(fd, parts, count);
 }
 
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset)
 {
-    FAIL_IF_TOLD("write", fd);
+    FAIL_OR_SHORTEN(fd, count);
     NEXT(ssize_t, "pwritev64", int, const struct iovec *, int, off64_t);
     return next(fd, parts, count, offset);
 }
 
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset)
 {
-    FAIL_IF_TOLD("write", fd);
+    FAIL_OR_SHORTEN(fd, count);
     NEXT(ssize_t, "pwritev", int, const struct iovec *, int, off_t);
     return next(fd, parts, count, offset);
+}
+
+int syncfs(int fd)
+{
+    FAIL_IF_TOLD("syncfs", fd);
+    NEXT(int, "syncfs", int);
+    return next(fd);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t size)
+{
+    FAIL_IF_TOLD("fallocate", fd);
+    NEXT(int, "fallocate", int, int, off_t, off_t);
+    return next(fd, mode, offset, size);
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t size)
+{
+    FAIL_IF_TOLD("fallocate", fd);
+    NEXT(int, "fallocate64", int, int, off64_t, off64_t);
+    return next(fd, mode, offset, size);
+}
+
+/* There is a mode with O_CREAT only. */
+#define OPEN_AT(NAME, FOLDER)                                                                      \
+    va_list rest;                                                                                  \
+    va_start(rest, flags);                                                                         \
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;                               \
+    va_end(rest);                                                                                  \
+    if ((flags & O_CREAT) != 0) {                                                                  \
+        FAIL_IF_TOLD_AS(-1, "create", FOLDER, path);                                               \
+    }                                                                                              \
+    NEXT(int, NAME, int, const char *, int, ...);                                                  \
+    return next(FOLDER, path, flags, mode)
+
+int openat(int fd, const char *path, int flags, ...)
+{
+    OPEN_AT("openat", fd);
+}
+
+int openat64(int fd, const char *path, int flags, ...)
+{
+    OPEN_AT("openat64", fd);
+}
+
+int open(const char *path, int flags, ...)
+{
+    OPEN_AT("openat", AT_FDCWD);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    OPEN_AT("openat64", AT_FDCWD);
+}
+
+int mkdirat(int fd, const char *path, mode_t mode)
+{
+    FAIL_IF_TOLD_AS(-1, "mkdir", fd, path);
+    NEXT(int, "mkdirat", int, const char *, mode_t);
+    return next(fd, path, mode);
 }
 
 int ftruncate(int fd, off_t size)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from support.gateway import slipway_binary
@@ -26,6 +27,7 @@ class Disk:
         folder.mkdir(parents=True, exist_ok=True)
         self._control = folder / "disk_fault"
         self._fired = folder / "disk_fault.fired"
+        self._plans = 0
         self.env = {**preloaded("disk_fault"), "DISK_FAULT": str(self._control)}
 
     def fail(self, calls: str, error: int, below: Path, skip: int = 0, times: int = 0) -> None:
@@ -33,12 +35,20 @@ class Disk:
         matches; `times` of them, 0: all."""
         self._fired.unlink(missing_ok=True)
         draft = self._control.with_suffix(".new")
-        draft.write_text(f"{calls} {error} {skip} {times} {below}")
+        self._plans += 1  # no two are the same, so that each is counted from its begin
+        draft.write_text(f"{calls} {error} {skip} {times} {below} {self._plans}")
         draft.rename(self._control)
 
     def fired(self) -> bool:
         """Has a call failed since fail()?"""
         return self._fired.exists()
+
+    def count(self, below: Path) -> None:
+        """From now on no call fails; counted() are those on files below this path."""
+        self.fail("any", 0, below)
+
+    def counted(self) -> Counter[str]:
+        return Counter(self._fired.read_text().split() if self.fired() else ())
 
     def mend(self) -> None:
         self._control.unlink(missing_ok=True)

@@ -1,18 +1,23 @@
 """Pushes of each kind, and a gateway on a disk that fails in one call of them."""
 from __future__ import annotations
 
+import contextlib
+import errno
 import http.client
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from support.command import slipway
-from support.curl import images_path
-from support.disk import Disk
-from support.front import BYTES, OCI_CONFIG, OCI_LAYER, Front, descriptor, manifest_of, to_json
+from support.curl import Reply, images_path
+from support.disk import SYNCS, Disk
+from support.front import BYTES, OCI_CONFIG, OCI_LAYER, Front, descriptor, manifest_of, path_of
+from support.front import to_json
 from support.gateway import Gateway
 from support.kill_clients import save_of, tar_of
 from support.pulled import sha256
@@ -24,6 +29,9 @@ GONE = (0, "no answer")  # the gateway has ended
 REPOSITORY = "each/call"
 STATUS_BROKEN = 1
 CALLS_MOST = 300
+# LMDB's own number, and its name.
+MAP_FULL = -30792
+NAMES = {**errno.errorcode, MAP_FULL: "MDB_MAP_FULL"}
 # What a client may be told of a disk that fails, and nothing else.
 TOLD = {
     (500, "IO_ERROR"),
@@ -36,9 +44,48 @@ TOLD = {
 Refusals = list[tuple[int, str]]
 
 
-def chosen(first: int, step: int) -> range:
-    """Which calls, counted from 0: all, or in CI every `step`th."""
-    return range(CALLS_MOST) if LONG else range(first, CALLS_MOST, step)
+class Plan(NamedTuple):
+    """Which calls fail, how, and how many in a row."""
+
+    calls: str
+    error: int
+    times: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.calls} {NAMES[self.error]}" + (f" {self.times}" if self.times > 1 else "")
+
+    def count(self, counted: Counter[str]) -> int:
+        """How many there are to begin with, by what Disk counted."""
+        calls = self.calls.split(",")
+        return sum(counted[call] for call in (calls if self.times == 1 else calls[:1]))
+
+
+# A change of the metadata that fails in a group is tried again by itself, so two failures in a row
+# are those of one change.
+RECORDS = (
+    Plan("put", MAP_FULL, 2),
+    Plan("put", errno.EIO, 2),
+    Plan("del", MAP_FULL, 2),
+    Plan("commit", errno.EIO),
+    Plan("commit", errno.ENOSPC, 2),
+    Plan("envsync", errno.ENOSPC),
+    Plan("envsync", errno.EIO),
+)
+FILES = (
+    Plan("write", errno.EIO),
+    Plan("write", errno.ENOSPC),
+    Plan("short", errno.ENOSPC, 2),
+    Plan("short,ftruncate", errno.EIO, 3),
+    Plan("create", errno.ENOSPC),
+    Plan("mkdir", errno.ENOSPC),
+    Plan("rename", errno.EIO),
+    Plan("link", errno.EIO),
+    Plan("unlink", errno.EIO),
+    Plan("mmap", errno.ENOMEM),
+    Plan("fallocate", errno.EIO),
+    Plan(SYNCS, errno.ENOSPC),
+    Plan(SYNCS, errno.EIO),
+)
 
 
 def configuration(registry: Registry) -> dict[str, Any]:
@@ -70,6 +117,7 @@ class Image:
             manifest_of(descriptor(OCI_CONFIG, self.config), descriptor(OCI_LAYER, self.layer))
         )
         self.acknowledged: set[str] = set()
+        self._session = ""
 
     def push(self, gateway: Gateway) -> Refusals:
         """The refusals, in order."""
@@ -95,13 +143,17 @@ class Image:
         elif part == "manifest":
             reply = front.put(self.repository, self.tag, self.manifest)
         else:
-            reply = front.ask("POST", f"/v2/{self.repository}/blobs/uploads/")
-            if reply.status == 202:
-                location = reply.headers["location"]
-                reply = front.patch(location, self.layer[:1000])
-                if reply.status == 202:
-                    reply = front.finish(location, sha256(self.layer), self.layer[1000:])
+            reply = self._send_layer(front)
         return reply.status, "" if reply.status < 300 else reply.error["code"]
+
+    def _send_layer(self, front: Front) -> Reply:
+        reply = front.ask("POST", f"/v2/{self.repository}/blobs/uploads/")
+        if reply.status == 202:
+            self._session = path_of(reply.headers["location"])
+            reply = front.patch(self._session, self.layer[:1000])
+            if reply.status == 202:
+                reply = front.finish(self._session, sha256(self.layer), self.layer[1000:])
+        return reply
 
     def is_settled(self) -> bool:
         return "manifest" not in self.acknowledged or self.is_served()
@@ -125,6 +177,20 @@ class Image:
             assert reply.status == 200 or "manifest" not in self.acknowledged
             assert reply.status == 404 or reply.body == self.manifest
         assert self._kind != "pushed" or self.is_settled()
+
+
+class Resumed(Image):
+    """Its client goes on where its session says that it is, in the second push."""
+
+    def _send_layer(self, front: Front) -> Reply:
+        where = front.ask("GET", self._session) if self._session else None
+        if where is None or where.status == 404:
+            return super()._send_layer(front)
+        assert where.status == 204
+        first, last = where.headers["range"].split("-")
+        assert first == "0" and int(last) < len(self.layer)
+        at = int(last) + 1 if int(last) > 0 else 0
+        return front.finish(self._session, sha256(self.layer), self.layer[at:])
 
 
 class Delivery:
@@ -231,6 +297,24 @@ class Held(Delivery):
         return [("/v1/pushes", body, head)]
 
 
+KINDS: dict[str, Callable[[Registry], Image | Delivery]] = {
+    "archive": Archive,
+    "mirrored": MirroredArchive,
+    "async": AsyncArchive,
+    "parts": Parts,
+    "held": Held,
+    "nowhere": lambda registry: Image(),
+    "resumed": lambda registry: Resumed(),
+    "stored": lambda registry: Image(registry, "stored"),
+    "pushed": lambda registry: Image(registry, "pushed"),
+}
+
+
+@dataclass
+class Fault:
+    fired: bool = False  # known when it is over
+
+
 class Stage:
     """A gateway on a disk that can fail, which is started again as often as it ends."""
 
@@ -239,27 +323,57 @@ class Stage:
         self.gateway = Gateway(folder / "gateway", config, env=self.disk.env)
         self.images: list[Image | Delivery] = []
         self.ended = 0
+        self._unremoved: set[str] = set()  # from staging: it goes at the next start
 
-    def fail_one(
-        self, calls: str, error: int, skip: int, image: Image | Delivery, times: int = 1
-    ) -> bool:
-        """A push in which the call fails that comes after so many. False: there were no more."""
+    @contextlib.contextmanager
+    def failing(self, plan: Plan, skip: int) -> Iterator[Fault]:
+        """Meanwhile the call fails that comes after so many."""
+        fault = Fault()
+        self.disk.fail(plan.calls, plan.error, self.gateway.data, skip, plan.times)
+        yield fault
+        fault.fired = self.disk.fired()
+        self.disk.mend()
+
+    def fail_one(self, plan: Plan, skip: int, image: Image | Delivery) -> bool:
+        """A push in which a call fails. False: there were no more."""
         self.images.append(image)
-        self.disk.fail(calls, error, self.gateway.data, skip, times)
+        with self.failing(plan, skip) as fault:
+            refusals = self._push(image)
+        assert set(refusals) <= {*TOLD, GONE}, (plan, skip, refusals)
+        assert fault.fired or not refusals
+        if self._is_broken(refusals) or (fault.fired and self._is_broken(self._probe())):
+            self.start_again()
+        if plan.calls == "unlink" and fault.fired:
+            self._unremoved.update(self.gateway.staged())
+        wait_until(lambda: set(self.gateway.staged()) <= self._unremoved, "nothing is staged")
+        image.check(self.gateway)
+        assert image.push(self.gateway) == [], (plan, skip)
+        assert image.is_acknowledged()
+        image.check(self.gateway)
+        return fault.fired
+
+    def count(self, image: Image | Delivery) -> Counter[str]:
+        """The calls of a push in which none fails."""
+        self.images.append(image)
+        self.disk.count(self.gateway.data)
+        assert self._push(image) == []
+        self.disk.mend()
+        return self.disk.counted()
+
+    def _push(self, image: Image | Delivery) -> Refusals:
         refusals = image.push(self.gateway)
         # A promise's own writes come after its answer.
         wait_until(lambda: image.is_settled() or not self._lives(), "the end of the push")
-        fired = self.disk.fired()
-        self.disk.mend()
-        assert set(refusals) <= {*TOLD, GONE}, (calls, skip, refusals)
-        assert fired or not refusals
-        if any(status == 503 for status, _ in refusals) or GONE in refusals or not self._lives():
-            self.start_again()
-        image.check(self.gateway)
-        assert image.push(self.gateway) == [], (calls, skip)
-        assert image.is_acknowledged()
-        image.check(self.gateway)
-        return fired
+        return refusals
+
+    def _is_broken(self, refusals: Refusals) -> bool:
+        """Has the gateway ended by itself, or is about to?"""
+        refused = any(status == 503 for status, _ in refusals)
+        return refused or GONE in refusals or not self._lives()
+
+    def _probe(self) -> Refusals:
+        """A push whose records are written behind those that were under way."""
+        return Image().push(self.gateway)
 
     def _lives(self) -> bool:
         return self.gateway.process.running() and "SYNC_FAILED" not in self.gateway.log()
@@ -272,6 +386,7 @@ class Stage:
         assert "code=SYNC_FAILED" in self.gateway.log()
         self.gateway.process.stop()
         self.ended += 1
+        self._unremoved.clear()
         if LONG:
             check_folder(self.gateway)
         self.gateway.start()
