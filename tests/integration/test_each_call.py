@@ -224,15 +224,16 @@ class Damage:
         shutil.rmtree(gateway.data, ignore_errors=True)
         shutil.copytree(self._data, gateway.data)
 
-    def check(self, gateway: Gateway) -> None:
-        """What was wrong is in the quarantine, and only that; the rest is served."""
+    def check(self, gateway: Gateway, twice: int) -> None:
+        """What was wrong is in the quarantine, and only that, `twice` of it two times at most; the
+        rest is served."""
         folder = gateway.data / "quarantine"
         described = {path.stem for path in folder.glob("*.json")}
         files = {path.name for path in folder.iterdir()} - {f"{name}.json" for name in described}
         assert files == described
         items = [json.loads((folder / f"{name}.json").read_text()) for name in described]
         names = [item["name"] for item in items]
-        assert len(names) == len(set(names)), items
+        assert len(names) - len(set(names)) <= twice, items
         assert self.bytes <= {(folder / name).read_bytes() for name in files}
         with gateway:
             assert not gateway.staged()
@@ -260,7 +261,10 @@ def test_each_call_of_a_repair(tmp_path: Path) -> None:
         if status == 0:
             assert report["found"] == report["repaired"] > 0
         wait_until(lambda: repair(stage.gateway)[1]["found"] == 0, "all is repaired")
-        damage.check(stage.gateway)
+        # Of a record of which nobody knew whether it is gone, a copy stays each time.
+        known = plan.calls not in ("commit", "envsync", "write", "short", "short,ftruncate", SYNCS)
+        known |= plan == Plan("commit", errno.ENOSPC, 2)
+        damage.check(stage.gateway, 0 if known else 1)
         return fault.fired
 
     some = {Plan("rename", errno.EIO): (1,), Plan("commit", errno.ENOSPC, 2): (4,)}
@@ -275,28 +279,24 @@ def test_each_call_of_a_backup(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     gateway = stage.gateway
     backup = gateway.data / "backup"
-    images = [Image()]
 
     def back_up() -> Reply:
         return gateway.request("/v1/backup", method="POST")
 
     def fail_one(plan: Plan, skip: int) -> bool:
-        images.append(Image())
-        assert images[-1].push(gateway) == []
         with stage.failing(plan, skip) as fault:
             reply = back_up()
         assert reply.status == 200 or (fault.fired and is_refused(reply)), reply.body
-        if "SYNC_FAILED" in gateway.log():
-            stage.start_again()
+        stage.settle(fault, [])
         done = slipway(tmp_path, "check", "--json", "--data", backup)
         assert json.loads(done.stdout)["found"] == 0, done.stdout
         assert back_up().status == 200
-        assert gateway.staged() == []
+        gateway.wait_nothing_staged()
         return fault.fired
 
     gateway.start()
     try:
-        assert images[0].push(gateway) == []
+        assert Image().push(gateway) == []
         assert back_up().status == 200
         some = {Plan("rename", errno.EIO): (1,)}
         each_call("backup", stage, fail_one, some)
@@ -328,7 +328,8 @@ def test_each_call_of_a_start(tmp_path: Path) -> None:
         process.assert_no_sanitizer_report()
         assert fault.fired or status == 0
         if refused:
-            assert status == STATUS_REFUSED and str(gateway.data) in process.stderr()
+            assert status == STATUS_REFUSED and "slipway: " in process.stderr()
+            assert plan.calls != "mmap" or str(gateway.data) in process.stderr()
         with gateway:
             image.check(gateway)
             assert not gateway.staged()

@@ -322,6 +322,7 @@ class Stage:
         self.disk = Disk(folder / "disk")
         self.gateway = Gateway(folder / "gateway", config, env=self.disk.env)
         self.images: list[Image | Delivery] = []
+        self._last = Image()
         self.ended = 0
         self._unremoved: set[str] = set()  # from staging: it goes at the next start
 
@@ -341,8 +342,7 @@ class Stage:
             refusals = self._push(image)
         assert set(refusals) <= {*TOLD, GONE}, (plan, skip, refusals)
         assert fault.fired or not refusals
-        if self._is_broken(refusals) or (fault.fired and self._is_broken(self._probe())):
-            self.start_again()
+        self.settle(fault, refusals)
         if plan.calls == "unlink" and fault.fired:
             self._unremoved.update(self.gateway.staged())
         wait_until(lambda: set(self.gateway.staged()) <= self._unremoved, "nothing is staged")
@@ -366,14 +366,15 @@ class Stage:
         wait_until(lambda: image.is_settled() or not self._lives(), "the end of the push")
         return refusals
 
+    def settle(self, fault: Fault, refusals: Refusals) -> None:
+        """Start it again if it has ended by itself, or is about to. The records of one more push
+        are written behind those that were under way."""
+        if self._is_broken(refusals) or (fault.fired and self._is_broken(self._push(self._last))):
+            self.start_again()
+
     def _is_broken(self, refusals: Refusals) -> bool:
-        """Has the gateway ended by itself, or is about to?"""
         refused = any(status == 503 for status, _ in refusals)
         return refused or GONE in refusals or not self._lives()
-
-    def _probe(self) -> Refusals:
-        """A push whose records are written behind those that were under way."""
-        return Image().push(self.gateway)
 
     def _lives(self) -> bool:
         return self.gateway.process.running() and "SYNC_FAILED" not in self.gateway.log()
