@@ -322,7 +322,6 @@ class Stage:
         self.disk = Disk(folder / "disk")
         self.gateway = Gateway(folder / "gateway", config, env=self.disk.env)
         self.images: list[Image | Delivery] = []
-        self._last = Image()
         self.ended = 0
         self._unremoved: set[str] = set()  # from staging: it goes at the next start
 
@@ -369,7 +368,7 @@ class Stage:
     def settle(self, fault: Fault, refusals: Refusals) -> None:
         """Start it again if it has ended by itself, or is about to. The records of one more push
         are written behind those that were under way."""
-        if self._is_broken(refusals) or (fault.fired and self._is_broken(self._push(self._last))):
+        if self._is_broken(refusals) or (fault.fired and self._is_broken(Image().push(self.gateway))):
             self.start_again()
 
     def _is_broken(self, refusals: Refusals) -> bool:
