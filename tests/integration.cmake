@@ -23,7 +23,7 @@ foreach(name fanout front_crowd mixed_attack overlap sharing)
 endforeach()
 # This counts threads, which a test beside it does not change, but needs room to make them.
 if(TEST integration.threads)
-  set_tests_properties(integration.threads PROPERTIES PROCESSORS 2 COST 140)
+  set_tests_properties(integration.threads PROPERTIES PROCESSORS 2 COST 100)
 endif()
 # The release build that these measure; registered in tests/house.cmake where it is.
 foreach(name bench fanout front_crowd memory mixed_attack overlap secrets threads years)
@@ -39,7 +39,7 @@ foreach(name docker_engine front_clients identity matrix)
 endforeach()
 
 # Seconds: the longest begin first, so that none is left alone at the end.
-foreach(cost matrix=130 memory=90 compression=60 mirrors=45 layers=42 bad_archives=39)
+foreach(cost memory=90 matrix=70 compression=60 mirrors=45 layers=42 bad_archives=39)
   string(REGEX MATCH "(.*)=(.*)" cost ${cost})
   if(TEST integration.${CMAKE_MATCH_1})
     set_tests_properties(integration.${CMAKE_MATCH_1} PROPERTIES COST ${CMAKE_MATCH_2})
