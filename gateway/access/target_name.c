@@ -52,8 +52,7 @@ char *target_host(const char *host, size_t size)
             *at = (char)tolower((unsigned char)*at);
         return lower;
     }
-    size_t name = strlen(authority.host);
-    if (name > 1 && authority.host[name - 1] == '.')
+    for (size_t name = strlen(authority.host); name > 1 && authority.host[name - 1] == '.'; name--)
         authority.host[name - 1] = '\0';
     autofree char *text = address_text(&authority);
     if (!authority.has_port || is_implied(authority.port))

@@ -184,7 +184,8 @@ static void a_target_has_one_name(void **state)
             assert_string_equal(name, cases[i].name);
         }
     /* No reference has these, other hosts do. */
-    static const char *const dotted[][2] = {{"R.x.", "r.x"}, {"127.1.:80", "127.0.0.1"}};
+    static const char *const dotted[][2] = {
+        {"R.x.", "r.x"}, {"R.x...:443", "r.x"}, {"127.1.:80", "127.0.0.1"}};
     for (size_t i = 0; i < sizeof dotted / sizeof dotted[0]; i++) {
         autofree char *host = target_host(dotted[i][0], strlen(dotted[i][0]));
         assert_string_equal(host, dotted[i][1]);
