@@ -23,7 +23,7 @@ function(house_check name timeout)
 endfunction()
 
 house_build(tsan)
-house_build(release slipway bench_sink bench_pushes)
+house_build(release slipway bench_sink bench_pushes counts)
 house_build(fuzz)
 
 add_test(NAME tsan.unit

@@ -1,21 +1,23 @@
-"""What a program costs: seconds, memory and threads, as the kernel counts them.
+"""What a program costs: seconds, memory and threads, as the kernel counts them, and calls.
 
 CPU seconds are the kernel's exact ones (wait4, or the process's CPU clock while it runs), not the
 ticks of /proc/PID/stat. The peak of memory is VmHWM: ru_maxrss would also count this interpreter,
-of which the child was once a copy.
+of which the child was once a copy. Calls are counted by tests/preload/counts.c.
 """
 from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import IO
 
 SAMPLE_SECONDS = 0.01
 # CPUCLOCK_SCHED of the kernel's posix-timers.h: what all threads of a process ran, ended ones too.
@@ -30,21 +32,54 @@ class Cost:
     cpu_s: float = 0.0
     peak_mib: float = 0.0
     threads: int = 0
-    # What the registry has counted meanwhile; 0 where it does not count.
+    # Of the registries meanwhile; but for the first 0 where they do not count.
+    registry_cpu_s: float = 0.0
     requests: int = 0
     bytes: int = 0
     mounts: int = 0
     manifests: int = 0
+    # What the program called; 0 where it cannot be counted.
+    fsyncs: int = 0
+    commits: int = 0
+    started: int = 0
+    hashed: int = 0
+    deflated: int = 0
+
+
+MOST = {"peak_mib", "threads"}
 
 
 def total(costs: Iterable[Cost]) -> Cost:
     result = Cost()
     for cost in costs:
-        result.wall_s += cost.wall_s
-        result.cpu_s += cost.cpu_s
-        result.peak_mib = max(result.peak_mib, cost.peak_mib)
-        result.threads = max(result.threads, cost.threads)
+        for name in (field.name for field in fields(Cost)):
+            both = (getattr(result, name), getattr(cost, name))
+            setattr(result, name, max(both) if name in MOST else sum(both))
     return result
+
+
+class Calls:
+    """What programs that run with `env` have called so far."""
+
+    NAMES = ("fsyncs", "commits", "started", "hashed", "deflated")
+    LAYOUT = struct.Struct(f"={len(NAMES)}Q")
+
+    def __init__(self, library: Path | None, folder: Path) -> None:
+        self._file = folder / "counts"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file.write_bytes(bytes(self.LAYOUT.size))
+        self.env = {"LD_PRELOAD": str(library), "COUNTS": str(self._file)} if library else {}
+
+    def counts(self) -> dict[str, int]:
+        return dict(zip(self.NAMES, self.LAYOUT.unpack(self._file.read_bytes())))
+
+
+def add_difference(
+    cost: Cost, before: Mapping[str, float], after: Mapping[str, float]
+) -> None:
+    """What was counted in between, in the fields of the same names."""
+    for name in {field.name for field in fields(Cost)} & set(after):
+        setattr(cost, name, getattr(cost, name) + after[name] - before.get(name, 0))
 
 
 def cpu_seconds(pid: int) -> float:
@@ -82,11 +117,15 @@ class Watch(threading.Thread):
         self.join()
 
 
-def run_program(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Cost:
+def run_program(
+    command: Sequence[str | Path],
+    env: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+) -> Cost:
     """A program from its start to its end, with what it waited for. It must end well."""
     with tempfile.TemporaryFile() as output:
         start = time.monotonic()
-        child = subprocess.Popen(command, stdout=output, stderr=output, env=env)
+        child = subprocess.Popen(command, stdin=stdin, stdout=output, stderr=output, env=env)
         watch = Watch(child.pid)
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.monotonic() - start

@@ -112,6 +112,19 @@ def make_layout_tar(cache: Path, layout: Path) -> Path:
     return kept(cache, f"{layout.stem}.layout.tar", make)
 
 
+def make_large_layer(cache: Path, megabytes: int) -> Path:
+    """A `docker save` with one layer of about that size, or all that /usr has."""
+
+    def make(path: Path) -> None:
+        files = sorted(usr_files(), key=lambda file: zlib.crc32(file[0].encode()))
+        chosen = take_bytes((Path(file) for file, _ in files), megabytes * 1000 * 1000)
+        layer = files_layer(path.with_name("layer.tar"), "bench large", chosen)
+        image = Image(image_config([layer], "bench large"), (layer,))
+        docker_save_new([(image, ["bench/large:1"])], path)
+
+    return kept(cache, f"large-{megabytes}M.tar", make)
+
+
 # ---- An image of many small layers ----
 
 

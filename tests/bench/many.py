@@ -1,10 +1,14 @@
 """Many small images at once, as a build farm pushes them: archives, or through the registry API."""
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from bench.contenders import Skopeo, Source
+from bench.cost import Cost, total
 from bench.images import SmallImage
 from support.curl import images_path
 from support.front import Front
@@ -15,6 +19,40 @@ REPOSITORIES = 10
 
 # Pushes an image as REPOSITORY:TAG by way of the gateway that the client is connected to.
 Push = Callable[[Front, str, str, SmallImage], None]
+# The same for a client that stands.
+Client = Callable[[str, str, SmallImage], None]
+Connect = Callable[[], contextlib.AbstractContextManager[Client]]
+
+
+def connection(port: int, push: Push) -> Connect:
+    """Clients of a gateway, each with a connection that it keeps."""
+
+    @contextlib.contextmanager
+    def connect() -> Iterator[Client]:
+        with Front(port) as front:
+            yield lambda repository, tag, image: push(front, repository, tag, image)
+
+    return connect
+
+
+def copies(skopeo: Skopeo, host: str) -> tuple[Connect, list[Cost]]:
+    """Each image is a `skopeo copy`; what they cost is added to the list."""
+    costs: list[Cost] = []
+
+    def push(repository: str, tag: str, image: SmallImage) -> None:
+        costs.append(skopeo.push(Source(image.archive), [f"{host}/{repository}:{tag}"]))
+
+    return lambda: contextlib.nullcontext(push), costs
+
+
+def total_of(costs: list[Cost], push_all: Callable[[], None]) -> Cost:
+    """What `push_all` adds to the list; seconds are those of the clock, the peak is that of one."""
+    start = time.monotonic()
+    push_all()
+    wall = time.monotonic() - start
+    cost = total(costs)
+    cost.wall_s = wall
+    return cost
 
 
 def archive_push(host: str) -> Push:
@@ -42,15 +80,15 @@ def registry_push(client: Front, repository: str, tag: str, image: SmallImage) -
     client.must_put(repository, tag, image.manifest)
 
 
-def push_bases(port: int, push: Push, base: SmallImage) -> None:
-    """Each repository gets what all its images have in common."""
-    with Front(port) as client:
-        for number in range(REPOSITORIES):
-            push(client, f"many/app-{number}", "base", base)
+def push_bases(connect: Connect, base: SmallImage, images: int) -> None:
+    """Each repository of so many images gets what they have in common."""
+    with connect() as push:
+        for number in range(min(REPOSITORIES, images)):
+            push(f"many/app-{number}", "base", base)
 
 
-def push_images(port: int, push: Push, images: Iterable[SmallImage]) -> None:
-    """All of them, by CLIENTS at a time, each with a connection that it keeps."""
+def push_images(connect: Connect, images: Iterable[SmallImage]) -> None:
+    """All of them, by CLIENTS at a time."""
     work = enumerate(images)
     lock = threading.Lock()
 
@@ -63,9 +101,9 @@ def push_images(port: int, push: Push, images: Iterable[SmallImage]) -> None:
             yield found
 
     def client(_: int) -> None:
-        with Front(port) as connection:
+        with connect() as push:
             for number, image in next_ones():
-                push(connection, f"many/app-{number % REPOSITORIES}", f"v{number}", image)
+                push(f"many/app-{number % REPOSITORIES}", f"v{number}", image)
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(client, range(CLIENTS)))

@@ -1,107 +1,41 @@
-"""The rows of a comparison: what is pushed, by what, to where, and what is known of it before.
+"""The rows: what is pushed, to where, what is known of it before, and by which contenders.
 
-A row is staged once for each build: registries of its own, and where something is known before,
-the push that made it known. A turn is what is measured; turns of two stages alternate.
+A row is staged once for each contender: registries of its own, and where something is known before,
+the push that made it known. A turn is what is measured; turns of the contenders alternate.
 """
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import many
-from bench.cost import Cost, run_program, total, watched
+from bench.contenders import CONTENDERS, Command, Program, Service, Skopeo, Source, Way, new_one
+from bench.cost import Cost, add_difference, total
 from bench.images import SmallImage
-from bench.registries import Place, docker_registry, far_sink, sinks
-from support.gateway import Gateway, pushed
-from support.processes import plain_environment
+from bench.registries import Place, docker_registries, far_sink, sink_on_line, sinks
 
-SECONDS = 600
 # A client's next archive may come a moment before the gateway has counted off the one before.
 MANY_CONFIG = {"limits": {"uploads": 4 * many.CLIENTS}}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the rows push, and with what the registries are made."""
+    """What the rows push, and with what the registries are made; images are made when asked for."""
 
-    archive: Path
-    layout: Path
-    layout_tar: Path
-    layers: Path
-    small: list[SmallImage]
+    image: Callable[[str], Path]
+    small: Callable[[], list[SmallImage]]
     sink: Path
     round_trip_s: float
+    line_rate: int
     # Of short pushes a turn has several.
     pushes: int
 
 
-# ---- The ways to push ----
-
-
-class Command:
-    """`slipway push` over one data folder; a process each push."""
-
-    def __init__(self, binary: Path, folder: Path) -> None:
-        self._binary, self._data = binary, folder / "data"
-        self._env = plain_environment(folder)
-
-    def __enter__(self) -> Command:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def push(self, image: Path, targets: Sequence[str]) -> Cost:
-        argv = [self._binary, "push", image, *targets, "--data", self._data]
-        return run_program(argv, self._env)
-
-
-class Service:
-    """`curl -T` to one `slipway serve`, whose cost it is."""
-
-    def __init__(self, binary: Path, folder: Path) -> None:
-        self._gateway = Gateway(folder, binary=binary)
-
-    def __enter__(self) -> Service:
-        self._gateway.__enter__()
-        return self
-
-    def __exit__(self, *how: object) -> None:
-        self._gateway.__exit__(*how)
-
-    def push(self, image: Path, targets: Sequence[str]) -> Cost:
-        with watched(self._gateway.process.pid) as cost:
-            pushed(self._gateway.post(image, targets, seconds=SECONDS), len(targets))
-        return cost
-
-
-# ---- The places ----
-
-
-def one_registry(_: Inputs, folder: Path) -> contextlib.AbstractContextManager[Place]:
-    return docker_registry(folder)
-
-
-def one_sink(inputs: Inputs, folder: Path) -> contextlib.AbstractContextManager[Place]:
-    return sinks(inputs.sink, folder, 1)
-
-
-def three_sinks(inputs: Inputs, folder: Path) -> contextlib.AbstractContextManager[Place]:
-    return sinks(inputs.sink, folder, 3)
-
-
-def far(inputs: Inputs, folder: Path) -> contextlib.AbstractContextManager[Place]:
-    return far_sink(inputs.sink, folder, inputs.round_trip_s)
-
-
-# ---- The rows ----
-
 Turn = Callable[[int], Cost]
-Stage = Callable[[Inputs, Path, Path], contextlib.AbstractContextManager[Turn]]
-Way = type[Command] | type[Service]
+Stage = Callable[[Inputs, Program, Path], contextlib.AbstractContextManager[Turn]]
 Where = Callable[[Inputs, Path], contextlib.AbstractContextManager[Place]]
 
 
@@ -109,31 +43,75 @@ Where = Callable[[Inputs, Path], contextlib.AbstractContextManager[Place]]
 class Row:
     name: str
     means: str
-    stage: Stage
+    stages: Mapping[str, Stage]  # by contender
+    # The aims: seconds and CPU seconds to skopeo's; seconds to those of the longest of `parts`.
+    wall: float
+    cpu: float | None = None
+    whole: float | None = None
+    parts: Mapping[str, Stage] = field(default_factory=dict)
+
+    def chosen(self, names: Sequence[str] | None) -> list[str]:
+        """The contenders that these names ask for: of the row, of one of its contenders, or with a
+        dot at the end of what they begin with."""
+        full = {contender: f"{self.name}.{contender}" for contender in self.stages}
+        return [
+            contender
+            for contender, name in full.items()
+            if not names
+            or any(one in (name, self.name) or (one.endswith(".") and name.startswith(one))
+                   for one in names)
+        ]
+
+
+# ---- The places ----
+
+
+def registries(number: int) -> Where:
+    return lambda _, folder: docker_registries(folder, number)
+
+
+def some_sinks(number: int) -> Where:
+    return lambda inputs, folder: sinks(inputs.sink, folder, number)
+
+
+def far(inputs: Inputs, folder: Path) -> contextlib.AbstractContextManager[Place]:
+    return far_sink(inputs.sink, folder, inputs.round_trip_s)
+
+
+def on_line(inputs: Inputs, folder: Path) -> contextlib.AbstractContextManager[Place]:
+    return sink_on_line(inputs.sink, folder, inputs.line_rate)
+
+
+# ---- The stages ----
 
 
 def counted(place: Place, push: Callable[[], Cost]) -> Cost:
     """What `push` costs, with what the place has counted of it."""
     before = place.counts()
     cost = push()
-    more = place.counts()
-    more.subtract(before)
-    cost.requests, cost.bytes = more["requests"], more["bytes"]
-    cost.mounts, cost.manifests = more["mounts"], more["manifests"]
+    add_difference(cost, before, place.counts())
     return cost
 
 
-def first_push(way: Way, image: str, where: Where, *, short: bool = False) -> Stage:
-    """Each push with an empty data folder, to a new repository; of short ones several a turn."""
+def first_push(
+    image: str,
+    where: Where,
+    *,
+    short: bool = False,
+    slow: bool = False,
+    compression: str = "",
+) -> Callable[[Way], Stage]:
+    """Each push by one that knows nothing, to a new repository; of short ones several a turn."""
 
     @contextlib.contextmanager
-    def stage(inputs: Inputs, binary: Path, folder: Path) -> Iterator[Turn]:
-        source = getattr(inputs, image)
+    def stage(way: Way, inputs: Inputs, program: Program, folder: Path) -> Iterator[Turn]:
+        rate = inputs.line_rate if slow else 0
+        source = Source(inputs.image(image), rate, compression)
         with where(inputs, folder / "place") as place:
 
             def push(repository: str) -> Cost:
-                with tempfile.TemporaryDirectory(dir=folder) as own, way(binary, Path(own)) as by:
-                    return by.push(source, place.targets(repository))
+                with new_one(way, program, folder) as contender:
+                    return contender.push(source, place.targets(repository))
 
             def push_all(number: int) -> Cost:
                 pushes = range(inputs.pushes if short else 1)
@@ -141,51 +119,66 @@ def first_push(way: Way, image: str, where: Where, *, short: bool = False) -> St
 
             yield lambda number: counted(place, lambda: push_all(number))
 
-    return stage
+    return lambda way: functools.partial(stage, way)
 
 
-def known_push(way: Way, image: str, where: Where, *, elsewhere: bool) -> Stage:
+def known_push(image: str, where: Where, *, elsewhere: bool) -> Callable[[Way], Stage]:
     """Each turn pushes several times what is known: to the same repository, or to new ones."""
 
     @contextlib.contextmanager
-    def stage(inputs: Inputs, binary: Path, folder: Path) -> Iterator[Turn]:
-        source = getattr(inputs, image)
-        with where(inputs, folder / "place") as place, way(binary, folder / "slipway") as by:
-            by.push(source, place.targets("bench/app"))
+    def stage(way: Way, inputs: Inputs, program: Program, folder: Path) -> Iterator[Turn]:
+        source = Source(inputs.image(image))
+        with where(inputs, folder / "place") as place, way(program, folder / "own") as contender:
+            contender.push(source, place.targets("bench/app"))
 
             def push_all(number: int) -> Cost:
                 pushes = range(inputs.pushes)
                 names = [f"bench/app-{number}-{push}" for push in pushes]
                 return total(
-                    by.push(source, place.targets(name if elsewhere else "bench/app"))
+                    contender.push(source, place.targets(name if elsewhere else "bench/app"))
                     for name in names
                 )
 
             yield lambda number: counted(place, lambda: push_all(number))
 
-    return stage
+    return lambda way: functools.partial(stage, way)
+
+
+@contextlib.contextmanager
+def held_push(inputs: Inputs, program: Program, folder: Path) -> Iterator[Turn]:
+    """Only the sending: a gateway has the layer compressed, the line's registry nothing."""
+    source = Source(inputs.image("big"))
+    with on_line(inputs, folder / "place") as place:
+
+        def turn(number: int) -> Cost:
+            with sinks(inputs.sink, folder / f"near-{number}", 1) as near:
+                with new_one(Service, program, folder) as gateway:
+                    digest = gateway.hold(source, near.targets("bench/app"))
+                    targets = place.targets(f"bench/app-{number}")
+                    return counted(place, lambda: gateway.push_held(digest, targets))
+
+        yield turn
 
 
 def many_pushes(by_archive: bool) -> Stage:
     """Each turn with a new gateway and a new registry, both with the base of all images."""
 
     @contextlib.contextmanager
-    def stage(inputs: Inputs, binary: Path, folder: Path) -> Iterator[Turn]:
-        base, *images = inputs.small
+    def stage(inputs: Inputs, program: Program, folder: Path) -> Iterator[Turn]:
+        base, *images = inputs.small()
 
         def turn(number: int) -> Cost:
             with sinks(inputs.sink, folder / f"place-{number}", 1) as place:
                 (host,) = place.hosts
                 push = many.archive_push(host) if by_archive else many.registry_push
-                mirrors = [{"match": "**", "to": [f"{host}/**"]}]
-                with tempfile.TemporaryDirectory(dir=folder) as own, Gateway(
-                    Path(own), {**MANY_CONFIG, "mirrors": mirrors}, binary=binary
-                ) as gateway:
-                    many.push_bases(gateway.port, push, base)
+                config = {**MANY_CONFIG, "mirrors": [{"match": "**", "to": [f"{host}/**"]}]}
+                with Service(program, folder / f"own-{number}", config) as service:
+                    connect = many.connection(service.gateway.port, push)
+                    many.push_bases(connect, base, len(images))
 
                     def push_all() -> Cost:
-                        with watched(gateway.process.pid) as cost:
-                            many.push_images(gateway.port, push, images)
+                        with service.measured() as cost:
+                            many.push_images(connect, images)
                         return cost
 
                     return counted(place, push_all)
@@ -195,74 +188,128 @@ def many_pushes(by_archive: bool) -> Stage:
     return stage
 
 
-def known_rows() -> Iterator[Row]:
-    for name, way in (("command", Command), ("gateway", Service)):
-        for kind, elsewhere in (("again", False), ("other", True)):
-            where = "other repositories" if elsewhere else "the same repository"
-            yield Row(
-                f"{kind}.{name}",
-                f"docker save that is known, several times to {where}, {name}",
-                known_push(way, "archive", one_sink, elsewhere=elsewhere),
-            )
+@contextlib.contextmanager
+def many_copies(inputs: Inputs, program: Program, folder: Path) -> Iterator[Turn]:
+    """The same by skopeo, which has pushed the base."""
+    base, *images = inputs.small()
+
+    def turn(number: int) -> Cost:
+        with sinks(inputs.sink, folder / f"place-{number}", 1) as place:
+            skopeo = Skopeo(program, folder / f"own-{number}")
+            connect, costs = many.copies(skopeo, *place.hosts)
+            many.push_bases(connect, base, len(images))
+            costs.clear()
+            push_all = functools.partial(many.push_images, connect, images)
+            return counted(place, lambda: many.total_of(costs, push_all))
+
+    yield turn
+
+
+# ---- The rows ----
+
+
+def by(make: Callable[[Way], Stage], *contenders: str) -> dict[str, Stage]:
+    return {name: make(CONTENDERS[name]) for name in ("skopeo", *contenders)}
+
+
+ALL = ("command", "gateway", "handed")
+ONE, THREE = some_sinks(1), some_sinks(3)
+
+
+def line_row(name: str, means: str, *, slow_in: bool, slow_out: bool) -> Row:
+    """A whole push, and receiving, compressing and, where that takes time, sending alone."""
+    push = first_push("big", on_line if slow_out else ONE, slow=slow_in)
+    parts = {
+        "receive": first_push("big", ONE, slow=slow_in, compression="none")(Command),
+        "compress": first_push("big", ONE)(Command),
+    }
+    if slow_out:
+        parts["send"] = held_push
+    return Row(name, means, by(push, *ALL), wall=0.8 if slow_in else 1, whole=1.1, parts=parts)
 
 
 ROWS = (
     Row(
-        "registry.command",
-        "docker save to docker-registry, slipway push",
-        first_push(Command, "archive", one_registry),
+        "registry",
+        "docker save to docker-registry",
+        by(first_push("archive", registries(1)), *ALL),
+        wall=0.35,
+        cpu=0.25,
     ),
     Row(
-        "registry.gateway",
-        "docker save to docker-registry, curl -T to the gateway",
-        first_push(Service, "archive", one_registry),
+        "sink",
+        "docker save to a registry that discards",
+        by(first_push("archive", ONE), *ALL),
+        wall=0.25,
+        cpu=0.25,
     ),
     Row(
-        "sink.command",
-        "docker save to a registry that discards, slipway push",
-        first_push(Command, "archive", one_sink),
+        "again",
+        "docker save that is known, several times to the same repository",
+        by(known_push("archive", ONE, elsewhere=False), *ALL),
+        wall=1,
     ),
     Row(
-        "sink.gateway",
-        "docker save to a registry that discards, curl -T to the gateway",
-        first_push(Service, "archive", one_sink),
+        "other",
+        "docker save that is known, several times to other repositories",
+        by(known_push("archive", ONE, elsewhere=True), *ALL),
+        wall=1,
     ),
-    *known_rows(),
     Row(
         "oci.folder",
         "OCI layout, a folder, several times",
-        first_push(Command, "layout", one_sink, short=True),
+        by(first_push("layout", ONE, short=True), "command", "handed"),
+        wall=1,
     ),
     Row(
         "oci.tar",
         "OCI layout, a tar, several times",
-        first_push(Command, "layout_tar", one_sink, short=True),
+        by(first_push("layout_tar", ONE, short=True), *ALL),
+        wall=1,
     ),
     Row(
-        "three.command",
-        "docker save to three registries at once, slipway push",
-        first_push(Command, "archive", three_sinks),
+        "three",
+        "docker save to three registries that discard",
+        by(first_push("archive", THREE), *ALL),
+        wall=0.15,
     ),
     Row(
-        "three.gateway",
-        "docker save to three registries at once, curl -T to the gateway",
-        first_push(Service, "archive", three_sinks),
+        "three.registry",
+        "docker save to three docker-registries",
+        by(first_push("archive", registries(3)), *ALL),
+        wall=0.35,
     ),
-    Row("many.archives", "many small images, POST /v1/images", many_pushes(True)),
-    Row("many.pushed", "many small images, through the registry API", many_pushes(False)),
+    Row(
+        "many",
+        "many small images with a new layer each, 16 at a time",
+        {"skopeo": many_copies, "archives": many_pushes(True), "pushed": many_pushes(False)},
+        wall=0.25,
+    ),
     Row(
         "far.first",
         "small layers to a registry far away, several times",
-        first_push(Command, "layers", far, short=True),
+        by(first_push("layers", far, short=True), *ALL),
+        wall=0.5,
     ),
     Row(
         "far.again",
         "the same again, several times",
-        known_push(Command, "layers", far, elsewhere=False),
+        by(known_push("layers", far, elsewhere=False), *ALL),
+        wall=1,
     ),
     Row(
         "far.mounts",
         "the same to other repositories, several times, where its layers can be mounted",
-        known_push(Command, "layers", far, elsewhere=True),
+        by(known_push("layers", far, elsewhere=True), *ALL),
+        wall=1,
+    ),
+    line_row(
+        "line.out", "one large layer over a slow line to the registry", slow_in=False, slow_out=True
+    ),
+    line_row(
+        "line.in", "one large layer that arrives over a slow line", slow_in=True, slow_out=False
+    ),
+    line_row(
+        "line.both", "one large layer over slow lines, in and out", slow_in=True, slow_out=True
     ),
 )
