@@ -14,6 +14,7 @@ struct auth {
     struct tokens *tokens;
     pthread_mutex_t lock;       /* guards what follows */
     struct challenge challenge; /* scheme AUTH_NONE: nothing was asked for */
+    struct http_secrets told;   /* what its registry had been sent, and may repeat in it */
 };
 
 struct auth *auth_new(void)
@@ -29,6 +30,7 @@ void auth_free(struct auth *auth)
     if (auth == NULL)
         return;
     tokens_free(auth->tokens);
+    http_secrets_deinit(&auth->told);
     pthread_mutex_destroy(&auth->lock);
     free(auth);
 }
@@ -44,6 +46,9 @@ bool auth_learn(struct auth *auth, const struct http_response *response, struct 
         return false;
     pthread_mutex_lock(&auth->lock);
     auth->challenge = *chosen;
+    http_secrets_deinit(&auth->told);
+    auth->told = (struct http_secrets){0};
+    http_secrets_add_all(&auth->told, &response->secrets);
     pthread_mutex_unlock(&auth->lock);
     if (out)
         *out = *chosen;
@@ -94,8 +99,11 @@ static enum errc bearer_value(struct auth *auth, const struct auth_request *requ
     const struct token_fetch how = {.run = run_fetch, .self = &fetch};
     char *token = NULL;
     if (tokens_get(auth->tokens, key, request->least_ms, request->cancel, &how, &token, err) !=
-        ERR_OK)
+        ERR_OK) {
+        autolock pthread_mutex_t *held = lock_take(&auth->lock);
+        http_text_clean(&auth->told, err);
         return err->code;
+    }
     *value = xasprintf("%s%s", bearer, token);
     secret_free(token);
     return ERR_OK;
