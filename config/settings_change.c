@@ -14,6 +14,7 @@ static const char *const fixed[] = {
     "limits.uploads",
     "limits.blobs",
     "limits.pushes_per_registry",
+    "limits.requests_per_registry",
     "limits.transfers",
     "limits.pushes",
     "limits.upload_sessions",

@@ -112,7 +112,9 @@ static const char *const acknowledgements[] = {
     X("limits.blobs", SETTING_COUNT, settings, limits.blobs, 1, 1024, "64", NULL,                  \
       "blobs of registry clients that are received at the same time")                              \
     X("limits.pushes_per_registry", SETTING_COUNT, settings, limits.pushes_per_registry,           \
-      1, 256, "5", NULL, "transfers at the same time to one registry")                             \
+      1, 256, "5", NULL, "large blobs on their way to one registry at the same time")              \
+    X("limits.requests_per_registry", SETTING_COUNT, settings, limits.requests_per_registry,       \
+      1, 256, "16", NULL, "small blobs on their way to one registry at the same time")             \
     X("limits.transfers", SETTING_COUNT, settings, limits.transfers, 1, 4096, "128", NULL,         \
       "transfers and requests at the same time to all registries")                                 \
     X("limits.pushes", SETTING_COUNT, settings, limits.pushes, 1, 1024, "64", NULL,                \

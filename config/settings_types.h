@@ -171,7 +171,8 @@ struct settings {
         uint64_t free_space_bytes; /* 0: what the store takes by itself */
         unsigned uploads;
         unsigned blobs; /* bodies of registry clients that are received at the same time */
-        unsigned pushes_per_registry;
+        unsigned pushes_per_registry;   /* large blobs on their way to it */
+        unsigned requests_per_registry; /* small ones */
         unsigned transfers;
         unsigned pushes;
         int64_t push_ms;            /* how long a push may take that a client waits for */

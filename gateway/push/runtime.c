@@ -76,6 +76,7 @@ static enum errc open_upstream(const struct settings *settings, struct runtime *
         .registries = {.registries = hosts,
                        .registry_count = settings->registry_count,
                        .transfers_per_registry = settings->limits.pushes_per_registry,
+                       .requests_per_registry = settings->limits.requests_per_registry,
                        .credentials = registry_logins_source(runtime->logins),
                        .certificates = find_certificates,
                        .user_agent = "slipway/" SLIPWAY_VERSION}};

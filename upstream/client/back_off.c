@@ -1,16 +1,18 @@
 #include "upstream/client/back_off.h"
 
 #include "base/clock.h"
+#include "base/lock.h"
 
-void back_off_init(struct back_off *back_off, const char *registry, struct work_queue *transfers,
-                   struct work_queue *requests, unsigned limit, int64_t base_ms)
+void back_off_init(struct back_off *back_off, const char *registry, struct bounded_queue transfers,
+                   struct bounded_queue small, struct work_queue *requests, int64_t base_ms)
 {
     *back_off = (struct back_off){.registry = registry,
                                   .transfers = transfers,
+                                  .small = small,
                                   .requests = requests,
-                                  .limit = limit,
-                                  .base_ms = base_ms,
-                                  .allowed = limit};
+                                  .base_ms = base_ms};
+    back_off->transfers.allowed = transfers.limit;
+    back_off->small.allowed = small.limit;
     pthread_mutex_init(&back_off->lock, NULL);
 }
 
@@ -19,15 +21,31 @@ void back_off_deinit(struct back_off *back_off)
     pthread_mutex_destroy(&back_off->lock);
 }
 
-static void apply(const struct back_off *back_off, unsigned allowed, int64_t until_ms)
+static void allow(struct bounded_queue *bounded, unsigned allowed)
 {
-    if (back_off->transfers == NULL)
+    bounded->allowed = allowed;
+    if (bounded->queue)
+        work_queue_set_limit(bounded->queue, allowed);
+}
+
+static void halve(struct bounded_queue *bounded)
+{
+    allow(bounded, bounded->allowed > 1 ? bounded->allowed / 2 : 1);
+}
+
+static void grow(struct bounded_queue *bounded)
+{
+    if (bounded->allowed < bounded->limit)
+        allow(bounded, bounded->allowed + 1);
+}
+
+static void pause_all(const struct back_off *back_off)
+{
+    if (back_off->requests == NULL)
         return;
-    work_queue_set_limit(back_off->transfers, allowed);
-    if (until_ms > 0) {
-        work_queue_pause(back_off->transfers, until_ms);
-        work_queue_pause(back_off->requests, until_ms);
-    }
+    work_queue_pause(back_off->transfers.queue, back_off->until_ms);
+    work_queue_pause(back_off->small.queue, back_off->until_ms);
+    work_queue_pause(back_off->requests, back_off->until_ms);
 }
 
 static int64_t grown_ms(const struct back_off *back_off)
@@ -42,7 +60,8 @@ void back_off_refused(struct back_off *back_off, int64_t asked_ms)
     bool first = back_off->until_ms <= clock_ms();
     if (first) {
         back_off->refusals++;
-        back_off->allowed = back_off->allowed > 1 ? back_off->allowed / 2 : 1;
+        halve(&back_off->transfers);
+        halve(&back_off->small);
     }
     int64_t ms = asked_ms;
     if (asked_ms < 0)
@@ -52,7 +71,7 @@ void back_off_refused(struct back_off *back_off, int64_t asked_ms)
     int64_t until_ms = clock_ms() + ms;
     if (until_ms > back_off->until_ms)
         back_off->until_ms = until_ms;
-    apply(back_off, back_off->allowed, back_off->until_ms);
+    pause_all(back_off);
     pthread_mutex_unlock(&back_off->lock);
 }
 
@@ -61,8 +80,8 @@ void back_off_succeeded(struct back_off *back_off)
     pthread_mutex_lock(&back_off->lock);
     back_off->refusals = 0;
     back_off->failed = false;
-    if (back_off->allowed < back_off->limit)
-        apply(back_off, ++back_off->allowed, 0);
+    grow(&back_off->transfers);
+    grow(&back_off->small);
     pthread_mutex_unlock(&back_off->lock);
 }
 
@@ -85,8 +104,12 @@ int64_t back_off_left_ms(struct back_off *back_off)
 
 unsigned back_off_allowed(struct back_off *back_off)
 {
-    pthread_mutex_lock(&back_off->lock);
-    unsigned allowed = back_off->allowed;
-    pthread_mutex_unlock(&back_off->lock);
-    return allowed;
+    autolock pthread_mutex_t *held = lock_take(&back_off->lock);
+    return back_off->transfers.allowed;
+}
+
+unsigned back_off_allowed_small(struct back_off *back_off)
+{
+    autolock pthread_mutex_t *held = lock_take(&back_off->lock);
+    return back_off->small.allowed;
 }

@@ -4,8 +4,9 @@
  *
  * An answer 429 or 503 pauses the queues for the time that the answer asks for or, when it names
  * none, for the base wait times the number of such answers in a row. What runs goes on. At the same
- * time the number of transfers that may run is halved, once a pause (the answers to what was under
- * way already say nothing new). Each back_off_succeeded() allows one more, up to the limit.
+ * time the number of transfers that may run is halved, and that of small ones, once a pause (the
+ * answers to what was under way already say nothing new). Each back_off_succeeded() allows one more
+ * of both, up to their limits.
  *
  * Threads: any; one lock inside.
  */
@@ -19,22 +20,28 @@
 #define BACK_OFF_ASKED_MAX_MS 600000 /* whatever a registry asks for */
 #define BACK_OFF_GROWN_MAX_MS 60000  /* when it does not say for how long */
 
+/* A queue whose limit is less while a registry is busy. */
+struct bounded_queue {
+    struct work_queue *queue; /* borrowed; NULL: nothing is queued */
+    unsigned limit;           /* at least 1 */
+    unsigned allowed;         /* 1 to limit; back_off's */
+};
+
 struct back_off {
-    struct work_queue *transfers; /* borrowed; NULL: nothing is queued */
     struct work_queue *requests;
     const char *registry; /* borrowed; its name */
-    unsigned limit;
     int64_t base_ms;
     pthread_mutex_t lock; /* guards what follows */
-    unsigned allowed;     /* transfers at a time: 1 to limit */
-    unsigned refusals;    /* pauses since the last success */
+    struct bounded_queue transfers;
+    struct bounded_queue small;
+    unsigned refusals; /* pauses since the last success */
     int64_t until_ms;
     bool failed; /* since the last success */
 };
 
-/* `limit` (at least 1) is that of `transfers`; `base_ms` is the base wait. */
-void back_off_init(struct back_off *back_off, const char *registry, struct work_queue *transfers,
-                   struct work_queue *requests, unsigned limit, int64_t base_ms);
+/* `base_ms` is the base wait. `requests` is only paused, its limit stays. */
+void back_off_init(struct back_off *back_off, const char *registry, struct bounded_queue transfers,
+                   struct bounded_queue small, struct work_queue *requests, int64_t base_ms);
 void back_off_deinit(struct back_off *back_off);
 
 /* The registry answered 429 or 503. `asked_ms`: for how long to stay away; -1: it did not say. */
@@ -49,7 +56,8 @@ bool back_off_first_failure(struct back_off *back_off);
 /* For how long nothing begins; 0: it may. */
 int64_t back_off_left_ms(struct back_off *back_off);
 
-/* How many transfers may run at a time now. */
+/* How many transfers, and small ones, may run at a time now. */
 unsigned back_off_allowed(struct back_off *back_off);
+unsigned back_off_allowed_small(struct back_off *back_off);
 
 #endif

@@ -12,11 +12,13 @@
 #include <string.h>
 
 #define TRANSFERS_DEFAULT 5
+#define REQUESTS_DEFAULT 16
 /* A push under way holds its manifests in memory; the next one begins when one has ended. */
 #define PUSHES_PER_HOST 64
 
 struct registries {
     unsigned transfers;
+    unsigned requests;
     struct credentials_source credentials;
     void (*certificates)(const char *host, struct registry_certificates *out);
     char *user_agent;
@@ -39,6 +41,8 @@ enum errc registries_new(const struct registries_options *options, struct regist
     registries->table = host_table_new(options->registries, options->registry_count);
     registries->transfers =
         options->transfers_per_registry ? options->transfers_per_registry : TRANSFERS_DEFAULT;
+    registries->requests =
+        options->requests_per_registry ? options->requests_per_registry : REQUESTS_DEFAULT;
     registries->credentials = options->credentials;
     registries->certificates = options->certificates;
     registries->store = options->store;
@@ -57,6 +61,7 @@ enum errc registries_new(const struct registries_options *options, struct regist
 static void host_free(struct registry_host *host)
 {
     work_queue_free(host->transfers);
+    work_queue_free(host->small);
     work_queue_free(host->requests);
     work_queue_free(host->pushes);
     work_queue_free(host->early);
@@ -131,6 +136,7 @@ static void make_queues(const struct registries *registries, struct registry_hos
     struct executor *executor = registries->executor;
     struct work_group *group = registries->group;
     host->transfers = work_queue_new(executor, group, registries->transfers);
+    host->small = work_queue_new(executor, group, registries->requests);
     host->requests = work_queue_new(executor, group, registries->transfers);
     host->pushes = work_queue_new(executor, NULL, PUSHES_PER_HOST);
     host->early = work_queue_new(executor, NULL, registries->transfers);
@@ -152,7 +158,8 @@ static struct transport *make_transport(const struct registries *registries,
         .ca_file = set->ca_file ? set->ca_file : found.ca_file,
         .client_certificate = client->client_certificate,
         .client_key = client->client_key,
-        .idle_limit = registries->transfers + 1, /* the layers' and the manifest's */
+        /* the blobs' and the manifest's */
+        .idle_limit = registries->transfers + registries->requests + 1,
         .times = settings ? settings->times : (struct transport_times){.stall_s = 0},
     };
     struct transport *transport = transport_new(&options);
@@ -168,7 +175,8 @@ static enum errc host_new(struct registries *registries, const struct host_table
     host->name = xstrdup(name);
     host->registries = registries;
     host->configured = settings != NULL;
-    host->transfer_limit = registries->transfers;
+    host->window =
+        registries->requests > registries->transfers ? registries->requests : registries->transfers;
     host->schema1_fallback = settings && settings->schema1_fallback;
     upload_methods_init(&host->uploads, host->name, registries->store,
                         settings ? settings->upload : UPLOAD_METHOD_AUTO,
@@ -177,8 +185,11 @@ static enum errc host_new(struct registries *registries, const struct host_table
         settings && settings->retry_wait_ms > 0 ? settings->retry_wait_ms : RETRY_WAIT_MS;
     if (registries->executor)
         make_queues(registries, host);
-    back_off_init(&host->back_off, host->name, host->transfers, host->requests,
-                  registries->transfers, host->retry_wait_ms);
+    const struct bounded_queue transfers = {.queue = host->transfers,
+                                            .limit = registries->transfers};
+    const struct bounded_queue small = {.queue = host->small, .limit = registries->requests};
+    back_off_init(&host->back_off, host->name, transfers, small, host->requests,
+                  host->retry_wait_ms);
     host->transport = make_transport(registries, settings, name);
     size_t configured = settings ? settings->endpoint_count : 0;
     enum errc code = ERR_OK;

@@ -41,7 +41,8 @@ struct registry_certificates {
 struct registries_options {
     const struct registry_options *registries; /* hosts not listed get the defaults */
     size_t registry_count;
-    unsigned transfers_per_registry; /* uploads at a time over all pushes; 0 = 5 */
+    unsigned transfers_per_registry; /* large blobs at a time over all pushes; 0 = 5 */
+    unsigned requests_per_registry;  /* small blobs at a time over all pushes; 0 = 16 */
     struct credentials_source credentials;
     /* Certificates of a host beside its options; asked when the host is first used. May be NULL. */
     void (*certificates)(const char *host, struct registry_certificates *out);

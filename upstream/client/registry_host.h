@@ -17,6 +17,9 @@
 #include "upstream/client/upload_methods.h"
 
 #define ENDPOINTS_MAX 16
+/* A blob of more than this is large. What is smaller costs its round trips: at 60 MB a second its
+ * bytes take less time than one of 20 ms. */
+#define BLOB_SMALL_BYTES ((uint64_t)1 << 20)
 
 struct registry_host;
 
@@ -37,12 +40,13 @@ struct registry_host {
     size_t endpoint_count;
     struct transport *transport;
     /* Where work for this host waits; NULL without an executor. */
-    struct work_queue *transfers; /* blobs on their way */
+    struct work_queue *transfers; /* large blobs on their way */
+    struct work_queue *small;     /* small blobs on their way */
     struct work_queue *requests;  /* the other steps of pushes that send requests */
     struct work_queue *pushes;    /* pushes under way, however long they wait */
     struct work_queue *early;     /* blobs that leave before their manifest */
     struct back_off back_off;
-    unsigned transfer_limit;
+    unsigned window; /* blobs of one push that wait for places, or have one, at a time */
     bool schema1_fallback;
     struct upload_methods uploads; /* how it takes blobs */
     int64_t retry_wait_ms;         /* the base wait before another attempt */

@@ -208,6 +208,14 @@ static enum errc send_it(struct way *way, struct error *err)
 
 /* --- the whole way --- */
 
+/* Nothing of an upload that has begun is to be found elsewhere, nor of a blob that was lost. */
+static bool is_to_be_sent(struct way *way)
+{
+    if (way->layer->send)
+        forget_all(way);
+    return way->upload->begun || way->layer->send || way->layer->part == LAYER_SEND;
+}
+
 static enum errc find_or_send(struct way *way, struct error *err)
 {
     static enum errc (*const steps[])(struct way *, struct error *) = {
@@ -215,15 +223,11 @@ static enum errc find_or_send(struct way *way, struct error *err)
         mount_from_elsewhere,
         ask_with_what_is_left,
         ask_for_what_would_be_sent,
-        send_it,
     };
     const struct digest *digest = &way->layer->blob->digest;
-    if (way->upload->begun)
-        return send_it(way, err);
-    if (way->layer->send) {
-        forget_all(way);
-        return send_it(way, err);
-    }
+    bool only_find = way->layer->part == LAYER_FIND;
+    if (is_to_be_sent(way))
+        return only_find ? ERR_OK : send_it(way, err);
     way->budget = push_budget(raw_size(way));
     recall(way);
     if (target_push_knows_missing(way->push, digest))
@@ -231,7 +235,7 @@ static enum errc find_or_send(struct way *way, struct error *err)
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && !way->there; i++)
         if (steps[i](way, err) != ERR_OK)
             return err->code;
-    return ERR_OK;
+    return way->there || only_find ? ERR_OK : send_it(way, err);
 }
 
 static struct way way_of(struct target_push *push, const struct push_layer *layer)

@@ -35,14 +35,20 @@
 #include "upstream/push/target_push.h"
 #include "upstream/upload/upload.h"
 
+/* What an attempt at a layer does: a large one is looked for among the small requests, and then
+ * waits for its place among the large transfers. */
+enum layer_part { LAYER_ALL, LAYER_FIND, LAYER_SEND };
+
 struct push_layer {
     const struct descriptor *blob; /* borrowed */
     struct digest layer;           /* its diffID; the blob's digest where it has none */
     char id[DIGEST_SHORT_MAX];     /* in events: of `layer` */
     bool send;                     /* whatever the registry says: it has lost the blob before */
+    enum layer_part part;
 };
 
-/* Blocks. What came of the layer goes into `outcome`. `upload` belongs to the caller, which makes
+/* Blocks. What came of the layer goes into `outcome`: LAYER_NONE when it was to be found and has to
+ * be sent. `upload` belongs to the caller, which makes
  * all attempts at the layer with the same one and ends it after the last: a session that a mount
  * opened may be left in it, also when the layer was found after all. Errors: those of the steps. */
 enum errc layer_attempt(struct target_push *push, const struct push_layer *layer,

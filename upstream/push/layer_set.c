@@ -127,7 +127,7 @@ static void begin(struct layer_set *set, struct layer_item *item)
 /* A repetition finds its blob in the push state, when that has come. */
 static bool may_begin(const struct layer_set *set)
 {
-    size_t window = set->push->repository->endpoint->host->transfer_limit;
+    size_t window = set->push->repository->endpoint->host->window;
     bool ends = set->left || set->push->failure.code != ERR_OK;
     if (ends || set->next == set->count || set->under_way >= window)
         return false;

@@ -1,6 +1,6 @@
 /*
  * Blobs of one manifest on their way to the target repository: the layers of an image, its config,
- * or a blob that leaves before its manifest. At most as many as the host's limit on transfers are
+ * or a blob that leaves before its manifest. At most as many as the host's window are
  * under way for one set, so that an image of many layers keeps no others waiting, nor memory.
  *
  * A set never waits: layer_set_advance() does what can be done now and says whether something is

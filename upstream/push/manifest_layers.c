@@ -63,7 +63,7 @@ enum errc frame_begin_layers(struct manifest_tree *tree, struct frame *frame, st
     if (read_config(push, manifest, &config, err) != ERR_OK)
         return err->code;
     size_t count = manifest->layer_count;
-    size_t at_once = push->repository->endpoint->host->transfer_limit;
+    size_t at_once = push->repository->endpoint->host->window;
     autofree struct push_layer *layers = xcalloc(count, sizeof *layers);
     size_t distinct = list_layers(manifest, &config, layers);
     image_config_deinit(&config);

@@ -172,6 +172,17 @@ static void tell_all(void *self, const struct progress_event *event)
 static void run(struct work *work);
 static void hurry(void *self);
 
+static bool is_large(const struct transfer *transfer)
+{
+    return transfer->blob.size > BLOB_SMALL_BYTES;
+}
+
+/* Among the small ones, before it is sent among the large ones. */
+static bool finds_first(const struct transfer *transfer)
+{
+    return is_large(transfer) && transfer->layer.id[0] && !transfer->layer.send;
+}
+
 static struct transfer *transfer_new(struct transfers *table, const struct transfer_wait *wait,
                                      transfer_attempt *attempt)
 {
@@ -188,6 +199,7 @@ static struct transfer *transfer_new(struct transfers *table, const struct trans
     transfer->blob = *wait->layer->blob;
     transfer->layer = *wait->layer;
     transfer->layer.blob = &transfer->blob;
+    transfer->layer.part = finds_first(transfer) ? LAYER_FIND : LAYER_ALL;
     transfer->progress = (struct progress){.emit = tell_all, .self = transfer};
     transfer->references = 1;
     TAILQ_INIT(&transfer->waits);
@@ -238,7 +250,9 @@ static void unlist(struct transfer *transfer)
 
 static struct work_queue *queue_of(const struct transfer *transfer)
 {
-    return transfer->repository.endpoint->host->transfers;
+    const struct registry_host *host = transfer->repository.endpoint->host;
+    bool large = is_large(transfer) && transfer->layer.part != LAYER_FIND;
+    return large ? host->transfers : host->small;
 }
 
 /* --- one repository after another --- */
@@ -409,16 +423,35 @@ static bool counts_down(struct transfer *transfer)
     return wait_until(transfer, due_ms);
 }
 
+/* It was looked for, and is not there. */
+static bool has_to_be_sent(const struct transfer *transfer)
+{
+    return transfer->layer.part == LAYER_FIND && transfer->outcome.end == LAYER_NONE;
+}
+
+/* To its place among the large ones: the same attempt goes on there. False when cancelled. */
+static bool goes_on_to_send(struct transfer *transfer)
+{
+    struct transfers *table = transfer->table;
+    transfer->retry.made--;
+    if (!work_queue_has_place(transfer->host->transfers))
+        target_push_tell_layer(&transfer->push, transfer->layer.id, "Waiting");
+    pthread_mutex_lock(&table->lock);
+    transfer->layer.part = LAYER_SEND;
+    pthread_mutex_unlock(&table->lock);
+    return wait_until(transfer, clock_ms());
+}
+
 static enum errc try_once(struct transfer *transfer, struct error *err)
 {
     if (cancel_check(&transfer->push.cancel, err) != ERR_OK)
         return err->code;
-    if (transfer->retry.made++ == 0 && !transfer->layer.send)
+    if (transfer->retry.made++ == 0 && !transfer->layer.send && transfer->layer.part != LAYER_SEND)
         upload_recall(&transfer->repository, &transfer->upload, transfer->blob.size);
     transfer->outcome = (struct layer_outcome){.end = LAYER_NONE};
     enum errc code = transfer->attempt(&transfer->push, &transfer->layer, &transfer->upload,
                                        &transfer->outcome, err);
-    if (code == ERR_OK)
+    if (code == ERR_OK && !has_to_be_sent(transfer))
         back_off_succeeded(&transfer->repository.endpoint->host->back_off);
     return code;
 }
@@ -437,7 +470,11 @@ static void run(struct work *work)
     struct error err = ERROR_INIT;
     if (transfer->retry.until_ms > 0 && counts_down(transfer))
         return;
-    if (try_once(transfer, &err) != ERR_OK && tries_again(transfer, &err)) {
+    if (try_once(transfer, &err) == ERR_OK && has_to_be_sent(transfer)) {
+        if (goes_on_to_send(transfer))
+            return;
+        cancel_check(&transfer->cancel, &err);
+    } else if (err.code != ERR_OK && tries_again(transfer, &err)) {
         pthread_mutex_lock(&transfer->table->lock);
         lead_no_more(transfer, false);
         pthread_mutex_unlock(&transfer->table->lock);

@@ -2,13 +2,15 @@
  * The transfers under way: each brings one blob into one repository at one endpoint with one set of
  * credentials. Pushes that need the same one at the same time share it.
  *
- * A transfer is a work in its host's queue of transfers (upstream/client/registry_host.h): it has a
- * thread only while an attempt runs. Up to RETRY_ATTEMPTS attempts are made with waits between them
- * (upstream/client/retry.h), in which it waits for its time, not in the queue. It has copies of all
- * it needs, so that it outlives each single push that waits for it, and owns the unfinished upload
- * that its attempts share, which it ends before anything is told about its end, or, where it was
- * cancelled, after that, so that nobody waits for what the registry says to it. No session stays
- * open but those that are to go on (upload_leave()): of a push that will be tried again
+ * A transfer is a work in one of its host's queues (upstream/client/registry_host.h): of small
+ * blobs, or of transfers, for a large blob that has to be sent; whether it has to is found out as a
+ * small one. It has a thread only while an attempt runs. Up to RETRY_ATTEMPTS attempts are made
+ * with waits between them (upstream/client/retry.h), in which it waits for its time, not in the
+ * queue. It has copies of all it needs, so that it outlives each single push that waits for it, and
+ * owns the unfinished upload that its attempts share, which it ends before anything is told about
+ * its end, or, where it was cancelled, after that, so that nobody waits for what the registry says
+ * to it. No session stays open but those that are to go on (upload_leave()): of a push that will be
+ * tried again
  * (`comes_again`) after trouble that may pass, and, when the process ends (upload_memory_keep()),
  * of what that cancels.
  *

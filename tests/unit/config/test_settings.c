@@ -30,7 +30,7 @@ static void every_key_is_read(void **state)
         "{\"listen\":\"[::1]:0\",\"data\":\"/d\","
         "\"tls\":{\"certificate\":\"/c\",\"key\":\"/k\"},"
         "\"limits\":{\"archive\":\"1GB\",\"uploads\":1,\"pushes_per_registry\":2,\"transfers\":4,"
-        "\"pushes\":3},"
+        "\"requests_per_registry\":9,\"pushes\":3},"
         "\"compression\":{\"codec\":\"zstd\",\"effort\":\"best\"},\"clients\":{\"anonymous\":true,"
         "\"trusted_proxies\":[\"10.0.0.0/8\",\"2001:db8::7\"]},\"ops\":{\"listen\":\"0.0.0.0:9\"},"
         "\"registries\":{\"R.Example.com:5000\":{\"endpoints\":[\"https://a/x//\",\"http://b\"],"
@@ -46,6 +46,7 @@ static void every_key_is_read(void **state)
     assert_int_equal(settings->limits.archive_bytes, 1000000000);
     assert_int_equal(settings->limits.uploads, 1);
     assert_int_equal(settings->limits.pushes_per_registry, 2);
+    assert_int_equal(settings->limits.requests_per_registry, 9);
     assert_int_equal(settings->limits.transfers, 4);
     assert_int_equal(settings->limits.pushes, 3);
     assert_int_equal(settings->compression.codec, SETTING_CODEC_ZSTD);
@@ -188,6 +189,7 @@ static void numbers_have_limits(void **state)
         unsigned most;
     } cases[] = {{"uploads", 1, 1024},
                  {"pushes_per_registry", 1, 256},
+                 {"requests_per_registry", 1, 256},
                  {"transfers", 1, 4096},
                  {"pushes", 1, 1024}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -464,8 +466,9 @@ static void printing_hides_secrets(void **state)
     assert_string_equal(
         text,
         "{\"listen\":\"127.0.0.1:5000\",\"data\":\"/d\",\"limits\":{\"archive\":\"200GiB\","
-        "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"transfers\":128,"
-        "\"pushes\":64,\"push_time\":\"24h\",\"push_copies\":\"20GiB\",\"upload_session\":\"1h\","
+        "\"uploads\":16,\"blobs\":64,\"pushes_per_registry\":5,\"requests_per_registry\":16,"
+        "\"transfers\":128,\"pushes\":64,\"push_time\":\"24h\",\"push_copies\":\"20GiB\",\"upload_"
+        "session\":\"1h\","
         "\"upload_sessions\":8192,\"upload_sessions_per_repository\":2048,"
         "\"upload_sessions_per_client\":512},"
         "\"store\":{\"map\":\"32GiB\"},"

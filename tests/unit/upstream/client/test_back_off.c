@@ -14,12 +14,14 @@
 
 #define BASE_MS 40
 #define LIMIT 5
+#define SMALL_LIMIT 16
 #define DEADLINE_MS 20000
 
 /* A registry's queues, and works that stay in them until they are let go. */
 struct scene {
     struct executor *executor;
     struct work_queue *transfers;
+    struct work_queue *small;
     struct work_queue *requests;
     struct back_off back_off;
     struct cancel pause; /* never requested: to wait a little */
@@ -38,15 +40,19 @@ static void set_up(struct scene *scene, unsigned limit)
     if (executor_new(&options, &scene->executor, &err) != ERR_OK)
         fail_msg("%s", err.text);
     scene->transfers = work_queue_new(scene->executor, NULL, limit);
+    scene->small = work_queue_new(scene->executor, NULL, SMALL_LIMIT);
     scene->requests = work_queue_new(scene->executor, NULL, limit);
-    back_off_init(&scene->back_off, "r.example.com", scene->transfers, scene->requests, limit,
-                  BASE_MS);
+    back_off_init(&scene->back_off, "r.example.com",
+                  (struct bounded_queue){.queue = scene->transfers, .limit = limit},
+                  (struct bounded_queue){.queue = scene->small, .limit = SMALL_LIMIT},
+                  scene->requests, BASE_MS);
     cancel_init(&scene->pause);
 }
 
 static void tear_down(struct scene *scene)
 {
     work_queue_free(scene->transfers);
+    work_queue_free(scene->small);
     work_queue_free(scene->requests);
     back_off_deinit(&scene->back_off);
     executor_free(scene->executor);
@@ -118,7 +124,7 @@ static void nothing_begins_in_the_time_asked_for(void **state)
 {
     (void)state;
     struct scene scene;
-    struct probe under_way, transfer, request;
+    struct probe under_way, transfer, small, request;
     set_up(&scene, LIMIT);
     assert_int_equal(back_off_left_ms(&scene.back_off), 0);
     enter(scene.transfers, &under_way);
@@ -128,14 +134,18 @@ static void nothing_begins_in_the_time_asked_for(void **state)
     assert_in_range(back_off_left_ms(&scene.back_off), 1, 300);
     assert_false(work_queue_has_place(scene.transfers));
     enter(scene.transfers, &transfer);
+    enter(scene.small, &small);
     enter(scene.requests, &request);
     leave(&under_way); /* what runs goes on, and makes no room for others */
     assert_true(is_in(&scene, &transfer, true));
+    assert_true(is_in(&scene, &small, true));
     assert_true(is_in(&scene, &request, true));
+    assert_in_range(small.began_ms - start_ms, 299, 5000);
     assert_in_range(transfer.began_ms - start_ms, 299, 5000);
     assert_in_range(request.began_ms - start_ms, 299, 5000);
     assert_int_equal(back_off_left_ms(&scene.back_off), 0);
     leave(&transfer);
+    leave(&small);
     leave(&request);
     tear_down(&scene);
 }
@@ -160,15 +170,18 @@ static void it_halves_and_grows_back_one_by_one(void **state)
     set_up(&scene, LIMIT);
     expect_allowed(&scene, 5);
     static const unsigned halved[] = {2, 1, 1};
+    static const unsigned small_halved[] = {8, 4, 2};
     for (size_t i = 0; i < 3; i++) {
         back_off_refused(&scene.back_off, 0);
         wait_open(&scene);
         expect_allowed(&scene, halved[i]);
+        assert_int_equal(back_off_allowed_small(&scene.back_off), small_halved[i]);
     }
     static const unsigned grown[] = {2, 3, 4, 5, 5};
     for (size_t i = 0; i < 5; i++) {
         back_off_succeeded(&scene.back_off);
         expect_allowed(&scene, grown[i]);
+        assert_int_equal(back_off_allowed_small(&scene.back_off), 3 + i);
     }
     tear_down(&scene);
 }
@@ -227,7 +240,8 @@ static void the_longest_and_without_queues(void **state)
 {
     (void)state;
     struct back_off back_off;
-    back_off_init(&back_off, "r.example.com", NULL, NULL, 5, BACK_OFF_GROWN_MAX_MS * 3);
+    back_off_init(&back_off, "r.example.com", (struct bounded_queue){.limit = 5},
+                  (struct bounded_queue){.limit = 5}, NULL, BACK_OFF_GROWN_MAX_MS * 3);
     back_off_refused(&back_off, -1);
     assert_in_range(back_off_left_ms(&back_off), BACK_OFF_GROWN_MAX_MS - 1000,
                     BACK_OFF_GROWN_MAX_MS);

@@ -40,7 +40,8 @@ struct scene {
 static void set_up(struct scene *scene, int64_t base_ms)
 {
     *scene = (struct scene){.err = ERROR_INIT};
-    back_off_init(&scene->back_off, "r.example.com", NULL, NULL, 5, base_ms);
+    back_off_init(&scene->back_off, "r.example.com", (struct bounded_queue){.limit = 5},
+                  (struct bounded_queue){.limit = 5}, NULL, base_ms);
 }
 
 static void tear_down(struct scene *scene)

@@ -71,6 +71,7 @@ static struct scene *scene_new(const char *letters)
     clock_cond_init(&scene->changed);
     struct upstream *upstream = push_test_upstream(scene->test, HOST);
     assert_int_equal(registries_host(upstream->registries, HOST, &host, &err), ERR_OK);
+    host->window = WINDOW;
     repository_init(&scene->repository, &host->endpoints[0], "team/app", &scene->credentials);
     target_push_init(&scene->push, scene->test->store, &scene->repository, &scene->progress,
                      "target", &scene->test->cancel, &scene->result);
@@ -336,7 +337,7 @@ static void nothing_begins_after_a_failure(void **state)
     char id[DIGEST_SHORT_MAX];
     struct scene *scene = scene_new("ab");
     struct registry_host *host = scene->repository.endpoint->host;
-    host->transfer_limit = 1;
+    host->window = 1;
     box_reset(false);
     box.fails_only = digest_short(&scene->blobs[0].digest, id);
     box.fail_first = UINT32_MAX;

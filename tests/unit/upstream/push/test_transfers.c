@@ -244,11 +244,15 @@ static void a_config_shares_its_transfer(void **state)
 static void wait_for_places(void)
 {
     int64_t until_ms = clock_ms() + WAIT_MS;
-    while (!work_queue_has_place(host->transfers) && clock_ms() < until_ms)
+    while (!work_queue_has_place(host->small) && clock_ms() < until_ms)
         usleep(1000);
 }
 
-static void no_more_at_a_time_than_the_queue_allows(void **state)
+#define SMALL 16
+#define LARGE 5
+
+/* They are looked for as small ones. */
+static void no_more_large_ones_at_a_time_than_the_queue_allows(void **state)
 {
     (void)state;
     enum { COUNT = 20 };
@@ -257,19 +261,49 @@ static void no_more_at_a_time_than_the_queue_allows(void **state)
     for (int i = 0; i < COUNT; i++) {
         char content[] = {(char)('a' + i), '\0'};
         pushers[i] = pusher_new("a", "one", content);
-        if (i < 5)
+        pushers[i]->blob.size = BLOB_SMALL_BYTES + 1;
+        join(pushers[i]);
+    }
+    box_wait_calls(LARGE);
+    int64_t until_ms = clock_ms() + WAIT_MS;
+    while (work_queue_waiting(host->transfers) < COUNT - LARGE && clock_ms() < until_ms)
+        usleep(1000);
+    leave(pushers[COUNT - 1]); /* it waits among the large ones, or is sent */
+    expect_end(pushers[COUNT - 1], ERR_CANCELLED);
+    box_release();
+    for (int i = 0; i < COUNT; i++) {
+        if (i < COUNT - 1) {
+            expect_end(pushers[i], ERR_OK);
+            assert_int_equal(pushers[i]->wait.attempts, 1);
+        }
+        pusher_free(pushers[i]);
+    }
+    assert_int_equal(box.most, LARGE);
+    assert_int_equal(box_looks(), COUNT);
+}
+
+static void no_more_at_a_time_than_the_queue_allows(void **state)
+{
+    (void)state;
+    enum { COUNT = 40 };
+    box_reset(true);
+    struct pusher *pushers[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        char content[] = {(char)('!' + i), '\0'};
+        pushers[i] = pusher_new("a", "one", content);
+        if (i < SMALL)
             wait_for_places();
         join(pushers[i]);
-        /* Six in a row may be five at a time and one after them: all others wait when it ends. */
-        assert_int_equal(was_told(pushers[i], "Waiting\n"), i >= 5);
+        /* One more in a row may be after the others: all others wait when it ends. */
+        assert_int_equal(was_told(pushers[i], "Waiting\n"), i >= SMALL);
     }
-    box_wait_calls(5);
+    box_wait_calls(SMALL);
     box_release();
     for (int i = 0; i < COUNT; i++) {
         expect_end(pushers[i], ERR_OK);
         pusher_free(pushers[i]);
     }
-    assert_int_equal(box.most, 5);
+    assert_int_equal(box.most, SMALL);
     assert_int_equal(box.calls, COUNT);
 }
 
@@ -289,8 +323,8 @@ static void waiting_costs_no_thread(void **state)
         pushers[i] = pusher_new("a", "one", content);
         join(pushers[i]);
     }
-    box_wait_calls(5);
-    assert_in_range(executor_threads(executor), 5, 8);
+    box_wait_calls(SMALL);
+    assert_in_range(executor_threads(executor), SMALL, SMALL + 3);
     box_release();
     box_wait_calls(COUNT);
     for (int i = 0; i < COUNT; i++)
@@ -306,7 +340,7 @@ static void waiting_costs_no_thread(void **state)
         pusher_free(pushers[i]);
     }
     assert_int_equal(box.calls, COUNT);
-    assert_int_equal(box.most, 5);
+    assert_int_equal(box.most, SMALL);
     host->back_off.base_ms = usual_ms;
     free(pushers);
 }
@@ -502,24 +536,24 @@ static void left_while_it_waits_for_another_attempt(void **state)
 static void left_while_it_waits_for_a_place(void **state)
 {
     (void)state;
-    struct pusher *pushers[6];
+    struct pusher *pushers[SMALL + 1];
     box_reset(true);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i <= SMALL; i++) {
         char content[] = {(char)('a' + i), '\0'};
         pushers[i] = pusher_new("a", "one", content);
         join(pushers[i]);
     }
-    box_wait_calls(5);
+    box_wait_calls(SMALL);
     int64_t start_ms = clock_ms();
-    leave(pushers[5]);
-    expect_end(pushers[5], ERR_CANCELLED);
+    leave(pushers[SMALL]);
+    expect_end(pushers[SMALL], ERR_CANCELLED);
     assert_in_range(clock_ms() - start_ms, 0, 1000);
-    assert_int_equal(box_calls(), 5);
-    assert_int_equal(pushers[5]->wait.attempts, 0);
+    assert_int_equal(box_calls(), SMALL);
+    assert_int_equal(pushers[SMALL]->wait.attempts, 0);
     box_release();
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < SMALL; i++)
         expect_end(pushers[i], ERR_OK);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i <= SMALL; i++)
         pusher_free(pushers[i]);
 }
 
@@ -657,6 +691,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_for_trouble),
         cmocka_unit_test(a_config_shares_its_transfer),
         cmocka_unit_test(no_more_at_a_time_than_the_queue_allows),
+        cmocka_unit_test(no_more_large_ones_at_a_time_than_the_queue_allows),
         cmocka_unit_test(waiting_costs_no_thread),
         cmocka_unit_test(attempts_are_shared),
         cmocka_unit_test(failures),
