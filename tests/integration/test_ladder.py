@@ -10,6 +10,7 @@ import pytest
 
 from support.archives import docker_save_old
 from support.command import slipway
+from support.front import Front
 from support.gateway import Gateway, failed, pushed
 from support.images import Image, image_config, seal
 from support.nginx import Nginx, Passed
@@ -23,8 +24,8 @@ MIB = 1 << 20
 BLOB = 8 * MIB
 
 
-def random_archive(folder: Path, name: str, sizes: tuple[int, ...]) -> Path:
-    """An image whose layers do not get smaller by compression, new each time."""
+def random_image(folder: Path, name: str, sizes: tuple[int, ...]) -> Image:
+    """Its layers do not get smaller by compression, and are new each time."""
     folder = folder / name
     folder.mkdir(parents=True)
     layers = []
@@ -32,8 +33,12 @@ def random_archive(folder: Path, name: str, sizes: tuple[int, ...]) -> Path:
         with TarBuilder(folder / f"{number}.tar") as tar:
             tar.file(f"data/{name}-{number}", os.urandom(size))
         layers.append(seal(folder / f"{number}.tar"))
-    image = Image(image_config(layers, name), tuple(layers))
-    return docker_save_old([(image, ["m/source:1.0"])], folder / "image.tar")
+    return Image(image_config(layers, name), tuple(layers))
+
+
+def random_archive(folder: Path, name: str, sizes: tuple[int, ...]) -> Path:
+    image = random_image(folder, name, sizes)
+    return docker_save_old([(image, ["m/source:1.0"])], folder / name / "image.tar")
 
 
 def refused(requests: list[Passed]) -> list[Passed]:
@@ -125,12 +130,18 @@ def test_a_connection_that_breaks(registry: Registry, tmp_path: Path, way: str) 
     assert image.digest == result["digest"]
 
 
-def push_through(proxy: ThrottledProxy, folder: Path, way: str, target: str) -> dict[str, Any]:
-    """One layer of BLOB bytes through a bad line; attempts follow each other quickly."""
+def push_through(
+    proxy: ThrottledProxy, port: int, folder: Path, way: str, target: str
+) -> dict[str, Any]:
+    """One layer of BLOB bytes through a bad line; attempts follow each other quickly. The config is
+    there already, so that nothing else of the push is lost with the line, by `port` behind it."""
     host = f"127.0.0.1:{proxy.port}"
     registry = {"upload": way, "chunk": "256KiB", "retry_wait": "20ms",
                 "endpoints": [f"http://{host}"]}
-    archive = random_archive(folder, "archive", (BLOB,))
+    image = random_image(folder, "archive", (BLOB,))
+    archive = docker_save_old([(image, ["m/source:1.0"])], folder / "image.tar")
+    with Front(port) as behind:
+        behind.push_blob(target.split(":")[0], image.config)
     with Gateway(folder / "gateway", {"registries": {host: registry}}) as gateway:
         (result,) = pushed(gateway.post(archive, f"{host}/{target}", seconds=60))
     assert result["layers"]["uploaded"] == 1
@@ -145,7 +156,7 @@ def test_attempts_go_on_where_the_last_one_ended(registry: Registry, tmp_path: P
     with Nginx(tmp_path / "nginx", registry.host) as nginx, ThrottledProxy(
         nginx.port, cut_after=BLOB // 4 + 100_000, cuts=3, refuse=2
     ) as proxy:
-        result = push_through(proxy, tmp_path, "chunked", "ladder/resumed:1")
+        result = push_through(proxy, nginx.port, tmp_path, "chunked", "ladder/resumed:1")
         requests = nginx.requests()
     assert proxy.cuts_made == 3 and result["attempts"] > 1
     assert proxy.sent_up < 1.2 * BLOB
@@ -161,7 +172,7 @@ def test_docker_registry_goes_on_between_requests(registry: Registry, tmp_path: 
     with ThrottledProxy(
         registry.port, cut_after=BLOB // 4, cuts=2, refuse=2, cut_at_answer=True
     ) as proxy:
-        result = push_through(proxy, tmp_path, "chunked", "ladder/between:1")
+        result = push_through(proxy, registry.port, tmp_path, "chunked", "ladder/between:1")
     assert proxy.cuts_made == 2 and result["attempts"] > 1
     assert proxy.sent_up < 1.2 * BLOB
     image = pull(f"{registry.host}/ladder/between:1", tmp_path / "out")
@@ -179,7 +190,7 @@ def test_attempts_at_what_docker_registry_forgets(
     # A chunk that breaks off on a connection that was used before is sent once more at once.
     refuse = 2 if way == "chunked" else 1
     with ThrottledProxy(registry.port, cut_after=BLOB // 4, cuts=2, refuse=refuse) as proxy:
-        result = push_through(proxy, tmp_path, way, f"ladder/forgotten-{way}:1")
+        result = push_through(proxy, registry.port, tmp_path, way, f"ladder/forgotten-{way}:1")
     assert proxy.cuts_made == 2 and result["attempts"] > 1
     assert proxy.sent_up < 1.7 * BLOB
     image = pull(f"{registry.host}/ladder/forgotten-{way}:1", tmp_path / "out")
@@ -194,7 +205,7 @@ def test_a_whole_body_that_never_arrived(registry: Registry, tmp_path: Path, way
     with Nginx(tmp_path / "nginx", registry.host) as nginx, ThrottledProxy(
         nginx.port, cut_after=BLOB // 4, cuts=2, refuse=1
     ) as proxy:
-        result = push_through(proxy, tmp_path, way, f"ladder/whole-{way}:1")
+        result = push_through(proxy, nginx.port, tmp_path, way, f"ladder/whole-{way}:1")
         requests = nginx.requests()
     assert proxy.cuts_made == 2 and result["attempts"] > 1
     assert sum(request.method == "POST" for request in requests) == 2

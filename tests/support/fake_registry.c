@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "image/digest.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -209,7 +210,7 @@ static void apply(struct fake_registry *fake, struct fake_rule *rule,
     if (rule->body)
         snprintf(answer->body, sizeof answer->body, "%s", rule->body);
     answer->drop = rule->drop;
-    while (rule->hold && rule->releases == fake->releases)
+    while (rule->hold && fake->releases <= rule->releases)
         pthread_cond_wait(&fake->release, &fake->lock);
 }
 
@@ -242,6 +243,7 @@ struct fake_registry *fake_registry_start(enum fake_auth auth)
 
 void fake_registry_stop(struct fake_registry *fake)
 {
+    fake->releases = UINT_MAX - 1; /* nothing is held any more */
     fake_registry_release(fake);
     http_double_stop(fake->http);
     for (size_t i = 0; i < fake->name_count; i++) {
@@ -258,7 +260,7 @@ void fake_registry_rule(struct fake_registry *fake, struct fake_rule rule)
     pthread_mutex_lock(&fake->lock);
     if (fake->rule_count == RULES_MAX)
         abort();
-    rule.releases = fake->releases;
+    rule.releases += fake->releases;
     fake->rules[fake->rule_count++] = rule;
     pthread_mutex_unlock(&fake->lock);
 }

@@ -24,7 +24,7 @@ struct fake_rule {
     const char *body;
     bool drop; /* close without an answer */
     bool hold; /* answer only after fake_registry_release(): what it asks for is done before */
-    unsigned releases; /* the double's: so many there had been when the rule came */
+    unsigned releases; /* hold: and so many more of them */
 };
 
 struct fake_registry;
@@ -35,7 +35,8 @@ void fake_registry_stop(struct fake_registry *fake);
 /* Strings are borrowed. */
 void fake_registry_rule(struct fake_registry *fake, struct fake_rule rule);
 
-/* Held answers go out, and none is held any more by the rules that there are. */
+/* Held answers go out, and none is held any more by the rules that there are, but for those that
+ * wait for more releases. */
 void fake_registry_release(struct fake_registry *fake);
 
 /* Session URLs lead to this origin instead ("http://127.0.0.1:1"); borrowed. */

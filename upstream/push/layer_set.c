@@ -85,7 +85,7 @@ static void settle(struct layer_set *set, const struct layer_item *item,
 
 static void take_end(struct layer_set *set, struct layer_item *item)
 {
-    const struct transfer_wait *wait = &item->wait;
+    struct transfer_wait *wait = &item->wait;
     item->under_way = false;
     set->under_way--;
     target_push_count_attempts(set->push, wait->attempts);
@@ -95,6 +95,8 @@ static void take_end(struct layer_set *set, struct layer_item *item)
     }
     if (wait->error.code != ERR_CANCELLED)
         target_push_tell_layer(set->push, item->layer.id, "Image push failed");
+    if (item->layer.id[0] == '\0')
+        error_wrap(&wait->error, "config");
     target_push_part_failed(set->push, &wait->error);
 }
 

@@ -1,7 +1,7 @@
 /*
- * Blobs of one manifest on their way to the target repository: the layers of an image, its config,
- * or a blob that leaves before its manifest. At most as many as the host's window are
- * under way for one set, so that an image of many layers keeps no others waiting, nor memory.
+ * Blobs of one manifest on their way to the target repository: the config and the layers of an
+ * image, or a blob that leaves before its manifest. At most as many as the host's window are under
+ * way for one set, so that an image of many layers keeps no others waiting, nor memory.
  *
  * A set never waits: layer_set_advance() does what can be done now and says whether something is
  * still under way; `wake` is called whenever there is more to do. When a blob fails the others are

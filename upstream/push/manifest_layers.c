@@ -16,23 +16,33 @@ static void name_layer(const struct manifest *manifest, const struct image_confi
     digest_short(&out->layer, out->id);
 }
 
-/* Each distinct blob's first position before all repetitions; returns how many those are. */
-static size_t list_layers(const struct manifest *manifest, const struct image_config *config,
-                          struct push_layer *layers)
+/* The config before the layers, as its requests follow one another. Each distinct blob's first
+ * position before all repetitions, of which a config is one that is a layer, too; returns how many
+ * those are. */
+static size_t list_blobs(const struct manifest *manifest, const struct image_config *config,
+                         struct push_layer *blobs, size_t *count)
 {
     struct digest_map first = {.first = NULL}; /* positions + 1 */
-    size_t distinct = 0;
+    const struct push_layer config_blob = {.blob = &manifest->config};
     for (size_t i = 0; i < manifest->layer_count; i++) {
         struct digest_item *item = digest_map_add(&first, &manifest->layers[i].digest);
-        if (item->number == 0) {
+        if (item->number == 0)
             item->number = i + 1;
-            name_layer(manifest, config, i, &layers[distinct++]);
-        }
     }
-    size_t count = distinct;
+    bool has_config = manifest->config.digest.algorithm != DIGEST_NONE;
+    bool repeated = has_config && digest_map_find(&first, &manifest->config.digest);
+    size_t distinct = 0;
+    if (has_config && !repeated)
+        blobs[distinct++] = config_blob;
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        if (digest_map_find(&first, &manifest->layers[i].digest)->number == i + 1)
+            name_layer(manifest, config, i, &blobs[distinct++]);
+    *count = distinct;
     for (size_t i = 0; i < manifest->layer_count; i++)
         if (digest_map_find(&first, &manifest->layers[i].digest)->number != i + 1)
-            name_layer(manifest, config, i, &layers[count++]);
+            name_layer(manifest, config, i, &blobs[(*count)++]);
+    if (repeated)
+        blobs[(*count)++] = config_blob;
     digest_map_deinit(&first);
     return distinct;
 }
@@ -55,27 +65,6 @@ static enum errc read_config(struct target_push *push, const struct manifest *ma
     return ERR_OK;
 }
 
-enum errc frame_begin_layers(struct manifest_tree *tree, struct frame *frame, struct error *err)
-{
-    struct target_push *push = tree->push;
-    const struct manifest *manifest = &frame->manifest;
-    struct image_config config;
-    if (read_config(push, manifest, &config, err) != ERR_OK)
-        return err->code;
-    size_t count = manifest->layer_count;
-    size_t at_once = push->repository->endpoint->host->window;
-    autofree struct push_layer *layers = xcalloc(count, sizeof *layers);
-    size_t distinct = list_layers(manifest, &config, layers);
-    image_config_deinit(&config);
-    for (size_t i = 0; i < count; i++)
-        target_push_tell_layer(push, layers[i].id, "Preparing");
-    for (size_t i = at_once; i < count; i++)
-        target_push_tell_layer(push, layers[i].id, "Waiting");
-    frame->blobs =
-        layer_set_new(push, tree->transfers, layers, count, distinct, layer_attempt, tree->waker);
-    return ERR_OK;
-}
-
 static enum errc config_attempt(struct target_push *push, const struct push_layer *config,
                                 struct unfinished_upload *upload, struct layer_outcome *outcome,
                                 struct error *err)
@@ -94,9 +83,31 @@ static enum errc config_attempt(struct target_push *push, const struct push_laye
     return ERR_OK;
 }
 
-void frame_begin_config(struct manifest_tree *tree, struct frame *frame)
+static enum errc attempt(struct target_push *push, const struct push_layer *blob,
+                         struct unfinished_upload *upload, struct layer_outcome *outcome,
+                         struct error *err)
 {
-    const struct push_layer config = {.blob = &frame->manifest.config};
+    return blob->id[0] ? layer_attempt(push, blob, upload, outcome, err)
+                       : config_attempt(push, blob, upload, outcome, err);
+}
+
+enum errc frame_begin_blobs(struct manifest_tree *tree, struct frame *frame, struct error *err)
+{
+    struct target_push *push = tree->push;
+    const struct manifest *manifest = &frame->manifest;
+    struct image_config config;
+    if (read_config(push, manifest, &config, err) != ERR_OK)
+        return err->code;
+    size_t count = 0;
+    size_t at_once = push->repository->endpoint->host->window;
+    autofree struct push_layer *blobs = xcalloc(manifest->layer_count + 1, sizeof *blobs);
+    size_t distinct = list_blobs(manifest, &config, blobs, &count);
+    image_config_deinit(&config);
+    for (size_t i = 0; i < count; i++)
+        target_push_tell_layer(push, blobs[i].id, "Preparing");
+    for (size_t i = at_once; i < count; i++)
+        target_push_tell_layer(push, blobs[i].id, "Waiting");
     frame->blobs =
-        layer_set_new(tree->push, tree->transfers, &config, 1, 1, config_attempt, tree->waker);
+        layer_set_new(push, tree->transfers, blobs, count, distinct, attempt, tree->waker);
+    return ERR_OK;
 }

@@ -65,7 +65,7 @@ static enum phase first_phase(const struct manifest *manifest)
     case MANIFEST_INDEX:
         return PHASE_MEMBERS;
     case MANIFEST_IMAGE:
-        return PHASE_LAYERS;
+        return PHASE_BLOBS;
     case MANIFEST_OPAQUE:
         break;
     }
@@ -78,7 +78,7 @@ static void become_blob(struct frame *frame)
     frame->manifest.layers = xcalloc(1, sizeof *frame->manifest.layers);
     frame->manifest.layers[0] = frame->descriptor;
     frame->manifest.layer_count = 1;
-    frame->phase = PHASE_LAYERS;
+    frame->phase = PHASE_BLOBS;
 }
 
 static enum errc read_frame(struct manifest_tree *tree, struct frame *frame, struct error *err)
@@ -180,18 +180,13 @@ static enum tree_state do_referrers(struct manifest_tree *tree, struct frame *fr
 
 static enum tree_state do_blobs(struct manifest_tree *tree, struct frame *frame, struct error *err)
 {
-    bool layers = frame->phase == PHASE_LAYERS;
-    if (frame->blobs == NULL && layers && frame_begin_layers(tree, frame, err) != ERR_OK)
+    if (frame->blobs == NULL && frame_begin_blobs(tree, frame, err) != ERR_OK)
         return TREE_FAILED;
-    if (frame->blobs == NULL && !layers)
-        frame_begin_config(tree, frame);
     switch (layer_set_advance(frame->blobs)) {
     case LAYER_SET_WAITS:
         return TREE_WAITS;
     case LAYER_SET_FAILED:
         *err = tree->push->failure;
-        if (!layers)
-            error_wrap(err, "config");
         return TREE_FAILED;
     case LAYER_SET_DONE:
         break;
@@ -216,7 +211,7 @@ static bool applies(const struct manifest_tree *tree, const struct frame *frame)
 {
     bool with_referrers = frame->top && tree->image->referrer_count > 0 && frame->schema1 == NULL;
     if (frame->blob)
-        return frame->phase == PHASE_LAYERS || frame->phase == PHASE_END;
+        return frame->phase == PHASE_BLOBS || frame->phase == PHASE_END;
     switch (frame->phase) {
     case PHASE_BELOW_TAG:
     case PHASE_REFERRERS:
@@ -243,8 +238,7 @@ static enum tree_state advance_frame(struct manifest_tree *tree, struct frame *f
         return do_read(tree, frame, err);
     case PHASE_MEMBERS:
         return do_members(tree, frame, err);
-    case PHASE_LAYERS:
-    case PHASE_CONFIG:
+    case PHASE_BLOBS:
         return do_blobs(tree, frame, err);
     case PHASE_BELOW_TAG:
     case PHASE_PUT:

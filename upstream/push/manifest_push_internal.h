@@ -21,8 +21,7 @@
 enum phase {
     PHASE_READ,
     PHASE_MEMBERS,
-    PHASE_LAYERS,
-    PHASE_CONFIG,
+    PHASE_BLOBS,     /* its config and layers */
     PHASE_BELOW_TAG, /* under its digest, so that referrers can follow */
     PHASE_REFERRERS,
     PHASE_PUT,
@@ -63,9 +62,8 @@ struct manifest_tree {
     bool in_turn;
 };
 
-/* Its layers, or its config, are on their way: frame->blobs. */
-enum errc frame_begin_layers(struct manifest_tree *tree, struct frame *frame, struct error *err);
-void frame_begin_config(struct manifest_tree *tree, struct frame *frame);
+/* Its config and layers are on their way: frame->blobs. */
+enum errc frame_begin_blobs(struct manifest_tree *tree, struct frame *frame, struct error *err);
 
 /* It is a list of referrers that a client put itself. */
 bool frame_is_list(const struct frame *frame);

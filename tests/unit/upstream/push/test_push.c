@@ -102,6 +102,109 @@ static void test_words_and_record(void **state)
     push_test_free(test);
 }
 
+/* --- round trips --- */
+
+/* So many requests of a kind are under way together in a round trip, which ends when all are. */
+struct trip {
+    unsigned number; /* from 0 */
+    const char *method;
+    const char *part; /* the path begins with it */
+    int count;
+    int status; /* 0: as usual */
+};
+
+struct trips_push {
+    struct push_test *test;
+    struct push_request request;
+    enum errc code;
+};
+
+static void *push_for_trips(void *arg)
+{
+    struct trips_push *push = arg;
+    push->code =
+        push_test_one(push->test, &push->request, NULL, &push->test->cancel, &push->test->result);
+    return NULL;
+}
+
+static size_t count_of(struct fake_registry *fake, const struct trip *trip, size_t want)
+{
+    autofree char *prefix = xasprintf("%s %s", trip->method, trip->part);
+    struct http_double *http = fake_registry_http(fake);
+    return want ? http_double_await(http, prefix, want) : http_double_count(http, prefix);
+}
+
+/* A push sends these and no others, each round trip's before an answer to any of them. */
+static void expect_trips(struct push_test *test, struct fake_registry *fake,
+                         const struct made_image *image, const char *rest, const struct trip *trips,
+                         size_t count)
+{
+    struct trips_push push = {.test = test};
+    size_t before[16];
+    size_t all = http_double_count(fake_registry_http(fake), "");
+    pthread_t thread;
+    push.request = push_test_request(&image->manifest, fake_registry_host(fake), rest);
+    push_test_upstream(test, fake_registry_host(fake));
+    for (size_t i = 0; i < count; i++) {
+        before[i] = count_of(fake, &trips[i], 0);
+        fake_registry_rule(fake, (struct fake_rule){trips[i].method, trips[i].part, trips[i].count,
+                                                    .effect = trips[i].status == 0,
+                                                    .status = trips[i].status, .hold = true,
+                                                    .releases = trips[i].number});
+    }
+    pthread_create(&thread, NULL, push_for_trips, &push);
+    for (size_t i = 0; i < count; i++) {
+        size_t want = before[i];
+        for (size_t j = 0; j <= i; j++)
+            want += strcmp(trips[j].method, trips[i].method) == 0 &&
+                            strcmp(trips[j].part, trips[i].part) == 0
+                        ? (size_t)trips[j].count
+                        : 0;
+        assert_int_equal(count_of(fake, &trips[i], want), want);
+        all += (size_t)trips[i].count;
+        if (i + 1 == count || trips[i + 1].number != trips[i].number)
+            fake_registry_release(fake);
+    }
+    pthread_join(thread, NULL);
+    push_test_expect(test, push.code, ERR_OK);
+    assert_int_equal(http_double_count(fake_registry_http(fake), ""), all);
+}
+
+#define APP "/v2/team/app/"
+#define LIB "/v2/team/lib/"
+
+/* Twelve layers of a size that is not known, and a config: five round trips for the first time, two
+ * again, and four where the layers can be mounted. */
+static void test_few_round_trips(void **state)
+{
+    (void)state;
+    static const struct trip first[] = {
+        {0, "GET", "/v2/", 1, 0},
+        {1, "HEAD", APP "blobs/", 13, 0},
+        {2, "POST", APP "blobs/uploads/", 13, 0},
+        {3, "PUT", APP "blobs/uploads/", 13, 0},
+        {4, "PUT", APP "manifests/", 1, 0},
+    };
+    static const struct trip again[] = {{0, "HEAD", APP "blobs/", 13, 0},
+                                        {1, "PUT", APP "manifests/", 1, 0}};
+    static const struct trip mounts[] = {
+        {0, "POST", LIB "blobs/uploads/", 12, 201},
+        {0, "HEAD", LIB "blobs/", 1, 0}, /* the double has one place for all repositories */
+        {1, "PUT", LIB "manifests/", 1, 0},
+    };
+    struct push_test *test = push_test_new(NULL);
+    struct fake_registry *fake = fake_registry_start(FAKE_OPEN);
+    struct made_image image = push_test_image(test, "abcdefghijkl", LAYER_BYTES);
+    expect_trips(test, fake, &image, "team/app:1", first, sizeof first / sizeof first[0]);
+    push_test_expect_layers(test, 0, 12, 0);
+    expect_trips(test, fake, &image, "team/app:1", again, sizeof again / sizeof again[0]);
+    push_test_expect_layers(test, 12, 0, 0);
+    expect_trips(test, fake, &image, "team/lib:1", mounts, sizeof mounts / sizeof mounts[0]);
+    assert_int_equal(test->result.layers.mounted, 12);
+    fake_registry_stop(fake);
+    push_test_free(test);
+}
+
 static void test_repeated_and_foreign_layers(void **state)
 {
     (void)state;
@@ -187,8 +290,8 @@ static void test_many_targets(void **state)
         assert_true(reference_same_name(&results[i].reference, &requests[i].target));
     }
     assert_int_equal(results[2].error.code, ERR_CONNECT);
-    /* Five transfers, and beside them a request of each push. */
-    assert_in_range(http_double_most_at_once(fake_registry_http(fake)), 1, 5 + 3);
+    /* Sixteen small blobs, and beside them a request of each push. */
+    assert_in_range(http_double_most_at_once(fake_registry_http(fake)), 1, 16 + 3);
     fake_registry_stop(fake);
     push_test_free(test);
 }
@@ -405,7 +508,7 @@ static void test_store_lacks_a_layer(void **state)
     struct made_image image = push_test_image(test, "-", LAYER_BYTES);
     push_test_expect(test, push_test_push(test, &image.manifest, fake_registry_host(fake)),
                      ERR_BLOB_UNKNOWN);
-    assert_int_equal(http_double_count(fake_registry_http(fake), "PUT"), 0);
+    assert_int_equal(http_double_count(fake_registry_http(fake), "PUT /v2/team/app/manifests"), 0);
     fake_registry_stop(fake);
     push_test_free(test);
 }
@@ -414,6 +517,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_and_second_push),
+        cmocka_unit_test(test_few_round_trips),
         cmocka_unit_test(test_words_and_record),
         cmocka_unit_test(test_repeated_and_foreign_layers),
         cmocka_unit_test(test_index_comes_after_its_children),

@@ -369,9 +369,9 @@ static void cancelled_while_a_blob_is_on_its_way(void **state)
     fake_registry_rule(scene.fake,
                        (struct fake_rule){"PUT", UPLOADS, 1, .effect = true, .hold = true});
     struct started *sends = start(&scene, "team/app:1");
-    WAIT_UNTIL(&scene, requests(&scene, "PUT " UPLOADS) == 1);
+    WAIT_UNTIL(&scene, requests(&scene, "PUT " UPLOADS) >= 1);
     expect_cancel_at_once(sends);
-    WAIT_UNTIL(&scene, requests(&scene, "DELETE " UPLOADS) == 1); /* nobody waits for it */
+    WAIT_UNTIL(&scene, requests(&scene, "DELETE " UPLOADS) >= 1); /* nobody waits for it */
     scene_end(&scene);
 }
 
