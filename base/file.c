@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 
 #define SOURCE_PIECE ((size_t)256 * 1024)
+#define SOURCE_PIECE_FIRST ((size_t)4 * 1024) /* a header, and what a small file has */
 
 static bool is_folder(const char *path)
 {
@@ -163,9 +164,14 @@ enum errc file_remove_tree(int folder_fd, const char *name, struct error *err)
 
 void file_source_init(struct file_source *reader, int fd, const char *name)
 {
-    reader->fd = fd;
-    reader->name = name;
-    reader->memory = xmalloc(SOURCE_PIECE);
+    struct stat info;
+    *reader = (struct file_source){
+        .fd = fd, .name = name, .memory = xmalloc(SOURCE_PIECE), .piece = SOURCE_PIECE_FIRST};
+    /* Files of /proc have bytes, but no size. */
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0)
+        return;
+    reader->beginning = lseek(fd, 0, SEEK_CUR);
+    reader->sought = reader->beginning >= 0;
 }
 
 void file_source_deinit(struct file_source *reader)
@@ -179,16 +185,50 @@ static enum errc file_source_pull(void *self, const uint8_t **data, size_t *size
     struct file_source *reader = self;
     ssize_t n;
     do
-        n = read(reader->fd, reader->memory, SOURCE_PIECE);
+        n = read(reader->fd, reader->memory, reader->piece);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return fail(err, ERR_IO, errno, "read %s", reader->name);
     *data = reader->memory;
     *size = (size_t)n;
+    if (reader->piece < SOURCE_PIECE)
+        reader->piece *= 2;
     return ERR_OK;
+}
+
+static enum errc move_to(struct file_source *reader, off_t place, struct error *err)
+{
+    if (lseek(reader->fd, place, SEEK_SET) < 0)
+        return fail(err, ERR_IO, errno, "seek in %s", reader->name);
+    reader->piece = SOURCE_PIECE_FIRST;
+    return ERR_OK;
+}
+
+static enum errc file_source_skip(void *self, uint64_t count, uint64_t *skipped, struct error *err)
+{
+    struct file_source *reader = self;
+    struct stat info;
+    off_t place = lseek(reader->fd, 0, SEEK_CUR);
+    if (place < 0 || fstat(reader->fd, &info) != 0)
+        return fail(err, ERR_IO, errno, "look at %s", reader->name);
+    uint64_t left = info.st_size > place ? (uint64_t)(info.st_size - place) : 0;
+    uint64_t n = count < left ? count : left;
+    if (move_to(reader, place + (off_t)n, err) != ERR_OK)
+        return err->code;
+    *skipped = n;
+    return ERR_OK;
+}
+
+static enum errc file_source_rewind(void *self, struct error *err)
+{
+    struct file_source *reader = self;
+    return move_to(reader, reader->beginning, err);
 }
 
 struct source file_source(struct file_source *reader)
 {
-    return (struct source){.pull = file_source_pull, .self = reader};
+    return (struct source){.pull = file_source_pull,
+                           .self = reader,
+                           .pass_over = reader->sought ? file_source_skip : NULL,
+                           .rewind = reader->sought ? file_source_rewind : NULL};
 }

@@ -52,11 +52,16 @@ enum errc file_add_room(int fd, const char *place, struct error *err);
  */
 enum errc file_remove_tree(int folder_fd, const char *name, struct error *err);
 
-/* A source that reads the descriptor to its end in pieces of 256 KiB; `reader` is borrowed. */
+/* A source that reads the descriptor from where it is to its end, in pieces of up to 256 KiB: small
+ * ones first, and behind what was passed over. A regular file can be passed over and begun again.
+ * `reader` is borrowed. */
 struct file_source {
     int fd;
     const char *name; /* for messages; borrowed */
     uint8_t *memory;
+    size_t piece;    /* bytes to read next */
+    bool sought;     /* it is a regular file, */
+    off_t beginning; /* and the source begins here */
 };
 void file_source_init(struct file_source *reader, int fd, const char *name);
 void file_source_deinit(struct file_source *reader);

@@ -16,6 +16,11 @@ struct source {
     /* The next bytes, borrowed until the next call; *size 0 is the end of the stream. */
     enum errc (*pull)(void *self, const uint8_t **data, size_t *size, struct error *err);
     void *self;
+    /* NULL where bytes can only be read. Pass over the next `count` bytes without reading them; the
+     * stream ends where *skipped is less. */
+    enum errc (*pass_over)(void *self, uint64_t count, uint64_t *skipped, struct error *err);
+    /* NULL where bytes come only once. Begin again with the first one. */
+    enum errc (*rewind)(void *self, struct error *err);
 };
 
 struct sink {
@@ -28,6 +33,17 @@ static inline enum errc source_pull(const struct source *source, const uint8_t *
                                     struct error *err)
 {
     return source->pull(source->self, data, size, err);
+}
+
+static inline enum errc source_pass_over(const struct source *source, uint64_t count,
+                                         uint64_t *skipped, struct error *err)
+{
+    return source->pass_over(source->self, count, skipped, err);
+}
+
+static inline enum errc source_rewind(const struct source *source, struct error *err)
+{
+    return source->rewind(source->self, err);
 }
 
 static inline enum errc sink_write(const struct sink *sink, const void *data, size_t size,

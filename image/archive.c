@@ -31,6 +31,14 @@ static enum errc pull_source(void *self, const uint8_t **data, size_t *size, str
     return ERR_OK;
 }
 
+static enum errc skip_source(void *self, uint64_t count, uint64_t *skipped, struct error *err)
+{
+    struct archive_reader *reader = self;
+    if (source_pass_over(&reader->source, count, skipped, err) != ERR_OK)
+        reader->source_failed = true;
+    return err->code;
+}
+
 /* What went wrong below, with the place. */
 static enum errc archive_failed(const struct archive_reader *reader, const char *where,
                                 struct error *err)
@@ -59,7 +67,8 @@ enum errc archive_reader_open(struct source source, uint64_t limit_bytes,
 {
     struct archive_reader *reader = xcalloc(1, sizeof *reader);
     reader->source = source;
-    const struct source own = {.pull = pull_source, .self = reader};
+    const struct source own = {
+        .pull = pull_source, .self = reader, .pass_over = source.pass_over ? skip_source : NULL};
     if (unpack_open(own, &reader->unpack, err) != ERR_OK) {
         archive_failed(reader, "its beginning", err);
         archive_reader_close(reader);
@@ -232,11 +241,25 @@ enum errc archive_reader_next(struct archive_reader *reader, struct archive_entr
     return ERR_OK;
 }
 
+static enum errc entry_failed(const struct archive_reader *reader, struct error *err)
+{
+    autofree char *where = xasprintf("entry \"%s\"", reader->name);
+    return archive_failed(reader, where, err);
+}
+
 enum errc archive_reader_read(struct archive_reader *reader, const uint8_t **data, size_t *size,
                               struct error *err)
 {
-    if (tar_reader_read(&reader->tar, data, size, err) == ERR_OK)
-        return ERR_OK;
-    autofree char *where = xasprintf("entry \"%s\"", reader->name);
-    return archive_failed(reader, where, err);
+    return tar_reader_read(&reader->tar, data, size, err) == ERR_OK ? ERR_OK
+                                                                    : entry_failed(reader, err);
+}
+
+enum errc archive_reader_skip(struct archive_reader *reader, struct error *err)
+{
+    return tar_reader_skip(&reader->tar, err) == ERR_OK ? ERR_OK : entry_failed(reader, err);
+}
+
+bool archive_reader_seeks(const struct archive_reader *reader)
+{
+    return reader->tar.source.pass_over != NULL;
 }

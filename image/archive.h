@@ -46,4 +46,10 @@ enum errc archive_reader_next(struct archive_reader *reader, struct archive_entr
 enum errc archive_reader_read(struct archive_reader *reader, const uint8_t **data, size_t *size,
                               struct error *err);
 
+/* Pass over what is left of the current file. Errors as for reading it. */
+enum errc archive_reader_skip(struct archive_reader *reader, struct error *err);
+
+/* What is passed over is not read: the source can do that, and nothing is around the tar. */
+bool archive_reader_seeks(const struct archive_reader *reader);
+
 #endif

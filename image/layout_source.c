@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "image/archive_guess.h"
 #include "image/catalog.h"
+#include "image/oci_layout.h"
+#include "image/tar_header.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -20,8 +22,9 @@
 #include <unistd.h>
 
 #define PIECE ((size_t)256 * 1024)
+#define PIECE_FIRST ((size_t)4 * 1024)
 #define OUT_LIMIT_BYTES (PIECE + ((size_t)64 * 1024))
-#define TAR_BLOCK 512
+#define END_BLOCKS 2
 
 struct layout_file {
     char *name;
@@ -33,11 +36,13 @@ struct layout_source {
     struct layout_file *files;
     size_t count;
     size_t capacity;
-    struct archive *writer; /* makes the tar; what it gives goes to `out` */
     struct buf out;
+    size_t out_used;
+    bool headed;    /* libarchive's part of the file is done */
     size_t current; /* the file that is being sent */
     int fd;         /* of it; -1 before its header */
     uint64_t left;  /* bytes of it that are still to come */
+    size_t want;    /* bytes to read next: few of a file that may be passed over */
     bool closed;    /* the end of the archive was written */
     uint8_t piece[PIECE];
 };
@@ -46,6 +51,8 @@ static la_ssize_t collect(struct archive *archive, void *self, const void *data,
 {
     (void)archive;
     struct layout_source *layout = self;
+    if (layout->headed)
+        return -1;
     buf_append(&layout->out, data, size);
     return layout->out.overflowed ? -1 : (la_ssize_t)size;
 }
@@ -80,13 +87,7 @@ static int open_compared(int folder, const char *name)
 /* The name says which bytes these have to be, or what they are. */
 static bool may_be_outside(const char *name)
 {
-    struct digest digest;
-    struct error no_digest = ERROR_INIT;
-    char algorithm[16];
-    int at = 0;
-    return strchr(name, '/') == NULL ||
-           (sscanf(name, "blobs/%15[a-z0-9]/%n", algorithm, &at) == 1 && at > 0 &&
-            digest_parse_parts(algorithm, name + at, &digest, &no_digest) == ERR_OK);
+    return strchr(name, '/') == NULL || layout_blob_digest(name).algorithm != DIGEST_NONE;
 }
 
 static int open_file(int folder, const char *name)
@@ -191,10 +192,6 @@ enum errc layout_source_open(const char *path, struct layout_source **out, struc
     struct layout_source *layout = xcalloc(1, sizeof *layout);
     layout->fd = -1;
     layout->out.limit_bytes = OUT_LIMIT_BYTES;
-    layout->writer = archive_write_new();
-    archive_write_set_format_pax_restricted(layout->writer);
-    archive_write_set_bytes_per_block(layout->writer, 0);
-    archive_write_open(layout->writer, layout, NULL, collect, NULL);
     layout->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     enum errc rc = layout->folder < 0 ? fail(err, ERR_IO, errno, "open folder %s", path) : ERR_OK;
     if (rc != ERR_OK || add_file(layout, "oci-layout", false, err) != ERR_OK ||
@@ -215,7 +212,6 @@ void layout_source_close(struct layout_source *layout)
     for (size_t i = 0; i < layout->count; i++)
         free(layout->files[i].name);
     free(layout->files);
-    archive_write_free(layout->writer);
     buf_deinit(&layout->out);
     if (layout->fd >= 0)
         close(layout->fd);
@@ -224,10 +220,28 @@ void layout_source_close(struct layout_source *layout)
     free(layout);
 }
 
-static enum errc tar_failed(struct layout_source *layout, struct error *err)
+/* libarchive writes the header; it would have zeros for the content of what is passed over. */
+static enum errc add_header(struct layout_source *layout, const struct layout_file *file,
+                            struct error *err)
 {
-    const char *why = archive_error_string(layout->writer);
-    return fail(err, ERR_IO, 0, "make a tar of the layout: %s", why ? why : "unknown reason");
+    struct archive *writer = archive_write_new();
+    struct archive_entry *entry = archive_entry_new();
+    layout->headed = false;
+    archive_write_set_format_pax_restricted(writer);
+    archive_write_set_bytes_per_block(writer, 0);
+    archive_write_open(writer, layout, NULL, collect, NULL);
+    archive_entry_set_pathname(entry, file->name);
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_perm(entry, 0644);
+    archive_entry_set_size(entry, (la_int64_t)file->size);
+    if (archive_write_header(writer, entry) != ARCHIVE_OK) {
+        const char *why = archive_error_string(writer);
+        fail(err, ERR_IO, 0, "make a tar of the layout: %s", why ? why : "unknown reason");
+    }
+    layout->headed = true; /* zeros for all the content would follow */
+    archive_write_free(writer);
+    archive_entry_free(entry);
+    return err->code;
 }
 
 static enum errc begin_file(struct layout_source *layout, struct error *err)
@@ -237,68 +251,124 @@ static enum errc begin_file(struct layout_source *layout, struct error *err)
     if (layout->fd < 0)
         return cannot_open(layout, file->name, errno, err);
     layout->left = file->size;
-    struct archive_entry *entry = archive_entry_new();
-    archive_entry_set_pathname(entry, file->name);
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_perm(entry, 0644);
-    archive_entry_set_size(entry, (la_int64_t)file->size);
-    int rc = archive_write_header(layout->writer, entry);
-    archive_entry_free(entry);
-    return rc == ARCHIVE_OK ? ERR_OK : tar_failed(layout, err);
+    layout->want = PIECE_FIRST;
+    return add_header(layout, file, err);
+}
+
+static enum errc became_shorter(const struct layout_file *file, struct error *err)
+{
+    return fail(err, ERR_ARCHIVE_TRUNCATED, 0, "%s of the layout became shorter while it was read",
+                file->name);
 }
 
 static enum errc send_piece(struct layout_source *layout, struct error *err)
 {
     const struct layout_file *file = &layout->files[layout->current];
-    size_t want = layout->left < PIECE ? (size_t)layout->left : PIECE;
+    size_t want = layout->left < layout->want ? (size_t)layout->left : layout->want;
     size_t got = 0;
     if (file_read_at(layout->fd, layout->piece, want, file->size - layout->left, &got, err) !=
         ERR_OK)
         return error_wrap(err, "%s of the layout", file->name);
     if (got < want)
-        return fail(err, ERR_ARCHIVE_TRUNCATED, 0,
-                    "%s of the layout became shorter while it was read", file->name);
+        return became_shorter(file, err);
     layout->left -= got;
-    return archive_write_data(layout->writer, layout->piece, got) == (la_ssize_t)got
-               ? ERR_OK
-               : tar_failed(layout, err);
+    if (layout->want < PIECE)
+        layout->want *= 2;
+    buf_append(&layout->out, layout->piece, got);
+    return ERR_OK;
 }
 
-static enum errc end_file(struct layout_source *layout, struct error *err)
+static void add_zeros(struct layout_source *layout, size_t size)
+{
+    static const uint8_t zeros[END_BLOCKS * TAR_BLOCK_BYTES];
+    buf_append(&layout->out, zeros, size);
+}
+
+static enum errc end_file(struct layout_source *layout)
 {
     close(layout->fd);
     layout->fd = -1;
-    layout->current++;
-    return archive_write_finish_entry(layout->writer) == ARCHIVE_OK ? ERR_OK
-                                                                    : tar_failed(layout, err);
+    add_zeros(layout, (size_t)tar_padding(layout->files[layout->current++].size));
+    return ERR_OK;
 }
 
-static enum errc end_archive(struct layout_source *layout, struct error *err)
+static enum errc end_archive(struct layout_source *layout)
 {
     layout->closed = true;
-    return archive_write_close(layout->writer) == ARCHIVE_OK ? ERR_OK : tar_failed(layout, err);
+    add_zeros(layout, (size_t)END_BLOCKS * TAR_BLOCK_BYTES);
+    return ERR_OK;
 }
 
 static enum errc step(struct layout_source *layout, struct error *err)
 {
     if (layout->fd >= 0)
-        return layout->left > 0 ? send_piece(layout, err) : end_file(layout, err);
-    return layout->current < layout->count ? begin_file(layout, err) : end_archive(layout, err);
+        return layout->left > 0 ? send_piece(layout, err) : end_file(layout);
+    return layout->current < layout->count ? begin_file(layout, err) : end_archive(layout);
+}
+
+/* The next bytes that are not content, or of content when that is to be read. */
+static enum errc fill(struct layout_source *layout, bool content, struct error *err)
+{
+    while (layout->out_used == layout->out.size && !layout->closed &&
+           (content || layout->left == 0)) {
+        buf_clear(&layout->out);
+        layout->out_used = 0;
+        if (step(layout, err) != ERR_OK)
+            return err->code;
+    }
+    return ERR_OK;
 }
 
 static enum errc pull(void *self, const uint8_t **data, size_t *size, struct error *err)
 {
     struct layout_source *layout = self;
-    buf_clear(&layout->out);
-    while (layout->out.size == 0 && !layout->closed)
-        if (step(layout, err) != ERR_OK)
+    if (fill(layout, true, err) != ERR_OK)
+        return err->code;
+    *data = (const uint8_t *)buf_cstr(&layout->out) + layout->out_used;
+    *size = layout->out.size - layout->out_used;
+    layout->out_used = layout->out.size;
+    return ERR_OK;
+}
+
+/* Of the content of the file at hand. */
+static enum errc skip_content(struct layout_source *layout, uint64_t count, uint64_t *skipped,
+                              struct error *err)
+{
+    const struct layout_file *file = &layout->files[layout->current];
+    struct stat info;
+    if (fstat(layout->fd, &info) != 0)
+        return fail(err, ERR_IO, errno, "look at %s of the layout", file->name);
+    if ((uint64_t)info.st_size < file->size)
+        return became_shorter(file, err);
+    uint64_t n = count < layout->left ? count : layout->left;
+    layout->left -= n;
+    *skipped += n;
+    return ERR_OK;
+}
+
+static enum errc skip(void *self, uint64_t count, uint64_t *skipped, struct error *err)
+{
+    struct layout_source *layout = self;
+    *skipped = 0;
+    while (*skipped < count) {
+        if (fill(layout, false, err) != ERR_OK)
             return err->code;
-    *data = (const uint8_t *)buf_cstr(&layout->out);
-    *size = layout->out.size;
+        size_t ready = layout->out.size - layout->out_used;
+        uint64_t wanted = count - *skipped;
+        if (ready > 0) {
+            size_t n = wanted < ready ? (size_t)wanted : ready;
+            layout->out_used += n;
+            *skipped += n;
+        } else if (layout->closed) {
+            break;
+        } else if (skip_content(layout, wanted, skipped, err) != ERR_OK) {
+            return err->code;
+        }
+    }
     return ERR_OK;
 }
 
 struct source layout_source(struct layout_source *layout)
 {
-    return (struct source){.pull = pull, .self = layout};
+    return (struct source){.pull = pull, .self = layout, .pass_over = skip};
 }

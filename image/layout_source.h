@@ -3,8 +3,8 @@
  * way through the program.
  *
  * Only what a layout consists of is read: `oci-layout`, `index.json`, `manifest.json` if it is
- * there, and the regular files `blobs/ALG/NAME`. Files are read as they are pulled; one that
- * changes its size meanwhile is an error.
+ * there, and the regular files `blobs/ALG/NAME`. Files are read as they are pulled, and not where
+ * they are passed over; one that becomes shorter meanwhile is an error.
  *
  * Symbolic links are followed. They may leave the folder where the name says what is read: the
  * tables of contents, and blobs whose name is a digest, which is checked before anything is used

@@ -2,7 +2,20 @@
 
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <string.h>
+
+struct digest layout_blob_digest(const char *name)
+{
+    struct digest digest = {0};
+    struct error no_digest = ERROR_INIT;
+    char algorithm[16];
+    int at = 0;
+    if (sscanf(name, "blobs/%15[a-z0-9]/%n", algorithm, &at) == 1 && at > 0 &&
+        digest_parse_parts(algorithm, name + at, &digest, &no_digest) != ERR_OK)
+        digest = (struct digest){0};
+    return digest;
+}
 
 static bool only_a_tag(const char *text)
 {

@@ -14,6 +14,10 @@
 #include "image/reference.h"
 #include "image/referrer.h"
 
+/* The digest that `blobs/ALG/HEX` promises; DIGEST_NONE for any other name, which promises nothing
+ * (`blobs/sha256/HEX.tar.gz` of Bazel, `blobs/sha256/._HEX` of macOS). */
+struct digest layout_blob_digest(const char *name);
+
 #define LAYOUT_LIMIT_BYTES ((size_t)4 << 20)
 #define LAYOUT_ENTRIES_MAX 1000
 

@@ -34,6 +34,16 @@ static enum errc corrupt(const char *what, struct error *err)
 
 /* ---- bytes ---- */
 
+static enum errc use(struct tar_reader *reader, uint64_t count, struct error *err)
+{
+    reader->used += count;
+    if (reader->used > reader->limit_bytes)
+        return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
+                    "it unpacks to more than the %llu bytes of limits.archive",
+                    (unsigned long long)reader->limit_bytes);
+    return ERR_OK;
+}
+
 /* Up to `wanted` of the next bytes; *size 0 at the end of the stream. */
 static enum errc take(struct tar_reader *reader, uint64_t wanted, const uint8_t **data,
                       size_t *size, struct error *err)
@@ -49,12 +59,7 @@ static enum errc take(struct tar_reader *reader, uint64_t wanted, const uint8_t 
     if (n > 0)
         reader->piece += n;
     reader->piece_size -= n;
-    reader->used += n;
-    if (reader->used > reader->limit_bytes)
-        return fail(err, ERR_ARCHIVE_TOO_LARGE, 0,
-                    "it unpacks to more than the %llu bytes of limits.archive",
-                    (unsigned long long)reader->limit_bytes);
-    return ERR_OK;
+    return use(reader, n, err);
 }
 
 static enum errc truncated(const struct tar_reader *reader, struct error *err)
@@ -63,11 +68,24 @@ static enum errc truncated(const struct tar_reader *reader, struct error *err)
                 (unsigned long long)reader->used);
 }
 
+/* What was not pulled yet, where the source can do it. */
+static enum errc pass_over(struct tar_reader *reader, uint64_t *count, struct error *err)
+{
+    uint64_t skipped = 0;
+    if (source_pass_over(&reader->source, *count, &skipped, err) != ERR_OK ||
+        use(reader, skipped, err) != ERR_OK)
+        return err->code;
+    *count -= skipped;
+    return *count > 0 ? truncated(reader, err) : ERR_OK;
+}
+
 static enum errc skip(struct tar_reader *reader, uint64_t *count, struct error *err)
 {
     while (*count > 0) {
         const uint8_t *data = NULL;
         size_t size = 0;
+        if (reader->piece_size == 0 && !reader->ended && reader->source.pass_over)
+            return pass_over(reader, count, err);
         if (take(reader, *count, &data, &size, err) != ERR_OK)
             return err->code;
         if (size == 0)
@@ -289,15 +307,20 @@ static enum errc read_header(struct tar_reader *reader, bool *end, struct error 
                                             : corrupt("a header's checksum does not fit", err);
 }
 
+enum errc tar_reader_skip(struct tar_reader *reader, struct error *err)
+{
+    if (skip(reader, &reader->left, err) != ERR_OK)
+        return err->code;
+    return skip(reader, &reader->padding, err);
+}
+
 enum errc tar_reader_next(struct tar_reader *reader, struct tar_entry *out, bool *end,
                           struct error *err)
 {
     forget_description(reader);
     for (;;) {
         uint64_t size = 0;
-        if (skip(reader, &reader->left, err) != ERR_OK ||
-            skip(reader, &reader->padding, err) != ERR_OK ||
-            read_header(reader, end, err) != ERR_OK)
+        if (tar_reader_skip(reader, err) != ERR_OK || read_header(reader, end, err) != ERR_OK)
             return err->code;
         if (*end)
             return ERR_OK;

@@ -1,5 +1,6 @@
 /*
- * Reading a tar once, as a stream: one entry after the other, and the content of each.
+ * Reading a tar once, as a stream: one entry after the other, and the content of each. Content that
+ * nobody reads is not pulled where the source can pass it over.
  *
  * v7, ustar and pax (POSIX.1-2017, pax, "ustar Interchange Format"; of pax records `path`,
  * `linkpath` and `size` count), and GNU (base-256 sizes, long names). Names are bytes, in whatever
@@ -71,6 +72,9 @@ void tar_reader_deinit(struct tar_reader *reader);
  * ERR_ARCHIVE_TRUNCATED, or the source's error. */
 enum errc tar_reader_next(struct tar_reader *reader, struct tar_entry *out, bool *end,
                           struct error *err);
+
+/* Pass over what is left of the entry's content. ERR_ARCHIVE_TRUNCATED or the source's error. */
+enum errc tar_reader_skip(struct tar_reader *reader, struct error *err);
 
 /* More of the entry's content, borrowed until the next call; *size 0 at its end.
  * ERR_ARCHIVE_TRUNCATED or the source's error. */

@@ -22,9 +22,9 @@ struct unpack {
     struct source source;
     uint8_t head[HEAD_BYTES]; /* what the source begins with, pulled already */
     size_t head_size;
+    size_t head_used;
     const uint8_t *rest; /* of the piece that was pulled last */
     size_t rest_size;
-    bool head_used;
     bool source_ended;
 
     enum form form;
@@ -66,10 +66,10 @@ static enum errc read_head(struct unpack *unpack, struct error *err)
 static enum errc pull_input(struct unpack *unpack, const uint8_t **data, size_t *size,
                             struct error *err)
 {
-    if (!unpack->head_used && unpack->head_size > 0) {
-        unpack->head_used = true;
-        *data = unpack->head;
-        *size = unpack->head_size;
+    if (unpack->head_used < unpack->head_size) {
+        *data = unpack->head + unpack->head_used;
+        *size = unpack->head_size - unpack->head_used;
+        unpack->head_used = unpack->head_size;
         return ERR_OK;
     }
     if (unpack->rest_size > 0) {
@@ -80,6 +80,24 @@ static enum errc pull_input(struct unpack *unpack, const uint8_t **data, size_t 
     }
     *size = 0;
     return unpack->source_ended ? ERR_OK : source_pull(&unpack->source, data, size, err);
+}
+
+/* Of what passes as it is. */
+static enum errc skip(void *self, uint64_t count, uint64_t *skipped, struct error *err)
+{
+    struct unpack *unpack = self;
+    size_t head = unpack->head_size - unpack->head_used;
+    head = count < head ? (size_t)count : head;
+    size_t rest = count - head < unpack->rest_size ? (size_t)(count - head) : unpack->rest_size;
+    uint64_t more = 0;
+    if (count > head + rest && !unpack->source_ended &&
+        source_pass_over(&unpack->source, count - head - rest, &more, err) != ERR_OK)
+        return err->code;
+    unpack->head_used += head;
+    unpack->rest += rest;
+    unpack->rest_size -= rest;
+    *skipped = head + rest + more;
+    return ERR_OK;
 }
 
 static enum form form_of(const uint8_t *head, size_t size)
@@ -328,7 +346,8 @@ static enum errc pull(void *self, const uint8_t **data, size_t *size, struct err
 
 struct source unpack_source(struct unpack *unpack)
 {
-    return (struct source){.pull = pull, .self = unpack};
+    bool skips = unpack->form == FORM_PLAIN && unpack->source.pass_over;
+    return (struct source){.pull = pull, .self = unpack, .pass_over = skips ? skip : NULL};
 }
 
 enum errc unpack_open(struct source source, struct unpack **out, struct error *err)

@@ -30,7 +30,8 @@ struct unpack;
 enum errc unpack_open(struct source source, struct unpack **out, struct error *err);
 void unpack_close(struct unpack *unpack);
 
-/* What comes out, borrowed until close. Its errors: ERR_ARCHIVE_CORRUPT, ERR_ARCHIVE_TRUNCATED,
+/* What comes out, borrowed until close; what passes as it is can be passed over as the source can.
+ * Its errors: ERR_ARCHIVE_CORRUPT, ERR_ARCHIVE_TRUNCATED,
  * ERR_ARCHIVE_TOO_LARGE for a window over the limit, ERR_MEMORY, or the source's. */
 struct source unpack_source(struct unpack *unpack);
 

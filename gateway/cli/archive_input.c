@@ -72,7 +72,27 @@ static enum errc pull(void *self, const uint8_t **data, size_t *size, struct err
     return ERR_OK;
 }
 
+static enum errc skip(void *self, uint64_t count, uint64_t *skipped, struct error *err)
+{
+    struct archive_input *input = self;
+    if (cancel_check(input->cancel, err) != ERR_OK ||
+        source_pass_over(&input->inner, count, skipped, err) != ERR_OK)
+        return err->code;
+    atomic_fetch_add(&input->read_bytes, *skipped);
+    return ERR_OK;
+}
+
+static enum errc rewind_input(void *self, struct error *err)
+{
+    struct archive_input *input = self;
+    atomic_store(&input->read_bytes, 0);
+    return source_rewind(&input->inner, err);
+}
+
 struct source archive_input_source(struct archive_input *input)
 {
-    return (struct source){.pull = pull, .self = input};
+    return (struct source){.pull = pull,
+                           .self = input,
+                           .pass_over = input->inner.pass_over ? skip : NULL,
+                           .rewind = input->inner.rewind ? rewind_input : NULL};
 }

@@ -1,6 +1,7 @@
 /*
  * The ARCHIVE of `slipway push`: a file, "-" for standard input, or an OCI layout folder, as a
- * source that can be cancelled and that counts what was read.
+ * source that can be cancelled and that counts what was read or passed over. What can be passed
+ * over, and what can be begun again, is so here, too (base/file.h, image/layout_source.h).
  *
  * Used by one thread, but for archive_input_read(), which any thread may call.
  */

@@ -211,6 +211,26 @@ static enum errc pull_shown(void *self, const uint8_t **data, size_t *size, stru
     return ERR_OK;
 }
 
+static enum errc skip_shown(void *self, uint64_t count, uint64_t *skipped, struct error *err)
+{
+    const struct shown_source *shown = self;
+    return source_pass_over(&shown->inner, count, skipped, err);
+}
+
+static enum errc rewind_shown(void *self, struct error *err)
+{
+    const struct shown_source *shown = self;
+    return source_rewind(&shown->inner, err);
+}
+
+static struct source shown_source(struct shown_source *shown)
+{
+    return (struct source){.pull = pull_shown,
+                           .self = shown,
+                           .pass_over = shown->inner.pass_over ? skip_shown : NULL,
+                           .rewind = shown->inner.rewind ? rewind_shown : NULL};
+}
+
 /* One push as it is shown: where its bytes come from, and who gets its events. */
 struct shown_push {
     const struct push_command *options;
@@ -288,7 +308,7 @@ static enum errc push_shown(struct push_command *options, const struct settings 
         .input = input, .inner = archive_input_source(input), .print = print};
     const struct shown_push shown = {.options = options,
                                      .order = &options->order,
-                                     .archive = {.pull = pull_shown, .self = &source},
+                                     .archive = shown_source(&source),
                                      .archive_bytes = input->size_bytes,
                                      .progress = push_print_progress(print),
                                      .cancel = cancel};

@@ -21,6 +21,7 @@ struct file {
     struct source source;
     const uint8_t *rest; /* pulled, but not part of the start */
     size_t rest_size;
+    bool ended;
     enum digest_algorithm algorithm;
     bool tar;
     bool held;    /* its promise says which layer it is, and `form` of that is held */
@@ -80,14 +81,15 @@ static enum errc read_file(struct file_intake *intake, struct file *file,
     return layer_pipeline_run(pipeline, file->source, out, err);
 }
 
-/* Until there is enough to know the file again by. */
-static enum errc read_start(struct file_intake *intake, struct file *file, struct error *err)
+/* Until the start has `enough`, if the file has as much. */
+static enum errc read_start(struct file_intake *intake, struct file *file, size_t enough,
+                            struct error *err)
 {
-    intake->start_size = 0;
-    while (intake->start_size < LAYER_START_BYTES) {
+    while (intake->start_size < enough && !file->ended) {
         if (source_pull(&file->source, &file->rest, &file->rest_size, err) != ERR_OK)
             return err->code;
-        if (file->rest_size == 0)
+        file->ended = file->rest_size == 0;
+        if (file->ended)
             return ERR_OK;
         size_t room = LAYER_START_BYTES - intake->start_size;
         size_t n = file->rest_size < room ? file->rest_size : room;
@@ -123,6 +125,61 @@ static enum errc use_form(struct file_intake *intake, const struct layer_form *f
     out->digest = form->digest;
     out->size = form->size;
     return ERR_OK;
+}
+
+/* The blob of this digest, if it is held and begins like the file. */
+static enum errc find_same(struct file_intake *intake, const struct digest *digest, uint64_t size,
+                           bool *found, struct error *err)
+{
+    autoblob struct blob blob = BLOB_INIT;
+    struct error missing = ERROR_INIT;
+    uint8_t start[CONTENT_PEEK_BYTES];
+    size_t got = 0;
+    if (blob_open(intake->options.store, digest, &blob, &missing) != ERR_OK || blob.size != size)
+        return ERR_OK;
+    if (file_read_at(blob.fd, start, sizeof start, 0, &got, err) != ERR_OK)
+        return err->code;
+    *found = got == sizeof start && memcmp(start, intake->start, sizeof start) == 0;
+    return ERR_OK;
+}
+
+/* What is held for the digest that the file is promised to have, as it would be stored. */
+static enum errc find_promised(struct file_intake *intake, const struct file_promise *promise,
+                               const struct digest *digest, enum content content,
+                               struct layer_form *form, bool *found, struct error *err)
+{
+    const struct file_intake_options *options = &intake->options;
+    if (content == CONTENT_TAR && options->codec != CODEC_NONE) {
+        if (layer_find(options->store, digest, options->codec,
+                       file_intake_effort(options->codec, options->effort), found, form,
+                       err) != ERR_OK)
+            return err->code;
+        *found = *found && form->raw_size == promise->size;
+        return ERR_OK;
+    }
+    /* A table says what a layer's tar is, not what it is when it is compressed. */
+    if (content != CONTENT_TAR && promise->digest.algorithm == DIGEST_NONE)
+        return ERR_OK;
+    *form = (struct layer_form){.codec = CODEC_NONE, .digest = *digest, .size = promise->size};
+    return find_same(intake, digest, promise->size, found, err);
+}
+
+/* A file that need not be read; *passed false when it has to be. */
+static enum errc pass_file(struct file_intake *intake, const struct file_promise *promise,
+                           bool *passed, struct layer_result *out, struct error *err)
+{
+    bool named = promise->digest.algorithm != DIGEST_NONE;
+    const struct digest *digest = named ? &promise->digest : &promise->diff_id;
+    struct layer_form form;
+    if (!promise->passable || promise->size < FILE_PASSED_MIN ||
+        promise->size == FILE_SIZE_UNKNOWN || digest->algorithm != DIGEST_SHA256)
+        return ERR_OK;
+    enum content content = content_of(intake->start, intake->start_size);
+    if (find_promised(intake, promise, digest, content, &form, passed, err) != ERR_OK || !*passed)
+        return err->code;
+    *out = (struct layer_result){
+        .content = content, .raw = *digest, .diff_id = *digest, .raw_size = promise->size};
+    return use_form(intake, &form, out, err);
 }
 
 /* A layer of which the wanted form is held: only its digest is of interest. */
@@ -189,27 +246,39 @@ static enum errc look_up(struct file_intake *intake, const struct file_promise *
                                &file->diff_id, &file->form, err);
 }
 
+static enum errc take_whole(struct file_intake *intake, struct file *file,
+                            const struct file_promise *promise, struct layer_result *out,
+                            struct error *err)
+{
+    if (read_start(intake, file, LAYER_START_BYTES, err) != ERR_OK ||
+        look_up(intake, promise, file, err) != ERR_OK)
+        return err->code;
+    enum errc rc;
+    if (file->held)
+        rc = verify_file(intake, file, out, err);
+    else if (file->guessed)
+        rc = guess_file(intake, file, out, err);
+    else
+        rc = store_file(intake, file, out, err);
+    if (rc == ERR_OK && file->tar && intake->options.codec != CODEC_NONE)
+        out->start = layer_start(intake->start, intake->start_size, out->raw_size);
+    return rc;
+}
+
 enum errc file_intake_take(struct file_intake *intake, struct source source,
                            const struct file_promise *promise, struct layer_result *out,
                            struct error *err)
 {
     struct layer_result result = {.content = CONTENT_EMPTY};
     struct file file = {.source = source, .algorithm = promise->digest.algorithm};
+    bool passed = false;
     if (file.algorithm == DIGEST_NONE)
         file.algorithm = DIGEST_SHA256;
-    if (read_start(intake, &file, err) != ERR_OK || look_up(intake, promise, &file, err) != ERR_OK)
+    intake->start_size = 0;
+    if (read_start(intake, &file, CONTENT_PEEK_BYTES, err) != ERR_OK ||
+        pass_file(intake, promise, &passed, &result, err) != ERR_OK ||
+        (!passed && take_whole(intake, &file, promise, &result, err) != ERR_OK))
         return err->code;
-    enum errc rc;
-    if (file.held)
-        rc = verify_file(intake, &file, &result, err);
-    else if (file.guessed)
-        rc = guess_file(intake, &file, &result, err);
-    else
-        rc = store_file(intake, &file, &result, err);
-    if (rc != ERR_OK)
-        return rc;
-    if (file.tar && intake->options.codec != CODEC_NONE)
-        result.start = layer_start(intake->start, intake->start_size, result.raw_size);
     *out = result;
     return ERR_OK;
 }

@@ -7,6 +7,10 @@
  * again: it is known by the diffID that it was promised to have, or by what it begins with; then
  * its bytes are put aside until its end shows whether it is that layer.
  *
+ * Where its caller can pass over what is not pulled, a file that is held is not read at all, but
+ * for its beginning: what the store has for its digest is taken for it. So what such a file has
+ * behind its beginning is neither verified nor used.
+ *
  * Memory: LAYER_START_BYTES beside the pipeline's. Used by one thread at a time, for one file after
  * another.
  */
@@ -33,14 +37,19 @@ void file_intake_free(struct file_intake *intake);
 
 #define FILE_SIZE_UNKNOWN UINT64_MAX
 
+/* What is smaller is read: that costs as little, and it is verified. */
+#define FILE_PASSED_MIN ((uint64_t)64 << 10)
+
 struct file_promise {
-    struct digest digest; /* what the file says of itself; DIGEST_NONE when it says nothing. Also
-                             the algorithm of layer_result.raw, SHA-256 without */
-    uint64_t size;        /* bytes, or FILE_SIZE_UNKNOWN: then it is not known by its beginning */
+    struct digest digest;  /* what the file says of itself; DIGEST_NONE when it says nothing. Also
+                              the algorithm of layer_result.raw, SHA-256 without */
+    uint64_t size;         /* bytes, or FILE_SIZE_UNKNOWN: then it is not known by its beginning */
+    bool passable;         /* the caller passes over what was not pulled */
+    struct digest diff_id; /* where it is passable: which layer a table of contents says it is */
 };
 
-/* Pull the file to its end. Whether it kept its promise is for the caller to see. Errors: the
- * source's, the batch's. */
+/* Pull the file to its end, unless it is passable. Whether it kept its promise is for the caller to
+ * see. Errors: the source's, the batch's. */
 enum errc file_intake_take(struct file_intake *intake, struct source source,
                            const struct file_promise *promise, struct layer_result *out,
                            struct error *err);

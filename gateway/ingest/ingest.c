@@ -1,31 +1,17 @@
 #include "gateway/ingest/ingest.h"
 
 #include "base/mem.h"
+#include "gateway/ingest/contents.h"
 #include "image/archive.h"
-
-#include <stdio.h>
-#include <string.h>
+#include "image/oci_layout.h"
 
 struct ingest {
     struct cancel *cancel;
+    struct contents *contents; /* NULL when the archive is not looked at beforehand */
     struct archive_reader *reader;
     struct file_intake *files;
     struct catalog *catalog;
 };
-
-/* `blobs/ALG/HEX`: the digest that the name promises; DIGEST_NONE for any other name, which
- * promises nothing (`blobs/sha256/HEX.tar.gz` of Bazel, `blobs/sha256/._HEX` of macOS). */
-static struct digest promised_digest(const char *name)
-{
-    struct digest digest = {0};
-    struct error no_digest = ERROR_INIT;
-    char algorithm[16];
-    int at = 0;
-    if (sscanf(name, "blobs/%15[a-z0-9]/%n", algorithm, &at) == 1 && at > 0 &&
-        digest_parse_parts(algorithm, name + at, &digest, &no_digest) != ERR_OK)
-        digest = (struct digest){0};
-    return digest;
-}
 
 /* More of the file at hand; *size 0 at its end. */
 static enum errc read_more(void *self, const uint8_t **data, size_t *size, struct error *err)
@@ -40,10 +26,14 @@ static enum errc take_file(struct ingest *ingest, const struct archive_entry_inf
                            struct error *err)
 {
     autofree char *name = xstrdup(info->name);
-    const struct file_promise promise = {.digest = promised_digest(name), .size = info->size};
+    const struct file_promise promise = {.digest = layout_blob_digest(name),
+                                         .size = info->size,
+                                         .passable = archive_reader_seeks(ingest->reader),
+                                         .diff_id = contents_diff_id(ingest->contents, name)};
     struct layer_result content;
     struct source source = {.pull = read_more, .self = ingest};
-    if (file_intake_take(ingest->files, source, &promise, &content, err) != ERR_OK)
+    if (file_intake_take(ingest->files, source, &promise, &content, err) != ERR_OK ||
+        archive_reader_skip(ingest->reader, err) != ERR_OK)
         return err->code;
     if (promise.digest.algorithm != DIGEST_NONE && !digest_equal(&promise.digest, &content.raw)) {
         char text[DIGEST_TEXT_MAX];
@@ -75,13 +65,17 @@ enum errc ingest_archive(const struct ingest_options *options, struct source sou
                          struct error *err)
 {
     struct ingest ingest = {.cancel = cancel};
-    if (archive_reader_open(source, options->limit_bytes, &ingest.reader, err) != ERR_OK)
+    if (contents_read(source, options->limit_bytes, cancel, &ingest.contents, err) != ERR_OK)
         return err->code;
-    ingest.catalog = catalog_new();
-    ingest.files = file_intake_new(&options->files, cancel, batch);
-    enum errc rc = take_entries(&ingest, err);
-    file_intake_free(ingest.files);
-    archive_reader_close(ingest.reader);
+    enum errc rc = archive_reader_open(source, options->limit_bytes, &ingest.reader, err);
+    if (rc == ERR_OK) {
+        ingest.catalog = catalog_new();
+        ingest.files = file_intake_new(&options->files, cancel, batch);
+        rc = take_entries(&ingest, err);
+        file_intake_free(ingest.files);
+        archive_reader_close(ingest.reader);
+    }
+    contents_free(ingest.contents);
     if (rc != ERR_OK) {
         catalog_free(ingest.catalog);
         return rc;

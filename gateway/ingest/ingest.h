@@ -3,6 +3,10 @@
  * entered in a catalog. What the files mean is decided afterwards (gateway/ingest/image_choice.h),
  * because an archive may name its parts before or after it describes them.
  *
+ * Where the source can be passed over and begun again (base/stream.h), that is a file, its tables
+ * are looked at first (gateway/ingest/contents.h), and layers that are held are not read: they are
+ * entered as what the store has for their digest.
+ *
  * Runs on the calling thread, which blocks in the source; compression runs on the codec pool.
  * Memory is constant: see gateway/ingest/file_intake.h and image/archive.h.
  */
@@ -20,7 +24,8 @@ struct ingest_options {
 
 /* Everything goes into `batch`; on failure the caller aborts it. A file under `blobs/ALG/HEX` whose
  * bytes have another digest is ERR_DIGEST_MISMATCH. A layer that is held already is known again by
- * that name, too (gateway/ingest/file_intake.h). *out is owned: catalog_free. */
+ * that name, too (gateway/ingest/file_intake.h), and what is not read is not found to be other than
+ * its name says. *out is owned: catalog_free. */
 enum errc ingest_archive(const struct ingest_options *options, struct source source,
                          struct cancel *cancel, struct batch *batch, struct catalog **out,
                          struct error *err);

@@ -220,6 +220,18 @@ static enum errc pull_received(void *self, const uint8_t **data, size_t *size, s
     return ERR_OK;
 }
 
+static enum errc skip_received(void *self, uint64_t count, uint64_t *skipped, struct error *err)
+{
+    const struct received *received = self;
+    return source_pass_over(&received->source, count, skipped, err);
+}
+
+static enum errc rewind_received(void *self, struct error *err)
+{
+    const struct received *received = self;
+    return source_rewind(&received->source, err);
+}
+
 /* With compression "none" layers are stored as they unpack: limits.archive is their limit. */
 static void limit_expansion(struct runtime *runtime, const struct push_order *order,
                             struct batch *batch, const struct received *received)
@@ -257,7 +269,10 @@ enum errc archive_take(struct runtime *runtime, struct push_order *order, struct
                        struct cancel *cancel, struct error *err)
 {
     struct received received = {.source = source};
-    const struct source counted = {.pull = pull_received, .self = &received};
+    const struct source counted = {.pull = pull_received,
+                                   .self = &received,
+                                   .pass_over = source.pass_over ? skip_received : NULL,
+                                   .rewind = source.rewind ? rewind_received : NULL};
     autobatch struct batch *batch = batch_begin(runtime->store, BATCH_VOLATILE);
     limit_expansion(runtime, order, batch, &received);
     if (take_into(runtime, order, counted, cancel, batch, err) != ERR_OK ||

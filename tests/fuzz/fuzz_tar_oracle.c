@@ -278,7 +278,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char *locale;
     if (locale == NULL && (locale = setlocale(LC_CTYPE, "C.UTF-8")) == NULL)
         abort();
-    tar_reader_init(&pair.tar, (struct source){pull, &memory}, UINT64_MAX);
+    tar_reader_init(&pair.tar, (struct source){.pull = pull, .self = &memory}, UINT64_MAX);
     archive_read_support_format_tar(pair.archive);
     if (archive_read_open_memory(pair.archive, data, size) == ARCHIVE_OK) /* not for 0 bytes */
         compare(&pair);

@@ -115,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mend_xz(copy, size);
     struct memory memory = {copy, size};
     begin_counting();
-    if (unpack_open((struct source){pull, &memory}, &unpack, &err) == ERR_OK) {
+    if (unpack_open((struct source){.pull = pull, .self = &memory}, &unpack, &err) == ERR_OK) {
         struct source source = unpack_source(unpack);
         size_t n = 1;
         for (size_t out = 0; n > 0 && out < OUT_MAX; out += n)

@@ -17,7 +17,7 @@ from support.certificates import Authority
 from support.command import RESULT_LINE, result_lines, slipway, start_slipway
 from support.gateway import SOURCE_FOLDER, Gateway, files_below, staged_below
 from support.http_server import LoopbackServer
-from support.images import make_small_image
+from support.images import Image, files_layer, image_config, make_small_image
 from support.ports import refusing_port
 from support.processes import Process, must_run
 from support.pulled import pull, sha256
@@ -169,6 +169,42 @@ def test_layout_folder(
     done = slipway(tmp_path, "push", layout, target, *options)
     assert done.returncode == PUSHED, done.stderr
     assert result_lines(done.stdout)[0]["digest"] == entry["digest"]
+
+
+def bytes_read() -> int:
+    """By this process and its children that have ended."""
+    counters = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(counters["rchar"])
+
+
+def poison(source: Path) -> None:
+    """One byte in the middle, which is a layer's, becomes another one."""
+    files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+def test_what_is_held_is_not_read(registry: Registry, tmp_path: Path, seed: str) -> None:
+    """Nor sent: a layer that has changed since behind its beginning goes as the known one."""
+    noise = tmp_path / "noise"
+    noise.write_bytes(os.urandom(2 << 20))
+    layers = (files_layer(tmp_path / "layer.tar", seed, [noise]),)
+    image = Image(image_config(layers, seed), layers)
+    layout = oci_folder(image, tmp_path / "oci", "m/held:1.0")
+    must_run(["tar", "-C", layout, "-cf", tmp_path / "layout.tar", "."])
+    docker = docker_save_old([(image, ["m/held:1.0"])], tmp_path / "docker.tar")
+    for kind, source in enumerate((docker, tmp_path / "layout.tar", layout)):
+        target = f"{registry.host}/c/held-{kind}:1"
+        words = ["push", source, target, "--data", tmp_path / f"data-{kind}"]
+        first = slipway(tmp_path, *words)
+        assert first.returncode == PUSHED, first.stderr
+        poison(source)
+        before = bytes_read()
+        again = slipway(tmp_path, *words)
+        assert again.returncode == PUSHED and again.stdout == first.stdout, again.stderr
+        assert bytes_read() - before < 1 << 20
 
 
 def test_layout_folder_that_is_none(archive: Path, tmp_path: Path, registry: Registry) -> None:

@@ -178,6 +178,18 @@ static void sources_read_to_the_end(void **state)
         have += size;
     } while (size > 0);
     assert_int_equal(have, total);
+    /* Passed over, as far as there is something, and begun again where it began. */
+    uint64_t skipped = 0;
+    for (uint64_t first = 0; first <= total; first += total / 3) {
+        assert_int_equal(source_rewind(&source, &err), ERR_OK);
+        assert_int_equal(source_pass_over(&source, first, &skipped, &err), ERR_OK);
+        assert_int_equal(skipped, first);
+        assert_int_equal(source_pull(&source, &data, &size, &err), ERR_OK);
+        assert_int_equal(size, first < total ? 4096 : 0);
+        assert_memory_equal(data, content + first, size);
+        assert_int_equal(source_pass_over(&source, UINT64_MAX, &skipped, &err), ERR_OK);
+        assert_int_equal(skipped, total - first - size);
+    }
     reader.fd = -1;
     assert_int_equal(source_pull(&source, &data, &size, &err), ERR_IO);
     file_source_deinit(&reader);

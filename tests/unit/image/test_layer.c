@@ -325,11 +325,14 @@ static void test_damaged_gzip(void **state)
     struct collected ignored = collected_new();
     struct sink sink = {.write = collect, .self = &ignored};
     struct memory cut = {(const uint8_t *)out.bytes.data, out.bytes.size - 1, 4096};
-    assert_int_equal(encoder_restore(CODEC_GZIP, (struct source){pull_memory, &cut}, sink, &err),
-                     ERR_BLOB_CORRUPT);
+    assert_int_equal(
+        encoder_restore(CODEC_GZIP, (struct source){.pull = pull_memory, .self = &cut}, sink, &err),
+        ERR_BLOB_CORRUPT);
     out.bytes.data[out.bytes.size - 6] ^= 1; /* the CRC */
     struct memory bent = {(const uint8_t *)out.bytes.data, out.bytes.size, 4096};
-    assert_int_equal(encoder_restore(CODEC_GZIP, (struct source){pull_memory, &bent}, sink, &err),
+    assert_int_equal(encoder_restore(CODEC_GZIP,
+                                     (struct source){.pull = pull_memory, .self = &bent}, sink,
+                                     &err),
                      ERR_BLOB_CORRUPT);
     buf_deinit(&ignored.bytes);
     buf_deinit(&out.bytes);
