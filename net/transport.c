@@ -15,7 +15,6 @@
 #include <strings.h>
 
 #define STALL_FLOOR_BYTES_S 1024L
-#define CA_CACHE_S 300L
 #define WAIT_MAX_MS 60000
 #define CONTINUE_MS 5000L
 /* Registries read a blob once more before they acknowledge it: silence in proportion is no stall.
@@ -87,9 +86,21 @@ static void set_network(CURL *easy, const struct transport *transport,
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S);
-    if (transport->ca_file)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, transport->ca_file);
+}
+
+/* on_tls() gives all connections the same; libcurl would read them for each. A proxy that speaks
+ * TLS has others than the registry, which only libcurl tells apart. */
+static void set_authorities(struct connection *connection, const char *proxy)
+{
+    const char *file = connection->transport->ca_file;
+    bool proxy_has_own = proxy && strncasecmp(proxy, "https:", strlen("https:")) == 0;
+    connection->shares_authorities = !proxy_has_own;
+    if (!proxy_has_own) {
+        curl_easy_setopt(connection->easy, CURLOPT_CAINFO, NULL);
+        curl_easy_setopt(connection->easy, CURLOPT_CAPATH, NULL);
+    } else if (file) {
+        curl_easy_setopt(connection->easy, CURLOPT_CAINFO, file);
+    }
 }
 
 static int on_certificate_wanted(SSL *ssl, void *arg)
@@ -103,8 +114,11 @@ static int on_certificate_wanted(SSL *ssl, void *arg)
 static CURLcode on_tls(CURL *easy, void *tls, void *arg)
 {
     (void)easy;
+    struct connection *connection = arg;
     SSL_CTX_set_cert_cb(tls, on_certificate_wanted, arg);
-    return CURLE_OK;
+    bool good =
+        !connection->shares_authorities || transport_set_authorities(connection->transport, tls);
+    return good ? CURLE_OK : CURLE_SSL_CACERT_BADFILE;
 }
 
 static struct curl_slist *header_append(struct curl_slist *list, const char *name,
@@ -269,6 +283,7 @@ static void prepare(struct connection *connection, struct exchange *exchange,
     curl_easy_setopt(easy, CURLOPT_USERAGENT, connection->transport->user_agent);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
     set_network(easy, connection->transport, request, exchange->proxy);
+    set_authorities(connection, exchange->proxy);
     set_limits(easy, connection->transport, request);
     connection->certificate_wanted = false;
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
@@ -297,6 +312,8 @@ static enum errc conclude(struct connection *connection, struct exchange *exchan
     if (exchange->crowded && code != CURLE_OK)
         return fail(err, ERR_IO, EMFILE, "%s %s: no connection", request->method,
                     url_shown(request->url, shown));
+    if (code == CURLE_SSL_CACERT_BADFILE)
+        detail = curl_easy_strerror(code);
     if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && exchange->answer_given_up))
         return transport_fail(connection, request, exchange->proxy, code, detail, err);
     long status = 0;

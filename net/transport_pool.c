@@ -3,6 +3,7 @@
 #include "net/transport_private.h"
 
 #include <errno.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -71,6 +72,7 @@ struct transport *transport_new(const struct transport_options *options)
         transport->client_key = xstrdup(options->client_key);
     }
     transport->idle_limit = options->idle_limit;
+    pthread_mutex_init(&transport->authorities_lock, NULL);
     transport->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
     transport->times = times_of(&options->times);
@@ -151,6 +153,8 @@ void transport_free(struct transport *transport)
     }
     pthread_mutex_unlock(&pool.lock);
     free_all(&closing);
+    X509_STORE_free(transport->authorities);
+    pthread_mutex_destroy(&transport->authorities_lock);
     free(transport->host);
     free(transport->user_agent);
     free(transport->unix_socket);

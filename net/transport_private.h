@@ -1,7 +1,8 @@
 /*
  * What the files of the transport share: transport.c (an exchange), transport_body.c (what it
  * sends and receives), transport_pool.c (the connections), transport_lookup.c (where a name leads),
- * transport_error.c (why an exchange failed). Nobody else includes it.
+ * transport_authorities.c (whose certificates are good), transport_error.c (why an exchange
+ * failed). Nobody else includes it.
  */
 #ifndef SLIPWAY_NET_TRANSPORT_PRIVATE_H
 #define SLIPWAY_NET_TRANSPORT_PRIVATE_H
@@ -10,6 +11,7 @@
 #include "net/url.h"
 
 #include <curl/curl.h>
+#include <openssl/types.h>
 #include <pthread.h>
 #include <sys/queue.h>
 
@@ -18,6 +20,7 @@ struct connection {
     CURL *easy;
     CURLM *multi;            /* holds the warm TCP connections */
     bool certificate_wanted; /* the server asked for one in the handshake of the exchange at hand */
+    bool shares_authorities; /* of its transport: set for each exchange */
     /* while it is idle, under the pool's lock */
     TAILQ_ENTRY(connection) link;
     int64_t idle_since_ms;
@@ -38,6 +41,9 @@ struct transport {
     long connect_timeout_ms;
     struct transport_times times; /* none is 0 */
     unsigned idle_count;          /* under the pool's lock */
+    pthread_mutex_t authorities_lock;
+    X509_STORE *authorities; /* as read last; NULL: not yet, or in vain */
+    int64_t authorities_ms;  /* when */
 };
 
 /* One running exchange: what libcurl's callbacks work on. */
@@ -73,6 +79,11 @@ int transport_socket(int family, int type, int protocol);
 /* Drive `easy` to its end on the connection. True when cancelled. */
 bool transport_run(struct connection *connection, CURL *easy, const struct http_request *request,
                    CURLcode *code);
+
+/* Give a new TLS connection the authorities of the transport, which all its connections share:
+ * those of a system take 10 ms to read and 600 KB to hold. They are read anew when they are five
+ * minutes old. False when they cannot be read. */
+bool transport_set_authorities(struct transport *transport, SSL_CTX *context);
 
 /* Where a host leads as the resolver here sees it: to public addresses only, to a private one among
  * others, or it does not say (in 10 s). No connection is made. */
