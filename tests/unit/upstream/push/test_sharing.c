@@ -178,14 +178,16 @@ static void test_cancelling_both(void **state)
 {
     (void)state;
     struct scene *scene = scene_new("ab", "ab");
+    struct http_double *http = fake_registry_http(scene->fake);
+    assert_int_equal(http_double_await(http, "PUT " UPLOADS, 3), 3); /* two layers, a config */
     int64_t start_ms = clock_ms();
     cancel_request(&scene->pushers[0].cancel);
     cancel_request(&scene->pushers[1].cancel);
     expect_end(scene, 0, ERR_CANCELLED);
     expect_end(scene, 1, ERR_CANCELLED);
     assert_in_range(clock_ms() - start_ms, 0, 1000);
-    assert_int_equal(requests(scene, "POST " UPLOADS), 2);
-    assert_int_equal(http_double_await(fake_registry_http(scene->fake), "DELETE " UPLOADS, 2), 2);
+    assert_int_equal(requests(scene, "POST " UPLOADS), 3);
+    assert_int_equal(http_double_await(http, "DELETE " UPLOADS, 3), 3);
     assert_int_equal(requests(scene, "PUT /v2/team/app/manifests/"), 0);
     scene_free(scene);
 }
