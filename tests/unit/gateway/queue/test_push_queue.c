@@ -566,7 +566,7 @@ static void who_waits_does_not_wait_for_ever(void **state)
     struct queue_bench *bench = *state;
     struct waiting_push first;
     struct waiting_push second;
-    struct fake_rule blob = {.method = "PUT", .part = UPLOADS, .times = 1, .status = 500};
+    struct fake_rule blob = {.method = "PUT", .part = UPLOADS, .times = 2, .status = 500};
     blob.hold = true;
     fake_registry_rule(bench->test->registry, blob);
     queue_bench_hold_put(bench, "two");
