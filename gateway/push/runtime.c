@@ -157,13 +157,13 @@ enum errc runtime_change(struct runtime *runtime, const struct settings *setting
                          struct error *err)
 {
     autofree struct registry_options *hosts = registry_options_of(settings);
-    autosettings const struct settings *before = runtime_settings(runtime);
     if (registries_check(hosts, settings->registry_count, err) != ERR_OK)
         return err->code;
     pthread_mutex_lock(&runtime->settings_lock);
-    settings_free(runtime->settings); /* `before` has another */
+    const struct settings *before = runtime->settings;
     runtime->settings = settings_ref(settings);
     pthread_mutex_unlock(&runtime->settings_lock);
+    settings_free(before);
     registry_logins_change(runtime->logins, settings);
     registries_change(runtime->upstream->registries, hosts, settings->registry_count);
     return ERR_OK;
