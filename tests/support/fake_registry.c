@@ -243,7 +243,9 @@ struct fake_registry *fake_registry_start(enum fake_auth auth)
 
 void fake_registry_stop(struct fake_registry *fake)
 {
+    pthread_mutex_lock(&fake->lock);
     fake->releases = UINT_MAX - 1; /* nothing is held any more */
+    pthread_mutex_unlock(&fake->lock);
     fake_registry_release(fake);
     http_double_stop(fake->http);
     for (size_t i = 0; i < fake->name_count; i++) {

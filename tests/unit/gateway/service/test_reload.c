@@ -126,6 +126,7 @@ static void a_caller_keeps_its_rules(void **state)
     assert_int_equal(access_new(&options, &scene.access, &err), ERR_OK);
     struct caller *caller = caller_new(PROOF_NONE, &nobody);
     assert_int_equal(access_prepare(scene.access, before, &caller->rules, &err), ERR_OK);
+    caller->let_go = rules_unref;
     change(&scene, now);
     assert_int_equal(access_ask(scene.access, caller, OPERATION_PULL, "a/x", NULL), ACCESS_YES);
     struct identity other = {.kind = IDENTITY_ANONYMOUS};
