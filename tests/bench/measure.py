@@ -17,7 +17,7 @@ from bench.rows import Inputs, Row, Stage
 
 CPU_LIMIT = 0.05
 PEAK_LIMIT_MIB = 2.0
-PEAK_AIM_MIB = 64
+PEAK_AIM_MIB = 40
 OLD, NEW = "old", "new"
 
 BESIDE_SKOPEO = (

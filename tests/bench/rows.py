@@ -225,7 +225,7 @@ def line_row(name: str, means: str, *, slow_in: bool, slow_out: bool) -> Row:
     }
     if slow_out:
         parts["send"] = held_push
-    return Row(name, means, by(push, *ALL), wall=0.8 if slow_in else 1, whole=1.1, parts=parts)
+    return Row(name, means, by(push, *ALL), wall=0.8 if slow_in else 1, whole=1.15, parts=parts)
 
 
 ROWS = (
@@ -233,21 +233,21 @@ ROWS = (
         "registry",
         "docker save to docker-registry",
         by(first_push("archive", registries(1)), *ALL),
-        wall=0.35,
-        cpu=0.25,
+        wall=0.33,
+        cpu=0.27,
     ),
     Row(
         "sink",
         "docker save to a registry that discards",
         by(first_push("archive", ONE), *ALL),
         wall=0.25,
-        cpu=0.25,
+        cpu=0.27,
     ),
     Row(
         "again",
         "docker save that is known, several times to the same repository",
         by(known_push("archive", ONE, elsewhere=False), *ALL),
-        wall=1,
+        wall=1.5,
     ),
     Row(
         "other",
@@ -259,25 +259,25 @@ ROWS = (
         "oci.folder",
         "OCI layout, a folder, several times",
         by(first_push("layout", ONE, short=True), "command", "handed"),
-        wall=1,
+        wall=0.7,
     ),
     Row(
         "oci.tar",
         "OCI layout, a tar, several times",
         by(first_push("layout_tar", ONE, short=True), *ALL),
-        wall=1,
+        wall=0.5,
     ),
     Row(
         "three",
         "docker save to three registries that discard",
         by(first_push("archive", THREE), *ALL),
-        wall=0.15,
+        wall=0.1,
     ),
     Row(
         "three.registry",
         "docker save to three docker-registries",
         by(first_push("archive", registries(3)), *ALL),
-        wall=0.35,
+        wall=0.25,
     ),
     Row(
         "many",
@@ -289,19 +289,19 @@ ROWS = (
         "far.first",
         "small layers to a registry far away, several times",
         by(first_push("layers", far, short=True), *ALL),
-        wall=0.5,
+        wall=0.2,
     ),
     Row(
         "far.again",
         "the same again, several times",
         by(known_push("layers", far, elsewhere=False), *ALL),
-        wall=1,
+        wall=0.15,
     ),
     Row(
         "far.mounts",
         "the same to other repositories, several times, where its layers can be mounted",
         by(known_push("layers", far, elsewhere=True), *ALL),
-        wall=1,
+        wall=0.15,
     ),
     line_row(
         "line.out", "one large layer over a slow line to the registry", slow_in=False, slow_out=True
