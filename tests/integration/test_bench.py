@@ -52,18 +52,19 @@ class Counts:
 # A command makes its data folder, too, which is most of its fsyncs.
 ONCE = {"deflated": 1, "sent_kb": 493, "hashed_kb": 3266}
 COPIED = {"sent_kb": 580, "hashed_kb": 586}
-KNOWN = {"sent_kb": 1.2, "hashed_kb": 2772}
-MOUNTED = {"mounts": TINY_LAYERS, "sent_kb": 2, "hashed_kb": 2773}
+# Of a file that is known, only the tables are hashed.
+KNOWN = {"sent_kb": 1.2}
+MOUNTED = {"mounts": TINY_LAYERS, "sent_kb": 2}
 NOT_COUNTED = {"requests": 0, "manifests": 0, "deflated": 1}
 EXPECTED = {
     "registry.command": Counts(fsyncs=(17, 21), commits=(8, 12), started=12, **NOT_COUNTED),
     "sink.command": Counts(14, (17, 21), (8, 12), 12, **ONCE),
     "sink.gateway": Counts(14, (4, 8), (4, 8), 8, **ONCE),
     "sink.handed": Counts(14, (4, 8), (4, 8), 8, **ONCE),
-    "again.command": Counts(6, 2, 3, 12, **KNOWN),
-    "again.gateway": Counts(5, 2, 2, 8, **KNOWN),
-    "other.command": Counts(8, (3, 6), (4, 7), 12, **MOUNTED),
-    "other.gateway": Counts(7, (3, 6), (3, 6), 8, **MOUNTED),
+    "again.command": Counts(6, 2, 3, 12, **KNOWN, hashed_kb=9.3),
+    "again.gateway": Counts(5, 2, 2, 8, **KNOWN, hashed_kb=2772),
+    "other.command": Counts(8, (3, 6), (4, 7), 12, **MOUNTED, hashed_kb=10.2),
+    "other.gateway": Counts(7, (3, 6), (3, 6), 8, **MOUNTED, hashed_kb=2773),
     "oci.folder.command": Counts(14, (17, 21), (8, 12), 12, **COPIED),
     "oci.tar.gateway": Counts(14, (4, 8), (4, 8), 8, **COPIED),
     "three.command": Counts(42, (19, 32), (10, 23), 20, 1, 0, 3, sent_kb=1480, hashed_kb=3278),

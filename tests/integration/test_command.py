@@ -582,8 +582,8 @@ def test_interrupt_during_push(registry: Registry, larger_archive: Path, tmp_pat
         with start_slipway(tmp_path, *words) as process:
             process.wait_for(
                 lambda: slow.sent_up > 50_000
-                and sessions(registry, "POST", "c/interrupted", 202) == 3,
-                "three layers are on their way",
+                and sessions(registry, "POST", "c/interrupted", 202) == 4,
+                "three layers and the config are on their way",
             )
             interrupt(process)
         # Not the registry's folders: it writes what is still on its way into a session that it
@@ -593,8 +593,8 @@ def test_interrupt_during_push(registry: Registry, larger_archive: Path, tmp_pat
         wait_until(
             lambda: sessions(registry, "DELETE", "c/interrupted", 204)
             + sessions(registry, "PUT", "c/interrupted", 201)
-            == 3,
-            "all three sessions are closed",
+            == 4,
+            "all four sessions are closed",
         )
     assert staged_below(data) == []
     assert registry.tags("c/interrupted") == []

@@ -352,6 +352,8 @@ static void cancelled_while_the_registry_wants_to_be_left_alone(void **state)
     struct scene scene = scene_of(FAKE_OPEN);
     fake_registry_rule(scene.fake, (struct fake_rule){"POST", UPLOADS, 1, .status = 429,
                                                       .headers = "Retry-After: 500\r\n"});
+    char config[DIGEST_TEXT_MAX];
+    fake_registry_put(scene.fake, digest_text(&scene.image.config, config), "1");
     struct started *asked = start(&scene, "team/app:1");
     WAIT_UNTIL(&scene, back_off_left_ms(&host_of(&scene)->back_off) > 0);
     struct started *later = start(&scene, "team/lib:1");
