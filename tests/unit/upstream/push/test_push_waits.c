@@ -357,7 +357,8 @@ static void cancelled_while_the_registry_wants_to_be_left_alone(void **state)
     struct started *asked = start(&scene, "team/app:1");
     WAIT_UNTIL(&scene, back_off_left_ms(&host_of(&scene)->back_off) > 0);
     struct started *later = start(&scene, "team/lib:1");
-    WAIT_UNTIL(&scene, work_queue_waiting(host_of(&scene)->requests) == 1);
+    /* Its first step, and perhaps one of the first push, whose config has been found. */
+    WAIT_UNTIL(&scene, work_queue_waiting(host_of(&scene)->requests) >= 1);
     expect_cancel_at_once(later);
     expect_cancel_at_once(asked);
     assert_false(atomic_load(&later->began));
