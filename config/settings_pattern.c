@@ -66,6 +66,22 @@ enum errc setting_pattern_check(const char *pattern, const char *first_also,
     return count_wildcards(pattern, out, err);
 }
 
+/* Another one would match no host, and a rule that denies would deny nothing. */
+static bool is_wild_host(const char *host, size_t size)
+{
+    const char *end = host + size;
+    const char *rest = *host == '[' ? memchr(host, ']', size) : host;
+    if (rest == NULL || (rest > host && rest + 1 < end && rest[1] != ':'))
+        return false;
+    size_t colons = 0;
+    for (const char *at = rest > host ? rest + 1 : rest; at < end; at++) {
+        if (*at == '[' || *at == ']')
+            return false;
+        colons += *at == ':';
+    }
+    return colons <= 1;
+}
+
 enum errc setting_target_pattern_check(const char *target, struct setting_wildcards *out,
                                        struct error *err)
 {
@@ -80,6 +96,9 @@ enum errc setting_target_pattern_check(const char *target, struct setting_wildca
         return fail(err, ERR_SETTINGS, 0,
                     "must be HOST/REPOSITORY, with a host that has a \".\" or \":\" or is "
                     "localhost");
+    if (!whole && wild && !is_wild_host(target, host))
+        return fail(err, ERR_SETTINGS, 0,
+                    "must have at most one port, and brackets around an IPv6 address only");
     if (!whole && strpbrk(target + host, ":@") != NULL)
         return fail(err, ERR_SETTINGS, 0, "must not have a tag or digest: those are kept");
     return wild ? setting_pattern_check(target, ":[]", out, err)

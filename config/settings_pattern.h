@@ -21,7 +21,7 @@ enum errc setting_pattern_check(const char *pattern, const char *first_also,
                                 struct setting_wildcards *out, struct error *err);
 
 /* Of targets, HOST/REPOSITORY without tag and digest: a host that is written out, or one with
- * wildcards. One without a slash needs "**". */
+ * wildcards, which has one port at most. One without a slash needs "**". */
 enum errc setting_target_pattern_check(const char *target, struct setting_wildcards *out,
                                        struct error *err);
 

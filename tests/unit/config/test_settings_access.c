@@ -84,6 +84,9 @@ static void wrong_rules_name_their_path(void **state)
          "policy[1].repositories", "two stars"},
         {"{\"who\":[\"a\"],\"targets\":[\"team/**\"]}", "policy[1].targets", "HOST/REPOSITORY"},
         {"{\"who\":[\"a\"],\"targets\":[\"*\"]}", "policy[1].targets", "HOST/REPOSITORY"},
+        {"{\"who\":[\"a\"],\"targets\":[\"*r:80:80/*\"]}", "policy[1].targets", "one port"},
+        {"{\"who\":[\"a\"],\"targets\":[\"[*:1]x/*\"]}", "policy[1].targets", "one port"},
+        {"{\"who\":[\"a\"],\"targets\":[\"fd00::*/a\"]}", "policy[1].targets", "one port"},
         {"{\"who\":[\"a\"],\"targets\":[\"r.x/a:1\"]}", "policy[1].targets", "tag or digest"},
         {"{\"who\":[\"a\"],\"targets\":[\"**\"],\"unless\":1}", "policy[1].unless", "unknown key"},
     };
