@@ -98,6 +98,13 @@ static void assert_restores_to(enum codec codec, const struct buf *stored, const
     buf_deinit(&raw.bytes);
 }
 
+/* Efforts differ in how a block is encoded, not in which thread does it when. */
+#ifdef __SANITIZE_THREAD__
+#define EFFORT_LAST EFFORT_FAST
+#else
+#define EFFORT_LAST EFFORT_BEST
+#endif
+
 /* Block boundaries, in pieces that do not divide them, with one thread and with several. */
 static void check_compression(enum codec codec)
 {
@@ -109,7 +116,7 @@ static void check_compression(enum codec codec)
                                    2 * CODEC_BLOCK_BYTES,
                                    11 * CODEC_BLOCK_BYTES + 7};
     struct error err = ERROR_INIT;
-    for (enum effort effort = EFFORT_FAST; effort <= EFFORT_BEST; effort++)
+    for (enum effort effort = EFFORT_FAST; effort <= EFFORT_LAST; effort++)
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             autofree uint8_t *data = make_tar(sizes[i], (unsigned)i);
             struct digest expected = digest_of(DIGEST_SHA256, data, sizes[i]);
