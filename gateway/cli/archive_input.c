@@ -62,13 +62,20 @@ static enum errc wait_readable(struct archive_input *input, struct error *err)
     }
 }
 
+static void go_on(struct archive_input *input, uint64_t bytes)
+{
+    input->done_bytes += bytes;
+    if (input->tell)
+        input->tell(input->told_to, input->done_bytes, input->size_bytes);
+}
+
 static enum errc pull(void *self, const uint8_t **data, size_t *size, struct error *err)
 {
     struct archive_input *input = self;
     if (wait_readable(input, err) != ERR_OK ||
         source_pull(&input->inner, data, size, err) != ERR_OK)
         return err->code;
-    atomic_fetch_add(&input->read_bytes, *size);
+    go_on(input, *size);
     return ERR_OK;
 }
 
@@ -78,14 +85,14 @@ static enum errc skip(void *self, uint64_t count, uint64_t *skipped, struct erro
     if (cancel_check(input->cancel, err) != ERR_OK ||
         source_pass_over(&input->inner, count, skipped, err) != ERR_OK)
         return err->code;
-    atomic_fetch_add(&input->read_bytes, *skipped);
+    go_on(input, *skipped);
     return ERR_OK;
 }
 
 static enum errc rewind_input(void *self, struct error *err)
 {
     struct archive_input *input = self;
-    atomic_store(&input->read_bytes, 0);
+    input->done_bytes = 0;
     return source_rewind(&input->inner, err);
 }
 

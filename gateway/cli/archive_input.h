@@ -1,9 +1,9 @@
 /*
  * The ARCHIVE of `slipway push`: a file, "-" for standard input, or an OCI layout folder, as a
- * source that can be cancelled and that counts what was read or passed over. What can be passed
- * over, and what can be begun again, is so here, too (base/file.h, image/layout_source.h).
+ * source that can be cancelled and that tells how far it is. What can be passed over, and what can
+ * be begun again, is so here, too (base/file.h, image/layout_source.h).
  *
- * Used by one thread, but for archive_input_read(), which any thread may call.
+ * Used by one thread.
  */
 #ifndef SLIPWAY_GATEWAY_CLI_ARCHIVE_INPUT_H
 #define SLIPWAY_GATEWAY_CLI_ARCHIVE_INPUT_H
@@ -20,7 +20,10 @@ struct archive_input {
     struct source inner;
     struct cancel *cancel;
     uint64_t size_bytes; /* of a regular file; 0 when not known */
-    _Atomic uint64_t read_bytes;
+    uint64_t done_bytes; /* read, or passed over */
+    /* The caller's; NULL: nobody is told. After each piece, with `told_to`. */
+    void (*tell)(void *told_to, uint64_t done_bytes, uint64_t size_bytes);
+    void *told_to;
 };
 
 /* ERR_IO names what cannot be opened; ERR_NOT_AN_IMAGE for a folder that is no layout. */

@@ -194,41 +194,9 @@ static int print_result(const struct push_command *options, const char *text, co
 
 /* ---- the push ---- */
 
-/* The archive's source with its progress shown. */
-struct shown_source {
-    struct archive_input *input;
-    struct source inner;
-    struct push_print *print;
-};
-
-static enum errc pull_shown(void *self, const uint8_t **data, size_t *size, struct error *err)
+static void show_archive(void *print, uint64_t done_bytes, uint64_t size_bytes)
 {
-    struct shown_source *shown = self;
-    if (source_pull(&shown->inner, data, size, err) != ERR_OK)
-        return err->code;
-    push_print_archive(shown->print, atomic_load(&shown->input->read_bytes),
-                       shown->input->size_bytes);
-    return ERR_OK;
-}
-
-static enum errc skip_shown(void *self, uint64_t count, uint64_t *skipped, struct error *err)
-{
-    const struct shown_source *shown = self;
-    return source_pass_over(&shown->inner, count, skipped, err);
-}
-
-static enum errc rewind_shown(void *self, struct error *err)
-{
-    const struct shown_source *shown = self;
-    return source_rewind(&shown->inner, err);
-}
-
-static struct source shown_source(struct shown_source *shown)
-{
-    return (struct source){.pull = pull_shown,
-                           .self = shown,
-                           .pass_over = shown->inner.pass_over ? skip_shown : NULL,
-                           .rewind = shown->inner.rewind ? rewind_shown : NULL};
+    push_print_archive(print, done_bytes, size_bytes);
 }
 
 /* One push as it is shown: where its bytes come from, and who gets its events. */
@@ -304,11 +272,11 @@ static enum errc push_shown(struct push_command *options, const struct settings 
                             json_t **answer, struct error *err)
 {
     struct push_print *print = push_print_new(isatty(STDERR_FILENO) == 1);
-    struct shown_source source = {
-        .input = input, .inner = archive_input_source(input), .print = print};
+    input->tell = show_archive;
+    input->told_to = print;
     const struct shown_push shown = {.options = options,
                                      .order = &options->order,
-                                     .archive = shown_source(&source),
+                                     .archive = archive_input_source(input),
                                      .archive_bytes = input->size_bytes,
                                      .progress = push_print_progress(print),
                                      .cancel = cancel};
