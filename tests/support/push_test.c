@@ -5,6 +5,7 @@
 #include "image/manifest.h"
 #include "store/batch.h"
 #include "store/store_local.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -36,8 +37,7 @@ struct push_test *push_test_new(const char *password)
 {
     struct push_test *test = xcalloc(1, sizeof *test);
     struct error err = ERROR_INIT;
-    strcpy(test->folder, "/tmp/slipway-push-XXXXXX");
-    assert_non_null(mkdtemp(test->folder));
+    test_folder_make(test->folder);
     const struct store_options store = {.map_size_bytes = 1 << 24};
     if (store_open_local(test->folder, &store, &test->store, &err) != ERR_OK)
         fail_msg("%s", err.text);
@@ -81,12 +81,10 @@ struct upstream *push_test_upstream(struct push_test *test, const char *host)
 
 void push_test_free(struct push_test *test)
 {
-    struct error err = ERROR_INIT;
     upstream_free(test->upstream);
     executor_free(test->executor);
     store_close(test->store);
-    autofd int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    file_remove_tree(tmp, test->folder + strlen("/tmp/"), &err);
+    test_folder_remove(test->folder);
     cancel_deinit(&test->cancel);
     pthread_mutex_destroy(&test->lock);
     free(test->events);

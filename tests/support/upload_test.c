@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "store/store_local.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -18,9 +19,9 @@ int upload_test_setup(void **state)
     struct upload_fixture *fixture = xcalloc(1, sizeof *fixture);
     struct error err = ERROR_INIT;
     fixture->fake = upload_double_start();
-    strcpy(fixture->folder, "/tmp/slipway-upload-XXXXXX");
     const struct store_options options = {.map_size_bytes = 1 << 20};
-    if (store_open_local(mkdtemp(fixture->folder), &options, &fixture->store, &err) != ERR_OK)
+    if (store_open_local(test_folder_make(fixture->folder), &options, &fixture->store, &err) !=
+        ERR_OK)
         fail_msg("%s", err.text);
     fixture->data = xmalloc(SIZE);
     for (size_t i = 0; i < SIZE; i++)
@@ -33,12 +34,10 @@ int upload_test_setup(void **state)
 int upload_test_teardown(void **state)
 {
     struct upload_fixture *fixture = *state;
-    struct error err = ERROR_INIT;
     registries_free(fixture->registries);
     store_close(fixture->store);
     upload_double_stop(fixture->fake);
-    autofd int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    file_remove_tree(tmp, fixture->folder + strlen("/tmp/"), &err);
+    test_folder_remove(fixture->folder);
     free(fixture->data);
     free(fixture);
     return 0;

@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include "base/mem.h"
+#include "tests/support/test_folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,9 +24,7 @@ struct scratch {
 static int make_scratch(void **state)
 {
     struct scratch *scratch = xcalloc(1, sizeof *scratch);
-    snprintf(scratch->path, sizeof scratch->path, "/tmp/slipway-file-XXXXXX");
-    if (mkdtemp(scratch->path) == NULL)
-        return -1;
+    test_folder_make(scratch->path);
     scratch->fd = open(scratch->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     *state = scratch;
     return scratch->fd < 0 ? -1 : 0;
@@ -34,11 +33,10 @@ static int make_scratch(void **state)
 static int drop_scratch(void **state)
 {
     struct scratch *scratch = *state;
-    struct error err = ERROR_INIT;
     close(scratch->fd);
-    enum errc rc = file_remove_tree(AT_FDCWD, scratch->path, &err);
+    int rc = test_folder_remove(scratch->path);
     free(scratch);
-    return rc == ERR_OK ? 0 : -1;
+    return rc;
 }
 
 static bool exists(const struct scratch *scratch, const char *name)

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -22,20 +23,19 @@
 
 #define LIMIT_BYTES ((size_t)1 << 16)
 
-static char folder[64];
+static char folder[TEST_FOLDER_MAX];
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/slipway-lines-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    test_folder_make(folder);
+    return 0;
 }
 
 static int drop_folder(void **state)
 {
-    struct error err = ERROR_INIT;
     (void)state;
-    return file_remove_tree(AT_FDCWD, folder, &err) == ERR_OK ? 0 : -1;
+    return test_folder_remove(folder);
 }
 
 /* In one of two buffers, in turn. */

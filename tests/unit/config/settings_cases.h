@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "config/settings.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,19 +24,19 @@
 
 #define NAME "test.json"
 
-static char folder[] = "/tmp/slipway-settings-XXXXXX";
+static char folder[TEST_FOLDER_MAX];
 
 static inline int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL ? -1 : 0;
+    test_folder_make(folder);
+    return 0;
 }
 
 static inline int remove_folder(void **state)
 {
     (void)state;
-    struct error err = ERROR_INIT;
-    return file_remove_tree(AT_FDCWD, folder, &err) == ERR_OK ? 0 : -1;
+    return test_folder_remove(folder);
 }
 
 /* The path of a file of the folder with this content, owned. */

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -15,7 +16,7 @@
 #include <cmocka.h>
 
 /* In a home of its own; the folders of the system are left alone. */
-static char home[] = "/tmp/slipway-certificates-XXXXXX";
+static char home[TEST_FOLDER_MAX];
 
 static void make(const char *rest, bool folder)
 {
@@ -31,17 +32,14 @@ static void make(const char *rest, bool folder)
 static int setup(void **state)
 {
     (void)state;
-    if (mkdtemp(home) == NULL)
-        return -1;
-    setenv("HOME", home, 1);
+    setenv("HOME", test_folder_make(home), 1);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    struct error err = ERROR_INIT;
-    return file_remove_tree(AT_FDCWD, home, &err) == ERR_OK ? 0 : -1;
+    return test_folder_remove(home);
 }
 
 static void expect(const char *host, const char *ca, const char *certificate)

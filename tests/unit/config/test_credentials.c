@@ -5,6 +5,7 @@
 #include "config/credentials_helper.h"
 #include "config/password_command.h"
 #include "config/program.h"
+#include "tests/support/test_folder.h"
 #include <setjmp.h>
 
 #include <errno.h>
@@ -23,7 +24,7 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/slipway-credentials-XXXXXX";
+static char folder[TEST_FOLDER_MAX];
 static char *path_before;
 
 static void write_file(const char *name, const char *text, mode_t mode)
@@ -58,8 +59,7 @@ static void set_folder(const char *variable, const char *below)
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
-        return -1;
+    test_folder_make(folder);
     path_before = xstrdup(getenv("PATH"));
     autofree char *path = xasprintf("%s:%s", folder, path_before);
     setenv("PATH", path, 1);
@@ -73,10 +73,9 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    struct error err = ERROR_INIT;
     setenv("PATH", path_before, 1);
     free(path_before);
-    return file_remove_tree(AT_FDCWD, folder, &err) == ERR_OK ? 0 : -1;
+    return test_folder_remove(folder);
 }
 
 static int fresh(void **state)

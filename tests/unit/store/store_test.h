@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "image/digest.h"
 #include "store/store_local.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -38,21 +39,14 @@ extern char **environ;
 
 static inline int make_folder(void **state)
 {
-    char path[] = "/tmp/slipway-store-XXXXXX";
-    if (mkdtemp(path) == NULL)
-        return -1;
-    *state = xstrdup(path);
+    *state = test_folder_make(xmalloc(TEST_FOLDER_MAX));
     return 0;
 }
 
 static inline int remove_folder(void **state)
 {
-    struct error err = ERROR_INIT;
-    char *path = *state;
-    int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = file_remove_tree(tmp, path + strlen("/tmp/"), &err) == ERR_OK ? 0 : -1;
-    close(tmp);
-    free(path);
+    int rc = test_folder_remove(*state);
+    free(*state);
     return rc;
 }
 

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "gateway/access/audit_line.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -167,25 +168,22 @@ static void too_many_targets_are_counted(void **state)
 
 /* ---- the stream ---- */
 
-static char folder[64];
+static char folder[TEST_FOLDER_MAX];
 static char path[128];
 
 static int make_folder(void **state)
 {
     (void)state;
     prepare();
-    snprintf(folder, sizeof folder, "/tmp/slipway-audit-XXXXXX");
-    if (mkdtemp(folder) == NULL)
-        return -1;
+    test_folder_make(folder);
     snprintf(path, sizeof path, "%s/audit.ndjson", folder);
     return 0;
 }
 
 static int drop_folder(void **state)
 {
-    struct error err = ERROR_INIT;
     (void)state;
-    return file_remove_tree(AT_FDCWD, folder, &err) == ERR_OK ? 0 : -1;
+    return test_folder_remove(folder);
 }
 
 static void ids_have_no_gaps(void **state)

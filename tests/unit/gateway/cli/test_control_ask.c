@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "gateway/cli/cli.h"
 #include "gateway/service/control.h"
+#include "tests/support/test_folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,9 +94,7 @@ static int make_scratch(void **state, unsigned deep)
     struct scratch *scratch = xcalloc(1, sizeof *scratch);
     scratch->listener = -1;
     unsetenv("SLIPWAY_GATEWAY");
-    snprintf(scratch->top, sizeof scratch->top, "/tmp/slipway-ask-XXXXXX");
-    if (mkdtemp(scratch->top) == NULL)
-        return -1;
+    test_folder_make(scratch->top);
     snprintf(scratch->data, sizeof scratch->data, "%s/%0*d", scratch->top, (int)deep, 0);
     *state = scratch;
     return file_make_folders(scratch->data, 0700, &err) == ERR_OK ? 0 : -1;
@@ -114,15 +113,14 @@ static int make_long(void **state)
 static int drop_scratch(void **state)
 {
     struct scratch *scratch = *state;
-    struct error err = ERROR_INIT;
     if (scratch->listener >= 0) {
         shutdown(scratch->listener, SHUT_RDWR);
         pthread_join(scratch->thread, NULL);
         close(scratch->listener);
     }
-    enum errc rc = file_remove_tree(AT_FDCWD, scratch->top, &err);
+    int rc = test_folder_remove(scratch->top);
     free(scratch);
-    return rc == ERR_OK ? 0 : -1;
+    return rc;
 }
 
 /* One question, and what came of it. */

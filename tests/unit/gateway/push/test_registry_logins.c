@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,7 +21,7 @@
 
 #define HOST "r.example.com"
 
-static char folder[] = "/tmp/slipway-logins-XXXXXX";
+static char folder[TEST_FOLDER_MAX];
 
 /* Its password is the number of its run. */
 static const char script[] = "echo run >>\"$1/runs\"; echo \"password-$(wc -l <\"$1/runs\")\"; "
@@ -141,14 +142,14 @@ static int fresh(void **state)
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) ? 0 : -1;
+    test_folder_make(folder);
+    return 0;
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
-    struct error err = ERROR_INIT;
-    return file_remove_tree(AT_FDCWD, folder, &err) == ERR_OK ? 0 : -1;
+    return test_folder_remove(folder);
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, fresh)

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "store/store_local.h"
+#include "tests/support/test_folder.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -168,11 +169,11 @@ static void a_wish_is_kept(void **state)
 static void it_is_read_from_the_store(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/slipway-methods-XXXXXX";
+    char folder[TEST_FOLDER_MAX];
     struct error err = ERROR_INIT;
     struct store *store = NULL;
     const struct store_options options = {.map_size_bytes = MIB};
-    assert_int_equal(store_open_local(mkdtemp(folder), &options, &store, &err), ERR_OK);
+    assert_int_equal(store_open_local(test_folder_make(folder), &options, &store, &err), ERR_OK);
     struct upload_methods methods;
     struct upload_choice choice = {.way = UPLOAD_METHOD_CHUNKED,
                                    .by_size = true,
@@ -191,8 +192,7 @@ static void it_is_read_from_the_store(void **state)
     upload_methods_deinit(&methods);
 
     store_close(store);
-    autofd int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_int_equal(file_remove_tree(tmp, folder + strlen("/tmp/"), &err), ERR_OK);
+    assert_int_equal(test_folder_remove(folder), 0);
 }
 
 int main(void)
