@@ -21,6 +21,10 @@ void stage_drop(struct batch *batch, uint32_t number);
 enum errc stage_open_blob(const struct batch *batch, const struct batch_blob *blob,
                           struct blob *out, struct error *err);
 
+/* A blob that is staged becomes one of the batch `other`, too; it is held until `batch` ends. */
+enum errc stage_share_blob(struct batch *batch, const struct batch_blob *blob, struct batch *other,
+                           struct error *err);
+
 /* Bring all of the batch in, as store/batch.h promises. The batch stays the caller's; it has no
  * error so far. */
 enum errc backend_commit(struct batch *batch, struct error *err);

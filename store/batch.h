@@ -79,6 +79,15 @@ void blob_writer_abort(struct blob_writer *writer);
 enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, struct digest *digest,
                          struct error *err);
 
+/* What was written so far of a blob can be read by this file descriptor, which is the caller's and
+ * stays readable when the writer ends. */
+enum errc blob_writer_reader(const struct blob_writer *writer, int *fd, struct error *err);
+
+/* A blob of this batch becomes visible before the batch commits, as a volatile batch of its own
+ * would bring it: it can be read, and sent. It is not collected before this batch ends; when that
+ * is aborted it stays, as what nothing needs. No-op for what is not of this batch. */
+enum errc batch_bring_ahead(struct batch *batch, const struct digest *digest, struct error *err);
+
 /* Drop a blob of this batch again (it turned out not to be needed). No-op when it is not in it. */
 void batch_drop_blob(struct batch *batch, const struct digest *digest);
 

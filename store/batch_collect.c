@@ -129,6 +129,17 @@ enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, str
     return ERR_OK;
 }
 
+enum errc batch_bring_ahead(struct batch *batch, const struct digest *digest, struct error *err)
+{
+    const struct batch_blob *blob = batch_find(batch, digest);
+    if (blob == NULL)
+        return ERR_OK;
+    autobatch struct batch *ahead = batch_begin(batch->store, BATCH_VOLATILE);
+    if (stage_share_blob(batch, blob, ahead, err) != ERR_OK)
+        return err->code;
+    return batch_commit(mem_take(&ahead), err);
+}
+
 void batch_drop_blob(struct batch *batch, const struct digest *digest)
 {
     struct batch_blob *blob = batch_find(batch, digest);

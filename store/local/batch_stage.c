@@ -102,6 +102,15 @@ enum errc batch_take_file(struct batch *batch, int folder_fd, const char *name, 
     return batch_add_blob(batch, digest, size, number, err);
 }
 
+enum errc stage_share_blob(struct batch *batch, const struct batch_blob *blob, struct batch *other,
+                           struct error *err)
+{
+    char name[STAGE_NAME_MAX];
+    stage_hold(batch, &blob->digest);
+    return batch_take_file(other, batch->stage->folder_fd, stage_file_name(blob->number, name),
+                           blob->size, &blob->digest, err);
+}
+
 void stage_hold(struct batch *batch, const struct digest *digest)
 {
     struct stage *stage = batch->stage;

@@ -38,6 +38,14 @@ enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct
     return ERR_OK;
 }
 
+enum errc blob_writer_reader(const struct blob_writer *writer, int *fd, struct error *err)
+{
+    char name[STAGE_NAME_MAX];
+    *fd = openat(writer->batch->stage->folder_fd, stage_file_name(writer->number, name),
+                 O_RDONLY | O_CLOEXEC);
+    return *fd >= 0 ? ERR_OK : fail(err, ERR_IO, errno, "read a blob that is being written");
+}
+
 static void flush_behind(struct blob_writer *writer)
 {
     uint64_t fresh = writer->size - writer->flushed;

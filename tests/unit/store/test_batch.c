@@ -180,6 +180,65 @@ static void a_batch_reads_its_own_blobs_first(void **state)
     store_close(store);
 }
 
+static void a_blob_that_is_brought_ahead_is_there_before_the_commit(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_DURABLE);
+    struct digest ahead = put(batch, "ahead");
+    struct digest unknown = digest_of_text("unknown");
+    put(batch, "later");
+    assert_ok(batch_bring_ahead(batch, &ahead, &err), &err);
+    assert_ok(batch_bring_ahead(batch, &ahead, &err), &err);
+    assert_ok(batch_bring_ahead(batch, &unknown, &err), &err);
+    expect_blob(store, "ahead");
+    expect_no_blob(store, "later");
+    assert_int_equal(state_of(store, "ahead"), BLOB_VOLATILE);
+    assert_int_equal(count_files(*state, "staging"), 1);
+    commit(batch);
+    assert_int_equal(state_of(store, "ahead"), BLOB_DURABLE);
+    expect_blob(store, "later");
+    store_close(store);
+}
+
+static void it_stays_when_its_batch_is_aborted(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct digest ahead = put(batch, "ahead");
+    assert_ok(batch_bring_ahead(batch, &ahead, &err), &err);
+    batch_abort(batch);
+    assert_int_equal(count_files(*state, "staging"), 0);
+    expect_blob(store, "ahead");
+    store_close(store);
+}
+
+static void what_is_being_written_can_be_read(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct digest digest = digest_of_text("begin and end");
+    struct blob_writer *writer = NULL;
+    char bytes[16] = {0};
+    size_t got = 0;
+    int fd = -1;
+    assert_ok(blob_writer_open(batch, &writer, &err), &err);
+    assert_ok(blob_writer_write(writer, "begin", 5, &err), &err);
+    assert_ok(blob_writer_reader(writer, &fd, &err), &err);
+    assert_ok(file_read_at(fd, bytes, sizeof bytes, 0, &got, &err), &err);
+    assert_int_equal(got, 5);
+    assert_ok(blob_writer_write(writer, " and end", 8, &err), &err);
+    assert_ok(blob_writer_commit(writer, &digest, &err), &err);
+    commit(batch);
+    assert_ok(file_read_at(fd, bytes, sizeof bytes, 0, &got, &err), &err);
+    assert_int_equal(got, 13);
+    assert_memory_equal(bytes, "begin and end", 13);
+    close(fd);
+    store_close(store);
+}
+
 static void a_blob_over_the_limit_is_not_read(void **state)
 {
     struct error err = ERROR_INIT;
@@ -544,6 +603,9 @@ int main(int argc, char **argv)
         folder_test(a_sha512_blob_is_held_too),
         folder_test(an_aborted_batch_leaves_nothing),
         folder_test(a_batch_reads_its_own_blobs_first),
+        folder_test(a_blob_that_is_brought_ahead_is_there_before_the_commit),
+        folder_test(it_stays_when_its_batch_is_aborted),
+        folder_test(what_is_being_written_can_be_read),
         folder_test(a_blob_over_the_limit_is_not_read),
         folder_test(a_dropped_blob_is_not_committed),
         folder_test(the_same_blob_twice_in_a_batch_is_one),
