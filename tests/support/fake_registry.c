@@ -1,5 +1,6 @@
 #include "tests/support/fake_registry.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "image/digest.h"
 
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define RULES_MAX 32
+#define PIECES_MAX 64
 #define NAMES_MAX 4096
 #define BASIC "Basic Y2k6czNjcmV0"
 
@@ -24,6 +26,12 @@ struct fake_registry {
         char *value; /* of a manifest: its digest */
     } names[NAMES_MAX];
     size_t name_count;
+    struct piece {
+        char *path; /* of the session */
+        char *bytes;
+        size_t size;
+    } pieces[PIECES_MAX];
+    size_t piece_count;
     unsigned sessions;
     unsigned tokens;
     unsigned revoked;
@@ -77,20 +85,47 @@ static enum digest_algorithm algorithm_of(const char *name)
     return strncmp(name, "sha512:", 7) == 0 ? DIGEST_SHA512 : DIGEST_SHA256;
 }
 
+/* Behind what the session has. */
+static void add_piece(struct fake_registry *fake, const struct double_request *request,
+                      struct double_answer *answer)
+{
+    if (fake->piece_count == PIECES_MAX)
+        abort();
+    struct piece *piece = &fake->pieces[fake->piece_count++];
+    *piece = (struct piece){.path = xstrdup(request->path),
+                            .bytes = xmalloc(request->body_size),
+                            .size = request->body_size};
+    memcpy(piece->bytes, request->body, request->body_size);
+    add_header(answer, "Location", request->path);
+    answer->status = 202;
+}
+
+/* All of the session, and the request's body. */
+static void gather(const struct fake_registry *fake, const struct double_request *request,
+                   struct buf *out)
+{
+    for (size_t i = 0; i < fake->piece_count; i++)
+        if (strcmp(fake->pieces[i].path, request->path) == 0)
+            buf_append(out, fake->pieces[i].bytes, fake->pieces[i].size);
+    buf_append(out, request->body, request->body_size);
+}
+
 static void put_blob(struct fake_registry *fake, const struct double_request *request,
                      struct double_answer *answer)
 {
     char named[DIGEST_TEXT_MAX];
     char real[DIGEST_TEXT_MAX];
+    autobuf struct buf whole = BUF_INIT((size_t)64 << 20);
     digest_of_query(request->query, named);
-    struct digest digest = digest_of(algorithm_of(named), request->body, request->body_size);
+    gather(fake, request, &whole);
+    struct digest digest = digest_of(algorithm_of(named), buf_cstr(&whole), whole.size);
     if (strcmp(digest_text(&digest, real), named) != 0) {
         answer->status = 400;
         snprintf(answer->body, sizeof answer->body, "{\"errors\":[{\"code\":\"DIGEST_INVALID\"}]}");
         return;
     }
     char size[32];
-    snprintf(size, sizeof size, "%zu", request->body_size);
+    snprintf(size, sizeof size, "%zu", whole.size);
     put(fake, named, size);
     add_header(answer, "Docker-Content-Digest", named);
     answer->status = 201;
@@ -131,6 +166,8 @@ static void behave(struct fake_registry *fake, const struct double_request *requ
         open_session(fake, request, answer);
     } else if (upload && strcmp(request->method, "PUT") == 0) {
         put_blob(fake, request, answer);
+    } else if (upload && strcmp(request->method, "PATCH") == 0) {
+        add_piece(fake, request, answer);
     } else if (upload) {
         answer->status = 204;
     } else if (blob) {
@@ -251,6 +288,10 @@ void fake_registry_stop(struct fake_registry *fake)
     for (size_t i = 0; i < fake->name_count; i++) {
         free(fake->names[i].name);
         free(fake->names[i].value);
+    }
+    for (size_t i = 0; i < fake->piece_count; i++) {
+        free(fake->pieces[i].path);
+        free(fake->pieces[i].bytes);
     }
     pthread_cond_destroy(&fake->release);
     pthread_mutex_destroy(&fake->lock);

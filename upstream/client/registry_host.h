@@ -51,6 +51,7 @@ struct registry_host {
     struct upload_methods uploads; /* how it takes blobs */
     int64_t retry_wait_ms;         /* the base wait before another attempt */
     atomic_bool spoke_tls;
+    atomic_bool no_pieces;   /* it refused the first piece of a blob that was still being written */
     atomic_size_t preferred; /* index of the endpoint that answered last */
     _Atomic int64_t away_ms; /* clock_ms() when an early upload found nobody there last */
     struct registries *registries;

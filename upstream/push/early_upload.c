@@ -8,6 +8,7 @@
 #include "image/manifest.h"
 #include "store/blob.h"
 #include "upstream/client/registry_host.h"
+#include "upstream/push/growing_blob.h"
 #include "upstream/push/push_run.h"
 
 #include <stddef.h>
@@ -28,7 +29,8 @@ struct early_blob {
     struct registry_host *host;
     struct push_target target;
     struct digest digest;
-    struct cancel cancel; /* a child of all uploads' */
+    struct growing_blob *growing; /* held; NULL: it was whole from the beginning */
+    struct cancel cancel;         /* a child of all uploads' */
 
     /* under their lock */
     TAILQ_ENTRY(early_blob) link;
@@ -81,6 +83,7 @@ static bool enter(struct early_blob *blob)
 static void clean(struct early_blob *blob)
 {
     cancel_deinit(&blob->cancel);
+    growing_blob_release(blob->growing);
     registry_host_release(blob->host);
 }
 
@@ -107,7 +110,9 @@ static void on_ended(void *self)
         char id[DIGEST_SHORT_MAX];
         /* The push of the manifest fails in the same way, and says so. */
         log_debug("%s/%s: blob %s is not sent before its manifest: %s", blob->host->name,
-                  blob->target.reference.path, digest_short(&blob->digest, id), err->text);
+                  blob->target.reference.path,
+                  blob->growing ? "that was being written" : digest_short(&blob->digest, id),
+                  err->text);
         /* What else waits for a registry that cannot be reached would only wait in vain. */
         if (error_party(err->code) == PARTY_NETWORK)
             atomic_store(&blob->host->away_ms, clock_ms());
@@ -115,8 +120,8 @@ static void on_ended(void *self)
     release(blob);
 }
 
-void early_upload(struct early_uploads *early, const struct reference *target,
-                  const struct descriptor *blob, const char *via)
+static void start(struct early_uploads *early, const struct reference *target,
+                  const struct descriptor *blob, struct growing_blob *growing, const char *via)
 {
     struct error err = ERROR_INIT;
     struct registry_host *host = NULL;
@@ -130,6 +135,7 @@ void early_upload(struct early_uploads *early, const struct reference *target,
                                 .host = host,
                                 .target = {.reference = *target},
                                 .digest = blob->digest,
+                                .growing = growing ? growing_blob_hold(growing) : NULL,
                                 .references = 1};
     made->target.reference.tag[0] = '\0';
     made->target.reference.digest = (struct digest){.algorithm = DIGEST_NONE};
@@ -144,12 +150,36 @@ void early_upload(struct early_uploads *early, const struct reference *target,
                                          .remembers = true,
                                          .ended = on_ended,
                                          .self = made};
-    struct push_job job = {.options = &options, .target = &made->target, .blob = *blob};
+    struct push_job job = {
+        .options = &options, .target = &made->target, .blob = *blob, .growing = growing};
     snprintf(job.via, sizeof job.via, "%s", via);
     push_run_start(&job);
 }
 
+void early_upload(struct early_uploads *early, const struct reference *target,
+                  const struct descriptor *blob, const char *via)
+{
+    start(early, target, blob, NULL, via);
+}
+
+void early_upload_growing(struct early_uploads *early, const struct reference *target,
+                          struct growing_blob *blob, const char *via)
+{
+    const struct descriptor unknown = {.size = 0};
+    start(early, target, &unknown, blob, via);
+}
+
 /* --- what nobody needs any more --- */
+
+static bool is_of(const struct early_blob *blob, const struct digest *digest)
+{
+    struct descriptor whole = {.size = 0};
+    uint64_t bytes = 0;
+    if (blob->growing == NULL)
+        return digest_equal(&blob->digest, digest);
+    return growing_blob_now(blob->growing, &bytes, &whole) == BLOB_IS_WHOLE &&
+           digest_equal(&whole.digest, digest);
+}
 
 /* Held: release(). NULL: there is none that was not cancelled already. Any blob, without a digest.
  */
@@ -161,8 +191,7 @@ static struct early_blob *find(struct early_uploads *early, const struct referen
     TAILQ_FOREACH(blob, &early->under_way, link)
     {
         if (blob->references > 0 && reference_same_name(&blob->target.reference, target) &&
-            (digest == NULL || digest_equal(&blob->digest, digest)) &&
-            !cancel_requested(&blob->cancel))
+            (digest == NULL || is_of(blob, digest)) && !cancel_requested(&blob->cancel))
             break;
     }
     if (blob)

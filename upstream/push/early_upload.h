@@ -31,6 +31,7 @@
 
 #define EARLY_QUEUE_MAX 4096
 
+struct growing_blob;
 struct upstream;
 struct early_uploads;
 
@@ -44,6 +45,12 @@ void early_uploads_free(struct early_uploads *early);
  * `target`, whose tag and digest do not matter. `via`: as in struct push. Never blocks. */
 void early_upload(struct early_uploads *early, const struct reference *target,
                   const struct descriptor *blob, const char *via);
+
+/* The same of a blob that is still being written: what there is of it goes ahead where the registry
+ * takes pieces (upstream/push/growing_send.h), and all of it when it is whole: then the store holds
+ * it. */
+void early_upload_growing(struct early_uploads *early, const struct reference *target,
+                          struct growing_blob *blob, const char *via);
 
 /* The blob is not needed in the repository of `target`, as far as the caller knows. Never blocks on
  * a registry. */

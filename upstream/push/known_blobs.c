@@ -13,6 +13,7 @@ struct known_blobs {
 struct known_blob {
     const struct endpoint *endpoint; /* compared, never followed */
     struct digest digest;
+    uint64_t credit_bytes; /* sent ahead, and not counted yet */
 };
 
 static int compare(const void *left, const void *right)
@@ -53,10 +54,39 @@ void known_blobs_add(struct known_blobs *known, const struct endpoint *endpoint,
         free(blob);
 }
 
+/* With the lock; NULL: not known. */
+static struct known_blob *find(const struct known_blobs *known, const struct endpoint *endpoint,
+                               const struct digest *digest)
+{
+    const struct known_blob blob = {.endpoint = endpoint, .digest = *digest};
+    struct known_blob **held = tfind(&blob, &known->tree, compare);
+    return held ? *held : NULL;
+}
+
+void known_blobs_credit(struct known_blobs *known, const struct endpoint *endpoint,
+                        const struct digest *digest, uint64_t sent_bytes)
+{
+    autolock pthread_mutex_t *held = lock_take(&known->lock);
+    struct known_blob *blob = find(known, endpoint, digest);
+    if (blob)
+        blob->credit_bytes = sent_bytes;
+}
+
+bool known_blobs_claim(struct known_blobs *known, const struct endpoint *endpoint,
+                       const struct digest *digest, uint64_t *sent_bytes)
+{
+    autolock pthread_mutex_t *held = lock_take(&known->lock);
+    struct known_blob *blob = find(known, endpoint, digest);
+    if (blob == NULL || blob->credit_bytes == 0)
+        return false;
+    *sent_bytes = blob->credit_bytes;
+    blob->credit_bytes = 0;
+    return true;
+}
+
 bool known_blobs_has(struct known_blobs *known, const struct endpoint *endpoint,
                      const struct digest *digest)
 {
-    const struct known_blob blob = {.endpoint = endpoint, .digest = *digest};
     autolock pthread_mutex_t *held = lock_take(&known->lock);
-    return tfind(&blob, &known->tree, compare) != NULL;
+    return find(known, endpoint, digest) != NULL;
 }

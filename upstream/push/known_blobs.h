@@ -17,6 +17,13 @@ void known_blobs_free(struct known_blobs *known); /* NULL is a no-op */
 
 void known_blobs_add(struct known_blobs *known, const struct endpoint *endpoint,
                      const struct digest *digest);
+/* It was brought there ahead of its manifest, by so many bytes that were sent: the push that needs
+ * it first counts them (known_blobs_claim() is true once). No-op for what is not known. */
+void known_blobs_credit(struct known_blobs *known, const struct endpoint *endpoint,
+                        const struct digest *digest, uint64_t sent_bytes);
+bool known_blobs_claim(struct known_blobs *known, const struct endpoint *endpoint,
+                       const struct digest *digest, uint64_t *sent_bytes);
+
 bool known_blobs_has(struct known_blobs *known, const struct endpoint *endpoint,
                      const struct digest *digest);
 

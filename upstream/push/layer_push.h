@@ -45,6 +45,9 @@ struct push_layer {
     char id[DIGEST_SHORT_MAX];     /* in events: of `layer` */
     bool send;                     /* whatever the registry says: it has lost the blob before */
     enum layer_part part;
+    /* The caller's: open, with bytes of the blob in it; the transfer takes it over where it is the
+     * first one of the blob. NULL: there is none. */
+    struct upload_session *opened;
 };
 
 /* Blocks. What came of the layer goes into `outcome`: LAYER_NONE when it was to be found and has to

@@ -109,10 +109,21 @@ static struct layer_item *next_ended(struct layer_set *set)
     return item;
 }
 
+static void count_what_came_ahead(struct layer_set *set, const struct layer_item *item,
+                                  struct layer_outcome *outcome)
+{
+    const struct target_push *push = set->push;
+    if (outcome->end == LAYER_EXISTED && push->shared &&
+        known_blobs_claim(push->shared, push->repository->endpoint, &item->layer.blob->digest,
+                          &outcome->sent_bytes))
+        outcome->end = LAYER_UPLOADED;
+}
+
 static void begin(struct layer_set *set, struct layer_item *item)
 {
     struct layer_outcome outcome;
     if (layer_is_settled(set->push, &item->layer, &outcome)) {
+        count_what_came_ahead(set, item, &outcome);
         if (item->layer.id[0] == '\0')
             outcome.end = LAYER_NONE;
         settle(set, item, &outcome);

@@ -196,6 +196,7 @@ static void end(struct push_run *run)
 {
     const struct push_options options = run->options;
     push_run_disconnect(run);
+    push_run_report_out(run);
     if (run->memory)
         repository_memory_release(run->upstream->memory, run->memory);
     registry_credentials_clear(&run->credentials);
@@ -306,6 +307,8 @@ void push_run_start(const struct push_job *job)
     run->job.options = NULL;
     run->upstream = upstream;
     run->since_ms = clock_ms();
+    if (job->growing)
+        growing_blob_report_in(job->growing);
     reference_text(&job->target->reference, run->target);
     pthread_mutex_init(&run->lock, NULL);
     cancel_init_child(&run->cancel, run->options.cancel, "cancelled");

@@ -95,11 +95,56 @@ static void name_layer(struct push_run *run, struct push_layer *layer)
     digest_short(&layer->layer, layer->id);
 }
 
+void push_run_report_out(struct push_run *run)
+{
+    if (run->job.growing && !run->reported_out)
+        growing_blob_report_out(run->job.growing);
+    run->reported_out = true;
+}
+
+/* Sends what there is of it; *whole when all is, and it goes on as any other. */
+static enum run_next bring_growing(struct push_run *run, bool *whole)
+{
+    struct error err = ERROR_INIT;
+    if (run->growing == NULL)
+        run->growing = growing_send_new(&run->push, run->job.growing, waker_of(run));
+    if (cancel_check(&run->cancel, &err) != ERR_OK)
+        return growing_send_leave(run->growing) ? push_run_endpoint_failed(run, &err) : NEXT_WAIT;
+    switch (growing_send_now(run->growing, &run->job.blob)) {
+    case BLOB_GROWS:
+        return NEXT_WAIT;
+    case BLOB_IS_WHOLE:
+        break;
+    case BLOB_BROKE:
+        fail(&err, ERR_CANCELLED, 0, "the layer was not read to its end");
+        return push_run_endpoint_failed(run, &err);
+    }
+    growing_send_take(run->growing, &run->session);
+    *whole = true;
+    return NEXT_STEP;
+}
+
+/* What a push that needs the blob has not counted as its own. */
+static void credit(const struct push_run *run)
+{
+    const struct push_target *target = run->job.target;
+    if (run->memory && target->layers.uploaded > 0)
+        known_blobs_credit(run->memory, run->repository.endpoint, &run->job.blob.digest,
+                           target->bytes_uploaded);
+}
+
 static enum run_next bring_blob(struct push_run *run)
 {
+    bool whole = run->job.growing == NULL || run->blob != NULL;
+    enum run_next next = NEXT_STEP;
+    if (!whole)
+        next = bring_growing(run, &whole);
+    if (!whole)
+        return next;
     if (run->blob == NULL) {
         struct push_layer layer;
         name_layer(run, &layer);
+        layer.opened = upload_session_is_open(&run->session) ? &run->session : NULL;
         run->blob = layer_set_new(&run->push, run->upstream->transfers, &layer, 1, 1, layer_attempt,
                                   waker_of(run));
     }
@@ -108,9 +153,11 @@ static enum run_next bring_blob(struct push_run *run)
         return layer_set_leave(run->blob) ? push_run_endpoint_failed(run, &err) : NEXT_WAIT;
     switch (layer_set_advance(run->blob)) {
     case LAYER_SET_DONE:
+        credit(run);
         run->done = true;
         return NEXT_END;
     case LAYER_SET_WAITS:
+        push_run_report_out(run);
         return NEXT_WAIT;
     case LAYER_SET_FAILED:
         break;

@@ -58,8 +58,12 @@ void push_run_disconnect(struct push_run *run)
 {
     manifest_tree_free(run->tree);
     layer_set_free(run->blob);
+    growing_send_free(run->growing);
+    if (run->connected)
+        upload_session_cancel(&run->repository, &run->session);
     run->tree = NULL;
     run->blob = NULL;
+    run->growing = NULL;
     if (run->connected) {
         target_push_deinit(&run->push);
         repository_deinit(&run->repository);
@@ -78,6 +82,7 @@ static enum run_next connect_to(struct push_run *run, struct endpoint *endpoint)
     run->push.keeps_tag = run->options.keeps_tag;
     run->push.keeper = run->options.self;
     run->push.comes_again = run->options.once;
+    run->push.ahead = run->job.push == NULL;
     target_push_share(&run->push, run->memory ? run->memory : run->options.known);
     run->connected = true;
     run->asked_since_ms = clock_ms();

@@ -8,6 +8,7 @@
 
 #include "upstream/client/registry.h"
 #include "upstream/client/retry.h"
+#include "upstream/push/growing_send.h"
 #include "upstream/push/manifest_push.h"
 #include "upstream/push/push_job.h"
 
@@ -56,6 +57,9 @@ struct push_run {
     char *turn_key;
     struct manifest_tree *tree;
     struct layer_set *blob;
+    struct growing_send *growing;  /* of a blob that is not whole yet */
+    struct upload_session session; /* what that has opened; none is open once a transfer has it */
+    bool reported_out;             /* to the growing blob */
     struct tree_turn turn;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -79,6 +83,9 @@ enum run_next push_run_endpoint_failed(struct push_run *run, const struct error 
 enum run_next push_run_greet(struct push_run *run);
 
 /* ---- push_run_bring.c ---- */
+
+/* Whoever writes the growing blob need not wait for the run any more. */
+void push_run_report_out(struct push_run *run);
 
 /* The image or the blob, as far as it goes now. */
 enum run_next push_run_bring(struct push_run *run);

@@ -54,6 +54,7 @@ struct target_push {
     atomic_bool assumed;            /* something that only `shared` knows was relied on */
     atomic_bool believed;           /* something that was not sent is taken for there */
     atomic_bool distrusts_all;      /* what was not sent is not taken for there any more */
+    bool ahead;                     /* brings one blob, ahead of its manifest */
     bool comes_again;               /* who pushes tries again later: unfinished uploads are left */
     bool doubts; /* a manifest was refused for blobs that are distrusted since: of its run only */
     pthread_mutex_t lock; /* guards what follows */

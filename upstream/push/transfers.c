@@ -358,6 +358,18 @@ static void end_upload(struct transfer *transfer, const struct error *err)
         upload_give_up(&transfer->repository, &transfer->upload);
 }
 
+/* The push of an image that is there longest, else who brings the blob ahead of its manifest. */
+static const struct transfer_wait *who_counts(const struct transfer *transfer)
+{
+    const struct transfer_wait *wait;
+    TAILQ_FOREACH(wait, &transfer->waits, link)
+    {
+        if (!wait->push->ahead)
+            return wait;
+    }
+    return TAILQ_FIRST(&transfer->waits);
+}
+
 static void end(struct transfer *transfer, const struct error *err)
 {
     struct transfers *table = transfer->table;
@@ -374,9 +386,10 @@ static void end(struct transfer *transfer, const struct error *err)
         wait->transfer = NULL;
     }
     pthread_mutex_unlock(&table->lock);
-    for (bool credited = true; (wait = TAILQ_FIRST(&transfer->waits)); credited = false) {
+    const struct transfer_wait *credited = who_counts(transfer);
+    while ((wait = TAILQ_FIRST(&transfer->waits))) {
         TAILQ_REMOVE(&transfer->waits, wait, link);
-        end_wait(transfer, wait, credited, err);
+        end_wait(transfer, wait, wait == credited, err);
     }
     if (cancelled)
         end_upload(transfer, err);
@@ -446,7 +459,8 @@ static enum errc try_once(struct transfer *transfer, struct error *err)
 {
     if (cancel_check(&transfer->push.cancel, err) != ERR_OK)
         return err->code;
-    if (transfer->retry.made++ == 0 && !transfer->layer.send && transfer->layer.part != LAYER_SEND)
+    if (transfer->retry.made++ == 0 && !transfer->layer.send &&
+        transfer->layer.part != LAYER_SEND && !upload_session_is_open(&transfer->upload.session))
         upload_recall(&transfer->repository, &transfer->upload, transfer->blob.size);
     transfer->outcome = (struct layer_outcome){.end = LAYER_NONE};
     enum errc code = transfer->attempt(&transfer->push, &transfer->layer, &transfer->upload,
@@ -487,6 +501,16 @@ static void run(struct work *work)
 
 /* --- waiting for it --- */
 
+static void take_session(struct transfer *transfer)
+{
+    struct upload_session *opened = transfer->layer.opened;
+    transfer->layer.opened = NULL;
+    if (opened == NULL)
+        return;
+    transfer->upload.session = *opened;
+    *opened = (struct upload_session){0};
+}
+
 /* Wait for the one under way, or list this one: then it is returned. With the lock. */
 static struct transfer *find_or_list(struct transfers *table, struct transfer *fresh)
 {
@@ -515,6 +539,7 @@ void transfers_join(struct transfers *table, struct transfer_wait *wait, transfe
         transfer_free(fresh);
         return;
     }
+    take_session(transfer);
     if (waits)
         target_push_tell_layer(&transfer->push, transfer->layer.id, "Waiting");
     pthread_mutex_lock(&table->lock);

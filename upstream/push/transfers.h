@@ -56,8 +56,9 @@ struct transfer_wait {
     const struct push_layer *layer; /* without an id (a config) nothing is told */
     /* Once, on a worker, or within transfers_leave(). The wait is its owner's from then on. */
     void (*ended)(struct transfer_wait *wait);
-    /* What came of it: ERR_OK, and how; ERR_CANCELLED after transfers_leave(). The wait that is
-     * there longest counts what the transfer did, for the others the layer existed. */
+    /* What came of it: ERR_OK, and how; ERR_CANCELLED after transfers_leave(). The push of an
+     * image that waits longest counts what the transfer did, else who brings the blob ahead of its
+     * manifest; for the others the layer existed. */
     struct error error;
     struct layer_outcome outcome;
     unsigned attempts;

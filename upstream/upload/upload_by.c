@@ -40,13 +40,15 @@ static enum errc send_part(struct upload *upload, const char *method, struct url
     const struct http_body body = slice(blob->body, part.offset, size);
     char range[48];
     snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, part.offset, part.offset + size - 1);
+    /* docker-registry knows a session no more when the body of a chunk was broken off. */
+    bool ends_first = ranged || strcmp(method, "POST") == 0;
     struct http_request request = {
         .method = method,
         .content_type = "application/octet-stream",
         .content_range = ranged && size > 0 ? range : NULL,
         .body = &body,
         .once = true,
-        .stop_grace_ms = strcmp(method, "POST") == 0 ? UPLOAD_OPEN_GRACE_MS : 0,
+        .stop_grace_ms = ends_first ? UPLOAD_OPEN_GRACE_MS : 0,
         .answer_limit_bytes = ANSWER_LIMIT_BYTES,
         .sent = blob->sent && size > 0 ? part_sent : NULL,
         .sent_arg = &part,
@@ -179,4 +181,9 @@ enum errc upload_by(struct upload *upload, enum upload_method way, uint64_t chun
     if (way != UPLOAD_METHOD_PUT && patch(upload, pieces ? chunk_bytes : 0, err) != ERR_OK)
         return err->code;
     return commit(upload, err);
+}
+
+enum errc upload_piece(struct upload *upload, uint64_t size, struct error *err)
+{
+    return open_session(upload, err) == ERR_OK ? send_chunk(upload, size, true, err) : err->code;
 }

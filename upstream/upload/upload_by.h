@@ -34,4 +34,8 @@ struct upload {
 enum errc upload_by(struct upload *upload, enum upload_method way, uint64_t chunk_bytes,
                     struct error *err);
 
+/* A piece of a blob whose end is not known yet: the `size` bytes from the session's offset on. Of
+ * the blob's digest only the algorithm counts. Errors as above. */
+enum errc upload_piece(struct upload *upload, uint64_t size, struct error *err);
+
 #endif

@@ -30,6 +30,26 @@ static void a_blob_is_known_at_one_endpoint(void **state)
     known_blobs_free(NULL);
 }
 
+static void what_was_sent_ahead_is_counted_once(void **state)
+{
+    (void)state;
+    struct known_blobs *known = known_blobs_new();
+    struct endpoint endpoints[2];
+    struct digest a = digest_of(DIGEST_SHA256, "a", 1);
+    uint64_t bytes = 0;
+    known_blobs_credit(known, &endpoints[0], &a, 7);
+    assert_false(known_blobs_claim(known, &endpoints[0], &a, &bytes));
+    known_blobs_add(known, &endpoints[0], &a);
+    assert_false(known_blobs_claim(known, &endpoints[0], &a, &bytes));
+    known_blobs_credit(known, &endpoints[0], &a, 7);
+    assert_false(known_blobs_claim(known, &endpoints[1], &a, &bytes));
+    assert_true(known_blobs_claim(known, &endpoints[0], &a, &bytes));
+    assert_int_equal(bytes, 7);
+    assert_false(known_blobs_claim(known, &endpoints[0], &a, &bytes));
+    assert_true(known_blobs_has(known, &endpoints[0], &a));
+    known_blobs_free(known);
+}
+
 static void tags_pushed_together_ask_once(void **state)
 {
     (void)state;
@@ -61,6 +81,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_blob_is_known_at_one_endpoint),
+        cmocka_unit_test(what_was_sent_ahead_is_counted_once),
         cmocka_unit_test(tags_pushed_together_ask_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
