@@ -213,8 +213,10 @@ static enum errc push_with(struct runtime *runtime, const struct shown_push *sho
                            struct error *err)
 {
     struct push_order *order = shown->order;
-    const struct push_options options = {
-        .upstream = runtime->upstream, .progress = &shown->progress, .cancel = shown->cancel};
+    const struct push_options options = {.upstream = runtime->upstream,
+                                         .progress = &shown->progress,
+                                         .cancel = shown->cancel,
+                                         .remembers = true};
     if (archive_take(runtime, order, shown->archive, shown->cancel, err) != ERR_OK)
         return err->code;
     push_all(&options, &order->push);

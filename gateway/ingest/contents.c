@@ -1,15 +1,20 @@
 #include "gateway/ingest/contents.h"
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "gateway/ingest/file_intake.h"
 #include "image/archive.h"
 #include "image/catalog.h"
 #include "image/docker_archive.h"
 #include "image/image_config.h"
+#include "image/manifest.h"
 #include "image/oci_layout.h"
 
 #include <string.h>
+
+/* Of a layout that are looked at; one with more is only read. */
+#define MANIFESTS_MAX 256
 
 struct promised {
     const char *name; /* borrowed from `names` */
@@ -20,6 +25,7 @@ struct contents {
     struct catalog *names;
     struct promised *items; /* by name, each once, when all is read */
     size_t count, capacity;
+    bool sure; /* they are those of one image */
 };
 
 struct reading {
@@ -31,6 +37,12 @@ struct reading {
     struct docker_archive table;
     const char **configs; /* of its images: the names of the files; NULL for what is not there */
     bool wanted;          /* there is a file that only the table can tell of */
+    bool layers;          /* which files are layers is asked for */
+    struct oci_layout layout;
+    bool odd_layout;          /* there is one that cannot be read */
+    struct digest *manifests; /* that the layout leads to */
+    size_t manifest_count, manifest_capacity;
+    size_t read_from; /* of them: those before were read */
 };
 
 void contents_free(struct contents *contents)
@@ -97,6 +109,15 @@ static bool read_table(struct reading *reading)
            docker_archive_parse(buf_cstr(&bytes), bytes.size, &reading->table, &why) == ERR_OK;
 }
 
+static void read_layout(struct reading *reading)
+{
+    struct error why = ERROR_INIT;
+    autobuf struct buf bytes = BUF_INIT(LAYOUT_LIMIT_BYTES);
+    reading->odd_layout =
+        !read_file(reading, &bytes) ||
+        oci_layout_parse(buf_cstr(&bytes), bytes.size, &reading->layout, &why) != ERR_OK;
+}
+
 static bool take_name(struct reading *reading, const struct archive_entry_info *info)
 {
     struct error why = ERROR_INIT;
@@ -109,6 +130,8 @@ static bool take_name(struct reading *reading, const struct archive_entry_info *
         return catalog_add_link(names, info->name, info->target, &why) == ERR_OK;
     if (info->size >= FILE_PASSED_MIN && layout_blob_digest(info->name).algorithm == DIGEST_NONE)
         reading->wanted = true;
+    if (reading->layers && strcmp(info->name, "index.json") == 0)
+        read_layout(reading);
     return catalog_add_file(names, info->name, &unknown, &why) == ERR_OK &&
            (strcmp(info->name, "manifest.json") != 0 || read_table(reading));
 }
@@ -180,6 +203,79 @@ static bool read_configs(struct reading *reading)
     return plain;
 }
 
+/* ---- or: the manifests of a layout ---- */
+
+static bool note_manifest(struct reading *reading, const struct digest *digest)
+{
+    if (reading->manifest_count == MANIFESTS_MAX)
+        return false;
+    reading->manifests = mem_grow(reading->manifests, reading->manifest_count,
+                                  &reading->manifest_capacity, sizeof *reading->manifests);
+    reading->manifests[reading->manifest_count++] = *digest;
+    return true;
+}
+
+static bool is_noted(const struct reading *reading, size_t end, const struct digest *digest)
+{
+    for (size_t i = reading->read_from; i < end; i++)
+        if (digest_equal(&reading->manifests[i], digest))
+            return true;
+    return false;
+}
+
+static bool promise_blob(struct reading *reading, const struct digest *digest)
+{
+    char text[DIGEST_TEXT_MAX];
+    const struct digest unknown = {.algorithm = DIGEST_NONE};
+    digest_text(digest, text);
+    *strchr(text, ':') = '/';
+    autofree char *name = xasprintf("blobs/%s", text);
+    return promise(reading, name, &unknown);
+}
+
+/* A member that is no manifest promises nothing. */
+static bool promise_below(struct reading *reading, const struct manifest *manifest)
+{
+    bool plain = true;
+    for (size_t i = 0; i < manifest->layer_count && plain; i++)
+        plain = promise_blob(reading, &manifest->layers[i].digest);
+    for (size_t i = 0; i < manifest->child_count && plain; i++)
+        plain = note_manifest(reading, &manifest->children[i].digest);
+    return plain;
+}
+
+static bool take_manifest(struct reading *reading, const struct archive_entry_info *info)
+{
+    struct error why = ERROR_INIT;
+    const struct digest digest = layout_blob_digest(info->name);
+    struct manifest manifest;
+    if (info->target || info->size > MANIFEST_LIMIT_BYTES || digest.algorithm == DIGEST_NONE ||
+        !is_noted(reading, reading->manifest_count, &digest))
+        return true;
+    autobuf struct buf bytes = BUF_INIT(MANIFEST_LIMIT_BYTES);
+    if (!read_file(reading, &bytes) || manifest_parse_any(buf_cstr(&bytes), bytes.size, NULL,
+                                                          "manifest", &manifest, &why) != ERR_OK)
+        return true;
+    bool plain = promise_below(reading, &manifest);
+    manifest_deinit(&manifest);
+    return plain;
+}
+
+/* One walk for each depth: an index may stand behind what it names. */
+static bool read_manifests(struct reading *reading)
+{
+    note_manifest(reading, &reading->layout.entries[0].descriptor.digest);
+    for (unsigned depth = 0; depth <= INDEX_DEPTH_MAX; depth++) {
+        size_t end = reading->manifest_count;
+        if (reading->read_from == end)
+            return true;
+        if (!walk(reading, take_manifest))
+            return false;
+        reading->read_from = end;
+    }
+    return false;
+}
+
 /* ---- all together ---- */
 
 static int by_name(const void *a, const void *b)
@@ -205,17 +301,25 @@ static void settle(struct contents *contents)
 
 static bool read_all(struct reading *reading)
 {
-    if (!walk(reading, take_name) || !reading->wanted || !read_configs(reading) ||
-        reading->contents->count == 0)
+    struct contents *contents = reading->contents;
+    const struct oci_layout *layout = &reading->layout;
+    if (!walk(reading, take_name) || (!reading->wanted && !reading->layers))
         return false;
-    settle(reading->contents);
-    return true;
+    bool docker = reading->table.count > 0;
+    bool one_listed = !reading->odd_layout && layout->count <= 1;
+    contents->sure = reading->layers && one_listed && reading->table.count <= 1;
+    if (docker ? !read_configs(reading)
+               : !contents->sure || layout->count == 0 || !read_manifests(reading))
+        return false;
+    settle(contents);
+    return contents->count > 0;
 }
 
-enum errc contents_read(struct source source, uint64_t limit_bytes, struct cancel *cancel,
-                        struct contents **out, struct error *err)
+enum errc contents_read(struct source source, uint64_t limit_bytes, bool layers,
+                        struct cancel *cancel, struct contents **out, struct error *err)
 {
-    struct reading reading = {.source = source, .limit_bytes = limit_bytes, .cancel = cancel};
+    struct reading reading = {
+        .source = source, .limit_bytes = limit_bytes, .cancel = cancel, .layers = layers};
     if (source.pass_over == NULL || source.rewind == NULL)
         return ERR_OK;
     reading.contents = xcalloc(1, sizeof *reading.contents);
@@ -225,6 +329,8 @@ enum errc contents_read(struct source source, uint64_t limit_bytes, struct cance
         reading.contents = NULL;
     }
     docker_archive_deinit(&reading.table);
+    oci_layout_deinit(&reading.layout);
+    free(reading.manifests);
     if (cancel_check(cancel, err) != ERR_OK || source_rewind(&source, err) != ERR_OK) {
         contents_free(reading.contents);
         return err->code;
@@ -233,11 +339,19 @@ enum errc contents_read(struct source source, uint64_t limit_bytes, struct cance
     return ERR_OK;
 }
 
-struct digest contents_diff_id(const struct contents *contents, const char *name)
+static const struct promised *find(const struct contents *contents, const char *name)
 {
     const struct promised key = {.name = name};
-    const struct promised *found = NULL;
-    if (contents)
-        found = bsearch(&key, contents->items, contents->count, sizeof key, by_name);
+    return contents ? bsearch(&key, contents->items, contents->count, sizeof key, by_name) : NULL;
+}
+
+struct digest contents_diff_id(const struct contents *contents, const char *name)
+{
+    const struct promised *found = find(contents, name);
     return found ? found->diff_id : (struct digest){0};
+}
+
+bool contents_sure_layer(const struct contents *contents, const char *name)
+{
+    return contents && contents->sure && find(contents, name) != NULL;
 }

@@ -1,7 +1,8 @@
 /*
- * What the table of an archive promises of its files, before they are read: `manifest.json` names
- * the layers, and the configs that it names have their diffIDs. Files that are named by their
- * digest need no table.
+ * What the tables of an archive promise of its files, before they are read: `manifest.json` names
+ * the layers, and the configs that it names have their diffIDs; `index.json` leads to manifests,
+ * which name theirs. To know a layer again, files that are named by their digest need no table; but
+ * it says which files are sure to be layers of the image that will be pushed.
  *
  * Nothing is believed of a table that is not plain: an archive with a name that comes twice, a
  * table that cannot be read, a layer that two images say different things of. Then there is no
@@ -19,16 +20,20 @@
 
 struct contents;
 
-/* Read the headers, and of the content only the table and configs; then `source` is at its
- * beginning again. *out is owned: contents_free; NULL when nothing is promised, as for a source
- * that comes only once or cannot be passed over. ERR_CANCELLED, or the source's error when it
- * cannot begin again. */
-enum errc contents_read(struct source source, uint64_t limit_bytes, struct cancel *cancel,
-                        struct contents **out, struct error *err);
+/* Read the headers, and of the content only the tables, configs and manifests; then `source` is at
+ * its beginning again. `layers`: also where all there is to say is which files are layers. *out is
+ * owned: contents_free; NULL when nothing is promised, as for a source that comes only once or
+ * cannot be passed over. ERR_CANCELLED, or the source's error when it cannot begin again. */
+enum errc contents_read(struct source source, uint64_t limit_bytes, bool layers,
+                        struct cancel *cancel, struct contents **out, struct error *err);
 void contents_free(struct contents *contents);
 
 /* The diffID of the layer that the file of this name is; DIGEST_NONE when nothing says it, and for
  * NULL. */
 struct digest contents_diff_id(const struct contents *contents, const char *name);
+
+/* The file of this name is a layer of the only image, or the only index, that the archive lists.
+ * False for NULL. */
+bool contents_sure_layer(const struct contents *contents, const char *name);
 
 #endif

@@ -101,13 +101,42 @@ static enum errc read_start(struct file_intake *intake, struct file *file, size_
     return ERR_OK;
 }
 
-static enum errc store_file(struct file_intake *intake, struct file *file, struct layer_result *out,
+/* A blob's sink that tells how it grows. */
+struct watched {
+    struct sink inner;
+    const struct layer_watch *watch;
+};
+
+static enum errc write_watched(void *self, const void *data, size_t size, struct error *err)
+{
+    const struct watched *watched = self;
+    if (sink_write(&watched->inner, data, size, err) == ERR_OK)
+        watched->watch->grew(watched->watch->self, size);
+    return err->code;
+}
+
+/* Where no table says that it is a layer, it has to look like one. */
+static bool is_watched(const struct file_intake *intake, const struct file_promise *promise)
+{
+    enum content content = content_of(intake->start, intake->start_size);
+    return promise->watch && (!promise->watch->any || content == CONTENT_TAR ||
+                              content == CONTENT_GZIP || content == CONTENT_ZSTD);
+}
+
+static enum errc store_file(struct file_intake *intake, struct file *file,
+                            const struct file_promise *promise, struct layer_result *out,
                             struct error *err)
 {
     struct blob_writer *writer = NULL;
     if (blob_writer_open(intake->batch, &writer, err) != ERR_OK)
         return err->code;
-    layer_pipeline_begin(intake->compress, file->algorithm, blob_writer_sink(writer));
+    struct watched watched = {.inner = blob_writer_sink(writer), .watch = promise->watch};
+    struct sink sink = watched.inner;
+    if (is_watched(intake, promise)) {
+        sink = (struct sink){.write = write_watched, .self = &watched};
+        promise->watch->begins(promise->watch->self, promise->size, &promise->diff_id, writer);
+    }
+    layer_pipeline_begin(intake->compress, file->algorithm, sink);
     if (read_file(intake, file, intake->compress, out, err) != ERR_OK) {
         layer_pipeline_abort(intake->compress);
         blob_writer_abort(writer);
@@ -259,7 +288,7 @@ static enum errc take_whole(struct file_intake *intake, struct file *file,
     else if (file->guessed)
         rc = guess_file(intake, file, out, err);
     else
-        rc = store_file(intake, file, out, err);
+        rc = store_file(intake, file, promise, out, err);
     if (rc == ERR_OK && file->tar && intake->options.codec != CODEC_NONE)
         out->start = layer_start(intake->start, intake->start_size, out->raw_size);
     return rc;

@@ -19,8 +19,7 @@
 
 #include "base/cancel.h"
 #include "base/pool.h"
-#include "image/layer.h"
-#include "store/batch.h"
+#include "gateway/ingest/layer_watch.h"
 
 struct file_intake_options {
     struct store *store;
@@ -46,6 +45,7 @@ struct file_promise {
     uint64_t size;         /* bytes, or FILE_SIZE_UNKNOWN: then it is not known by its beginning */
     bool passable;         /* the caller passes over what was not pulled */
     struct digest diff_id; /* where it is passable: which layer a table of contents says it is */
+    const struct layer_watch *watch; /* hears how it is stored; NULL: nobody */
 };
 
 /* Pull the file to its end, unless it is passable. Whether it kept its promise is for the caller to

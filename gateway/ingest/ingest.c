@@ -7,6 +7,7 @@
 
 struct ingest {
     struct cancel *cancel;
+    const struct layer_watch *watch;
     struct contents *contents; /* NULL when the archive is not looked at beforehand */
     struct archive_reader *reader;
     struct file_intake *files;
@@ -22,6 +23,29 @@ static enum errc read_more(void *self, const uint8_t **data, size_t *size, struc
     return archive_reader_read(ingest->reader, data, size, err);
 }
 
+static const struct layer_watch *watch_of(const struct ingest *ingest, const char *name)
+{
+    const struct layer_watch *watch = ingest->watch;
+    return watch && (watch->any || contents_sure_layer(ingest->contents, name)) ? watch : NULL;
+}
+
+static enum errc take_content(struct ingest *ingest, const struct file_promise *promise,
+                              const char *name, struct layer_result *content, struct error *err)
+{
+    struct source source = {.pull = read_more, .self = ingest};
+    if (file_intake_take(ingest->files, source, promise, content, err) != ERR_OK ||
+        archive_reader_skip(ingest->reader, err) != ERR_OK)
+        return err->code;
+    if (promise->digest.algorithm != DIGEST_NONE &&
+        !digest_equal(&promise->digest, &content->raw)) {
+        char text[DIGEST_TEXT_MAX];
+        return fail(err, ERR_DIGEST_MISMATCH, 0,
+                    "the bytes of entry \"%s\" have the digest %s, not that of its name", name,
+                    digest_text(&content->raw, text));
+    }
+    return ERR_OK;
+}
+
 static enum errc take_file(struct ingest *ingest, const struct archive_entry_info *info,
                            struct error *err)
 {
@@ -29,19 +53,13 @@ static enum errc take_file(struct ingest *ingest, const struct archive_entry_inf
     const struct file_promise promise = {.digest = layout_blob_digest(name),
                                          .size = info->size,
                                          .passable = archive_reader_seeks(ingest->reader),
-                                         .diff_id = contents_diff_id(ingest->contents, name)};
+                                         .diff_id = contents_diff_id(ingest->contents, name),
+                                         .watch = watch_of(ingest, name)};
     struct layer_result content;
-    struct source source = {.pull = read_more, .self = ingest};
-    if (file_intake_take(ingest->files, source, &promise, &content, err) != ERR_OK ||
-        archive_reader_skip(ingest->reader, err) != ERR_OK)
-        return err->code;
-    if (promise.digest.algorithm != DIGEST_NONE && !digest_equal(&promise.digest, &content.raw)) {
-        char text[DIGEST_TEXT_MAX];
-        return fail(err, ERR_DIGEST_MISMATCH, 0,
-                    "the bytes of entry \"%s\" have the digest %s, not that of its name", name,
-                    digest_text(&content.raw, text));
-    }
-    return catalog_add_file(ingest->catalog, name, &content, err);
+    enum errc rc = take_content(ingest, &promise, name, &content, err);
+    if (promise.watch)
+        promise.watch->ended(promise.watch->self, rc == ERR_OK ? &content : NULL);
+    return rc == ERR_OK ? catalog_add_file(ingest->catalog, name, &content, err) : rc;
 }
 
 static enum errc take_entries(struct ingest *ingest, struct error *err)
@@ -64,8 +82,9 @@ enum errc ingest_archive(const struct ingest_options *options, struct source sou
                          struct cancel *cancel, struct batch *batch, struct catalog **out,
                          struct error *err)
 {
-    struct ingest ingest = {.cancel = cancel};
-    if (contents_read(source, options->limit_bytes, cancel, &ingest.contents, err) != ERR_OK)
+    struct ingest ingest = {.cancel = cancel, .watch = options->watch};
+    if (contents_read(source, options->limit_bytes, options->watch != NULL, cancel,
+                      &ingest.contents, err) != ERR_OK)
         return err->code;
     enum errc rc = archive_reader_open(source, options->limit_bytes, &ingest.reader, err);
     if (rc == ERR_OK) {

@@ -20,6 +20,9 @@
 struct ingest_options {
     struct file_intake_options files;
     uint64_t limit_bytes; /* of the unpacked archive */
+    /* Hears of the layers of an archive whose tables were read before them, and list one image; or
+     * of any, where it says so. NULL: nobody. */
+    const struct layer_watch *watch;
 };
 
 /* Everything goes into `batch`; on failure the caller aborts it. A file under `blobs/ALG/HEX` whose

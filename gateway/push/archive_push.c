@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "gateway/ingest/ingest.h"
+#include "gateway/push/early_layers.h"
 #include "image/digest_map.h"
 #include "store/pushes.h"
 
@@ -181,10 +182,12 @@ static enum errc complete_all(struct runtime *runtime, struct chosen_images *cho
 }
 
 static enum errc take_into(struct runtime *runtime, struct push_order *order, struct source source,
-                           struct cancel *cancel, struct batch *batch, struct error *err)
+                           struct cancel *cancel, struct batch *batch,
+                           const struct layer_watch *watch, struct error *err)
 {
     struct ingest_options options = {.files = runtime_file_options(runtime, order->compression),
-                                     .limit_bytes = RUNTIME_SETTING(runtime, limits.archive_bytes)};
+                                     .limit_bytes = RUNTIME_SETTING(runtime, limits.archive_bytes),
+                                     .watch = watch};
     struct image_selector selector = {.image = order->image,
                                       .several =
                                           order->push.target_count == 0 && order->image == NULL,
@@ -265,6 +268,30 @@ static enum errc accept_more(struct runtime *runtime, struct push_order *order, 
     return ERR_OK;
 }
 
+/* The image that is chosen may be another one than the only one, and without targets nobody knows
+ * yet where it goes. */
+static bool may_leave_early(const struct push_order *order)
+{
+    return order->push.target_count > 0 && order->image == NULL && !order->has_platform;
+}
+
+/* With what leaves meanwhile. The targets are those of the order until the image is chosen. */
+static enum errc take_and_send(struct runtime *runtime, struct push_order *order,
+                               struct source source, struct cancel *cancel, struct batch *batch,
+                               struct error *err)
+{
+    struct early_layers early;
+    if (!may_leave_early(order))
+        return take_into(runtime, order, source, cancel, batch, NULL, err);
+    early_layers_init(&early, runtime, batch, &order->push);
+    if (take_into(runtime, order, source, cancel, batch, &early.watch, err) == ERR_OK)
+        early_layers_settle(&early, cancel);
+    else
+        early_layers_cancel(&early);
+    early_layers_deinit(&early);
+    return err->code;
+}
+
 enum errc archive_take(struct runtime *runtime, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err)
 {
@@ -275,7 +302,7 @@ enum errc archive_take(struct runtime *runtime, struct push_order *order, struct
                                    .rewind = source.rewind ? rewind_received : NULL};
     autobatch struct batch *batch = batch_begin(runtime->store, BATCH_VOLATILE);
     limit_expansion(runtime, order, batch, &received);
-    if (take_into(runtime, order, counted, cancel, batch, err) != ERR_OK ||
+    if (take_and_send(runtime, order, counted, cancel, batch, err) != ERR_OK ||
         batch_commit(mem_take(&batch), err) != ERR_OK)
         return err->code;
     if (order->push.id[0] == '\0')

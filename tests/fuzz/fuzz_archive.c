@@ -152,7 +152,8 @@ static void seek(const uint8_t *data, size_t size)
     if (strcmp(buf_cstr(&of_stream), buf_cstr(&of_file)) != 0)
         abort();
     cancel_init(&cancel);
-    if (contents_read(as_file(&memory), (uint64_t)1 << 22, &cancel, &contents, &err) != ERR_OK ||
+    if (contents_read(as_file(&memory), (uint64_t)1 << 22, true, &cancel, &contents, &err) !=
+            ERR_OK ||
         memory.taken != 0)
         abort();
     contents_diff_id(contents, "layer.tar");

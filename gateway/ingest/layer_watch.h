@@ -1,0 +1,28 @@
+/*
+ * Whoever wants to know of an archive's layers while it is read: gateway/push/early_layers.h, which
+ * sends them. It is told of files of which it is certain, before they are read, that they are
+ * layers of the image that will be pushed, or that may be sent though it is not.
+ *
+ * Called on the thread that reads, for one file after another: begins() and grew() of each that has
+ * to be stored, ended() of each, whether it began or not. None of them fails the reading.
+ */
+#ifndef SLIPWAY_GATEWAY_INGEST_LAYER_WATCH_H
+#define SLIPWAY_GATEWAY_INGEST_LAYER_WATCH_H
+
+#include "image/layer.h"
+#include "store/batch.h"
+
+struct layer_watch {
+    /* `raw_size` is FILE_SIZE_UNKNOWN where only its end says it; the diffID that a table promises,
+     * or DIGEST_NONE. `writer` is borrowed for the call. */
+    void (*begins)(void *self, uint64_t raw_size, const struct digest *diff_id,
+                   const struct blob_writer *writer);
+    /* So many bytes more were stored. */
+    void (*grew)(void *self, uint64_t bytes);
+    /* NULL: nothing comes of the file. */
+    void (*ended)(void *self, const struct layer_result *layer);
+    void *self;
+    bool any; /* also of files that no table names, where they look like layers */
+};
+
+#endif

@@ -1,0 +1,145 @@
+#include "gateway/push/early_layers.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/known_locations.h"
+#include "upstream/push/growing_blob.h"
+
+/* ---- the repositories of the targets ---- */
+
+static bool seen_before(const struct push *push, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (reference_same_name(&push->targets[i].reference, &push->targets[index].reference))
+            return true;
+    return false;
+}
+
+static void send_to_all(const struct early_layers *early, const struct descriptor *blob,
+                        struct growing_blob *growing)
+{
+    const struct push *push = early->push;
+    for (size_t i = 0; i < push->target_count; i++) {
+        const struct reference *target = &push->targets[i].reference;
+        if (seen_before(push, i))
+            continue;
+        if (growing)
+            early_upload_growing(early->runtime->early, target, growing, push->via);
+        else
+            early_upload(early->runtime->early, target, blob, push->via);
+    }
+}
+
+/* ---- one layer ---- */
+
+static bool was_seen(const struct early_layers *early, const struct digest *diff_id)
+{
+    struct known_location_list known;
+    struct error err = ERROR_INIT;
+    return diff_id->algorithm != DIGEST_NONE &&
+           (known_locations_get(early->runtime->store, diff_id, &known, &err) != ERR_OK ||
+            known.count > 0);
+}
+
+static void begins(void *self, uint64_t raw_size, const struct digest *diff_id,
+                   const struct blob_writer *writer)
+{
+    struct early_layers *early = self;
+    struct error err = ERROR_INIT;
+    int fd = -1;
+    early->begun = !was_seen(early, diff_id);
+    if (!early->begun || raw_size < GROWING_LAYER_MIN_BYTES || raw_size == FILE_SIZE_UNKNOWN)
+        return;
+    if (blob_writer_reader(writer, &fd, &err) != ERR_OK) {
+        log_warn("a layer is not sent before it is whole: %s", err.text);
+        return;
+    }
+    early->growing = growing_blob_new(fd);
+    send_to_all(early, NULL, early->growing);
+}
+
+static void grew(void *self, uint64_t bytes)
+{
+    const struct early_layers *early = self;
+    if (early->growing)
+        growing_blob_grew(early->growing, bytes);
+}
+
+static void note_sent(struct early_layers *early, const struct descriptor *blob)
+{
+    early->sent =
+        mem_grow(early->sent, early->sent_count, &early->sent_capacity, sizeof *early->sent);
+    early->sent[early->sent_count++] = *blob;
+}
+
+static void keep_grown(struct early_layers *early)
+{
+    early->grown =
+        mem_grow(early->grown, early->grown_count, &early->grown_capacity, sizeof *early->grown);
+    early->grown[early->grown_count++] = mem_take(&early->growing);
+}
+
+/* It can be sent when the store has it. */
+static bool bring_ahead(struct early_layers *early, const struct digest *digest)
+{
+    struct error err = ERROR_INIT;
+    if (batch_bring_ahead(early->batch, digest, &err) == ERR_OK)
+        return true;
+    log_warn("a layer is not sent before its image is in: %s", err.text);
+    return false;
+}
+
+static void ended(void *self, const struct layer_result *layer)
+{
+    struct early_layers *early = self;
+    bool large = layer && (early->growing || layer->size >= EARLY_LAYER_MIN_BYTES);
+    bool goes = early->begun && large && bring_ahead(early, &layer->digest);
+    early->begun = false;
+    if (!goes) {
+        if (early->growing)
+            growing_blob_ended(early->growing, NULL);
+        growing_blob_release(mem_take(&early->growing));
+        return;
+    }
+    const struct descriptor blob = {.digest = layer->digest, .size = layer->size};
+    note_sent(early, &blob);
+    if (early->growing) {
+        growing_blob_ended(early->growing, &blob);
+        keep_grown(early);
+    } else {
+        send_to_all(early, &blob, NULL);
+    }
+}
+
+/* ---- the archive ---- */
+
+void early_layers_init(struct early_layers *early, struct runtime *runtime, struct batch *batch,
+                       const struct push *push)
+{
+    *early = (struct early_layers){.runtime = runtime, .batch = batch, .push = push};
+    early->watch =
+        (struct layer_watch){.begins = begins, .grew = grew, .ended = ended, .self = early};
+}
+
+void early_layers_cancel(struct early_layers *early)
+{
+    const struct push *push = early->push;
+    for (size_t i = 0; i < push->target_count; i++)
+        for (size_t k = 0; k < early->sent_count && !seen_before(push, i); k++)
+            early_uploads_end(early->runtime->early, &push->targets[i].reference,
+                              &early->sent[k].digest);
+}
+
+void early_layers_settle(struct early_layers *early, struct cancel *cancel)
+{
+    for (size_t i = 0; i < early->grown_count; i++)
+        growing_blob_await(early->grown[i], cancel);
+}
+
+void early_layers_deinit(struct early_layers *early)
+{
+    for (size_t i = 0; i < early->grown_count; i++)
+        growing_blob_release(early->grown[i]);
+    free(early->grown);
+    free(early->sent);
+}

@@ -1,0 +1,60 @@
+/*
+ * Layers that leave while their archive is still read: as soon as each is in the store, or piece by
+ * piece while it is compressed where it is huge and the registry takes pieces
+ * (upstream/push/growing_send.h). The push that follows finds them there, or joins what is left.
+ *
+ * Only for targets that the client named, and for layers that had to be stored: what was held goes
+ * with the push, which asks the registry first. A layer that was seen at a registry before is not
+ * sent ahead either: it may be there, or be mounted.
+ *
+ * When nothing comes of the archive, what is under way is cancelled with its upload sessions. A
+ * blob that had arrived stays at the registry, as one that no manifest names, and in the store as
+ * what nothing needs.
+ *
+ * One archive, one thread.
+ */
+#ifndef SLIPWAY_GATEWAY_PUSH_EARLY_LAYERS_H
+#define SLIPWAY_GATEWAY_PUSH_EARLY_LAYERS_H
+
+#include "gateway/ingest/layer_watch.h"
+#include "gateway/push/runtime.h"
+#include "store/push.h"
+
+/* What is smaller costs its round trips, which the push makes for all at once. */
+#define EARLY_LAYER_MIN_BYTES ((uint64_t)1 << 20)
+/* What is sent while it is compressed, as its tar is large. Whether the registry has it can be
+ * asked only when it is compressed, so for what turns out to be there the bytes sent until then
+ * were in vain. */
+#define GROWING_LAYER_MIN_BYTES ((uint64_t)256 << 20)
+
+struct growing_blob;
+
+struct early_layers {
+    struct runtime *runtime;
+    struct batch *batch;
+    const struct push *push; /* its targets; borrowed, as all above */
+    struct layer_watch watch;
+
+    /* of the layer at hand */
+    bool begun;
+    struct growing_blob *growing; /* held; NULL: none */
+
+    struct descriptor *sent; /* owned */
+    size_t sent_count, sent_capacity;
+    struct growing_blob **grown; /* held: those that are whole */
+    size_t grown_count, grown_capacity;
+};
+
+/* For what goes into `batch`; `push` has targets. */
+void early_layers_init(struct early_layers *early, struct runtime *runtime, struct batch *batch,
+                       const struct push *push);
+
+/* Nothing comes of the archive. */
+void early_layers_cancel(struct early_layers *early);
+
+/* The push may begin when this has returned: what was sent while it grew is a transfer by now. */
+void early_layers_settle(struct early_layers *early, struct cancel *cancel);
+
+void early_layers_deinit(struct early_layers *early);
+
+#endif
