@@ -568,10 +568,17 @@ def test_interrupt_during_ingest(registry: Registry, larger_archive: Path, tmp_p
     assert done.returncode == PUSHED, done.stderr
 
 
-def sessions(registry: Registry, method: str, repository: str, status: int) -> int:
-    """How many requests about upload sessions had this answer."""
+def answered(registry: Registry, method: str, repository: str, status: int) -> list[str]:
+    """The requests about upload sessions that had this answer: the session of each."""
     lines = registry.requests(method, f"/v2/{repository}/blobs/uploads/")
-    return sum(f'HTTP/1.1" {status} ' in line for line in lines)
+    right = (line for line in lines if f'HTTP/1.1" {status} ' in line)
+    return [re.sub(r".*/blobs/uploads/([^? ]*).*", r"\1", line) for line in right]
+
+
+def closed_sessions(registry: Registry, repository: str) -> set[str]:
+    """Taken back, or whole; one whose last bytes had arrived already may be both."""
+    taken_back = answered(registry, "DELETE", repository, 204)
+    return {*taken_back, *answered(registry, "PUT", repository, 201)}
 
 
 def test_interrupt_during_push(registry: Registry, larger_archive: Path, tmp_path: Path) -> None:
@@ -582,7 +589,7 @@ def test_interrupt_during_push(registry: Registry, larger_archive: Path, tmp_pat
         with start_slipway(tmp_path, *words) as process:
             process.wait_for(
                 lambda: slow.sent_up > 50_000
-                and sessions(registry, "POST", "c/interrupted", 202) == 4,
+                and len(answered(registry, "POST", "c/interrupted", 202)) == 4,
                 "three layers and the config are on their way",
             )
             interrupt(process)
@@ -591,9 +598,7 @@ def test_interrupt_during_push(registry: Registry, larger_archive: Path, tmp_pat
         # its last bytes had arrived before the interrupt. The registry writes its log a moment
         # after it answered.
         wait_until(
-            lambda: sessions(registry, "DELETE", "c/interrupted", 204)
-            + sessions(registry, "PUT", "c/interrupted", 201)
-            == 4,
+            lambda: len(closed_sessions(registry, "c/interrupted")) == 4,
             "all four sessions are closed",
         )
     assert staged_below(data) == []
