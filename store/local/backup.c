@@ -111,7 +111,7 @@ static enum errc link_blobs(struct backup *backup, struct error *err)
     kv_close(copy);
     if (err->code == ERR_OK && unlinkat(backup->root_fd, "meta/lock.mdb", 0) != 0)
         fail(err, ERR_IO, errno, "remove the lock of the metadata of a backup");
-    return err->code == ERR_OK ? blob_folders_sync(&backup->folders, backup->blobs_fd, err)
+    return err->code == ERR_OK ? blob_folders_sync(&backup->folders, backup->blobs_fd, NULL, err)
                                : err->code;
 }
 

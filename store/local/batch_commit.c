@@ -233,7 +233,8 @@ static enum errc move_files(const struct plan *plan, struct error *err)
         (plan->durable && sync_kept(plan, &folders, err) != ERR_OK) ||
         place_all(plan, &folders, err) != ERR_OK)
         return err->code;
-    return blob_folders_sync(&folders, plan->batch->store->blobs_fd, err);
+    return blob_folders_sync(&folders, plan->batch->store->blobs_fd,
+                             &plan->batch->store->folders_kept, err);
 }
 
 static void record_placed(const struct plan *plan, uint64_t now_s, struct change *change)

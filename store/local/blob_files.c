@@ -102,21 +102,40 @@ static enum errc sync_folder(int blobs_fd, const char *path, struct error *err)
     return file_sync(fd, path, err);
 }
 
-enum errc blob_folders_sync(const struct blob_folders *folders, int blobs_fd, struct error *err)
+/* *above: the disk may not have the name of one of them. */
+static enum errc sync_touched(const bool touched[BLOB_FOLDERS], enum digest_algorithm algorithm,
+                              int blobs_fd, const struct blob_folders_kept *kept, bool *above,
+                              struct error *err)
+{
+    for (unsigned i = 0; i < BLOB_FOLDERS; i++) {
+        char path[FOLDER_PATH_MAX];
+        if (!touched[i])
+            continue;
+        folder_path(algorithm, i, path);
+        if (sync_folder(blobs_fd, path, err) != ERR_OK)
+            return err->code;
+        *above |= kept == NULL || !atomic_load(&kept->kept[algorithm][i]);
+    }
+    return ERR_OK;
+}
+
+static void learn_kept(const bool touched[BLOB_FOLDERS], atomic_bool kept[BLOB_FOLDERS])
+{
+    for (unsigned i = 0; i < BLOB_FOLDERS; i++)
+        if (touched[i])
+            atomic_store(&kept[i], true);
+}
+
+enum errc blob_folders_sync(const struct blob_folders *folders, int blobs_fd,
+                            struct blob_folders_kept *kept, struct error *err)
 {
     for (enum digest_algorithm a = DIGEST_SHA256; a <= DIGEST_SHA512; a++) {
-        bool any = false;
-        for (unsigned i = 0; i < BLOB_FOLDERS; i++) {
-            char path[FOLDER_PATH_MAX];
-            if (!folders->touched[a][i])
-                continue;
-            folder_path(a, i, path);
-            if (sync_folder(blobs_fd, path, err) != ERR_OK)
-                return err->code;
-            any = true;
-        }
-        if (any && sync_folder(blobs_fd, digest_algorithm_name(a), err) != ERR_OK)
+        bool above = false;
+        if (sync_touched(folders->touched[a], a, blobs_fd, kept, &above, err) != ERR_OK ||
+            (above && sync_folder(blobs_fd, digest_algorithm_name(a), err) != ERR_OK))
             return err->code;
+        if (above && kept)
+            learn_kept(folders->touched[a], kept->kept[a]);
     }
     return ERR_OK;
 }

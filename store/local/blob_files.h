@@ -13,6 +13,8 @@
 
 #include "image/digest.h"
 
+#include <stdatomic.h>
+
 #define BLOB_FOLDERS 256
 #define BLOB_PATH_MAX (DIGEST_TEXT_MAX + 4)
 
@@ -39,7 +41,16 @@ struct blob_folders {
     bool touched[DIGEST_SHA512 + 1][BLOB_FOLDERS];
 };
 void blob_folders_add(struct blob_folders *folders, const struct digest *digest);
-/* Wait until the disk has the names in them, and theirs. */
-enum errc blob_folders_sync(const struct blob_folders *folders, int blobs_fd, struct error *err);
+
+/* Folders whose own names the disk has, as this process knows from syncs of its own. None is ever
+ * removed, so what is kept here stays. Begins with zeroes; any thread. */
+struct blob_folders_kept {
+    atomic_bool kept[DIGEST_SHA512 + 1][BLOB_FOLDERS];
+};
+
+/* Wait until the disk has the names in them, and theirs. `kept` saves the sync of the folder above
+ * where it has all of them, and learns from one; NULL: nothing is known, nor learned. */
+enum errc blob_folders_sync(const struct blob_folders *folders, int blobs_fd,
+                            struct blob_folders_kept *kept, struct error *err);
 
 #endif

@@ -223,7 +223,7 @@ enum errc check_adopt(struct check *check, const struct digest *digest, uint64_t
     change_delete(&change, KV_TOMBS, record_key_slice(&key));
     blob_folders_add(&folders, digest);
     if (blob_file_sync(store->blobs_fd, digest, err) != ERR_OK ||
-        blob_folders_sync(&folders, store->blobs_fd, err) != ERR_OK)
+        blob_folders_sync(&folders, store->blobs_fd, &store->folders_kept, err) != ERR_OK)
         return store_tell(store, err);
     if (writer_submit(store->writer, &change, err) != ERR_OK)
         return err->code;

@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/via.h"
 #include "store/blob.h"
+#include "store/local/blob_files.h"
 #include "store/local/kv/writer.h"
 #include "store/local/records.h"
 #include "store/store_local.h"
@@ -21,7 +22,8 @@ struct store {
     int staging_fd;
     int uploads_fd;
     struct upload_table *uploads;
-    struct fault fault; /* store/health.h */
+    struct fault fault;                    /* store/health.h */
+    struct blob_folders_kept folders_kept; /* of blobs/ */
     struct proofs *proofs;
     struct leases *leases;
     bool has_leases;        /* they are written down before they are lost: store_options */
