@@ -81,19 +81,9 @@ def gateway(release: Path, tmp_path: Path, registry: Registry) -> Iterator[Gatew
         yield running
 
 
-def descriptors(process: Process) -> list[str]:
-    found = []
-    for entry in Path(f"/proc/{process.pid}/fd").iterdir():
-        try:
-            found.append(os.readlink(entry))
-        except FileNotFoundError:
-            continue
-    return found
-
-
 def lasting(process: Process) -> int:
     """Descriptors that are no connection: those to registries are kept warm for a while."""
-    return sum(not name.startswith("socket:") for name in descriptors(process))
+    return sum(not name.startswith("socket:") for name in process.descriptors())
 
 
 def push(gateway: Gateway, layout: Path, name: str) -> str:

@@ -8,6 +8,7 @@ Start what shall live on from the main thread.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -130,6 +131,14 @@ class Process:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"no VmHWM for {self.name}")
+
+    def descriptors(self) -> list[str]:
+        """What each of them leads to. Only while the process runs."""
+        found = []
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(entry))
+        return found
 
     def cpu_seconds(self) -> float:
         """User and system time so far. Only while the process runs."""
