@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cost import Calls, Cost, add_difference, run_program, total, watched
+from bench.cost import (
+    Calls,
+    Cost,
+    ProgramFailed,
+    add_difference,
+    run_once,
+    run_program,
+    total,
+    watched,
+)
 from support.curl import Reply
 from support.gateway import Gateway, pushed
 from support.processes import plain_environment
@@ -20,6 +29,9 @@ from support.throttle import Pace
 
 SECONDS = 600
 CHUNK_BYTES = 64 << 10
+# Of skopeo: docker-registry writes the links of blobs in place, and refuses a manifest whose blob's
+# link it reads meanwhile. An attempt in vain costs skopeo nothing but the clock's seconds.
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,11 @@ class Skopeo:
         if ".layout" in image.suffixes:
             kind = "oci" if image.is_dir() else "oci-archive"
         argv = ["skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false"]
-        return run_program([*argv, f"{kind}:{image}", f"docker://{target}"], self._env)
+        argv += [f"{kind}:{image}", f"docker://{target}"]
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(ProgramFailed):
+                return run_once(argv, self._env)
+        return run_program(argv, self._env)
 
     def push(self, source: Source, targets: Sequence[str]) -> Cost:
         if not source.rate:

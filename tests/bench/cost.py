@@ -117,12 +117,16 @@ class Watch(threading.Thread):
         self.join()
 
 
-def run_program(
+class ProgramFailed(Exception):
+    """It did not end well; says what it wrote."""
+
+
+def run_once(
     command: Sequence[str | Path],
     env: Mapping[str, str] | None = None,
     stdin: IO[bytes] | int = subprocess.DEVNULL,
 ) -> Cost:
-    """A program from its start to its end, with what it waited for. It must end well."""
+    """A program from its start to its end, with what it waited for."""
     with tempfile.TemporaryFile() as output:
         start = time.monotonic()
         child = subprocess.Popen(command, stdin=stdin, stdout=output, stderr=output, env=env)
@@ -134,9 +138,21 @@ def run_program(
         if child.returncode != 0:
             output.seek(0)
             words = output.read().decode(errors="replace")
-            sys.exit(f"bench: {' '.join(map(str, command))}:\n{words}")
+            raise ProgramFailed(f"{' '.join(map(str, command))}:\n{words}")
     cpu = usage.ru_utime + usage.ru_stime
     return Cost(wall, cpu, watch.peak_kib / 1024, watch.threads)
+
+
+def run_program(
+    command: Sequence[str | Path],
+    env: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+) -> Cost:
+    """As run_once(). It must end well."""
+    try:
+        return run_once(command, env, stdin)
+    except ProgramFailed as failure:
+        sys.exit(f"bench: {failure}")
 
 
 @contextlib.contextmanager

@@ -160,7 +160,7 @@ def held_push(inputs: Inputs, program: Program, folder: Path) -> Iterator[Turn]:
         yield turn
 
 
-def many_pushes(by_archive: bool) -> Stage:
+def many_pushes(by_archive: bool, where: Where) -> Stage:
     """Each turn with a new gateway and a new registry, both with the base of all images."""
 
     @contextlib.contextmanager
@@ -168,7 +168,7 @@ def many_pushes(by_archive: bool) -> Stage:
         base, *images = inputs.small()
 
         def turn(number: int) -> Cost:
-            with sinks(inputs.sink, folder / f"place-{number}", 1) as place:
+            with where(inputs, folder / f"place-{number}") as place:
                 (host,) = place.hosts
                 push = many.archive_push(host) if by_archive else many.registry_push
                 config = {**MANY_CONFIG, "mirrors": [{"match": "**", "to": [f"{host}/**"]}]}
@@ -188,21 +188,33 @@ def many_pushes(by_archive: bool) -> Stage:
     return stage
 
 
-@contextlib.contextmanager
-def many_copies(inputs: Inputs, program: Program, folder: Path) -> Iterator[Turn]:
+def many_copies(where: Where) -> Stage:
     """The same by skopeo, which has pushed the base."""
-    base, *images = inputs.small()
 
-    def turn(number: int) -> Cost:
-        with sinks(inputs.sink, folder / f"place-{number}", 1) as place:
-            skopeo = Skopeo(program, folder / f"own-{number}")
-            connect, costs = many.copies(skopeo, *place.hosts)
-            many.push_bases(connect, base, len(images))
-            costs.clear()
-            push_all = functools.partial(many.push_images, connect, images)
-            return counted(place, lambda: many.total_of(costs, push_all))
+    @contextlib.contextmanager
+    def stage(inputs: Inputs, program: Program, folder: Path) -> Iterator[Turn]:
+        base, *images = inputs.small()
 
-    yield turn
+        def turn(number: int) -> Cost:
+            with where(inputs, folder / f"place-{number}") as place:
+                skopeo = Skopeo(program, folder / f"own-{number}")
+                connect, costs = many.copies(skopeo, *place.hosts)
+                many.push_bases(connect, base, len(images))
+                costs.clear()
+                push_all = functools.partial(many.push_images, connect, images)
+                return counted(place, lambda: many.total_of(costs, push_all))
+
+        yield turn
+
+    return stage
+
+
+def many_by_all(where: Where) -> dict[str, Stage]:
+    return {
+        "skopeo": many_copies(where),
+        "archives": many_pushes(True, where),
+        "pushed": many_pushes(False, where),
+    }
 
 
 # ---- The rows ----
@@ -282,8 +294,14 @@ ROWS = (
     Row(
         "many",
         "many small images with a new layer each, 16 at a time",
-        {"skopeo": many_copies, "archives": many_pushes(True), "pushed": many_pushes(False)},
+        many_by_all(ONE),
         wall=0.25,
+    ),
+    Row(
+        "many.registry",
+        "the same to docker-registry",
+        many_by_all(registries(1)),
+        wall=0.45,
     ),
     Row(
         "far.first",
