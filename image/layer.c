@@ -63,7 +63,7 @@ struct layer_pipeline *layer_pipeline_new(struct pool *pool, enum codec codec, e
     pipeline->pool = pool;
     pipeline->codec = codec;
     pipeline->effort = effort;
-    size_t wanted = pool_threads(pool) + 1;
+    size_t wanted = pool_threads(pool) + LAYER_SLOTS_AHEAD;
     pipeline->slot_count = wanted < LAYER_SLOTS_MAX ? wanted : LAYER_SLOTS_MAX;
     return pipeline;
 }

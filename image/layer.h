@@ -10,9 +10,10 @@
  * What arrives compressed, or is no tar, is kept byte for byte. Content is told by its first bytes,
  * not by its name, because names and manifests may come later in the archive.
  *
- * Memory: pool_threads + 1 blocks of CODEC_BLOCK_BYTES in and out (at most LAYER_SLOTS_MAX of
- * each), allocated when the first block is filled and kept for the next layer. When all are in
- * flight, the writing thread waits for the oldest: that is the back pressure.
+ * Memory: pool_threads + LAYER_SLOTS_AHEAD blocks of CODEC_BLOCK_BYTES in and out (at most
+ * LAYER_SLOTS_MAX of each), each allocated when it is filled for the first time and kept for the
+ * next layer. When all are in flight, the writing thread waits for the oldest: that is the back
+ * pressure.
  *
  * Threads: one thread writes; blocks are encoded on the pool (image/encoder.h); blocks leave in
  * order on the writing thread. A pipeline is reused for one file after another.
@@ -26,6 +27,8 @@
 #include "image/digest.h"
 
 #define LAYER_SLOTS_MAX 8
+/* One is being filled; the others keep the pool busy while the writing thread hashes and writes. */
+#define LAYER_SLOTS_AHEAD 3
 
 /* By what a file begins with, and its size, a layer that was seen before may be known again before
  * its end: SHA-256 of the size (u64, big-endian) and the first LAYER_START_BYTES, or all there are.

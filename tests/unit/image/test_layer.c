@@ -13,8 +13,10 @@
 #include "image/encoder.h"
 #include "image/layer.h"
 
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 struct collected {
     struct buf bytes;
@@ -319,6 +321,49 @@ static void test_failing_sink(void **state)
     pool_free(pool);
 }
 
+struct held_pool {
+    struct pool_job job; /* first member */
+    sem_t go;
+    bool released; /* before the wait was given up */
+};
+
+static void hold_thread(struct pool_job *job)
+{
+    struct held_pool *held = (struct held_pool *)job;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    held->released = sem_timedwait(&held->go, &until) == 0;
+}
+
+/* The pool's only thread has other work: the blocks that wait for it hold nobody up. */
+static void test_blocks_ahead_of_the_pool(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct pool *pool = NULL;
+    struct layer_result result;
+    struct held_pool held = {.job = {.run = hold_thread}};
+    struct collected out = collected_new();
+    size_t size = (size_t)(1 + LAYER_SLOTS_AHEAD) * CODEC_BLOCK_BYTES;
+    autofree uint8_t *data = make_tar(size, 3);
+    sem_init(&held.go, 0, 0);
+    assert_int_equal(pool_new(1, &pool, &err), ERR_OK);
+    struct layer_pipeline *pipeline = layer_pipeline_new(pool, CODEC_GZIP, EFFORT_FAST);
+    pool_submit(pool, &held.job);
+    layer_pipeline_begin(pipeline, DIGEST_SHA256, (struct sink){.write = collect, .self = &out});
+    assert_int_equal(layer_pipeline_write(pipeline, data, size, &err), ERR_OK);
+    sem_post(&held.go);
+    assert_int_equal(layer_pipeline_finish(pipeline, &result, &err), ERR_OK);
+    pool_wait(pool, &held.job);
+    assert_true(held.released);
+    assert_int_equal(result.raw_size, size);
+    layer_pipeline_free(pipeline);
+    pool_free(pool);
+    sem_destroy(&held.go);
+    buf_deinit(&out.bytes);
+}
+
 static void test_damaged_gzip(void **state)
 {
     (void)state;
@@ -358,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_content_of_tars),
         cmocka_unit_test(test_sha512_names),
         cmocka_unit_test(test_failing_sink),
+        cmocka_unit_test(test_blocks_ahead_of_the_pool),
         cmocka_unit_test(test_damaged_gzip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
