@@ -7,9 +7,8 @@
 #include "image/catalog.h"
 #include "image/oci_layout.h"
 #include "image/tar_header.h"
+#include "image/tar_write.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +23,6 @@
 #define PIECE ((size_t)256 * 1024)
 #define PIECE_FIRST ((size_t)4 * 1024)
 #define OUT_LIMIT_BYTES (PIECE + ((size_t)64 * 1024))
-#define END_BLOCKS 2
 
 struct layout_file {
     char *name;
@@ -38,7 +36,6 @@ struct layout_source {
     size_t capacity;
     struct buf out;
     size_t out_used;
-    bool headed;    /* libarchive's part of the file is done */
     size_t current; /* the file that is being sent */
     int fd;         /* of it; -1 before its header */
     uint64_t left;  /* bytes of it that are still to come */
@@ -46,16 +43,6 @@ struct layout_source {
     bool closed;    /* the end of the archive was written */
     uint8_t piece[PIECE];
 };
-
-static la_ssize_t collect(struct archive *archive, void *self, const void *data, size_t size)
-{
-    (void)archive;
-    struct layout_source *layout = self;
-    if (layout->headed)
-        return -1;
-    buf_append(&layout->out, data, size);
-    return layout->out.overflowed ? -1 : (la_ssize_t)size;
-}
 
 /* ---- links ---- */
 
@@ -220,30 +207,6 @@ void layout_source_close(struct layout_source *layout)
     free(layout);
 }
 
-/* libarchive writes the header; it would have zeros for the content of what is passed over. */
-static enum errc add_header(struct layout_source *layout, const struct layout_file *file,
-                            struct error *err)
-{
-    struct archive *writer = archive_write_new();
-    struct archive_entry *entry = archive_entry_new();
-    layout->headed = false;
-    archive_write_set_format_pax_restricted(writer);
-    archive_write_set_bytes_per_block(writer, 0);
-    archive_write_open(writer, layout, NULL, collect, NULL);
-    archive_entry_set_pathname(entry, file->name);
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_perm(entry, 0644);
-    archive_entry_set_size(entry, (la_int64_t)file->size);
-    if (archive_write_header(writer, entry) != ARCHIVE_OK) {
-        const char *why = archive_error_string(writer);
-        fail(err, ERR_IO, 0, "make a tar of the layout: %s", why ? why : "unknown reason");
-    }
-    layout->headed = true; /* zeros for all the content would follow */
-    archive_write_free(writer);
-    archive_entry_free(entry);
-    return err->code;
-}
-
 static enum errc begin_file(struct layout_source *layout, struct error *err)
 {
     const struct layout_file *file = &layout->files[layout->current];
@@ -252,7 +215,7 @@ static enum errc begin_file(struct layout_source *layout, struct error *err)
         return cannot_open(layout, file->name, errno, err);
     layout->left = file->size;
     layout->want = PIECE_FIRST;
-    return add_header(layout, file, err);
+    return tar_write_header(&layout->out, file->name, file->size, NULL, err);
 }
 
 static enum errc became_shorter(const struct layout_file *file, struct error *err)
@@ -280,7 +243,7 @@ static enum errc send_piece(struct layout_source *layout, struct error *err)
 
 static void add_zeros(struct layout_source *layout, size_t size)
 {
-    static const uint8_t zeros[END_BLOCKS * TAR_BLOCK_BYTES];
+    static const uint8_t zeros[TAR_END_BYTES];
     buf_append(&layout->out, zeros, size);
 }
 
@@ -295,7 +258,7 @@ static enum errc end_file(struct layout_source *layout)
 static enum errc end_archive(struct layout_source *layout)
 {
     layout->closed = true;
-    add_zeros(layout, (size_t)END_BLOCKS * TAR_BLOCK_BYTES);
+    add_zeros(layout, TAR_END_BYTES);
     return ERR_OK;
 }
 
@@ -368,7 +331,20 @@ static enum errc skip(void *self, uint64_t count, uint64_t *skipped, struct erro
     return ERR_OK;
 }
 
+static enum errc begin_again(void *self, struct error *err)
+{
+    struct layout_source *layout = self;
+    (void)err;
+    file_close_at(&layout->fd);
+    buf_clear(&layout->out);
+    layout->out_used = 0;
+    layout->current = 0;
+    layout->left = 0;
+    layout->closed = false;
+    return ERR_OK;
+}
+
 struct source layout_source(struct layout_source *layout)
 {
-    return (struct source){.pull = pull, .self = layout, .pass_over = skip};
+    return (struct source){.pull = pull, .self = layout, .pass_over = skip, .rewind = begin_again};
 }

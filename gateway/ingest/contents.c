@@ -25,7 +25,8 @@ struct contents {
     struct catalog *names;
     struct promised *items; /* by name, each once, when all is read */
     size_t count, capacity;
-    bool sure; /* they are those of one image */
+    bool sure;  /* they are those of one image */
+    bool lacks; /* and some are not in the archive */
 };
 
 struct reading {
@@ -153,8 +154,10 @@ static bool promise(struct reading *reading, const char *layer, const struct dig
     const char *name = file_name(reading, layer);
     if (contents->count == CATALOG_ENTRIES_MAX)
         return false;
-    if (name == NULL)
+    if (name == NULL) {
+        contents->lacks = true;
         return true;
+    }
     contents->items =
         mem_grow(contents->items, contents->count, &contents->capacity, sizeof *contents->items);
     contents->items[contents->count++] = (struct promised){.name = name, .diff_id = *diff_id};
@@ -354,4 +357,9 @@ struct digest contents_diff_id(const struct contents *contents, const char *name
 bool contents_sure_layer(const struct contents *contents, const char *name)
 {
     return contents && contents->sure && find(contents, name) != NULL;
+}
+
+bool contents_whole(const struct contents *contents)
+{
+    return contents && contents->sure && !contents->lacks;
 }

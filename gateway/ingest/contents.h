@@ -36,4 +36,7 @@ struct digest contents_diff_id(const struct contents *contents, const char *name
  * False for NULL. */
 bool contents_sure_layer(const struct contents *contents, const char *name);
 
+/* There is one, and all its layers are files of the archive. False for NULL. */
+bool contents_whole(const struct contents *contents);
+
 #endif
