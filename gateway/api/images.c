@@ -17,6 +17,8 @@ struct image_job {
     struct push_call request;
     bool has_compression;
     bool docker; /* of a config */
+    bool has_held;
+    struct held_layers held;
 };
 
 /* ---- parameters ---- */
@@ -26,6 +28,21 @@ static enum errc take_once(bool *seen, const char *key, struct error *err)
     if (*seen)
         return fail(err, ERR_BAD_REQUEST, 0, "the parameter \"%s\" is there twice", key);
     *seen = true;
+    return ERR_OK;
+}
+
+static bool may_use(void *self, const struct digest *layer)
+{
+    const struct push_call *call = self;
+    return layer_claims_has(call->gateway, call->by.caller, layer);
+}
+
+static enum errc take_held(struct image_job *self, const char *value, struct error *err)
+{
+    if (strcmp(value, "1") != 0)
+        return fail(err, ERR_BAD_REQUEST, 0, "held is 1, not \"%.40s\"", value);
+    self->held = (struct held_layers){.may_use = may_use, .self = &self->request};
+    self->request.order.held = &self->held;
     return ERR_OK;
 }
 
@@ -51,8 +68,11 @@ static enum errc take_parameter(struct image_job *self, const char *key, const c
         return take_once(&self->has_compression, key, err) == ERR_OK
                    ? compression_parse(value, &order->compression, err)
                    : err->code;
+    if (strcmp(key, "held") == 0)
+        return take_once(&self->has_held, key, err) == ERR_OK ? take_held(self, value, err)
+                                                              : err->code;
     return fail(err, ERR_BAD_REQUEST, 0,
-                "there is no parameter \"%.100s\": to, image, platform, compression", key);
+                "there is no parameter \"%.100s\": to, image, platform, compression, held", key);
 }
 
 static enum errc take_parameters(struct image_job *self, const char *text, struct error *err)
@@ -82,9 +102,10 @@ static enum errc check_config_order(const struct image_job *self, struct error *
 {
     char name[REFERENCE_NAME_MAX + 1];
     const struct push_order *order = &self->request.order;
-    if (order->image || order->has_platform)
+    if (order->image || order->has_platform || order->held)
         return fail(err, ERR_BAD_REQUEST, 0,
-                    "image and platform choose from an archive: a config is one image");
+                    "image, platform and held are for an archive: a config is one image, whose "
+                    "layers are held");
     if (self->docker && order->compression == SETTING_CODEC_ZSTD)
         return fail(err, ERR_BAD_REQUEST, 0,
                     "zstd layers need an OCI manifest: send the config as " MEDIA_OCI_CONFIG);
@@ -100,12 +121,33 @@ static enum errc check_config_order(const struct image_job *self, struct error *
 
 /* ---- archives ---- */
 
+static void claim(void *self, const struct digest *layer)
+{
+    const struct push_call *call = self;
+    layer_claims_add(call->gateway, call->by.caller, layer);
+}
+
+/* `missing`: the layers that it is refused for. */
+static void refuse(struct job *job, const struct digest *missing, size_t count,
+                   const struct error *err)
+{
+    struct reply reply = REPLY_INIT(0);
+    if (count == 0) {
+        push_job_refuse(job, err);
+        return;
+    }
+    reply_refuse(&reply, error_http_status(err->code), answer_missing(err, missing, count), err);
+    job_answer(job, &reply);
+}
+
 static void run_archive(struct job *job, void *arg)
 {
     struct image_job *self = arg;
     struct error err = ERROR_INIT;
     if (!push_job_begin(job, &self->request, NULL))
         return;
+    self->request.order.brought = claim;
+    self->request.order.self = &self->request;
     enum errc rc = archive_take(self->request.gateway->runtime, &self->request.order, job_body(job),
                                 job_cancelled(job), &err);
     job_received(job);
@@ -114,7 +156,8 @@ static void run_archive(struct job *job, void *arg)
         return;
     }
     request_claim_release(&self->request.claim);
-    push_job_refuse(job, &err);
+    refuse(job, self->held.missing, err.code == ERR_LAYER_UNKNOWN ? self->held.missing_count : 0,
+           &err);
 }
 
 /* ---- configs ---- */
@@ -128,12 +171,6 @@ static enum errc make_image(struct job *job, const struct image_job *self,
     if (config_image_make(order, job_cancelled(job), batch, image, err) != ERR_OK)
         return err->code;
     return batch_commit(mem_take(&batch), err);
-}
-
-static bool may_use(void *self, const struct digest *diff_id)
-{
-    const struct push_call *call = self;
-    return layer_claims_has(call->gateway, call->by.caller, diff_id);
 }
 
 static enum errc take_config(struct job *job, const struct image_job *self, const struct buf *body,
@@ -151,19 +188,6 @@ static enum errc take_config(struct job *job, const struct image_job *self, cons
         .data = buf_cstr(body),
         .size = body->size};
     return make_image(job, self, &order, image, err);
-}
-
-static void refuse_config(struct job *job, const struct config_image *image,
-                          const struct error *err)
-{
-    struct reply reply = REPLY_INIT(0);
-    if (image->missing_count == 0) {
-        push_job_refuse(job, err);
-        return;
-    }
-    reply_refuse(&reply, error_http_status(err->code),
-                 answer_missing(err, image->missing, image->missing_count), err);
-    job_answer(job, &reply);
 }
 
 static void run_config(struct job *job, void *arg)
@@ -187,7 +211,7 @@ static void run_config(struct job *job, void *arg)
         push_job_send(job, &self->request);
     } else {
         request_claim_release(&self->request.claim);
-        refuse_config(job, &image, &err);
+        refuse(job, image.missing, image.missing_count, &err);
     }
     config_image_deinit(&image);
 }
@@ -197,6 +221,7 @@ static void run_config(struct job *job, void *arg)
 static void free_self(void *arg)
 {
     struct image_job *self = arg;
+    free(self->held.missing);
     push_call_deinit(&self->request);
     free(self);
 }

@@ -2,8 +2,8 @@
  * Layers by diffID, where there is a policy: a layer that archives and POST /v1/layers brought is
  * of no repository, so no rule says who may have it. Its diffID is no secret, and an image made of
  * it would give its bytes away. So a layer may be used, and is told of, by an identity that has
- * sent it to this process lately, and by those who may pull from all repositories. To others it is
- * not held: they send it, as they would send it to another gateway.
+ * sent it to this process lately, by itself or in an archive, and by those who may pull from all
+ * repositories. To others it is not held: they send it, as they would send it to another gateway.
  *
  * LAYER_CLAIMS_MAX are remembered, in memory; one more takes the place of the oldest of a few.
  * Without a policy everybody may use all. Any thread.

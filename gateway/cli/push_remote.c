@@ -3,6 +3,11 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "gateway/cli/gateway_exchange.h"
+#include "gateway/cli/reduced_archive.h"
+#include "gateway/ingest/contents.h"
+#include "gateway/ingest/file_intake.h"
+#include "image/digest_map.h"
+#include "image/oci_layout.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +33,50 @@ static void append_path(struct buf *out, const struct push_order *order)
     }
     if (order->compression != SETTING_CODEC_KEEP)
         buf_format(out, "&compression=%s", compression_name(order->compression));
+}
+
+/* ---- what the gateway holds is not sent ---- */
+
+/* An archive whose layers are left out, but for those that the gateway asked for. */
+struct reduction {
+    const struct contents *contents;
+    struct digest_map asked;
+};
+
+/* A table says what a layer's tar is, not what it is when it is compressed. */
+static bool leaves_out(void *self, const char *name, uint64_t size, const uint8_t *start,
+                       size_t start_size)
+{
+    const struct reduction *reduction = self;
+    struct digest digest = layout_blob_digest(name);
+    if (size < FILE_PASSED_MIN || !contents_sure_layer(reduction->contents, name))
+        return false;
+    if (digest.algorithm == DIGEST_NONE && content_of(start, start_size) == CONTENT_TAR)
+        digest = contents_diff_id(reduction->contents, name);
+    return digest.algorithm == DIGEST_SHA256 && !digest_map_find(&reduction->asked, &digest);
+}
+
+/* False when the answer is none that asks for layers. */
+static bool take_missing(const struct http_response *response, struct reduction *reduction)
+{
+    struct error ignored = ERROR_INIT;
+    autojson json_t *root = NULL;
+    if (response->status != 409 || response->body_cut ||
+        json_parse(buf_cstr(&response->body), response->body.size, PUSH_OBJECT_LIMIT_BYTES,
+                   "answer", &root, &ignored) != ERR_OK)
+        return false;
+    const json_t *first = json_array_get(json_object_get(root, "errors"), 0);
+    const json_t *list = json_object_get(json_object_get(first, "detail"), "diff_ids");
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        struct digest digest;
+        if (json_is_string(item) &&
+            digest_parse(json_string_value(item), &digest, &ignored) == ERR_OK)
+            digest_map_add(&reduction->asked, &digest);
+    }
+    return json_array_size(list) > 0;
 }
 
 /* ---- an answer in one piece ---- */
@@ -117,14 +166,16 @@ static enum errc assemble_answer(const struct events *events, json_t **answer, s
 
 /* ---- the exchange ---- */
 
-static enum errc post(const struct remote_push *push, struct events *events,
-                      struct http_response *response, struct error *err)
+/* `bytes` 0: not known. */
+static enum errc post(const struct remote_push *push, const struct source *archive, uint64_t bytes,
+                      bool held, struct events *events, struct http_response *response,
+                      struct error *err)
 {
     autobuf struct buf target = BUF_INIT(URL_LIMIT_BYTES);
     append_path(&target, push->order);
-    struct http_body body = {.source = push->archive,
-                             .size =
-                                 push->archive_bytes > 0 ? push->archive_bytes : HTTP_SIZE_UNKNOWN};
+    if (held)
+        buf_text(&target, "&held=1");
+    struct http_body body = {.source = archive, .size = bytes > 0 ? bytes : HTTP_SIZE_UNKNOWN};
     struct http_request request = {.method = "POST",
                                    .content_type = "application/x-tar",
                                    .body = &body,
@@ -134,14 +185,82 @@ static enum errc post(const struct remote_push *push, struct events *events,
     return gateway_exchange(push->access, &request, buf_cstr(&target), &lines, response, err);
 }
 
+static enum errc read_any(const struct remote_push *push, const struct events *events,
+                          const struct http_response *response, json_t **answer, struct error *err)
+{
+    return gateway_answer_streams(response) ? assemble_answer(events, answer, err)
+                                            : read_answer(push, response, answer, err);
+}
+
+static struct events events_of(const struct remote_push *push)
+{
+    return (struct events){.progress = push->progress, .pushed = true, .superseded = true};
+}
+
+static enum errc push_whole(const struct remote_push *push, json_t **answer, struct error *err)
+{
+    struct events events = events_of(push);
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    if (post(push, push->archive, push->archive_bytes, false, &events, &response, err) == ERR_OK)
+        read_any(push, &events, &response, answer, err);
+    json_decref(events.push);
+    return err->code;
+}
+
+/* *asked: it was refused for layers that were left out, which are wanted now. */
+static enum errc push_reduced(const struct remote_push *push, struct reduction *reduction,
+                              bool *asked, json_t **answer, struct error *err)
+{
+    struct events events = events_of(push);
+    struct reduced_archive *reduced = NULL;
+    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
+    *asked = false;
+    if (reduced_archive_open(*push->archive, leaves_out, reduction, &reduced, err) != ERR_OK)
+        return err->code;
+    const struct source source = reduced_archive_source(reduced);
+    if (post(push, &source, 0, true, &events, &response, err) == ERR_OK) {
+        *asked = take_missing(&response, reduction);
+        read_any(push, &events, &response, answer, err);
+    }
+    reduced_archive_close(reduced);
+    json_decref(events.push);
+    return err->code;
+}
+
+/* What the whole archive may have another answer to: it is damaged, or a layer is gone by now, or
+ * the gateway does not know the question. */
+static bool whole_may_help(const struct error *err)
+{
+    return error_party(err->code) == PARTY_CLIENT && err->status != 401 && err->status != 403 &&
+           err->status != 429;
+}
+
+/* At most twice: first without a layer, then with those that were asked for. */
+static enum errc push_known(const struct remote_push *push, const struct contents *contents,
+                            json_t **answer, struct error *err)
+{
+    struct reduction reduction = {.contents = contents};
+    bool asked = false;
+    if (push_reduced(push, &reduction, &asked, answer, err) != ERR_OK && asked) {
+        error_clear(err);
+        push_reduced(push, &reduction, &asked, answer, err);
+    }
+    digest_map_deinit(&reduction.asked);
+    return err->code;
+}
+
 enum errc push_remote(const struct remote_push *push, json_t **answer, struct error *err)
 {
-    struct events events = {.progress = push->progress, .pushed = true, .superseded = true};
-    autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    enum errc rc = post(push, &events, &response, err);
-    if (rc == ERR_OK)
-        rc = gateway_answer_streams(&response) ? assemble_answer(&events, answer, err)
-                                               : read_answer(push, &response, answer, err);
-    json_decref(events.push);
-    return rc;
+    struct contents *contents = NULL;
+    if (contents_read(*push->archive, UINT64_MAX, true, push->cancel, &contents, err) != ERR_OK)
+        return err->code;
+    bool known = contents_whole(contents);
+    if (known)
+        push_known(push, contents, answer, err);
+    contents_free(contents);
+    if (known && (err->code == ERR_OK || !whole_may_help(err)))
+        return err->code;
+    error_clear(err);
+    return known && source_rewind(push->archive, err) != ERR_OK ? err->code
+                                                                : push_whole(push, answer, err);
 }

@@ -181,6 +181,15 @@ static enum errc complete_all(struct runtime *runtime, struct chosen_images *cho
     return err->code;
 }
 
+static void tell_brought(const struct push_order *order, const struct catalog *catalog)
+{
+    for (size_t i = 0; order->brought && i < catalog_count(catalog); i++) {
+        const struct catalog_entry *entry = catalog_at(catalog, i);
+        if (entry->target == NULL && entry->content.raw_size >= FILE_PASSED_MIN)
+            order->brought(order->self, &entry->content.diff_id);
+    }
+}
+
 static enum errc take_into(struct runtime *runtime, struct push_order *order, struct source source,
                            struct cancel *cancel, struct batch *batch,
                            const struct layer_watch *watch, struct error *err)
@@ -200,7 +209,12 @@ static enum errc take_into(struct runtime *runtime, struct push_order *order, st
     struct chosen_images chosen = {0};
     if (ingest_archive(&options, source, cancel, batch, &catalog, err) != ERR_OK)
         return err->code;
-    enum errc rc = image_choose(catalog, batch, &selector, &chosen, err);
+    tell_brought(order, catalog);
+    if (order->held)
+        held_layers_complete(order->held, &options.files, batch, catalog, err);
+    enum errc rc = err->code;
+    if (rc == ERR_OK)
+        rc = image_choose(catalog, batch, &selector, &chosen, err);
     catalog_free(catalog);
     if (rc == ERR_OK)
         rc = complete_all(runtime, &chosen, batch, order, err);

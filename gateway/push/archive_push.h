@@ -8,6 +8,7 @@
 #define SLIPWAY_GATEWAY_PUSH_ARCHIVE_PUSH_H
 
 #include "base/cancel.h"
+#include "gateway/ingest/held_layers.h"
 #include "gateway/ingest/image_choice.h"
 #include "gateway/push/archive_route.h"
 #include "gateway/push/runtime.h"
@@ -29,6 +30,12 @@ struct push_order {
     struct platform platform;
     enum setting_codec compression; /* SETTING_CODEC_KEEP: as the configuration says */
     struct route_judge judge;       /* of where the archive's names lead */
+    struct held_layers *held;       /* borrowed; completes an archive without its layers; NULL: it
+                                       has them all */
+    /* Told of each larger file that came, by its digest: the diffID of a layer that is a tar. NULL:
+     * nobody is. */
+    void (*brought)(void *self, const struct digest *digest);
+    void *self;
 };
 
 /* Add a target: ERR_REFERENCE_INVALID, ERR_DIGEST_REFERENCE, ERR_BAD_REQUEST over TARGETS_MAX.
@@ -51,7 +58,8 @@ enum errc push_expand_tags(struct push *push, const char *const *tags, size_t ta
  * is accepted: it has its id. On failure nothing of the archive is left in the store. An archive
  * that expands too much is ERR_ARCHIVE_TOO_LARGE. Without a target and without order->image all
  * images of the archive go, each by its own names: the others are pushes of their own, in
- * order->more. Two that would go to one tag are ERR_AMBIGUOUS_IMAGE. Blocks. */
+ * order->more. Two that would go to one tag are ERR_AMBIGUOUS_IMAGE. With order->held
+ * ERR_LAYER_UNKNOWN, where it lacks some. Blocks. */
 enum errc archive_take(struct runtime *runtime, struct push_order *order, struct source source,
                        struct cancel *cancel, struct error *err);
 
