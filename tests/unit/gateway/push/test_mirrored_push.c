@@ -261,9 +261,12 @@ static void a_blob_that_was_taken_out_leaves_no_more(void **state)
     QUEUE_TEST_UNTIL(http_double_count(test->http, "PUT") == 1);
     mirrored_push_early_end(&test->runtime, "other/app", &image.layers[0]);
     mirrored_push_early_end(&test->runtime, "team/app", &image.layers[0]);
-    assert_int_equal(http_double_await(test->http, "DELETE /v2/", 1), 1);
+    QUEUE_TEST_UNTIL(http_double_count(test->http, "DELETE /v2/") > 0);
     early_uploads_close(test->runtime.early);
     assert_int_equal(http_double_count(test->http, "PUT"), 1);
+    /* The other repository's may have begun between its end and this one's: no session stays. */
+    assert_int_equal(http_double_count(test->http, "DELETE /v2/"),
+                     http_double_count(test->http, "POST /v2/"));
     queue_test_free(test);
     bench_deinit(&bench);
 }
