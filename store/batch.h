@@ -66,6 +66,9 @@ void batch_limit_expansion(struct batch *batch, const struct expansion *expansio
 /* One blob being written. Errors are sticky: after a failed write, commit fails with it. */
 struct blob_writer;
 enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct error *err);
+/* For what is given up most of the time: the file of one that was is kept until the batch ends, and
+ * the next one writes over it. */
+enum errc blob_writer_open_aside(struct batch *batch, struct blob_writer **out, struct error *err);
 enum errc blob_writer_write(struct blob_writer *writer, const void *data, size_t size,
                             struct error *err);
 struct sink blob_writer_sink(struct blob_writer *writer);

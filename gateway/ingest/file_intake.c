@@ -234,7 +234,7 @@ static enum errc guess_file(struct file_intake *intake, struct file *file, struc
                                               .codec = intake->options.codec,
                                               .effort = intake->options.effort};
     struct blob_writer *writer = NULL;
-    if (blob_writer_open(intake->batch, &writer, err) != ERR_OK)
+    if (blob_writer_open_aside(intake->batch, &writer, err) != ERR_OK)
         return err->code;
     layer_pipeline_begin(intake->hash, file->algorithm, blob_writer_sink(writer));
     if (read_file(intake, file, intake->hash, out, err) != ERR_OK) {

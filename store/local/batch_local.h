@@ -17,6 +17,8 @@ struct stage {
     char name[STAGE_NAME_MAX];
     int folder_fd; /* -1 until a blob needs it */
     uint32_t next_number;
+    int spare_fd; /* a file of a writer that was given up, for the next one; -1: none */
+    uint32_t spare_number;
     char push_suffix[PUSH_SUFFIX_SIZE + 1];
     struct digest *holds; /* until the batch ends (store/local/leases.h) */
     size_t hold_count, hold_capacity;

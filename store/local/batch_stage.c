@@ -13,6 +13,7 @@ void stage_begin(struct batch *batch)
 {
     struct stage *stage = xcalloc(1, sizeof *stage);
     stage->folder_fd = -1;
+    stage->spare_fd = -1;
     stage->serial = (uint64_t)atomic_fetch_add(&batch->store->next_batch, 1);
     snprintf(stage->name, sizeof stage->name, "%" PRIu64, stage->serial);
     batch->stage = stage;
@@ -37,6 +38,7 @@ static void remove_session_files(const struct batch *batch)
 void stage_end(struct batch *batch)
 {
     remove_session_files(batch);
+    file_close_at(&batch->stage->spare_fd);
     if (batch->stage->folder_fd >= 0)
         remove_folder(batch);
     for (size_t i = 0; i < batch->stage->hold_count; i++)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 /* A durable blob's pages are sent to the disk while more is written, so that the sync at commit has
  * little left to wait for. */
@@ -12,27 +13,48 @@ struct blob_writer {
     struct batch *batch;
     int fd;
     uint32_t number;
+    bool aside;
+    bool reused; /* bytes of one that was given up may lie behind `size` */
     uint64_t size;
     uint64_t flushed;
     struct error error;
 };
 
-enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct error *err)
+static enum errc create_file(struct batch *batch, struct blob_writer *file, struct error *err)
 {
     char name[STAGE_NAME_MAX];
     if (stage_open(batch, err) != ERR_OK)
         return store_tell(batch->store, err);
-    uint32_t number = batch->stage->next_number++;
-    int fd = openat(batch->stage->folder_fd, stage_file_name(number, name),
-                    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        fail(err, ERR_IO, errno, "create a blob in the store");
-        return store_tell(batch->store, err);
-    }
+    file->number = batch->stage->next_number++;
+    file->fd = openat(batch->stage->folder_fd, stage_file_name(file->number, name),
+                      O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file->fd >= 0)
+        return ERR_OK;
+    fail(err, ERR_IO, errno, "create a blob in the store");
+    return store_tell(batch->store, err);
+}
+
+/* Layers that are put aside only until they are known come one after another: each writes over the
+ * one before, whose pages are there already. */
+static bool take_spare(struct stage *stage, struct blob_writer *file)
+{
+    if (stage->spare_fd < 0 || lseek(stage->spare_fd, 0, SEEK_SET) != 0)
+        return false;
+    file->fd = stage->spare_fd;
+    file->number = stage->spare_number;
+    file->reused = true;
+    stage->spare_fd = -1;
+    return true;
+}
+
+static enum errc open_writer(struct batch *batch, bool aside, struct blob_writer **out,
+                             struct error *err)
+{
+    struct blob_writer file = {.batch = batch, .aside = aside};
+    if (!(aside && take_spare(batch->stage, &file)) && create_file(batch, &file, err) != ERR_OK)
+        return err->code;
     struct blob_writer *writer = xcalloc(1, sizeof *writer);
-    writer->batch = batch;
-    writer->fd = fd;
-    writer->number = number;
+    *writer = file;
     batch->open_writers++;
     *out = writer;
     return ERR_OK;
@@ -44,6 +66,16 @@ enum errc blob_writer_reader(const struct blob_writer *writer, int *fd, struct e
     *fd = openat(writer->batch->stage->folder_fd, stage_file_name(writer->number, name),
                  O_RDONLY | O_CLOEXEC);
     return *fd >= 0 ? ERR_OK : fail(err, ERR_IO, errno, "read a blob that is being written");
+}
+
+enum errc blob_writer_open(struct batch *batch, struct blob_writer **out, struct error *err)
+{
+    return open_writer(batch, false, out, err);
+}
+
+enum errc blob_writer_open_aside(struct batch *batch, struct blob_writer **out, struct error *err)
+{
+    return open_writer(batch, true, out, err);
 }
 
 static void flush_behind(struct blob_writer *writer)
@@ -100,6 +132,12 @@ enum errc blob_writer_commit(struct blob_writer *writer, const struct digest *di
         blob_writer_abort(writer);
         return err->code;
     }
+    if (writer->reused && ftruncate(writer->fd, (off_t)writer->size) != 0) {
+        fail(err, ERR_IO, errno, "end a blob in the store");
+        store_tell(writer->batch->store, err);
+        blob_writer_abort(writer);
+        return err->code;
+    }
     enum errc rc = batch_add_blob(writer->batch, digest, writer->size, writer->number, err);
     writer_free(writer);
     return rc;
@@ -109,6 +147,13 @@ void blob_writer_abort(struct blob_writer *writer)
 {
     if (writer == NULL)
         return;
-    stage_drop(writer->batch, writer->number);
+    struct stage *stage = writer->batch->stage;
+    if (writer->aside && stage->spare_fd < 0 && writer->error.code == ERR_OK) {
+        stage->spare_fd = writer->fd;
+        stage->spare_number = writer->number;
+        writer->fd = -1;
+    } else {
+        stage_drop(writer->batch, writer->number);
+    }
     writer_free(writer);
 }

@@ -304,6 +304,31 @@ static void an_aborted_writer_leaves_nothing(void **state)
     store_close(store);
 }
 
+/* A shorter blob in the place of a longer one that was given up ends where it ends. */
+static void what_is_put_aside_is_written_over(void **state)
+{
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    struct blob_writer *writer = NULL;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_ok(blob_writer_open_aside(batch, &writer, &err), &err);
+        assert_ok(blob_writer_write(writer, "given up", 8, &err), &err);
+        blob_writer_abort(writer);
+        put(batch, "between");
+        assert_int_equal(count_files(*state, "staging/0"), 2);
+    }
+    struct digest digest = digest_of_text("kept");
+    assert_ok(blob_writer_open_aside(batch, &writer, &err), &err);
+    assert_ok(blob_writer_write(writer, "kept", 4, &err), &err);
+    assert_ok(blob_writer_commit(writer, &digest, &err), &err);
+    assert_int_equal(count_files(*state, "staging/0"), 2);
+    commit(batch);
+    expect_blob(store, "between");
+    expect_blob(store, "kept");
+    store_close(store);
+}
+
 /* RLIMIT_FSIZE and a full disk look alike to the writer; /dev/full is the simplest disk. */
 static void a_failed_write_is_the_commits_failure(void **state)
 {
@@ -610,6 +635,7 @@ int main(int argc, char **argv)
         folder_test(a_dropped_blob_is_not_committed),
         folder_test(the_same_blob_twice_in_a_batch_is_one),
         folder_test(an_aborted_writer_leaves_nothing),
+        folder_test(what_is_put_aside_is_written_over),
         folder_test(a_failed_write_is_the_commits_failure),
         folder_test(two_batches_with_the_same_blob_both_succeed),
         folder_test(racing_batches_end_durable_when_one_of_them_is),
