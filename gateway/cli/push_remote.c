@@ -254,7 +254,8 @@ enum errc push_remote(const struct remote_push *push, json_t **answer, struct er
     struct contents *contents = NULL;
     if (contents_read(*push->archive, UINT64_MAX, true, push->cancel, &contents, err) != ERR_OK)
         return err->code;
-    bool known = contents_whole(contents);
+    /* Of an index the gateway would be asked for the layers of all platforms. */
+    bool known = contents_whole(contents) && !push->order->has_platform;
     if (known)
         push_known(push, contents, answer, err);
     contents_free(contents);
