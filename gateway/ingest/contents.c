@@ -314,7 +314,8 @@ static bool read_all(struct reading *reading)
     if (docker ? !read_configs(reading)
                : !contents->sure || layout->count == 0 || !read_manifests(reading))
         return false;
-    settle(contents);
+    if (contents->count > 0)
+        settle(contents);
     return contents->count > 0;
 }
 
