@@ -76,7 +76,7 @@ static void keep_grown(struct early_layers *early)
 {
     early->grown =
         mem_grow(early->grown, early->grown_count, &early->grown_capacity, sizeof *early->grown);
-    early->grown[early->grown_count++] = mem_take(&early->growing);
+    early->grown[early->grown_count++].blob = mem_take(&early->growing);
 }
 
 /* It can be sent when the store has it. */
@@ -133,13 +133,13 @@ void early_layers_cancel(struct early_layers *early)
 void early_layers_settle(struct early_layers *early, struct cancel *cancel)
 {
     for (size_t i = 0; i < early->grown_count; i++)
-        growing_blob_await(early->grown[i], cancel);
+        growing_blob_await(early->grown[i].blob, cancel);
 }
 
 void early_layers_deinit(struct early_layers *early)
 {
     for (size_t i = 0; i < early->grown_count; i++)
-        growing_blob_release(early->grown[i]);
+        growing_blob_release(early->grown[i].blob);
     free(early->grown);
     free(early->sent);
 }

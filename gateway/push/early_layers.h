@@ -41,7 +41,9 @@ struct early_layers {
 
     struct descriptor *sent; /* owned */
     size_t sent_count, sent_capacity;
-    struct growing_blob **grown; /* held: those that are whole */
+    struct grown_layer {
+        struct growing_blob *blob; /* held */
+    } * grown;                     /* owned; those that are whole */
     size_t grown_count, grown_capacity;
 };
 

@@ -219,7 +219,8 @@ def test_each_result_is_told_once_and_at_once(
                    ((registry.host, "good"), (bad, "one"), (bad, "two"))]
         config = {
             "log": {"format": "json", "level": "debug"},
-            "registries": {bad: {"retry_wait": "20ms", "plain_http": True}},
+            # So long that both are under way before the first one's attempts are used up.
+            "registries": {bad: {"retry_wait": "100ms", "plain_http": True}},
             "mirrors": [{"match": "**", "to": targets, "acknowledge": acknowledge}],
         }
         with Gateway(tmp_path / "gateway", config) as gateway:

@@ -108,8 +108,12 @@ class ThrottledProxy:
         self.port: int = self._listener.getsockname()[1]
 
     def lead_to(self, server_port: int) -> None:
-        """Where connections lead from now on."""
-        self._server_port = server_port
+        """Where connections lead from now on; those that are open (a browser has spare ones) end."""
+        with self._lock:
+            self._server_port = server_port
+            pairs = list(self._pairs)
+        for pair in pairs:
+            pair.shut()
 
     def hold(self) -> None:
         """Nothing more reaches the server until release()."""
