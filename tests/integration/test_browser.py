@@ -249,10 +249,15 @@ def test_a_name_that_comes_to_lead_here(
         base = f"http://rebound.example:{line.port}"
         browser.get(base + "/")
         line.lead_to(watched.port)
+
+        def attempted() -> list[tuple[str, str, int]]:
+            """The browser also looks for an icon of the page."""
+            return [answer for answer in answers(watched) if answer[1] != "other"]
+
         for name, attempt in ATTEMPTS.items():
-            before = len(answers(watched))
+            before = len(attempted())
             seen = run(browser, base, registry, attempt.script)
             print(f"{name}: {seen}")
             assert SECRET not in seen
-            wait_until(lambda: len(answers(watched)) > before, name)
-            assert answers(watched)[before][1:] == (attempt.path, 403)
+            wait_until(lambda: len(attempted()) > before, name)
+            assert attempted()[before][1:] == (attempt.path, 403)
