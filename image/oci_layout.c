@@ -17,6 +17,14 @@ struct digest layout_blob_digest(const char *name)
     return digest;
 }
 
+const char *layout_blob_name(const struct digest *digest, char name[LAYOUT_BLOB_NAME_MAX])
+{
+    char text[DIGEST_TEXT_MAX];
+    snprintf(name, LAYOUT_BLOB_NAME_MAX, "blobs/%s", digest_text(digest, text));
+    *strchr(name, ':') = '/';
+    return name;
+}
+
 static bool only_a_tag(const char *text)
 {
     return strchr(text, '/') == NULL && strchr(text, ':') == NULL && strchr(text, '@') == NULL;

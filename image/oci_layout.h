@@ -18,6 +18,10 @@
  * (`blobs/sha256/HEX.tar.gz` of Bazel, `blobs/sha256/._HEX` of macOS). */
 struct digest layout_blob_digest(const char *name);
 
+/* That name. */
+#define LAYOUT_BLOB_NAME_MAX (DIGEST_TEXT_MAX + sizeof "blobs/")
+const char *layout_blob_name(const struct digest *digest, char name[LAYOUT_BLOB_NAME_MAX]);
+
 #define LAYOUT_LIMIT_BYTES ((size_t)4 << 20)
 #define LAYOUT_ENTRIES_MAX 1000
 

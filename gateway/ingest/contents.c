@@ -228,12 +228,9 @@ static bool is_noted(const struct reading *reading, size_t end, const struct dig
 
 static bool promise_blob(struct reading *reading, const struct digest *digest)
 {
-    char text[DIGEST_TEXT_MAX];
+    char name[LAYOUT_BLOB_NAME_MAX];
     const struct digest unknown = {.algorithm = DIGEST_NONE};
-    digest_text(digest, text);
-    *strchr(text, ':') = '/';
-    autofree char *name = xasprintf("blobs/%s", text);
-    return promise(reading, name, &unknown);
+    return promise(reading, layout_blob_name(digest, name), &unknown);
 }
 
 /* A member that is no manifest promises nothing. */

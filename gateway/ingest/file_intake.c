@@ -115,14 +115,6 @@ static enum errc write_watched(void *self, const void *data, size_t size, struct
     return err->code;
 }
 
-/* Where no table says that it is a layer, it has to look like one. */
-static bool is_watched(const struct file_intake *intake, const struct file_promise *promise)
-{
-    enum content content = content_of(intake->start, intake->start_size);
-    return promise->watch && (!promise->watch->any || content == CONTENT_TAR ||
-                              content == CONTENT_GZIP || content == CONTENT_ZSTD);
-}
-
 static enum errc store_file(struct file_intake *intake, struct file *file,
                             const struct file_promise *promise, struct layer_result *out,
                             struct error *err)
@@ -132,7 +124,7 @@ static enum errc store_file(struct file_intake *intake, struct file *file,
         return err->code;
     struct watched watched = {.inner = blob_writer_sink(writer), .watch = promise->watch};
     struct sink sink = watched.inner;
-    if (is_watched(intake, promise)) {
+    if (promise->watch) {
         sink = (struct sink){.write = write_watched, .self = &watched};
         promise->watch->begins(promise->watch->self, promise->size, &promise->diff_id, writer);
     }

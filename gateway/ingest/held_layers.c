@@ -9,8 +9,6 @@
 #include "image/oci_layout.h"
 #include "store/layers.h"
 
-#include <string.h>
-
 struct completing {
     struct held_layers *held;
     const struct file_intake_options *files;
@@ -179,11 +177,8 @@ static enum errc complete_table(struct completing *all, struct error *err)
 static enum errc complete_blob(struct completing *all, const struct digest *digest,
                                struct error *err)
 {
-    char text[DIGEST_TEXT_MAX];
-    digest_text(digest, text);
-    *strchr(text, ':') = '/';
-    autofree char *name = xasprintf("blobs/%s", text);
-    return complete(all, name, digest, err);
+    char name[LAYOUT_BLOB_NAME_MAX];
+    return complete(all, layout_blob_name(digest, name), digest, err);
 }
 
 static enum errc complete_below(struct completing *all, const struct descriptor *root,

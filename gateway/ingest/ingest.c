@@ -25,8 +25,7 @@ static enum errc read_more(void *self, const uint8_t **data, size_t *size, struc
 
 static const struct layer_watch *watch_of(const struct ingest *ingest, const char *name)
 {
-    const struct layer_watch *watch = ingest->watch;
-    return watch && (watch->any || contents_sure_layer(ingest->contents, name)) ? watch : NULL;
+    return contents_sure_layer(ingest->contents, name) ? ingest->watch : NULL;
 }
 
 static enum errc take_content(struct ingest *ingest, const struct file_promise *promise,

@@ -20,8 +20,8 @@
 struct ingest_options {
     struct file_intake_options files;
     uint64_t limit_bytes; /* of the unpacked archive */
-    /* Hears of the layers of an archive whose tables were read before them, and list one image; or
-     * of any, where it says so. NULL: nobody. */
+    /* Hears of the layers of an archive whose tables were read before them, and list one image.
+     * NULL: nobody. */
     const struct layer_watch *watch;
 };
 

@@ -22,7 +22,6 @@ struct layer_watch {
     /* NULL: nothing comes of the file. */
     void (*ended)(void *self, const struct layer_result *layer);
     void *self;
-    bool any; /* also of files that no table names, where they look like layers */
 };
 
 #endif
