@@ -216,7 +216,8 @@ def test_one_that_never_ends_is_given_up(tmp_path: Path, larger_archive: Path) -
                 assert (result["target"], result["state"]) == (target, "failed")
                 assert (error["code"], error["party"]) == ("PUSH_TIMEOUT", "registry"), error
                 assert "limits.push_time" in error["message"]
-            assert Dribble.opened and not Dribble.sessions
+            assert Dribble.opened
+            wait_until(lambda: not Dribble.sessions, "no session is left at a registry")
             wait_until(lambda: not Dribble.confirmed, "nobody listens to an answer any more")
             gateway.wait_nothing_staged()
         Dribble.over.set()
