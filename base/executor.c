@@ -4,7 +4,6 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/thread.h"
 
 #include <assert.h>
 #include <search.h>
@@ -57,6 +56,8 @@ struct executor {
     size_t timer_capacity;
     void *keys; /* tsearch tree */
     unsigned threads;
+    pthread_t gone; /* the worker that ended last, not joined yet */
+    bool any_gone;
     unsigned starting;                         /* of them: have not looked for work yet */
     LIST_HEAD(idle_workers, idle_worker) idle; /* last come, first woken: the others may end */
     bool closed;
@@ -249,9 +250,15 @@ static void give_place(struct work_queue *queue, struct work_key *key)
 static void *worker(void *arg);
 
 /* Without the lock; the thread was counted. */
+static int create_worker(struct executor *executor)
+{
+    pthread_t thread;
+    return pthread_create(&thread, NULL, worker, executor);
+}
+
 static void start_worker(struct executor *executor)
 {
-    int rc = thread_detached(worker, executor);
+    int rc = create_worker(executor);
     if (rc == 0)
         return;
     log_debug("no further thread, %u do the work: %s", executor_threads(executor) - 1,
@@ -323,10 +330,25 @@ static bool wait_for_work(struct executor *executor)
     return rc == 0 || executor->threads == 1 || choose(executor) != NULL;
 }
 
+/* With the lock, which it gives up. A worker joins the one that ended before it, so who joins the
+ * last has joined all. Until then a thread may still be giving back what libraries keep for it, and
+ * at the end of the process those libraries would be gone under it. */
+static void join_gone(struct executor *executor, bool i_follow)
+{
+    bool any = executor->any_gone;
+    pthread_t gone = executor->gone;
+    executor->any_gone = i_follow;
+    if (i_follow)
+        executor->gone = pthread_self();
+    pthread_mutex_unlock(&executor->lock);
+    if (any)
+        pthread_join(gone, NULL);
+}
+
 static void *worker(void *arg)
 {
     struct executor *executor = arg;
-    autolock pthread_mutex_t *held = lock_take(&executor->lock);
+    pthread_mutex_lock(&executor->lock);
     executor->starting--;
     for (bool more = true; more;) {
         struct work_queue *queue = choose(executor);
@@ -337,6 +359,7 @@ static void *worker(void *arg)
     }
     executor->threads--;
     pthread_cond_broadcast(&executor->ended);
+    join_gone(executor, true);
     return NULL;
 }
 
@@ -402,7 +425,7 @@ enum errc executor_new(const struct executor_options *options, struct executor *
         return fail(err, ERR_MEMORY, rc, "start a thread");
     }
     executor->threads = executor->starting = 1;
-    rc = thread_detached(worker, executor);
+    rc = create_worker(executor);
     if (rc != 0) {
         executor->threads = 0;
         executor_free(executor);
@@ -427,7 +450,7 @@ void executor_free(struct executor *executor)
     pthread_cond_signal(&executor->earlier);
     while (executor->threads > 0)
         pthread_cond_wait(&executor->ended, &executor->lock);
-    pthread_mutex_unlock(&executor->lock);
+    join_gone(executor, false);
     pthread_join(executor->clock, NULL);
     deinit(executor);
 }

@@ -77,7 +77,8 @@ struct executor_options {
 /* ERR_MEMORY when not even the first threads can be made. */
 enum errc executor_new(const struct executor_options *options, struct executor **out,
                        struct error *err);
-void executor_free(struct executor *executor); /* NULL is a no-op */
+/* When it returns, its threads have ended with all that libraries kept for them. NULL: no-op. */
+void executor_free(struct executor *executor);
 
 /* Workers at this moment, busy and idle. */
 unsigned executor_threads(struct executor *executor);

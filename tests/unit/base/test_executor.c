@@ -7,6 +7,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -95,6 +96,21 @@ static void wait_until(struct scene *scene, unsigned running, unsigned ended)
     assert_int_equal(rc, 0);
 }
 
+/* It ends, and so many have begun thereafter. */
+static void let_one_go(struct probe *probe, size_t begun)
+{
+    struct scene *scene = probe->scene;
+    struct timespec until = clock_deadline(DEADLINE_MS);
+    int rc = 0;
+    pthread_mutex_lock(&scene->lock);
+    probe->blocks = false;
+    pthread_cond_broadcast(&scene->changed);
+    while (strlen(scene->log) < begun && rc == 0)
+        rc = pthread_cond_timedwait(&scene->changed, &scene->lock, &until);
+    pthread_mutex_unlock(&scene->lock);
+    assert_int_equal(rc, 0);
+}
+
 static void let_go(struct scene *scene)
 {
     pthread_mutex_lock(&scene->lock);
@@ -175,11 +191,12 @@ static void test_a_group_is_fair(void **state)
         }
     assert_string_equal(scene.log, "aaa");
     assert_false(work_queue_has_place(queues[1]));
+    let_one_go(&probes[0][0], 4);
+    let_one_go(&probes[0][1], 5);
+    assert_string_equal(scene.log, "aaabc");
     let_go(&scene);
     wait_until(&scene, 0, 12);
     assert_true(scene.most <= 3);
-    assert_true((scene.log[3] == 'b' && scene.log[4] == 'c') ||
-                (scene.log[3] == 'c' && scene.log[4] == 'b') || scene.log[3] == 'b');
     for (int q = 0; q < 3; q++)
         work_queue_free(queues[q]);
     work_group_free(group);
@@ -392,6 +409,49 @@ static void test_idle_threads_end_beside_a_trickle(void **state)
     idle_threads_end(200, 10);
 }
 
+static pthread_key_t kept_key;
+static atomic_uint given_back;
+
+static void give_back_slowly(void *value)
+{
+    (void)value;
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    atomic_fetch_add(&given_back, 1);
+}
+
+static void run_keeping(struct work *work)
+{
+    static char kept;
+    pthread_setspecific(kept_key, &kept);
+    run_probe(work);
+}
+
+/* What a library keeps for a thread is given back before the executor is gone: after it, the
+ * process may end, and the library with it. */
+static void test_threads_end_to_their_end(void **state)
+{
+    (void)state;
+    enum { THREADS = 4 };
+    struct scene scene;
+    scene_init(&scene, THREADS, IDLE_MS);
+    assert_int_equal(pthread_key_create(&kept_key, give_back_slowly), 0);
+    atomic_store(&given_back, 0);
+    struct work_queue *queue = work_queue_new(scene.executor, NULL, THREADS);
+    struct probe probes[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        probes[i] = probe_of(&scene, 'x', true);
+        probes[i].work.run = run_keeping;
+        work_submit(queue, &probes[i].work);
+    }
+    wait_until(&scene, THREADS, 0);
+    let_go(&scene);
+    wait_until(&scene, 0, THREADS);
+    work_queue_free(queue);
+    scene_deinit(&scene);
+    assert_int_equal(atomic_load(&given_back), THREADS);
+    pthread_key_delete(kept_key);
+}
+
 /* What comes in the moment in which the only idle thread ends is done all the same. */
 static void test_nothing_is_left_by_a_thread_that_ends(void **state)
 {
@@ -567,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_few_threads_are_enough),
         cmocka_unit_test(test_idle_threads_end),
         cmocka_unit_test(test_idle_threads_end_beside_a_trickle),
+        cmocka_unit_test(test_threads_end_to_their_end),
         cmocka_unit_test(test_nothing_is_left_by_a_thread_that_ends),
         cmocka_unit_test(test_a_storm),
     };
