@@ -27,9 +27,11 @@ void push_deinit(struct push *push)
 {
     free(push->targets);
     free(push->referrers);
+    free(push->unused);
     push->targets = NULL;
     push->referrers = NULL;
-    push->target_count = push->referrer_count = 0;
+    push->unused = NULL;
+    push->target_count = push->referrer_count = push->unused_count = 0;
 }
 
 static void *copy_of(const void *items, size_t count, size_t size)
@@ -45,6 +47,7 @@ void push_copy(const struct push *from, struct push *to)
     *to = *from;
     to->targets = copy_of(from->targets, from->target_count, sizeof *to->targets);
     to->referrers = copy_of(from->referrers, from->referrer_count, sizeof *to->referrers);
+    to->unused = copy_of(from->unused, from->unused_count, sizeof *to->unused);
 }
 
 static bool same_target(const struct reference *a, const struct reference *b)

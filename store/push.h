@@ -127,6 +127,9 @@ struct push {
     size_t referrer_count;
     struct push_target *targets;
     size_t target_count;
+    struct descriptor *unused; /* owned; blobs that went to the targets' registries ahead of the
+                                  push and that it does not need after all; not recorded */
+    size_t unused_count;
     struct request_key key; /* recorded with the push, in a record of its own; not read with it */
 };
 

@@ -44,6 +44,7 @@ char *answer_begin(const struct push *push)
     if (push->created_s > 0)
         json_put_text(value, "created_at", clock_text_of((int64_t)push->created_s, time));
     json_object_set_new(value, "image", push_json_image(push));
+    push_json_put_unused(value, push);
     json_t *root = json_object();
     json_put_text(root, "status", words);
     json_object_set_new(root, "push", value);

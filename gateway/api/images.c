@@ -18,6 +18,7 @@ struct image_job {
     bool has_compression;
     bool docker; /* of a config */
     bool has_held;
+    bool has_early;
     struct held_layers held;
 };
 
@@ -46,6 +47,14 @@ static enum errc take_held(struct image_job *self, const char *value, struct err
     return ERR_OK;
 }
 
+static enum errc take_early(struct push_order *order, const char *value, struct error *err)
+{
+    if (strcmp(value, "1") != 0)
+        return fail(err, ERR_BAD_REQUEST, 0, "early is 1, not \"%.40s\"", value);
+    order->early = true;
+    return ERR_OK;
+}
+
 static enum errc take_parameter(struct image_job *self, const char *key, const char *value,
                                 struct error *err)
 {
@@ -71,8 +80,12 @@ static enum errc take_parameter(struct image_job *self, const char *key, const c
     if (strcmp(key, "held") == 0)
         return take_once(&self->has_held, key, err) == ERR_OK ? take_held(self, value, err)
                                                               : err->code;
+    if (strcmp(key, "early") == 0)
+        return take_once(&self->has_early, key, err) == ERR_OK ? take_early(order, value, err)
+                                                               : err->code;
     return fail(err, ERR_BAD_REQUEST, 0,
-                "there is no parameter \"%.100s\": to, image, platform, compression, held", key);
+                "there is no parameter \"%.100s\": to, image, platform, compression, held, early",
+                key);
 }
 
 static enum errc take_parameters(struct image_job *self, const char *text, struct error *err)
@@ -86,11 +99,24 @@ static enum errc take_parameters(struct image_job *self, const char *text, struc
     return err->code;
 }
 
-static enum errc check_archive(const struct request *request, const struct runtime *runtime,
+/* What leaves early leaves before an image is chosen. */
+static enum errc check_early(const struct push_order *order, struct error *err)
+{
+    if (!order->early || (order->push.target_count > 0 && !order->image && !order->has_platform))
+        return ERR_OK;
+    return fail(err, ERR_BAD_REQUEST, 0,
+                "early=1 is for an archive of one image that is pushed whole to targets that are "
+                "named: with to, without image and platform");
+}
+
+static enum errc check_archive(const struct image_job *self, const struct request *request,
                                struct error *err)
 {
+    const struct runtime *runtime = self->request.gateway->runtime;
     bool known = false;
     uint64_t length = 0;
+    if (check_early(&self->request.order, err) != ERR_OK)
+        return err->code;
     if (request_length_within(request, "archive", RUNTIME_SETTING(runtime, limits.archive_bytes),
                               &known, &length, err) != ERR_OK)
         return err->code;
@@ -102,10 +128,10 @@ static enum errc check_config_order(const struct image_job *self, struct error *
 {
     char name[REFERENCE_NAME_MAX + 1];
     const struct push_order *order = &self->request.order;
-    if (order->image || order->has_platform || order->held)
+    if (order->image || order->has_platform || order->held || order->early)
         return fail(err, ERR_BAD_REQUEST, 0,
-                    "image, platform and held are for an archive: a config is one image, whose "
-                    "layers are held");
+                    "image, platform, held and early are for an archive: a config is one image, "
+                    "whose layers are held");
     if (self->docker && order->compression == SETTING_CODEC_ZSTD)
         return fail(err, ERR_BAD_REQUEST, 0,
                     "zstd layers need an OCI manifest: send the config as " MEDIA_OCI_CONFIG);
@@ -234,7 +260,7 @@ static enum errc check_request(struct image_job *self, const struct request *req
     if (push_call_check(&self->request, err) != ERR_OK)
         return err->code;
     return config ? check_config_order(self, err)
-                  : check_archive(request, self->request.gateway->runtime, err);
+                  : check_archive(self, request, err);
 }
 
 struct job *images_post(struct gateway *gateway, const struct request *request, struct reply *reply)

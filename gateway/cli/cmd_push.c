@@ -213,6 +213,7 @@ static enum errc push_with(struct runtime *runtime, const struct shown_push *sho
                            struct error *err)
 {
     struct push_order *order = shown->order;
+    order->early = true;
     const struct push_options options = {.upstream = runtime->upstream,
                                          .progress = &shown->progress,
                                          .cancel = shown->cancel,

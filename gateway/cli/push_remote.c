@@ -160,11 +160,18 @@ static enum errc assemble_answer(const struct events *events, json_t **answer, s
     json_object_set_new(root, "state", json_string(events->pushed ? good : "failed"));
     json_object_set(root, "image", json_object_get(events->push, "image"));
     json_object_set(root, "results", results);
+    if (json_object_get(events->push, "unused"))
+        json_object_set(root, "unused", json_object_get(events->push, "unused"));
     *answer = root;
     return ERR_OK;
 }
 
 /* ---- the exchange ---- */
+
+static bool may_go_early(const struct push_order *order)
+{
+    return order->image == NULL && !order->has_platform;
+}
 
 /* `bytes` 0: not known. */
 static enum errc post(const struct remote_push *push, const struct source *archive, uint64_t bytes,
@@ -175,6 +182,8 @@ static enum errc post(const struct remote_push *push, const struct source *archi
     append_path(&target, push->order);
     if (held)
         buf_text(&target, "&held=1");
+    if (may_go_early(push->order))
+        buf_text(&target, "&early=1");
     struct http_body body = {.source = archive, .size = bytes > 0 ? bytes : HTTP_SIZE_UNKNOWN};
     struct http_request request = {.method = "POST",
                                    .content_type = "application/x-tar",

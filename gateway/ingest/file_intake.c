@@ -115,6 +115,12 @@ static enum errc write_watched(void *self, const void *data, size_t size, struct
     return err->code;
 }
 
+static bool may_be_layer(const struct file_intake *intake)
+{
+    enum content content = content_of(intake->start, intake->start_size);
+    return content == CONTENT_TAR || content == CONTENT_GZIP || content == CONTENT_ZSTD;
+}
+
 static enum errc store_file(struct file_intake *intake, struct file *file,
                             const struct file_promise *promise, struct layer_result *out,
                             struct error *err)
@@ -124,7 +130,7 @@ static enum errc store_file(struct file_intake *intake, struct file *file,
         return err->code;
     struct watched watched = {.inner = blob_writer_sink(writer), .watch = promise->watch};
     struct sink sink = watched.inner;
-    if (promise->watch) {
+    if (promise->watch && (!promise->unlisted || may_be_layer(intake))) {
         sink = (struct sink){.write = write_watched, .self = &watched};
         promise->watch->begins(promise->watch->self, promise->size, &promise->diff_id, writer);
     }

@@ -8,6 +8,7 @@
 struct ingest {
     struct cancel *cancel;
     const struct layer_watch *watch;
+    bool unlisted; /* watched, too, is what no table names, because none can be read first */
     struct contents *contents; /* NULL when the archive is not looked at beforehand */
     struct archive_reader *reader;
     struct file_intake *files;
@@ -25,7 +26,8 @@ static enum errc read_more(void *self, const uint8_t **data, size_t *size, struc
 
 static const struct layer_watch *watch_of(const struct ingest *ingest, const char *name)
 {
-    return contents_sure_layer(ingest->contents, name) ? ingest->watch : NULL;
+    bool watched = ingest->unlisted || contents_sure_layer(ingest->contents, name);
+    return watched ? ingest->watch : NULL;
 }
 
 static enum errc take_content(struct ingest *ingest, const struct file_promise *promise,
@@ -53,7 +55,8 @@ static enum errc take_file(struct ingest *ingest, const struct archive_entry_inf
                                          .size = info->size,
                                          .passable = archive_reader_seeks(ingest->reader),
                                          .diff_id = contents_diff_id(ingest->contents, name),
-                                         .watch = watch_of(ingest, name)};
+                                         .watch = watch_of(ingest, name),
+                                         .unlisted = ingest->unlisted};
     struct layer_result content;
     enum errc rc = take_content(ingest, &promise, name, &content, err);
     if (promise.watch)
@@ -87,6 +90,8 @@ enum errc ingest_archive(const struct ingest_options *options, struct source sou
         return err->code;
     enum errc rc = archive_reader_open(source, options->limit_bytes, &ingest.reader, err);
     if (rc == ERR_OK) {
+        bool tables_first = source.rewind && archive_reader_seeks(ingest.reader);
+        ingest.unlisted = options->watch && options->watch->unlisted && !tables_first;
         ingest.catalog = catalog_new();
         ingest.files = file_intake_new(&options->files, cancel, batch);
         rc = take_entries(&ingest, err);

@@ -20,8 +20,8 @@
 struct ingest_options {
     struct file_intake_options files;
     uint64_t limit_bytes; /* of the unpacked archive */
-    /* Hears of the layers of an archive whose tables were read before them, and list one image.
-     * NULL: nobody. */
+    /* Hears of the layers of an archive whose tables were read before them, and list one image;
+     * where it says so, of any that may be one. NULL: nobody. */
     const struct layer_watch *watch;
 };
 

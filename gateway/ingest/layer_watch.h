@@ -1,7 +1,8 @@
 /*
  * Whoever wants to know of an archive's layers while it is read: gateway/push/early_layers.h, which
  * sends them. It is told of files of which it is certain, before they are read, that they are
- * layers of the image that will be pushed, or that may be sent though it is not.
+ * layers of the image that will be pushed; and, where it asks for them (`unlisted`), of those of an
+ * archive whose tables have not come yet that look like a layer.
  *
  * Called on the thread that reads, for one file after another: begins() and grew() of each that has
  * to be stored, ended() of each, whether it began or not. None of them fails the reading.
@@ -13,6 +14,7 @@
 #include "store/batch.h"
 
 struct layer_watch {
+    bool unlisted; /* all files with the content of a layer, where no table was read before them */
     /* `raw_size` is FILE_SIZE_UNKNOWN where only its end says it; the diffID that a table promises,
      * or DIGEST_NONE. `writer` is borrowed for the call. */
     void (*begins)(void *self, uint64_t raw_size, const struct digest *diff_id,

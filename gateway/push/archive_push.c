@@ -297,11 +297,13 @@ static enum errc take_and_send(struct runtime *runtime, struct push_order *order
     struct early_layers early;
     if (!may_leave_early(order))
         return take_into(runtime, order, source, cancel, batch, NULL, err);
-    early_layers_init(&early, runtime, batch, &order->push);
-    if (take_into(runtime, order, source, cancel, batch, &early.watch, err) == ERR_OK)
+    early_layers_init(&early, runtime, batch, &order->push, order->early);
+    if (take_into(runtime, order, source, cancel, batch, &early.watch, err) == ERR_OK) {
+        early_layers_note_unused(&early, &order->push);
         early_layers_settle(&early, cancel);
-    else
-        early_layers_cancel(&early);
+    } else {
+        early_layers_cancel(&early, err);
+    }
     early_layers_deinit(&early);
     return err->code;
 }

@@ -28,6 +28,8 @@ struct push_order {
     char *image; /* owned; NULL = the only one */
     bool has_platform;
     struct platform platform;
+    bool early;                     /* what looks like a layer of an archive that comes as a stream
+                                       leaves before it is known to be one */
     enum setting_codec compression; /* SETTING_CODEC_KEEP: as the configuration says */
     struct route_judge judge;       /* of where the archive's names lead */
     struct held_layers *held;       /* borrowed; completes an archive without its layers; NULL: it

@@ -1,9 +1,15 @@
 #include "gateway/push/early_layers.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "image/digest_map.h"
+#include "image/manifest.h"
 #include "store/known_locations.h"
 #include "upstream/push/growing_blob.h"
+
+#include <stdio.h>
+#include <string.h>
 
 /* ---- the repositories of the targets ---- */
 
@@ -93,7 +99,8 @@ static void ended(void *self, const struct layer_result *layer)
 {
     struct early_layers *early = self;
     bool large = layer && (early->growing || layer->size >= EARLY_LAYER_MIN_BYTES);
-    bool goes = early->begun && large && bring_ahead(early, &layer->digest);
+    bool known = large && early->growing == NULL && was_seen(early, &layer->diff_id);
+    bool goes = early->begun && large && !known && bring_ahead(early, &layer->digest);
     early->begun = false;
     if (!goes) {
         if (early->growing)
@@ -114,20 +121,70 @@ static void ended(void *self, const struct layer_result *layer)
 /* ---- the archive ---- */
 
 void early_layers_init(struct early_layers *early, struct runtime *runtime, struct batch *batch,
-                       const struct push *push)
+                       const struct push *push, bool unlisted)
 {
     *early = (struct early_layers){.runtime = runtime, .batch = batch, .push = push};
-    early->watch =
-        (struct layer_watch){.begins = begins, .grew = grew, .ended = ended, .self = early};
+    early->watch = (struct layer_watch){
+        .unlisted = unlisted, .begins = begins, .grew = grew, .ended = ended, .self = early};
 }
 
-void early_layers_cancel(struct early_layers *early)
+static void end_upload(struct early_layers *early, const struct push *push,
+                       const struct digest *digest)
 {
-    const struct push *push = early->push;
     for (size_t i = 0; i < push->target_count; i++)
-        for (size_t k = 0; k < early->sent_count && !seen_before(push, i); k++)
-            early_uploads_end(early->runtime->early, &push->targets[i].reference,
-                              &early->sent[k].digest);
+        if (!seen_before(push, i))
+            early_uploads_end(early->runtime->early, &push->targets[i].reference, digest);
+}
+
+void early_layers_cancel(struct early_layers *early, struct error *err)
+{
+    size_t used = strlen(err->text);
+    for (size_t i = 0; i < early->sent_count; i++)
+        end_upload(early, early->push, &early->sent[i].digest);
+    if (early->sent_count > 0)
+        snprintf(err->text + used, sizeof err->text - used,
+                 " (%zu of its layers had begun to leave for the targets; no manifest did)",
+                 early->sent_count);
+}
+
+/* ---- what was not needed ---- */
+
+static void note_used(struct early_layers *early, const struct descriptor *root, unsigned depth,
+                      struct digest_map *used)
+{
+    struct manifest manifest;
+    struct error ignored = ERROR_INIT;
+    autofree char *data = NULL;
+    size_t size = 0;
+    if (depth > INDEX_DEPTH_MAX || digest_map_add(used, &root->digest)->number++ > 0 ||
+        batch_read_all(early->batch, &root->digest, MANIFEST_LIMIT_BYTES, "manifest", &data, &size,
+                       &ignored) != ERR_OK ||
+        manifest_parse_any(data, size, root->media_type[0] ? root->media_type : NULL, "manifest",
+                           &manifest, &ignored) != ERR_OK)
+        return;
+    for (size_t i = 0; i < manifest.layer_count; i++)
+        digest_map_add(used, &manifest.layers[i].digest);
+    for (size_t i = 0; i < manifest.child_count; i++)
+        note_used(early, &manifest.children[i], depth + 1, used);
+    manifest_deinit(&manifest);
+}
+
+void early_layers_note_unused(struct early_layers *early, struct push *push)
+{
+    struct digest_map used = {.first = NULL};
+    if (early->sent_count == 0)
+        return;
+    note_used(early, &push->manifest, 0, &used);
+    for (size_t i = 0; i < push->referrer_count; i++)
+        note_used(early, &push->referrers[i].manifest, 0, &used);
+    push->unused = xcalloc(early->sent_count, sizeof *push->unused);
+    for (size_t i = 0; i < early->sent_count; i++) {
+        if (digest_map_find(&used, &early->sent[i].digest))
+            continue;
+        push->unused[push->unused_count++] = early->sent[i];
+        end_upload(early, push, &early->sent[i].digest);
+    }
+    digest_map_deinit(&used);
 }
 
 void early_layers_settle(struct early_layers *early, struct cancel *cancel)

@@ -7,6 +7,10 @@
  * with the push, which asks the registry first. A layer that was seen at a registry before is not
  * sent ahead either: it may be there, or be mounted.
  *
+ * Which files are layers of the image, the archive's tables say, where they can be read first. Where
+ * they cannot, as in a stream that ends with them, what looks like a layer goes only for a client
+ * that asked for that (`unlisted`): it is told which of them the image did not need.
+ *
  * When nothing comes of the archive, what is under way is cancelled with its upload sessions. A
  * blob that had arrived stays at the registry, as one that no manifest names, and in the store as
  * what nothing needs.
@@ -49,10 +53,14 @@ struct early_layers {
 
 /* For what goes into `batch`; `push` has targets. */
 void early_layers_init(struct early_layers *early, struct runtime *runtime, struct batch *batch,
-                       const struct push *push);
+                       const struct push *push, bool unlisted);
 
-/* Nothing comes of the archive. */
-void early_layers_cancel(struct early_layers *early);
+/* Nothing comes of the archive, for the reason in `err`, which is told how much had left. */
+void early_layers_cancel(struct early_layers *early, struct error *err);
+
+/* `push` has its image, whose manifests are in the batch: what went and is no part of it becomes
+ * push->unused, and what of that is under way is cancelled. */
+void early_layers_note_unused(struct early_layers *early, struct push *push);
 
 /* The push may begin when this has returned: what was sent while it grew is a transfer by now. */
 void early_layers_settle(struct early_layers *early, struct cancel *cancel);

@@ -68,6 +68,20 @@ json_t *push_json_image(const struct push *push)
     return image;
 }
 
+void push_json_put_unused(json_t *object, const struct push *push)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < push->unused_count; i++) {
+        json_t *blob = json_object();
+        push_json_put_digest(blob, "digest", &push->unused[i].digest);
+        json_put_number(blob, "size", push->unused[i].size);
+        json_array_append_new(list, blob);
+    }
+    if (push->unused_count > 0)
+        json_object_set(object, "unused", list);
+    json_decref(list);
+}
+
 static const char *answer_state(const struct push *push)
 {
     if (push_failure(push))
@@ -87,6 +101,7 @@ static json_t *push_value(const struct push *push)
     for (size_t i = 0; i < push->target_count; i++)
         json_array_append_new(results, push_json_result(&push->targets[i]));
     json_object_set_new(root, "results", results);
+    push_json_put_unused(root, push);
     return root;
 }
 

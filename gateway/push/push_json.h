@@ -21,6 +21,8 @@ json_t *push_json_listed_result(const struct push_target *target);
 /* The parts that events of a push repeat: its image, and the result of one target. */
 json_t *push_json_image(const struct push *push);
 json_t *push_json_result(const struct push_target *result);
+/* "unused", where there are any. */
+void push_json_put_unused(json_t *object, const struct push *push);
 
 /* Who asked for it: kind, id. */
 json_t *push_json_by(const struct push_by *by);

@@ -144,7 +144,7 @@ class Command:
 
 
 class Service:
-    """`curl -T` to one `slipway serve`, whose cost it is."""
+    """`curl -T`, with early=1, to one `slipway serve`, whose cost it is."""
 
     def __init__(
         self, program: Program, folder: Path, config: Mapping[str, object] | None = None
@@ -169,7 +169,9 @@ class Service:
         add_difference(cost, before, self._calls.counts())
 
     def _post(self, source: Source, targets: Sequence[str]) -> Reply:
-        words = {"compression": source.compression} if source.compression else {}
+        words = {"early": "1"}
+        if source.compression:
+            words["compression"] = source.compression
         if not source.rate:
             return self.gateway.post(source.path, targets, seconds=SECONDS, **words)
         with arriving(source) as pipe:
