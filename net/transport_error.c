@@ -40,6 +40,18 @@ static enum errc tunnel_fail(const struct failure *failure, long status, struct 
                 failure->what, failure->proxy, status);
 }
 
+static enum errc authorities_fail(const struct failure *failure, struct error *err)
+{
+    const struct transport *transport = failure->transport;
+    if (transport->ca_file == NULL)
+        return fail(err, ERR_SETTINGS, 0, "%s: the system's CA certificates cannot be used: %s",
+                    failure->what, failure->why);
+    return fail(err, ERR_SETTINGS, 0, "%s: the CA file %s (%s) cannot be used: %s", failure->what,
+                transport->ca_file,
+                transport->ca_of_environment ? "SSL_CERT_FILE" : transport->ca_setting,
+                failure->why);
+}
+
 static enum errc certificate_fail(const struct failure *failure, struct error *err)
 {
     long verified = X509_V_OK;
@@ -50,6 +62,8 @@ static enum errc certificate_fail(const struct failure *failure, struct error *e
         return fail(err, ERR_CERTIFICATE, 0,
                     "%s: the certificate does not fit the host name it was asked for: %s",
                     failure->what, failure->why);
+    case X509_V_ERR_STORE_LOOKUP:
+        return authorities_fail(failure, err);
     case X509_V_ERR_CERT_HAS_EXPIRED:
         return fail(err, ERR_CERTIFICATE, 0,
                     "%s: the certificate has expired; it has to be renewed at the %s",
@@ -72,18 +86,6 @@ static enum errc certificate_fail(const struct failure *failure, struct error *e
         return fail(err, ERR_CERTIFICATE, 0, "%s: the certificate is refused: %s", failure->what,
                     X509_verify_cert_error_string(verified));
     }
-}
-
-static enum errc authorities_fail(const struct failure *failure, struct error *err)
-{
-    const struct transport *transport = failure->transport;
-    if (transport->ca_file == NULL)
-        return fail(err, ERR_SETTINGS, 0, "%s: the system's CA certificates cannot be used: %s",
-                    failure->what, failure->why);
-    return fail(err, ERR_SETTINGS, 0, "%s: the CA file %s (%s) cannot be used: %s", failure->what,
-                transport->ca_file,
-                transport->ca_of_environment ? "SSL_CERT_FILE" : transport->ca_setting,
-                failure->why);
 }
 
 /* Alerts about certificates (RFC 8446 section 6.2) come from a server that judged ours: its own is

@@ -57,10 +57,25 @@ static void connections_share_them(void **state)
     transport_free(transport);
 }
 
+/* A registry that speaks no TLS costs no reading of the system's certificates. */
+static void those_of_the_system_are_read_later(void **state)
+{
+    (void)state;
+    X509_STORE *store;
+    assert_int_equal(setenv("SSL_CERT_FILE", "/nonexistent/ca.pem", 1), 0);
+    const struct transport_options options = {.host = "r.example.com", .user_agent = "t"};
+    struct transport *transport = transport_new(&options);
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    assert_true(given(transport, &store));
+    assert_int_equal(sk_X509_OBJECT_num(X509_STORE_get0_objects(transport->authorities)), 0);
+    transport_free(transport);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connections_share_them),
+        cmocka_unit_test(those_of_the_system_are_read_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
