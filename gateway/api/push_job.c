@@ -212,6 +212,7 @@ void push_job_send(struct job *job, struct push_call *request)
     begin(sending);
     const struct push_options options = {.progress = events ? &sending->progress : NULL,
                                          .cancel = job_cancelled(job),
+                                         .remembers = request->order.early,
                                          .ended = on_ended,
                                          .self = sending};
     for (size_t i = 0; i < sending->count; i++) {

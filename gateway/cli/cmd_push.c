@@ -173,6 +173,21 @@ static void print_lines(const json_t *results)
     }
 }
 
+/* What went ahead of the tables of an archive that came through a pipe. */
+static void tell_unused(const json_t *unused)
+{
+    size_t i;
+    const json_t *blob;
+    json_array_foreach(unused, i, blob)
+    {
+        const char *digest = json_text(blob, "digest");
+        if (digest)
+            cli_complain("sent, but not needed: no table of the archive names the file that became "
+                         "%s (%lld bytes)",
+                         digest, (long long)json_integer_value(json_object_get(blob, "size")));
+    }
+}
+
 /* `text` is the push object; `digests` may be NULL. */
 static int print_result(const struct push_command *options, const char *text, const json_t *answer,
                         FILE *digests)
@@ -184,6 +199,7 @@ static int print_result(const struct push_command *options, const char *text, co
         puts(text);
     else
         print_lines(results);
+    tell_unused(json_object_get(answer, "unused"));
     if (digests && write_digests(digests, options->digest_file, results, &err) != ERR_OK) {
         cli_complain("%s", err.text);
         return EXIT_USAGE;

@@ -2,14 +2,18 @@
 
 #include "base/mem.h"
 #include "gateway/ingest/contents.h"
+#include "gateway/ingest/stream_tables.h"
 #include "image/archive.h"
 #include "image/oci_layout.h"
 
 struct ingest {
     struct cancel *cancel;
     const struct layer_watch *watch;
-    bool unlisted; /* watched, too, is what no table names, because none can be read first */
-    struct contents *contents; /* NULL when the archive is not looked at beforehand */
+    bool streams;                /* no table can be read before the files */
+    bool unlisted;               /* then what no table names is watched, too */
+    struct contents *contents;   /* NULL when the archive is not looked at beforehand */
+    struct stream_tables tables; /* of one that is not */
+    struct batch *batch;
     struct archive_reader *reader;
     struct file_intake *files;
     struct catalog *catalog;
@@ -26,8 +30,9 @@ static enum errc read_more(void *self, const uint8_t **data, size_t *size, struc
 
 static const struct layer_watch *watch_of(const struct ingest *ingest, const char *name)
 {
-    bool watched = ingest->unlisted || contents_sure_layer(ingest->contents, name);
-    return watched ? ingest->watch : NULL;
+    bool sure = contents_sure_layer(ingest->contents, name) ||
+                stream_tables_sure_layer(&ingest->tables, name);
+    return sure || ingest->unlisted ? ingest->watch : NULL;
 }
 
 static enum errc take_content(struct ingest *ingest, const struct file_promise *promise,
@@ -61,7 +66,11 @@ static enum errc take_file(struct ingest *ingest, const struct archive_entry_inf
     enum errc rc = take_content(ingest, &promise, name, &content, err);
     if (promise.watch)
         promise.watch->ended(promise.watch->self, rc == ERR_OK ? &content : NULL);
-    return rc == ERR_OK ? catalog_add_file(ingest->catalog, name, &content, err) : rc;
+    if (rc != ERR_OK)
+        return rc;
+    if (ingest->watch && ingest->streams)
+        stream_tables_see(&ingest->tables, ingest->batch, name, &content);
+    return catalog_add_file(ingest->catalog, name, &content, err);
 }
 
 static enum errc take_entries(struct ingest *ingest, struct error *err)
@@ -84,14 +93,14 @@ enum errc ingest_archive(const struct ingest_options *options, struct source sou
                          struct cancel *cancel, struct batch *batch, struct catalog **out,
                          struct error *err)
 {
-    struct ingest ingest = {.cancel = cancel, .watch = options->watch};
+    struct ingest ingest = {.cancel = cancel, .watch = options->watch, .batch = batch};
     if (contents_read(source, options->limit_bytes, options->watch != NULL, cancel,
                       &ingest.contents, err) != ERR_OK)
         return err->code;
     enum errc rc = archive_reader_open(source, options->limit_bytes, &ingest.reader, err);
     if (rc == ERR_OK) {
-        bool tables_first = source.rewind && archive_reader_seeks(ingest.reader);
-        ingest.unlisted = options->watch && options->watch->unlisted && !tables_first;
+        ingest.streams = source.rewind == NULL || !archive_reader_seeks(ingest.reader);
+        ingest.unlisted = ingest.streams && options->watch && options->watch->unlisted;
         ingest.catalog = catalog_new();
         ingest.files = file_intake_new(&options->files, cancel, batch);
         rc = take_entries(&ingest, err);
@@ -99,6 +108,7 @@ enum errc ingest_archive(const struct ingest_options *options, struct source sou
         archive_reader_close(ingest.reader);
     }
     contents_free(ingest.contents);
+    stream_tables_deinit(&ingest.tables);
     if (rc != ERR_OK) {
         catalog_free(ingest.catalog);
         return rc;
