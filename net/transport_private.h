@@ -83,7 +83,8 @@ bool transport_run(struct connection *connection, CURL *easy, const struct http_
 /* Give a new TLS connection the authorities of the transport, which all its connections share:
  * those of a system take 10 ms to read and 600 KB to hold, so they are read when a certificate has
  * to be verified, those of a setting at once. They are read anew when they are five minutes old.
- * False when they cannot be read; later, the certificate is refused with X509_V_ERR_STORE_LOOKUP. */
+ * False when they cannot be read; later, the certificate is refused with X509_V_ERR_STORE_LOOKUP.
+ */
 bool transport_set_authorities(struct transport *transport, SSL_CTX *context);
 
 /* Where a host leads as the resolver here sees it: to public addresses only, to a private one among

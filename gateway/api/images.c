@@ -259,8 +259,7 @@ static enum errc check_request(struct image_job *self, const struct request *req
         return err->code;
     if (push_call_check(&self->request, err) != ERR_OK)
         return err->code;
-    return config ? check_config_order(self, err)
-                  : check_archive(self, request, err);
+    return config ? check_config_order(self, err) : check_archive(self, request, err);
 }
 
 struct job *images_post(struct gateway *gateway, const struct request *request, struct reply *reply)

@@ -52,6 +52,18 @@ static enum errc take_content(struct ingest *ingest, const struct file_promise *
     return ERR_OK;
 }
 
+/* What follows may be named by it. */
+static void see_table(struct ingest *ingest, const char *name, const struct layer_result *content)
+{
+    struct error ignored = ERROR_INIT;
+    autofree char *data = NULL;
+    size_t size = 0;
+    size_t most = stream_tables_wants(&ingest->tables, name);
+    if (content->size <= most && batch_read_all(ingest->batch, &content->digest, most, "table",
+                                                &data, &size, &ignored) == ERR_OK)
+        stream_tables_see(&ingest->tables, name, data, size);
+}
+
 static enum errc take_file(struct ingest *ingest, const struct archive_entry_info *info,
                            struct error *err)
 {
@@ -69,7 +81,7 @@ static enum errc take_file(struct ingest *ingest, const struct archive_entry_inf
     if (rc != ERR_OK)
         return rc;
     if (ingest->watch && ingest->streams)
-        stream_tables_see(&ingest->tables, ingest->batch, name, &content);
+        see_table(ingest, name, &content);
     return catalog_add_file(ingest->catalog, name, &content, err);
 }
 

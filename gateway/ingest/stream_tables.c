@@ -1,18 +1,9 @@
 #include "gateway/ingest/stream_tables.h"
 
-#include "base/mem.h"
 #include "image/manifest.h"
 #include "image/oci_layout.h"
 
 #include <string.h>
-
-static bool read_file(struct batch *batch, const struct layer_result *content, size_t limit_bytes,
-                      char **data, size_t *size)
-{
-    struct error ignored = ERROR_INIT;
-    return content->size <= limit_bytes && batch_read_all(batch, &content->digest, limit_bytes,
-                                                          "table", data, size, &ignored) == ERR_OK;
-}
 
 static void note(struct stream_tables *tables, struct digest_map *map, const struct digest *digest)
 {
@@ -22,28 +13,20 @@ static void note(struct stream_tables *tables, struct digest_map *map, const str
     digest_map_add(map, digest);
 }
 
-static void see_index(struct stream_tables *tables, struct batch *batch,
-                      const struct layer_result *content)
+static void see_index(struct stream_tables *tables, const char *data, size_t size)
 {
     struct oci_layout layout = {.count = 0};
     struct error ignored = ERROR_INIT;
-    autofree char *data = NULL;
-    size_t size = 0;
-    if (read_file(batch, content, LAYOUT_LIMIT_BYTES, &data, &size) &&
-        oci_layout_parse(data, size, &layout, &ignored) == ERR_OK && layout.count == 1)
+    if (oci_layout_parse(data, size, &layout, &ignored) == ERR_OK && layout.count == 1)
         note(tables, &tables->manifests, &layout.entries[0].descriptor.digest);
     oci_layout_deinit(&layout);
 }
 
-static void see_manifest(struct stream_tables *tables, struct batch *batch,
-                         const struct layer_result *content)
+static void see_manifest(struct stream_tables *tables, const char *data, size_t size)
 {
     struct manifest manifest;
     struct error ignored = ERROR_INIT;
-    autofree char *data = NULL;
-    size_t size = 0;
-    if (!read_file(batch, content, MANIFEST_LIMIT_BYTES, &data, &size) ||
-        manifest_parse_any(data, size, NULL, "manifest", &manifest, &ignored) != ERR_OK)
+    if (manifest_parse_any(data, size, NULL, "manifest", &manifest, &ignored) != ERR_OK)
         return;
     for (size_t i = 0; i < manifest.layer_count; i++)
         note(tables, &tables->layers, &manifest.layers[i].digest);
@@ -52,27 +35,33 @@ static void see_manifest(struct stream_tables *tables, struct batch *batch,
     manifest_deinit(&manifest);
 }
 
-static void see_table(struct stream_tables *tables, struct batch *batch,
-                      const struct layer_result *content)
-{
-    struct error ignored = ERROR_INIT;
-    autofree char *data = NULL;
-    size_t size = 0;
-    docker_archive_deinit(&tables->table);
-    if (read_file(batch, content, DOCKER_ARCHIVE_LIMIT_BYTES, &data, &size))
-        docker_archive_parse(data, size, &tables->table, &ignored);
-}
-
-void stream_tables_see(struct stream_tables *tables, struct batch *batch, const char *name,
-                       const struct layer_result *content)
+static bool is_manifest(const struct stream_tables *tables, const char *name)
 {
     const struct digest digest = layout_blob_digest(name);
+    return digest.algorithm != DIGEST_NONE && digest_map_find(&tables->manifests, &digest);
+}
+
+size_t stream_tables_wants(const struct stream_tables *tables, const char *name)
+{
     if (strcmp(name, "index.json") == 0)
-        see_index(tables, batch, content);
-    else if (strcmp(name, "manifest.json") == 0)
-        see_table(tables, batch, content);
-    else if (digest.algorithm != DIGEST_NONE && digest_map_find(&tables->manifests, &digest))
-        see_manifest(tables, batch, content);
+        return LAYOUT_LIMIT_BYTES;
+    if (strcmp(name, "manifest.json") == 0)
+        return DOCKER_ARCHIVE_LIMIT_BYTES;
+    return is_manifest(tables, name) ? MANIFEST_LIMIT_BYTES : 0;
+}
+
+void stream_tables_see(struct stream_tables *tables, const char *name, const char *data,
+                       size_t size)
+{
+    struct error ignored = ERROR_INIT;
+    if (strcmp(name, "index.json") == 0) {
+        see_index(tables, data, size);
+    } else if (strcmp(name, "manifest.json") == 0) {
+        docker_archive_deinit(&tables->table);
+        docker_archive_parse(data, size, &tables->table, &ignored);
+    } else if (is_manifest(tables, name)) {
+        see_manifest(tables, data, size);
+    }
 }
 
 bool stream_tables_sure_layer(const struct stream_tables *tables, const char *name)
@@ -94,4 +83,5 @@ void stream_tables_deinit(struct stream_tables *tables)
     digest_map_deinit(&tables->manifests);
     digest_map_deinit(&tables->layers);
     docker_archive_deinit(&tables->table);
+    *tables = (struct stream_tables){.noted = 0};
 }

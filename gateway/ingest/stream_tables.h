@@ -13,7 +13,6 @@
 #include "image/catalog.h"
 #include "image/digest_map.h"
 #include "image/docker_archive.h"
-#include "store/batch.h"
 
 struct stream_tables {
     struct digest_map manifests; /* that are part of what is listed */
@@ -22,9 +21,10 @@ struct stream_tables {
     struct docker_archive table;
 };
 
-/* The file of this name has been taken into the batch. */
-void stream_tables_see(struct stream_tables *tables, struct batch *batch, const char *name,
-                       const struct layer_result *content);
+/* The file of this name is to be seen where it has at most so many bytes; 0: it says nothing. */
+size_t stream_tables_wants(const struct stream_tables *tables, const char *name);
+void stream_tables_see(struct stream_tables *tables, const char *name, const char *data,
+                       size_t size);
 
 /* The file of this name is a layer of what is listed. */
 bool stream_tables_sure_layer(const struct stream_tables *tables, const char *name);

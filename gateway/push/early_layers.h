@@ -7,9 +7,9 @@
  * with the push, which asks the registry first. A layer that was seen at a registry before is not
  * sent ahead either: it may be there, or be mounted.
  *
- * Which files are layers of the image, the archive's tables say, where they can be read first. Where
- * they cannot, as in a stream that ends with them, what looks like a layer goes only for a client
- * that asked for that (`unlisted`): it is told which of them the image did not need.
+ * Which files are layers of the image, the archive's tables say, where they can be read first.
+ * Where they cannot, as in a stream that ends with them, what looks like a layer goes only for a
+ * client that asked for that (`unlisted`): it is told which of them the image did not need.
  *
  * When nothing comes of the archive, what is under way is cancelled with its upload sessions. A
  * blob that had arrived stays at the registry, as one that no manifest names, and in the store as

@@ -2,6 +2,7 @@
  * catalog, tables of contents. */
 #include "base/mem.h"
 #include "gateway/ingest/contents.h"
+#include "gateway/ingest/stream_tables.h"
 #include "image/archive.h"
 #include "image/catalog.h"
 #include "image/docker_archive.h"
@@ -72,6 +73,8 @@ static enum errc keep(void *self, const void *data, size_t size, struct error *e
     return ERR_OK;
 }
 
+static struct stream_tables tables; /* of the archive at hand */
+
 static void look_at(const char *name, const struct buf *bytes)
 {
     struct error err = ERROR_INIT;
@@ -86,6 +89,9 @@ static void look_at(const char *name, const struct buf *bytes)
     if (strcmp(name, "index.json") == 0 &&
         oci_layout_parse(text, bytes->size, &layout, &err) == ERR_OK)
         oci_layout_deinit(&layout);
+    stream_tables_sure_layer(&tables, name);
+    if (bytes->size <= stream_tables_wants(&tables, name))
+        stream_tables_see(&tables, name, text, bytes->size);
     if (image_config_parse(text, bytes->size, name, &config, &err) == ERR_OK)
         image_config_deinit(&config);
     if (manifest_parse(text, bytes->size, NULL, name, &manifest, &err) == ERR_OK)
@@ -188,6 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (catalog_find(catalog, catalog_at(catalog, i)->name, &found, &err) != ERR_OK)
             error_clear(&err);
     catalog_free(catalog);
+    stream_tables_deinit(&tables);
     layer_pipeline_free(pipeline);
     archive_reader_close(reader);
     return 0;
