@@ -149,6 +149,7 @@ static int tear_down(void **state)
     void *folder = scene->client.self;
     daemon_close(scene->daemon);
     jobs_close(scene->endpoint.jobs);
+    jobs_wait(scene->endpoint.jobs, JOBS_TEST_MS);
     daemon_wait(scene->daemon, 10000);
     daemon_stop(scene->daemon);
     jobs_free(scene->endpoint.jobs);
@@ -325,6 +326,7 @@ static void a_form_does_not_wait_for_uploads(void **state)
         job_end(uploads[i].job);
         assert_int_equal(jobs_test_finish(&uploads[i], text), 200);
     }
+    assert_true(jobs_wait(scene->endpoint.jobs, JOBS_TEST_MS)); /* they have the script */
 }
 
 static void a_refresh_token_ends_with_its_login(void **state)
