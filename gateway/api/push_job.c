@@ -8,6 +8,7 @@
 #include "gateway/push/push_json.h"
 #include "gateway/push/push_log.h"
 #include "store/pushes.h"
+#include "upstream/push/early_upload.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -168,6 +169,13 @@ static enum errc promise(struct runtime *runtime, struct push *const *pushes, si
     return err->code;
 }
 
+/* No push follows what has left ahead of it. */
+static void end_early(struct runtime *runtime, const struct push *push)
+{
+    for (size_t i = 0; i < push->target_count; i++)
+        early_uploads_end_image(runtime->early, &push->targets[i].reference, &push->manifest);
+}
+
 static struct sending *sending_new(struct job *job, struct push_call *request)
 {
     struct push_order *order = &request->order;
@@ -199,6 +207,7 @@ void push_job_send(struct job *job, struct push_call *request)
     bool events = request->wishes.events;
     if (request->wishes.async &&
         promise(gateway->runtime, sending->pushes, sending->count, &err) != ERR_OK) {
+        end_early(gateway->runtime, &request->order.push);
         sending_free(sending);
         request_claim_release(&request->claim);
         push_job_refuse(job, &err);

@@ -49,7 +49,8 @@ static bool leaves_out(void *self, const char *name, uint64_t size, const uint8_
 {
     const struct reduction *reduction = self;
     struct digest digest = layout_blob_digest(name);
-    if (size < FILE_PASSED_MIN || !contents_sure_layer(reduction->contents, name))
+    if (size < FILE_PASSED_MIN ||
+        contents_names_layer(reduction->contents, name) == LAYER_NOT_NAMED)
         return false;
     if (digest.algorithm == DIGEST_NONE && content_of(start, start_size) == CONTENT_TAR)
         digest = contents_diff_id(reduction->contents, name);
@@ -168,9 +169,12 @@ static enum errc assemble_answer(const struct events *events, json_t **answer, s
 
 /* ---- the exchange ---- */
 
-static bool may_go_early(const struct push_order *order)
+/* Nothing else can be known of a pipe. Of a file the tables have been read: they name the layers,
+ * or there is something to choose. */
+static bool goes_early(const struct remote_push *push, bool reduced)
 {
-    return order->image == NULL && !order->has_platform;
+    return (reduced || push->archive->rewind == NULL) && push->order->image == NULL &&
+           !push->order->has_platform;
 }
 
 /* `bytes` 0: not known. */
@@ -182,7 +186,7 @@ static enum errc post(const struct remote_push *push, const struct source *archi
     append_path(&target, push->order);
     if (held)
         buf_text(&target, "&held=1");
-    if (may_go_early(push->order))
+    if (goes_early(push, held))
         buf_text(&target, "&early=1");
     struct http_body body = {.source = archive, .size = bytes > 0 ? bytes : HTTP_SIZE_UNKNOWN};
     struct http_request request = {.method = "POST",

@@ -9,6 +9,7 @@
 #include "image/docker_archive.h"
 #include "image/image_config.h"
 #include "image/manifest.h"
+#include "image/media_type.h"
 #include "image/oci_layout.h"
 
 #include <string.h>
@@ -19,6 +20,7 @@
 struct promised {
     const char *name; /* borrowed from `names` */
     struct digest diff_id;
+    bool as_it_is; /* named by the digest of its bytes, and not as a plain tar */
 };
 
 struct contents {
@@ -148,7 +150,8 @@ static const char *file_name(const struct reading *reading, const char *name)
                : NULL;
 }
 
-static bool promise(struct reading *reading, const char *layer, const struct digest *diff_id)
+static bool promise(struct reading *reading, const char *layer, const struct digest *diff_id,
+                    bool as_it_is)
 {
     struct contents *contents = reading->contents;
     const char *name = file_name(reading, layer);
@@ -160,7 +163,8 @@ static bool promise(struct reading *reading, const char *layer, const struct dig
     }
     contents->items =
         mem_grow(contents->items, contents->count, &contents->capacity, sizeof *contents->items);
-    contents->items[contents->count++] = (struct promised){.name = name, .diff_id = *diff_id};
+    contents->items[contents->count++] =
+        (struct promised){.name = name, .diff_id = *diff_id, .as_it_is = as_it_is};
     return true;
 }
 
@@ -169,7 +173,7 @@ static bool promise_layers(struct reading *reading, const struct docker_image *i
 {
     bool plain = true;
     for (size_t i = 0; i < image->layer_count && config->diff_id_count == image->layer_count; i++)
-        plain = plain && promise(reading, image->layers[i], &config->diff_ids[i]);
+        plain = plain && promise(reading, image->layers[i], &config->diff_ids[i], false);
     return plain;
 }
 
@@ -226,11 +230,13 @@ static bool is_noted(const struct reading *reading, size_t end, const struct dig
     return false;
 }
 
-static bool promise_blob(struct reading *reading, const struct digest *digest)
+/* What has `urls` is not pushed. */
+static bool promise_blob(struct reading *reading, const struct descriptor *layer)
 {
     char name[LAYOUT_BLOB_NAME_MAX];
     const struct digest unknown = {.algorithm = DIGEST_NONE};
-    return promise(reading, layout_blob_name(digest, name), &unknown);
+    return layer->foreign || promise(reading, layout_blob_name(&layer->digest, name), &unknown,
+                                     !media_type_is_plain_layer(layer->media_type));
 }
 
 /* A member that is no manifest promises nothing. */
@@ -238,7 +244,7 @@ static bool promise_below(struct reading *reading, const struct manifest *manife
 {
     bool plain = true;
     for (size_t i = 0; i < manifest->layer_count && plain; i++)
-        plain = promise_blob(reading, &manifest->layers[i].digest);
+        plain = promise_blob(reading, &manifest->layers[i]);
     for (size_t i = 0; i < manifest->child_count && plain; i++)
         plain = note_manifest(reading, &manifest->children[i].digest);
     return plain;
@@ -295,6 +301,8 @@ static void settle(struct contents *contents)
             contents->items[kept++] = *item;
         else if (!digest_equal(&last->diff_id, &item->diff_id))
             last->diff_id = (struct digest){0};
+        if (last && strcmp(last->name, item->name) == 0)
+            last->as_it_is = last->as_it_is || item->as_it_is;
     }
     contents->count = kept;
 }
@@ -352,9 +360,12 @@ struct digest contents_diff_id(const struct contents *contents, const char *name
     return found ? found->diff_id : (struct digest){0};
 }
 
-bool contents_sure_layer(const struct contents *contents, const char *name)
+enum named_layer contents_names_layer(const struct contents *contents, const char *name)
 {
-    return contents && contents->sure && find(contents, name) != NULL;
+    const struct promised *found = contents && contents->sure ? find(contents, name) : NULL;
+    if (found == NULL)
+        return LAYER_NOT_NAMED;
+    return found->as_it_is ? LAYER_NAMED_AS_IT_IS : LAYER_NAMED;
 }
 
 bool contents_whole(const struct contents *contents)

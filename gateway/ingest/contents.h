@@ -16,6 +16,7 @@
 
 #include "base/cancel.h"
 #include "base/stream.h"
+#include "gateway/ingest/layer_watch.h"
 #include "image/digest.h"
 
 struct contents;
@@ -32,9 +33,9 @@ void contents_free(struct contents *contents);
  * NULL. */
 struct digest contents_diff_id(const struct contents *contents, const char *name);
 
-/* The file of this name is a layer of the only image, or the only index, that the archive lists.
- * False for NULL. */
-bool contents_sure_layer(const struct contents *contents, const char *name);
+/* Whether the file of this name is a layer of the only image, or the only index, that the archive
+ * lists. LAYER_NOT_NAMED for NULL. */
+enum named_layer contents_names_layer(const struct contents *contents, const char *name);
 
 /* There is one, and all its layers are files of the archive. False for NULL. */
 bool contents_whole(const struct contents *contents);

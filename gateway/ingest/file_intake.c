@@ -115,9 +115,14 @@ static enum errc write_watched(void *self, const void *data, size_t size, struct
     return err->code;
 }
 
-static bool may_be_layer(const struct file_intake *intake)
+/* A tar that a manifest does not call one is stored compressed, and restored where it is used. */
+static bool is_watched(const struct file_intake *intake, const struct file_promise *promise)
 {
     enum content content = content_of(intake->start, intake->start_size);
+    if (promise->watch == NULL || promise->named == LAYER_NAMED)
+        return promise->watch != NULL;
+    if (promise->named == LAYER_NAMED_AS_IT_IS)
+        return content != CONTENT_TAR || intake->options.codec == CODEC_NONE;
     return content == CONTENT_TAR || content == CONTENT_GZIP || content == CONTENT_ZSTD;
 }
 
@@ -130,7 +135,7 @@ static enum errc store_file(struct file_intake *intake, struct file *file,
         return err->code;
     struct watched watched = {.inner = blob_writer_sink(writer), .watch = promise->watch};
     struct sink sink = watched.inner;
-    if (promise->watch && (!promise->unlisted || may_be_layer(intake))) {
+    if (is_watched(intake, promise)) {
         sink = (struct sink){.write = write_watched, .self = &watched};
         promise->watch->begins(promise->watch->self, promise->size, &promise->diff_id, writer);
     }

@@ -46,7 +46,7 @@ struct file_promise {
     bool passable;         /* the caller passes over what was not pulled */
     struct digest diff_id; /* where it is passable: which layer a table of contents says it is */
     const struct layer_watch *watch; /* hears how it is stored; NULL: nobody */
-    bool unlisted;                   /* nothing says that it is a layer, but its content may */
+    enum named_layer named;          /* to whoever hears: LAYER_NOT_NAMED if its content is one's */
 };
 
 /* Pull the file to its end, unless it is passable. Whether it kept its promise is for the caller to

@@ -28,11 +28,10 @@ static enum errc read_more(void *self, const uint8_t **data, size_t *size, struc
     return archive_reader_read(ingest->reader, data, size, err);
 }
 
-static const struct layer_watch *watch_of(const struct ingest *ingest, const char *name)
+static enum named_layer named(const struct ingest *ingest, const char *name)
 {
-    bool sure = contents_sure_layer(ingest->contents, name) ||
-                stream_tables_sure_layer(&ingest->tables, name);
-    return sure || ingest->unlisted ? ingest->watch : NULL;
+    return ingest->streams ? stream_tables_names(&ingest->tables, name)
+                           : contents_names_layer(ingest->contents, name);
 }
 
 static enum errc take_content(struct ingest *ingest, const struct file_promise *promise,
@@ -59,21 +58,25 @@ static void see_table(struct ingest *ingest, const char *name, const struct laye
     autofree char *data = NULL;
     size_t size = 0;
     size_t most = stream_tables_wants(&ingest->tables, name);
-    if (content->size <= most && batch_read_all(ingest->batch, &content->digest, most, "table",
-                                                &data, &size, &ignored) == ERR_OK)
-        stream_tables_see(&ingest->tables, name, data, size);
+    if (most == 0)
+        return;
+    if (content->size > most || batch_read_all(ingest->batch, &content->digest, most, "table",
+                                               &data, &size, &ignored) != ERR_OK)
+        size = 0;
+    stream_tables_see(&ingest->tables, name, size > 0 ? data : "", size);
 }
 
 static enum errc take_file(struct ingest *ingest, const struct archive_entry_info *info,
                            struct error *err)
 {
     autofree char *name = xstrdup(info->name);
-    const struct file_promise promise = {.digest = layout_blob_digest(name),
-                                         .size = info->size,
-                                         .passable = archive_reader_seeks(ingest->reader),
-                                         .diff_id = contents_diff_id(ingest->contents, name),
-                                         .watch = watch_of(ingest, name),
-                                         .unlisted = ingest->unlisted};
+    struct file_promise promise = {.digest = layout_blob_digest(name),
+                                   .size = info->size,
+                                   .passable = archive_reader_seeks(ingest->reader),
+                                   .diff_id = contents_diff_id(ingest->contents, name),
+                                   .named = named(ingest, name)};
+    if (promise.named != LAYER_NOT_NAMED || ingest->unlisted)
+        promise.watch = ingest->watch;
     struct layer_result content;
     enum errc rc = take_content(ingest, &promise, name, &content, err);
     if (promise.watch)

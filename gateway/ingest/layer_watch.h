@@ -13,6 +13,13 @@
 #include "image/layer.h"
 #include "store/batch.h"
 
+/* What the tables say of a file. */
+enum named_layer {
+    LAYER_NOT_NAMED,
+    LAYER_NAMED,          /* it goes in the form that it is given */
+    LAYER_NAMED_AS_IT_IS, /* by the digest of its bytes, and not as a plain tar */
+};
+
 struct layer_watch {
     bool unlisted; /* all files with the content of a layer, where no table was read before them */
     /* `raw_size` is FILE_SIZE_UNKNOWN where only its end says it; the diffID that a table promises,

@@ -289,23 +289,29 @@ static bool may_leave_early(const struct push_order *order)
     return order->push.target_count > 0 && order->image == NULL && !order->has_platform;
 }
 
-/* With what leaves meanwhile. The targets are those of the order until the image is chosen. */
-static enum errc take_and_send(struct runtime *runtime, struct push_order *order,
-                               struct source source, struct cancel *cancel, struct batch *batch,
-                               struct error *err)
+/* The targets are those of the order until the image is chosen. `early`: what leaves meanwhile;
+ * NULL: nothing. */
+static enum errc take_in(struct runtime *runtime, struct push_order *order, struct source source,
+                         struct cancel *cancel, struct early_layers *early, struct batch *batch,
+                         struct error *err)
 {
-    struct early_layers early;
-    if (!may_leave_early(order))
-        return take_into(runtime, order, source, cancel, batch, NULL, err);
-    early_layers_init(&early, runtime, batch, &order->push, order->early);
-    if (take_into(runtime, order, source, cancel, batch, &early.watch, err) == ERR_OK) {
-        early_layers_note_unused(&early, &order->push);
-        early_layers_settle(&early, cancel);
-    } else {
-        early_layers_cancel(&early, err);
+    const struct layer_watch *watch = early ? &early->watch : NULL;
+    enum errc rc = take_into(runtime, order, source, cancel, batch, watch, err);
+    if (rc == ERR_OK && early) {
+        early_layers_note_unused(early, &order->push);
+        early_layers_settle(early, cancel);
     }
-    early_layers_deinit(&early);
-    return err->code;
+    return rc;
+}
+
+static enum errc commit(struct runtime *runtime, struct push_order *order, struct batch *batch,
+                        struct error *err)
+{
+    if (batch_commit(batch, err) != ERR_OK)
+        return err->code;
+    if (order->push.id[0] == '\0')
+        pushes_accept(runtime->store, &order->push);
+    return accept_more(runtime, order, err);
 }
 
 enum errc archive_take(struct runtime *runtime, struct push_order *order, struct source source,
@@ -317,11 +323,16 @@ enum errc archive_take(struct runtime *runtime, struct push_order *order, struct
                                    .pass_over = source.pass_over ? skip_received : NULL,
                                    .rewind = source.rewind ? rewind_received : NULL};
     autobatch struct batch *batch = batch_begin(runtime->store, BATCH_VOLATILE);
+    struct early_layers early;
+    bool leaves = may_leave_early(order);
     limit_expansion(runtime, order, batch, &received);
-    if (take_and_send(runtime, order, counted, cancel, batch, err) != ERR_OK ||
-        batch_commit(mem_take(&batch), err) != ERR_OK)
-        return err->code;
-    if (order->push.id[0] == '\0')
-        pushes_accept(runtime->store, &order->push);
-    return accept_more(runtime, order, err);
+    if (leaves)
+        early_layers_init(&early, runtime, batch, &order->push, order->early);
+    if (take_in(runtime, order, counted, cancel, leaves ? &early : NULL, batch, err) == ERR_OK)
+        commit(runtime, order, mem_take(&batch), err);
+    if (leaves && err->code != ERR_OK)
+        early_layers_cancel(&early, err);
+    if (leaves)
+        early_layers_deinit(&early);
+    return err->code;
 }

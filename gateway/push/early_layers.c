@@ -3,7 +3,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "image/digest_map.h"
 #include "image/manifest.h"
 #include "store/known_locations.h"
 #include "upstream/push/growing_blob.h"
@@ -47,6 +46,17 @@ static bool was_seen(const struct early_layers *early, const struct digest *diff
             known.count > 0);
 }
 
+/* One that came compressed is known by what it unpacks to, or by itself. */
+static bool was_seen_as(const struct early_layers *early, const struct layer_result *layer)
+{
+    struct error err = ERROR_INIT;
+    struct digest diff_id = layer->diff_id;
+    bool found = false;
+    return known_locations_layer(early->runtime->store, &layer->digest, &found, &diff_id, &err) !=
+               ERR_OK ||
+           was_seen(early, found ? &diff_id : &layer->diff_id);
+}
+
 static void begins(void *self, uint64_t raw_size, const struct digest *diff_id,
                    const struct blob_writer *writer)
 {
@@ -54,7 +64,8 @@ static void begins(void *self, uint64_t raw_size, const struct digest *diff_id,
     struct error err = ERROR_INIT;
     int fd = -1;
     early->begun = !was_seen(early, diff_id);
-    if (!early->begun || raw_size < GROWING_LAYER_MIN_BYTES || raw_size == FILE_SIZE_UNKNOWN)
+    if (!early->begun || raw_size < GROWING_LAYER_MIN_BYTES || raw_size == FILE_SIZE_UNKNOWN ||
+        early->grown_count == GROWN_LAYERS_MAX)
         return;
     if (blob_writer_reader(writer, &fd, &err) != ERR_OK) {
         log_warn("a layer is not sent before it is whole: %s", err.text);
@@ -73,9 +84,9 @@ static void grew(void *self, uint64_t bytes)
 
 static void note_sent(struct early_layers *early, const struct descriptor *blob)
 {
-    early->sent =
-        mem_grow(early->sent, early->sent_count, &early->sent_capacity, sizeof *early->sent);
-    early->sent[early->sent_count++] = *blob;
+    struct digest_item *item = digest_map_add(&early->sent, &blob->digest);
+    early->sent_count += item->number == 0;
+    item->number = (size_t)blob->size;
 }
 
 static void keep_grown(struct early_layers *early)
@@ -95,14 +106,21 @@ static bool bring_ahead(struct early_layers *early, const struct digest *digest)
     return false;
 }
 
+static bool may_go(const struct early_layers *early, const struct layer_result *layer)
+{
+    if (early->growing)
+        return true;
+    return layer->size >= EARLY_LAYER_MIN_BYTES && early->sent_count < EARLY_LAYERS_MAX &&
+           !digest_map_find(&early->sent, &layer->digest) && !was_seen_as(early, layer);
+}
+
 static void ended(void *self, const struct layer_result *layer)
 {
     struct early_layers *early = self;
-    bool large = layer && (early->growing || layer->size >= EARLY_LAYER_MIN_BYTES);
-    bool known = large && early->growing == NULL && was_seen(early, &layer->diff_id);
-    bool goes = early->begun && large && !known && bring_ahead(early, &layer->digest);
+    bool goes = early->begun && layer && may_go(early, layer) && bring_ahead(early, &layer->digest);
     early->begun = false;
     if (!goes) {
+        early->broken += early->growing != NULL;
         if (early->growing)
             growing_blob_ended(early->growing, NULL);
         growing_blob_release(mem_take(&early->growing));
@@ -139,12 +157,13 @@ static void end_upload(struct early_layers *early, const struct push *push,
 void early_layers_cancel(struct early_layers *early, struct error *err)
 {
     size_t used = strlen(err->text);
-    for (size_t i = 0; i < early->sent_count; i++)
-        end_upload(early, early->push, &early->sent[i].digest);
-    if (early->sent_count > 0)
+    size_t left = early->sent_count + early->broken;
+    for (const struct digest_item *item = early->sent.first; item; item = item->next)
+        end_upload(early, early->push, &item->digest);
+    if (left > 0)
         snprintf(err->text + used, sizeof err->text - used,
-                 " (%zu of its layers had begun to leave for the targets; no manifest did)",
-                 early->sent_count);
+                 " (%zu of its layers may have left for the targets by then; no manifest has)",
+                 left);
 }
 
 /* ---- what was not needed ---- */
@@ -162,8 +181,11 @@ static void note_used(struct early_layers *early, const struct descriptor *root,
         manifest_parse_any(data, size, root->media_type[0] ? root->media_type : NULL, "manifest",
                            &manifest, &ignored) != ERR_OK)
         return;
+    if (manifest.kind == MANIFEST_IMAGE)
+        digest_map_add(used, &manifest.config.digest);
     for (size_t i = 0; i < manifest.layer_count; i++)
-        digest_map_add(used, &manifest.layers[i].digest);
+        if (!manifest.layers[i].foreign)
+            digest_map_add(used, &manifest.layers[i].digest);
     for (size_t i = 0; i < manifest.child_count; i++)
         note_used(early, &manifest.children[i], depth + 1, used);
     manifest_deinit(&manifest);
@@ -178,11 +200,12 @@ void early_layers_note_unused(struct early_layers *early, struct push *push)
     for (size_t i = 0; i < push->referrer_count; i++)
         note_used(early, &push->referrers[i].manifest, 0, &used);
     push->unused = xcalloc(early->sent_count, sizeof *push->unused);
-    for (size_t i = 0; i < early->sent_count; i++) {
-        if (digest_map_find(&used, &early->sent[i].digest))
+    for (const struct digest_item *item = early->sent.first; item; item = item->next) {
+        if (digest_map_find(&used, &item->digest))
             continue;
-        push->unused[push->unused_count++] = early->sent[i];
-        end_upload(early, push, &early->sent[i].digest);
+        push->unused[push->unused_count++] =
+            (struct descriptor){.digest = item->digest, .size = item->number};
+        end_upload(early, push, &item->digest);
     }
     digest_map_deinit(&used);
 }
@@ -198,5 +221,5 @@ void early_layers_deinit(struct early_layers *early)
     for (size_t i = 0; i < early->grown_count; i++)
         growing_blob_release(early->grown[i].blob);
     free(early->grown);
-    free(early->sent);
+    digest_map_deinit(&early->sent);
 }

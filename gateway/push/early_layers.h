@@ -22,6 +22,7 @@
 
 #include "gateway/ingest/layer_watch.h"
 #include "gateway/push/runtime.h"
+#include "image/digest_map.h"
 #include "store/push.h"
 
 /* What is smaller costs its round trips, which the push makes for all at once. */
@@ -30,6 +31,12 @@
  * asked only when it is compressed, so for what turns out to be there the bytes sent until then
  * were in vain. */
 #define GROWING_LAYER_MIN_BYTES ((uint64_t)256 << 20)
+
+/* One keeps a file open until the archive has ended: where there are more, the others leave when
+ * they are whole. */
+#define GROWN_LAYERS_MAX 16
+/* What comes after so many goes with the push. */
+#define EARLY_LAYERS_MAX 10000
 
 struct growing_blob;
 
@@ -43,8 +50,9 @@ struct early_layers {
     bool begun;
     struct growing_blob *growing; /* held; NULL: none */
 
-    struct descriptor *sent; /* owned */
-    size_t sent_count, sent_capacity;
+    struct digest_map sent; /* number: bytes */
+    size_t sent_count;
+    size_t broken; /* began to leave while they grew, and came to nothing */
     struct grown_layer {
         struct growing_blob *blob; /* held */
     } * grown;                     /* owned; those that are whole */
@@ -55,7 +63,7 @@ struct early_layers {
 void early_layers_init(struct early_layers *early, struct runtime *runtime, struct batch *batch,
                        const struct push *push, bool unlisted);
 
-/* Nothing comes of the archive, for the reason in `err`, which is told how much had left. */
+/* Nothing comes of the archive, for the reason in `err`, which is told how much may have left. */
 void early_layers_cancel(struct early_layers *early, struct error *err);
 
 /* `push` has its image, whose manifests are in the batch: what went and is no part of it becomes

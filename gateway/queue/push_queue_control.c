@@ -57,6 +57,8 @@ static void copy_direct(const struct direct *direct, struct push *out)
     out->targets = xcalloc(push->target_count, sizeof *out->targets);
     out->referrers = NULL;
     out->referrer_count = 0;
+    out->unused = NULL;
+    out->unused_count = 0;
     for (size_t i = 0; i < push->target_count; i++)
         if (direct->entries[i])
             copy_running(direct->entries[i], &out->targets[i]);

@@ -89,7 +89,7 @@ static void look_at(const char *name, const struct buf *bytes)
     if (strcmp(name, "index.json") == 0 &&
         oci_layout_parse(text, bytes->size, &layout, &err) == ERR_OK)
         oci_layout_deinit(&layout);
-    stream_tables_sure_layer(&tables, name);
+    stream_tables_names(&tables, name);
     if (bytes->size <= stream_tables_wants(&tables, name))
         stream_tables_see(&tables, name, text, bytes->size);
     if (image_config_parse(text, bytes->size, name, &config, &err) == ERR_OK)

@@ -29,9 +29,11 @@ from support.gateway import Gateway
 from support.pulled import sha256
 from support.raw_http import RawConnection
 from support.registry import Registry
+from support.throttle import ThrottledProxy
 from support.waiting import wait_until
 
 PUSHED, REFUSED = 0, 3
+OCI_PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"
 MIB = 1 << 20
 
 
@@ -47,18 +49,30 @@ def tar_of(size: int) -> bytes:
 
 @dataclass(frozen=True)
 class Streamed:
-    """A docker save: first its layers and a tar that no table names, last what says so."""
-
     first: bytes
-    rest: bytes
-    layers: tuple[str, ...]  # diffIDs
+    rest: bytes  # of the archive: its last files
 
     @property
     def whole(self) -> bytes:
         return self.first + self.rest
 
 
+def written(files: dict[str, bytes], ends: int = 1) -> Streamed:
+    """So many of the files are the rest."""
+    out = io.BytesIO()
+    split = 0
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for number, (name, content) in enumerate(files.items()):
+            if number == len(files) - ends:
+                split = out.tell()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return Streamed(out.getvalue()[:split], out.getvalue()[split:])
+
+
 def streamed(*, extra: bool = True, bad: bool = False) -> Streamed:
+    """A docker save: first its layers and a tar that no table names, last what says so."""
     layers = [tar_of(2 * MIB), tar_of(3 * MIB)]
     diff_ids = tuple(sha256(layer) for layer in layers)
     named = [*diff_ids[:-1], sha256(b"another layer")] if bad else list(diff_ids)
@@ -74,17 +88,7 @@ def streamed(*, extra: bool = True, bad: bool = False) -> Streamed:
     files = {f"{number}.tar": layer for number, layer in enumerate(layers)}
     if extra:
         files["extra.tar"] = tar_of(MIB + 4096)
-    tables = {"config.json": config, "manifest.json": to_json(table)}
-    out = io.BytesIO()
-    split = 0
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in (files | tables).items():
-            if name == "config.json":
-                split = out.tell()
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return Streamed(out.getvalue()[:split], out.getvalue()[split:], diff_ids)
+    return written(files | {"manifest.json": to_json(table), "config.json": config}, ends=2)
 
 
 @contextmanager
@@ -146,7 +150,7 @@ def test_of_a_bad_archive_no_manifest_is_put(registry: Registry, gateway: Gatewa
         status, answer = end(connection, archive)
     (error,) = answer["errors"]
     assert (status, error["code"]) == (422, "DIFFID_MISMATCH"), answer
-    assert "2 of its layers had begun to leave" in error["message"]
+    assert "2 of its layers may have left" in error["message"]
     assert registry.tags("streams/bad") == []
     assert registry.open_uploads("streams/bad") == []
     gateway.wait_nothing_staged()
@@ -197,36 +201,101 @@ def test_the_command_sends_a_pipe_early(
     assert "not needed" in done.stderr
 
 
-def layout_first(archive: Streamed) -> Streamed:
-    """The same image as an OCI layout whose index and manifest stand before the layers."""
-    with tarfile.open(fileobj=io.BytesIO(archive.whole)) as tar:
-        files = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore
-    layers = [gzip.compress(files[name], 1) for name in ("0.tar", "1.tar")]
-    config = files["config.json"]
-    manifest = to_json(
-        manifest_of(descriptor(OCI_CONFIG, config), *(descriptor(OCI_LAYER, it) for it in layers))
-    )
+def layout_first(layers: list[tuple[bytes, dict[str, Any]]], diff_ids: list[str]) -> Streamed:
+    """An OCI layout whose index and manifest stand before the layers, the config last."""
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
+    config = to_json({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs})
+    listed = [descriptor(OCI_LAYER, content) | more for content, more in layers]
+    manifest = to_json(manifest_of(descriptor(OCI_CONFIG, config), *listed))
     index = to_json(index_of(descriptor(OCI_MANIFEST, manifest)))
-    blobs = {f"blobs/{sha256(it).replace(':', '/')}": it for it in (manifest, *layers, config)}
-    tables = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index}
-    out = io.BytesIO()
-    split = 0
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in (tables | blobs).items():
-            split = out.tell()
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return Streamed(out.getvalue()[:split], out.getvalue()[split:], archive.layers)
+    contents = [manifest, *(content for content, _ in layers), config]
+    blobs = {f"blobs/{sha256(it).replace(':', '/')}": it for it in contents}
+    return written({"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index} | blobs)
 
 
 def test_where_the_tables_come_first_nobody_has_to_ask(
     registry: Registry, gateway: Gateway
 ) -> None:
-    archive = layout_first(streamed())
+    """But for a tar that its manifest calls something else: it is pushed as it is."""
+    tars = [tar_of(2 * MIB), tar_of(2 * MIB), tar_of(3 * MIB)]
+    zipped = gzip.compress(tars[0], 1)
+    listed = [(zipped, {}), (tars[1], {"mediaType": OCI_PLAIN_LAYER}), (tars[2], {})]
+    archive = layout_first(listed, [sha256(tar) for tar in tars])
     with begun(gateway, [f"{registry.host}/streams/layout:1"], archive) as connection:
-        wait_until(lambda: uploads(registry, "streams/layout") == 2, "the layers are there")
+        wait_until(lambda: uploads(registry, "streams/layout") == 2, "two layers are there")
+        wait_until(lambda: len(gateway.staged()) >= 4, "all of it is in")
+        assert uploads(registry, "streams/layout") == 2
         status, answer = end(connection, archive)
-    assert status == 200 and "unused" not in answer
-    assert uploads(registry, "streams/layout") == 3
-    assert registry.manifest("streams/layout", "1").status == 200
+    assert status == 200 and "unused" not in answer, answer
+    assert uploads(registry, "streams/layout") == 4  # and the tar as it is, and the config
+    layers = registry.manifest("streams/layout", "1").json()["layers"]
+    assert [layer["digest"] for layer in layers][::2] == [sha256(zipped), sha256(tars[2])]
+
+
+def test_a_layer_that_is_elsewhere_does_not_leave(registry: Registry, gateway: Gateway) -> None:
+    """This registry takes no manifest with urls; what matters is what was sent until then."""
+    tars = [tar_of(2 * MIB), tar_of(2 * MIB)]
+    zipped = [gzip.compress(tar, 1) for tar in tars]
+    listed = [(zipped[0], {"urls": ["https://example.com/layer"]}), (zipped[1], {})]
+    archive = layout_first(listed, [sha256(tar) for tar in tars])
+    with begun(gateway, [f"{registry.host}/streams/foreign:1"], archive) as connection:
+        wait_until(lambda: uploads(registry, "streams/foreign") == 1, "the other layer is there")
+        end(connection, archive)
+    assert registry.blob("streams/foreign", sha256(zipped[0])).status == 404
+    assert registry.blob("streams/foreign", sha256(zipped[1])).status == 200
+
+
+def test_of_two_images_none_leaves(registry: Registry, gateway: Gateway, tmp_path: Path) -> None:
+    """manifest.json comes first, and what it lists is to be chosen from. The same in a file that the
+    command hands to a gateway."""
+    tars = {f"{number}.tar": tar_of(2 * MIB) for number in range(2)}
+    configs = {
+        f"{number}.json": to_json(
+            {"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": [sha256(tar)]}}
+        )
+        for number, tar in enumerate(tars.values())
+    }
+    table = [
+        {"Config": f"{number}.json", "RepoTags": [f"a/{number}:1"], "Layers": [f"{number}.tar"]}
+        for number in range(2)
+    ]
+    archive = written({"manifest.json": to_json(table)} | tars | configs)
+    target = f"{registry.host}/streams/two:1"
+    with begun(gateway, [target], archive) as connection:
+        wait_until(lambda: len(gateway.staged()) >= 3, "both layers are in")
+        status, answer = end(connection, archive)
+    assert answer["errors"][0]["code"] == "AMBIGUOUS_IMAGE", (status, answer)
+    (tmp_path / "image.tar").write_bytes(archive.whole)
+    done = slipway(tmp_path, "push", "--gateway", gateway.url, tmp_path / "image.tar", target)
+    assert done.returncode == REFUSED and "name one image" in done.stderr, done.stderr
+    assert registry.requests("POST", "/v2/streams/two/") == []
+
+
+def test_what_was_seen_waits_to_be_mounted(registry: Registry, gateway: Gateway) -> None:
+    """Also where it comes compressed, and is known by what it unpacks to."""
+    tar = tar_of(2 * MIB)
+    archive = layout_first([(gzip.compress(tar, 1), {})], [sha256(tar)])
+    for name in ("seen", "mounts"):
+        with begun(gateway, [f"{registry.host}/streams/{name}:1"], archive) as connection:
+            wait_until(lambda: gateway.staged(), "it is in")
+            status, answer = end(connection, archive)
+        assert status == 200, answer
+    assert answer["results"][0]["layers"]["mounted"] == 1
+    assert uploads(registry, "streams/mounts") == 1  # the config
+
+
+def test_a_running_push_can_be_looked_at(registry: Registry, gateway: Gateway) -> None:
+    archive = streamed()
+    with ThrottledProxy(registry.port, to_server=2 * MIB) as line:
+        target = f"127.0.0.1:{line.port}/streams/looked-at:1"
+        with begun(gateway, [target], archive, early="1") as connection:
+            connection.send_chunk(archive.rest)
+            connection.send_chunk(b"")
+            found = wait_until(
+                lambda: gateway.request("/v1/pushes?state=running").json()["pushes"], "it runs"
+            )
+            path = f"/v1/pushes/{found[0]['id']}"
+            for _ in range(20):
+                assert gateway.request(path).json()["state"] == "running"
+            status, _, answer = connection.read_answer()
+    assert status == 200 and len(answer["unused"]) == 1
