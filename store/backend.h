@@ -18,8 +18,10 @@ void stage_end(struct batch *batch);
 /* The bytes with this number are not needed any more. */
 void stage_drop(struct batch *batch, uint32_t number);
 /* Open a blob that is staged. */
-enum errc stage_open_blob(const struct batch *batch, const struct batch_blob *blob,
-                          struct blob *out, struct error *err);
+enum errc stage_open_blob(struct batch *batch, const struct batch_blob *blob, struct blob *out,
+                          struct error *err);
+/* The bytes of one that is staged in memory, borrowed; NULL where it has to be opened. */
+const void *stage_peek(const struct batch *batch, const struct batch_blob *blob);
 
 /* A blob that is staged becomes one of the batch `other`, too; it is held until `batch` ends. */
 enum errc stage_share_blob(struct batch *batch, const struct batch_blob *blob, struct batch *other,

@@ -21,6 +21,9 @@
  * No record outlives what it needs: after a crash of the machine a name is there with its whole
  * image, as far as the store had it, or not at all.
  *
+ * Memory: small blobs of a batch stay in memory until they are brought in
+ * (store/local/batch_local.h, STAGE_SMALL_ALL_BYTES for all of them).
+ *
  * Limits: BATCH_ITEMS_MAX blobs, held blobs and records of each kind; beyond it
  * ERR_ARCHIVE_TOO_LARGE.
  *
@@ -84,7 +87,7 @@ enum errc batch_put_blob(struct batch *batch, const void *data, size_t size, str
 
 /* What was written so far of a blob can be read by this file descriptor, which is the caller's and
  * stays readable when the writer ends. */
-enum errc blob_writer_reader(const struct blob_writer *writer, int *fd, struct error *err);
+enum errc blob_writer_reader(struct blob_writer *writer, int *fd, struct error *err);
 
 /* A blob of this batch becomes visible before the batch commits, as a volatile batch of its own
  * would bring it: it can be read, and sent. It is not collected before this batch ends; when that

@@ -182,8 +182,17 @@ enum errc batch_read_all(struct batch *batch, const struct digest *digest, size_
                          const char *what, char **data, size_t *size, struct error *err)
 {
     autoblob struct blob blob = BLOB_INIT;
-    if (batch_find(batch, digest) == NULL)
+    const struct batch_blob *own = batch_find(batch, digest);
+    if (own == NULL)
         return blob_read_all(batch->store, digest, limit_bytes, what, data, size, err);
+    const void *peeked = own->size <= limit_bytes ? stage_peek(batch, own) : NULL;
+    if (peeked) {
+        *data = xmalloc((size_t)own->size + 1);
+        memcpy(*data, peeked, (size_t)own->size);
+        (*data)[own->size] = '\0';
+        *size = (size_t)own->size;
+        return ERR_OK;
+    }
     if (batch_open_blob(batch, digest, &blob, err) != ERR_OK)
         return error_wrap(err, "%s", what);
     return blob_slurp(&blob, limit_bytes, what, data, size, err);

@@ -25,7 +25,7 @@ struct layer_watch {
     /* `raw_size` is FILE_SIZE_UNKNOWN where only its end says it; the diffID that a table promises,
      * or DIGEST_NONE. `writer` is borrowed for the call. */
     void (*begins)(void *self, uint64_t raw_size, const struct digest *diff_id,
-                   const struct blob_writer *writer);
+                   struct blob_writer *writer);
     /* So many bytes more were stored. */
     void (*grew)(void *self, uint64_t bytes);
     /* NULL: nothing comes of the file. */

@@ -58,7 +58,7 @@ static bool was_seen_as(const struct early_layers *early, const struct layer_res
 }
 
 static void begins(void *self, uint64_t raw_size, const struct digest *diff_id,
-                   const struct blob_writer *writer)
+                   struct blob_writer *writer)
 {
     struct early_layers *early = self;
     struct error err = ERROR_INIT;

@@ -229,6 +229,9 @@ static enum errc place_all(const struct plan *plan, struct blob_folders *folders
 static enum errc move_files(const struct plan *plan, struct error *err)
 {
     struct blob_folders folders = {0};
+    for (size_t i = 0; i < plan->placed_count; i++)
+        if (stage_write_out(plan->batch, plan->placed[i].blob->number, err) != ERR_OK)
+            return err->code;
     if (sync_placed(plan, err) != ERR_OK ||
         (plan->durable && sync_kept(plan, &folders, err) != ERR_OK) ||
         place_all(plan, &folders, err) != ERR_OK)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 void stage_begin(struct batch *batch)
@@ -43,6 +44,9 @@ void stage_end(struct batch *batch)
         remove_folder(batch);
     for (size_t i = 0; i < batch->stage->hold_count; i++)
         leases_let_go(batch->store->leases, &batch->stage->holds[i]);
+    for (size_t i = 0; i < batch->stage->small_count; i++)
+        free(batch->stage->smalls[i].data);
+    free(batch->stage->smalls);
     free(batch->stage->holds);
     free(batch->stage);
 }
@@ -53,9 +57,77 @@ const char *stage_file_name(uint32_t number, char name[STAGE_NAME_MAX])
     return name;
 }
 
+/* ---- what stays in memory ---- */
+
+static int by_number(const void *a, const void *b)
+{
+    const struct stage_small *left = a;
+    const struct stage_small *right = b;
+    return left->number < right->number ? -1 : left->number > right->number;
+}
+
+/* NULL when it is a file. */
+static struct stage_small *find_small(const struct stage *stage, uint32_t number)
+{
+    const struct stage_small key = {.number = number};
+    struct stage_small *found =
+        stage->small_count > 0
+            ? bsearch(&key, stage->smalls, stage->small_count, sizeof key, by_number)
+            : NULL;
+    return found && found->data ? found : NULL;
+}
+
+void stage_keep(struct batch *batch, uint32_t number, uint8_t *data, size_t size)
+{
+    struct stage *stage = batch->stage;
+    stage->smalls =
+        mem_grow(stage->smalls, stage->small_count, &stage->small_capacity, sizeof *stage->smalls);
+    size_t at = stage->small_count++;
+    for (; at > 0 && stage->smalls[at - 1].number > number; at--)
+        stage->smalls[at] = stage->smalls[at - 1];
+    stage->smalls[at] = (struct stage_small){.number = number, .data = data, .size = size};
+    stage->small_bytes += size;
+}
+
+static void drop_small(struct stage *stage, struct stage_small *small)
+{
+    stage->small_bytes -= small->size;
+    free(mem_take(&small->data));
+}
+
+enum errc stage_write_out(struct batch *batch, uint32_t number, struct error *err)
+{
+    struct stage_small *small = find_small(batch->stage, number);
+    autofd int fd = -1;
+    if (small == NULL)
+        return ERR_OK;
+    if (stage_create(batch, number, &fd, err) != ERR_OK)
+        return err->code;
+    if (file_write_all(fd, small->data, small->size, err) != ERR_OK) {
+        char name[STAGE_NAME_MAX];
+        unlinkat(batch->stage->folder_fd, stage_file_name(number, name), 0);
+        return error_wrap(err, "write a blob to the store");
+    }
+    drop_small(batch->stage, small);
+    return ERR_OK;
+}
+
+const void *stage_peek(const struct batch *batch, const struct batch_blob *blob)
+{
+    const struct stage_small *small = find_small(batch->stage, blob->number);
+    return small ? small->data : NULL;
+}
+
+/* ---- files ---- */
+
 void stage_drop(struct batch *batch, uint32_t number)
 {
     char name[STAGE_NAME_MAX];
+    struct stage_small *small = find_small(batch->stage, number);
+    if (small) {
+        drop_small(batch->stage, small);
+        return;
+    }
     unlinkat(batch->stage->folder_fd, stage_file_name(number, name), 0);
 }
 
@@ -77,10 +149,22 @@ enum errc stage_open(struct batch *batch, struct error *err)
     return ERR_OK;
 }
 
-enum errc stage_open_blob(const struct batch *batch, const struct batch_blob *blob,
-                          struct blob *out, struct error *err)
+enum errc stage_create(struct batch *batch, uint32_t number, int *fd, struct error *err)
 {
     char name[STAGE_NAME_MAX];
+    if (stage_open(batch, err) != ERR_OK)
+        return err->code;
+    *fd = openat(batch->stage->folder_fd, stage_file_name(number, name),
+                 O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return *fd >= 0 ? ERR_OK : fail(err, ERR_IO, errno, "create a blob in the store");
+}
+
+enum errc stage_open_blob(struct batch *batch, const struct batch_blob *blob, struct blob *out,
+                          struct error *err)
+{
+    char name[STAGE_NAME_MAX];
+    if (stage_write_out(batch, blob->number, err) != ERR_OK)
+        return store_tell(batch->store, err);
     int fd =
         openat(batch->stage->folder_fd, stage_file_name(blob->number, name), O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -109,6 +193,8 @@ enum errc stage_share_blob(struct batch *batch, const struct batch_blob *blob, s
 {
     char name[STAGE_NAME_MAX];
     stage_hold(batch, &blob->digest);
+    if (stage_write_out(batch, blob->number, err) != ERR_OK)
+        return store_tell(batch->store, err);
     return batch_take_file(other, batch->stage->folder_fd, stage_file_name(blob->number, name),
                            blob->size, &blob->digest, err);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 /* A durable blob's pages are sent to the disk while more is written, so that the sync at commit has
@@ -11,8 +12,9 @@
 
 struct blob_writer {
     struct batch *batch;
-    int fd;
+    int fd; /* -1: it is in `small` */
     uint32_t number;
+    uint8_t *small; /* STAGE_SMALL_BYTES; NULL: nothing was written, or it is in the file */
     bool aside;
     bool reused; /* bytes of one that was given up may lie behind `size` */
     uint64_t size;
@@ -22,16 +24,24 @@ struct blob_writer {
 
 static enum errc create_file(struct batch *batch, struct blob_writer *file, struct error *err)
 {
-    char name[STAGE_NAME_MAX];
-    if (stage_open(batch, err) != ERR_OK)
-        return store_tell(batch->store, err);
-    file->number = batch->stage->next_number++;
-    file->fd = openat(batch->stage->folder_fd, stage_file_name(file->number, name),
-                      O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (file->fd >= 0)
+    return stage_create(batch, file->number, &file->fd, err) == ERR_OK
+               ? ERR_OK
+               : store_tell(batch->store, err);
+}
+
+/* Until then it is in memory. */
+static enum errc put_into_file(struct blob_writer *writer, struct error *err)
+{
+    if (writer->fd >= 0)
         return ERR_OK;
-    fail(err, ERR_IO, errno, "create a blob in the store");
-    return store_tell(batch->store, err);
+    if (create_file(writer->batch, writer, err) != ERR_OK)
+        return err->code;
+    if (file_write_all(writer->fd, writer->small, (size_t)writer->size, err) != ERR_OK) {
+        error_wrap(err, "write a blob to the store");
+        return store_tell(writer->batch->store, err);
+    }
+    free(mem_take(&writer->small));
+    return ERR_OK;
 }
 
 /* Layers that are put aside only until they are known come one after another: each writes over the
@@ -50,8 +60,11 @@ static bool take_spare(struct stage *stage, struct blob_writer *file)
 static enum errc open_writer(struct batch *batch, bool aside, struct blob_writer **out,
                              struct error *err)
 {
-    struct blob_writer file = {.batch = batch, .aside = aside};
-    if (!(aside && take_spare(batch->stage, &file)) && create_file(batch, &file, err) != ERR_OK)
+    struct blob_writer file = {.batch = batch, .fd = -1, .aside = aside};
+    bool spare = aside && take_spare(batch->stage, &file);
+    if (!spare)
+        file.number = batch->stage->next_number++;
+    if (aside && !spare && create_file(batch, &file, err) != ERR_OK)
         return err->code;
     struct blob_writer *writer = xcalloc(1, sizeof *writer);
     *writer = file;
@@ -60,9 +73,11 @@ static enum errc open_writer(struct batch *batch, bool aside, struct blob_writer
     return ERR_OK;
 }
 
-enum errc blob_writer_reader(const struct blob_writer *writer, int *fd, struct error *err)
+enum errc blob_writer_reader(struct blob_writer *writer, int *fd, struct error *err)
 {
     char name[STAGE_NAME_MAX];
+    if (put_into_file(writer, err) != ERR_OK)
+        return err->code;
     *fd = openat(writer->batch->stage->folder_fd, stage_file_name(writer->number, name),
                  O_RDONLY | O_CLOEXEC);
     return *fd >= 0 ? ERR_OK : fail(err, ERR_IO, errno, "read a blob that is being written");
@@ -88,6 +103,23 @@ static void flush_behind(struct blob_writer *writer)
     writer->flushed = writer->size;
 }
 
+static enum errc write_bytes(struct blob_writer *writer, const void *data, size_t size,
+                             struct error *err)
+{
+    if (writer->fd < 0 && writer->size + size <= STAGE_SMALL_BYTES) {
+        if (writer->small == NULL)
+            writer->small = xmalloc(STAGE_SMALL_BYTES);
+        memcpy(writer->small + writer->size, data, size);
+        return ERR_OK;
+    }
+    if (put_into_file(writer, err) != ERR_OK)
+        return err->code;
+    if (file_write_all(writer->fd, data, size, err) == ERR_OK)
+        return ERR_OK;
+    error_wrap(err, "write a blob to the store");
+    return store_tell(writer->batch->store, err);
+}
+
 enum errc blob_writer_write(struct blob_writer *writer, const void *data, size_t size,
                             struct error *err)
 {
@@ -95,13 +127,11 @@ enum errc blob_writer_write(struct blob_writer *writer, const void *data, size_t
         store_check_room_at(writer->batch->store, writer->batch->written_bytes, size,
                             &writer->error) == ERR_OK &&
         batch_count_write(writer->batch, size, &writer->error) == ERR_OK) {
-        if (file_write_all(writer->fd, data, size, &writer->error) == ERR_OK) {
+        if (write_bytes(writer, data, size, &writer->error) == ERR_OK) {
             writer->size += size;
             flush_behind(writer);
             return ERR_OK;
         }
-        error_wrap(&writer->error, "write a blob to the store");
-        store_tell(writer->batch->store, &writer->error);
     }
     *err = writer->error;
     return err->code;
@@ -121,13 +151,27 @@ static void writer_free(struct blob_writer *writer)
 {
     writer->batch->open_writers--;
     file_close_at(&writer->fd);
+    free(writer->small);
     free(writer);
+}
+
+/* A small one may stay in memory, as far as its batch has room for that. */
+static enum errc settle(struct blob_writer *writer, struct error *err)
+{
+    size_t size = (size_t)writer->size;
+    if (writer->fd >= 0)
+        return ERR_OK;
+    if (writer->batch->stage->small_bytes + size > STAGE_SMALL_ALL_BYTES)
+        return put_into_file(writer, err);
+    stage_keep(writer->batch, writer->number, xrealloc(mem_take(&writer->small), size + 1, 1),
+               size);
+    return ERR_OK;
 }
 
 enum errc blob_writer_commit(struct blob_writer *writer, const struct digest *digest,
                              struct error *err)
 {
-    if (writer->error.code != ERR_OK) {
+    if (writer->error.code != ERR_OK || settle(writer, &writer->error) != ERR_OK) {
         *err = writer->error;
         blob_writer_abort(writer);
         return err->code;
@@ -152,7 +196,7 @@ void blob_writer_abort(struct blob_writer *writer)
         stage->spare_fd = writer->fd;
         stage->spare_number = writer->number;
         writer->fd = -1;
-    } else {
+    } else if (writer->fd >= 0) {
         stage_drop(writer->batch, writer->number);
     }
     writer_free(writer);

@@ -35,7 +35,7 @@ static void expect_blob(struct store *store, const char *content)
     struct digest digest = digest_of_text(content);
     autofree char *data = NULL;
     size_t size = 0;
-    assert_ok(blob_read_all(store, &digest, 1000, "a blob", &data, &size, &err), &err);
+    assert_ok(blob_read_all(store, &digest, 100000, "a blob", &data, &size, &err), &err);
     assert_int_equal(size, strlen(content));
     assert_string_equal(data, content);
     uint64_t told = 0;
@@ -76,6 +76,15 @@ static size_t count_files(const char *folder, const char *name)
         count += entry->d_name[0] != '.';
     closedir(dir);
     return count;
+}
+
+/* More than stays in memory until the commit; borrowed until the next one. */
+#define LARGE_BYTES 20000
+static const char *large(char letter)
+{
+    static char text[LARGE_BYTES + 1];
+    memset(text, letter, LARGE_BYTES);
+    return text;
 }
 
 static void blob_file_path(const char *folder, const char *content, char path[512])
@@ -142,13 +151,13 @@ static void an_aborted_batch_leaves_nothing(void **state)
     struct store *store = open_store(*state);
     struct batch *batch = begin(store, BATCH_VOLATILE);
     struct reference ref = {.host = "h", .path = "p", .tag = "t"};
-    struct digest digest = put(batch, "aborted");
+    struct digest digest = put(batch, large('a'));
     batch_put_reference(batch, &ref, &digest, MEDIA_OCI_MANIFEST);
     assert_int_equal(count_files(*state, "staging"), 1);
     batch_abort(batch);
     batch_abort(NULL);
     assert_int_equal(count_files(*state, "staging"), 0);
-    expect_no_blob(store, "aborted");
+    expect_no_blob(store, large('a'));
     struct named_manifest named;
     bool found = true;
     assert_ok(references_get(store, &ref, &found, &named, &err), &err);
@@ -279,10 +288,13 @@ static void the_same_blob_twice_in_a_batch_is_one(void **state)
 {
     struct store *store = open_store(*state);
     struct batch *batch = begin(store, BATCH_DURABLE);
+    put(batch, large('t'));
+    put(batch, large('t'));
     put(batch, "twice");
     put(batch, "twice");
     assert_int_equal(count_files(*state, "staging/0"), 1);
     commit(batch);
+    expect_blob(store, large('t'));
     expect_blob(store, "twice");
     store_close(store);
 }
@@ -295,7 +307,7 @@ static void an_aborted_writer_leaves_nothing(void **state)
     struct blob_writer *writer = NULL;
     assert_ok(blob_writer_open(batch, &writer, &err), &err);
     struct sink sink = blob_writer_sink(writer);
-    assert_ok(sink_write(&sink, "half", 4, &err), &err);
+    assert_ok(sink_write(&sink, large('h'), LARGE_BYTES, &err), &err);
     assert_int_equal(count_files(*state, "staging/0"), 1);
     blob_writer_abort(writer);
     blob_writer_abort(NULL);
@@ -315,7 +327,7 @@ static void what_is_put_aside_is_written_over(void **state)
         assert_ok(blob_writer_open_aside(batch, &writer, &err), &err);
         assert_ok(blob_writer_write(writer, "given up", 8, &err), &err);
         blob_writer_abort(writer);
-        put(batch, "between");
+        put(batch, large('b'));
         assert_int_equal(count_files(*state, "staging/0"), 2);
     }
     struct digest digest = digest_of_text("kept");
@@ -324,8 +336,55 @@ static void what_is_put_aside_is_written_over(void **state)
     assert_ok(blob_writer_commit(writer, &digest, &err), &err);
     assert_int_equal(count_files(*state, "staging/0"), 2);
     commit(batch);
-    expect_blob(store, "between");
+    expect_blob(store, large('b'));
     expect_blob(store, "kept");
+    store_close(store);
+}
+
+/* A text of its own for each number. */
+static const char *nearly_large(int number)
+{
+    static char text[10001];
+    memset(text, '0' + number, 10000);
+    return text;
+}
+
+/* Most small files of an archive are read and forgotten: no file is made for them, until there are
+ * many. */
+static void what_is_small_stays_in_memory(void **state)
+{
+    enum { MANY = 40 }; /* more than a batch keeps */
+    struct error err = ERROR_INIT;
+    struct store *store = open_store(*state);
+    struct batch *batch = begin(store, BATCH_VOLATILE);
+    autoblob struct blob blob = BLOB_INIT;
+    char *data = NULL;
+    size_t size = 0;
+    struct digest read = put(batch, "read");
+    struct digest dropped = put(batch, "dropped");
+    struct digest opened = put(batch, "opened");
+    struct digest empty = put(batch, "");
+    assert_ok(batch_read_all(batch, &read, 4, "a blob", &data, &size, &err), &err);
+    assert_string_equal(data, "read");
+    free(data);
+    assert_ok(batch_read_all(batch, &empty, 4, "a blob", &data, &size, &err), &err);
+    assert_int_equal(size, 0);
+    free(data);
+    assert_int_equal(count_files(*state, "staging"), 0);
+    batch_drop_blob(batch, &dropped);
+    assert_ok(batch_open_blob(batch, &opened, &blob, &err), &err);
+    assert_int_equal(count_files(*state, "staging/0"), 1);
+    for (int i = 0; i < MANY; i++)
+        put(batch, nearly_large(i));
+    size_t files = count_files(*state, "staging/0");
+    assert_true(files > 1 && files < 1 + MANY);
+    commit(batch);
+    for (int i = 0; i < MANY; i++)
+        expect_blob(store, nearly_large(i));
+    expect_blob(store, "read");
+    expect_blob(store, "opened");
+    expect_blob(store, "");
+    expect_no_blob(store, "dropped");
     store_close(store);
 }
 
@@ -338,6 +397,7 @@ static void a_failed_write_is_the_commits_failure(void **state)
     struct batch *batch = begin(store, BATCH_VOLATILE);
     struct blob_writer *writer = NULL;
     assert_ok(blob_writer_open(batch, &writer, &err), &err);
+    assert_ok(blob_writer_write(writer, large('x'), LARGE_BYTES, &err), &err);
     char path[512];
     snprintf(path, sizeof path, "%s/staging/0/0", (const char *)*state);
     /* The writer's descriptor is the one that has this file open. */
@@ -564,7 +624,7 @@ static void a_killed_process_leaves_nothing_of_its_batch(void **state)
     assert_int_equal(count_files(*state, "staging"), 1);
     struct store *store = open_store(*state);
     assert_int_equal(count_files(*state, "staging"), 0);
-    expect_no_blob(store, "half");
+    expect_no_blob(store, large('h'));
     expect_blob(store, "volatile before");
     expect_blob(store, "durable before");
     store_close(store);
@@ -580,7 +640,7 @@ static int child(const char *folder)
     put(batch, "durable before");
     commit(batch);
     batch = begin(store, BATCH_DURABLE);
-    put(batch, "half");
+    put(batch, large('h'));
     raise(SIGKILL);
     return 1;
 }
@@ -636,6 +696,7 @@ int main(int argc, char **argv)
         folder_test(the_same_blob_twice_in_a_batch_is_one),
         folder_test(an_aborted_writer_leaves_nothing),
         folder_test(what_is_put_aside_is_written_over),
+        folder_test(what_is_small_stays_in_memory),
         folder_test(a_failed_write_is_the_commits_failure),
         folder_test(two_batches_with_the_same_blob_both_succeed),
         folder_test(racing_batches_end_durable_when_one_of_them_is),
