@@ -52,7 +52,7 @@ const char *stage_file_name(uint32_t number, char name[STAGE_NAME_MAX]);
 enum errc stage_create(struct batch *batch, uint32_t number, int *fd, struct error *err);
 
 /* Keep bytes as what the file `number` would have; they are taken. */
-void stage_keep(struct batch *batch, uint32_t number, uint8_t *data, size_t size);
+void stage_keep(struct batch *batch, uint32_t number, void *data, size_t size);
 /* It is a file from now on. No-op for what is. */
 enum errc stage_write_out(struct batch *batch, uint32_t number, struct error *err);
 

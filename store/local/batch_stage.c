@@ -77,7 +77,7 @@ static struct stage_small *find_small(const struct stage *stage, uint32_t number
     return found && found->data ? found : NULL;
 }
 
-void stage_keep(struct batch *batch, uint32_t number, uint8_t *data, size_t size)
+void stage_keep(struct batch *batch, uint32_t number, void *data, size_t size)
 {
     struct stage *stage = batch->stage;
     stage->smalls =
