@@ -54,6 +54,37 @@ static void set_authorities(struct transport *transport, const struct transport_
                                                 : xasprintf("registries.\"%s\".ca", options->host);
 }
 
+static void lock_sessions(CURL *easy, curl_lock_data data, curl_lock_access access, void *arg)
+{
+    (void)easy;
+    (void)data;
+    (void)access;
+    struct transport *transport = arg;
+    pthread_mutex_lock(&transport->tls_sessions_lock);
+}
+
+static void unlock_sessions(CURL *easy, curl_lock_data data, void *arg)
+{
+    (void)easy;
+    (void)data;
+    struct transport *transport = arg;
+    pthread_mutex_unlock(&transport->tls_sessions_lock);
+}
+
+/* A further connection to a host resumes the session of an earlier one: no certificate is verified
+ * again, no key agreed on. Without memory for it each begins its own. */
+static void share_sessions(struct transport *transport)
+{
+    pthread_mutex_init(&transport->tls_sessions_lock, NULL);
+    transport->tls_sessions = curl_share_init();
+    if (transport->tls_sessions == NULL)
+        return;
+    curl_share_setopt(transport->tls_sessions, CURLSHOPT_LOCKFUNC, lock_sessions);
+    curl_share_setopt(transport->tls_sessions, CURLSHOPT_UNLOCKFUNC, unlock_sessions);
+    curl_share_setopt(transport->tls_sessions, CURLSHOPT_USERDATA, transport);
+    curl_share_setopt(transport->tls_sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+}
+
 struct transport *transport_new(const struct transport_options *options)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -73,6 +104,7 @@ struct transport *transport_new(const struct transport_options *options)
     }
     transport->idle_limit = options->idle_limit;
     pthread_mutex_init(&transport->authorities_lock, NULL);
+    share_sessions(transport);
     transport->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
     transport->times = times_of(&options->times);
@@ -154,6 +186,8 @@ void transport_free(struct transport *transport)
     pthread_mutex_unlock(&pool.lock);
     free_all(&closing);
     X509_STORE_free(transport->authorities);
+    curl_share_cleanup(transport->tls_sessions);
+    pthread_mutex_destroy(&transport->tls_sessions_lock);
     pthread_mutex_destroy(&transport->authorities_lock);
     free(transport->host);
     free(transport->user_agent);
@@ -180,6 +214,7 @@ static struct connection *connection_new(struct transport *transport)
         abort();
     }
     curl_multi_setopt(connection->multi, CURLMOPT_MAXCONNECTS, WARM_CONNECTIONS_MAX);
+    curl_easy_setopt(connection->easy, CURLOPT_SHARE, transport->tls_sessions);
     return connection;
 }
 

@@ -42,6 +42,8 @@ struct transport {
     struct transport_times times; /* none is 0 */
     unsigned idle_count;          /* under the pool's lock */
     pthread_mutex_t authorities_lock;
+    CURLSH *tls_sessions; /* of all its connections */
+    pthread_mutex_t tls_sessions_lock;
     X509_STORE *authorities; /* as read last; NULL: not yet, or in vain */
     int64_t authorities_ms;  /* when */
 };

@@ -5,15 +5,19 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from support.archives import compressed_docker, docker_save_new, docker_save_old, oci_folder
 from support.command import result_lines, slipway
 from support.gateway import Gateway
-from support.images import Image, files_layer, image_config, make_image
-from support.registry import Registry
+from support.http_server import LoopbackServer
+from support.identity import USERS
+from support.images import Image, files_layer, image_config, make_image, make_small_image
+from support.registry import Registry, htpasswd_file
 from support.throttle import ThrottledProxy
 
 PUSHED, REFUSED = 0, 3
@@ -57,6 +61,36 @@ def push(
         assert done.returncode == PUSHED, done.stderr
         (result,) = result_lines(done.stdout)
         return result["digest"], line.sent_up
+
+
+def policy_gateway(folder: Path, host: str) -> Gateway:
+    """All may push anywhere; only olga may pull, so she may have what others have sent."""
+    everywhere = {"repositories": ["**"], "targets": [f"{host}/**"]}
+    rules = [
+        {"who": ["ann", "bob"], "may": ["push", "tag:move"], **everywhere},
+        {"who": ["olga"], "may": ["*"], **everywhere},
+    ]
+    users = htpasswd_file(folder, USERS)
+    return Gateway(
+        folder / "gateway", {"clients": {"htpasswd": str(users)}, "policy": rules}
+    )
+
+
+def test_with_a_policy_a_layer_is_held_for_who_sent_it(
+    registry: Registry, tmp_path: Path, seed: str
+) -> None:
+    """And for who may pull everything; to others it is not there, and they send it, too."""
+    archive = save_old(make_image(tmp_path / "files", seed), tmp_path / "image.tar")
+    target = f"{registry.host}/held/{seed}"
+    with policy_gateway(tmp_path, registry.host) as gateway:
+        sent = {}
+        for turn, user in enumerate(("ann", "ann", "bob", "bob", "olga")):
+            password = tmp_path / f"{user}.password"
+            password.write_text(USERS[user])
+            login = ("--user", user, "--password-file", str(password))
+            sent[turn] = push(gateway, archive, f"{target}-{turn}:1", tmp_path, *login)[1]
+    little = [size < NO_LAYER_BYTES for size in sent.values()]
+    assert little == [False, True, False, True, True], sent
 
 
 def whole_digest(archive: Path, registry: Registry, folder: Path) -> str:
@@ -158,3 +192,43 @@ def test_the_question_by_itself(
     pushed = own_gateway.post(path, target, held="1")
     assert (pushed.status, pushed.json()["results"][0]["state"]) == (200, "pushed")
     assert own_gateway.post(path, target, held="2").status == 400
+
+
+class OlderGateway(BaseHTTPRequestHandler):
+    """Knows no parameters but those of 0.1.0's first days, and says so before the body comes."""
+
+    protocol_version = "HTTP/1.1"
+    digest = "sha256:" + "1" * 64
+    bodies: ClassVar[list[int]] = []
+
+    def do_POST(self) -> None:
+        self.close_connection = True
+        if "held=" in self.path or "early=" in self.path:
+            self._answer(400, {"errors": [{"code": "BAD_REQUEST", "message": "no such parameter"}]})
+            return
+        self.bodies.append(len(self.rfile.read(int(self.headers["Content-Length"]))))
+        result = {
+            "target": "r.example.com/a/b:1", "state": "pushed", "digest": self.digest, "size": 1
+        }
+        self._answer(200, {"id": "1", "state": "pushed", "image": {}, "results": [result]})
+
+    def _answer(self, status: int, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+def test_an_older_gateway_gets_the_whole_archive(tmp_path: Path, seed: str) -> None:
+    archive = save_old(make_small_image(tmp_path / "files", seed), tmp_path / "image.tar")
+    with LoopbackServer(OlderGateway) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        done = slipway(tmp_path, "push", "--gateway", url, archive, "r.example.com/a/b:1")
+    assert done.returncode == PUSHED, done.stderr
+    assert result_lines(done.stdout)[0]["digest"] == OlderGateway.digest
+    assert OlderGateway.bodies == [archive.stat().st_size]
