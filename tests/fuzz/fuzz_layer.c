@@ -1,7 +1,7 @@
 /*
  * A layer as a stranger sends it: the first byte says in which pieces it comes, the rest is the
  * layer. What is taken in is a whole tar whose diffID is that of what is stored; whatever it is,
- * the answer does not depend on the pieces. What is refused leaves nothing behind.
+ * whether it is does not depend on the pieces. What is refused leaves nothing behind.
  */
 #include "base/json.h"
 #include "base/mem.h"
@@ -131,7 +131,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         open_all();
     enum errc rc = take(data + 1, size - 1, SIZE_MAX, &whole);
     enum errc again = take(data + 1, size - 1, (size_t)data[0] + 1, &pieces);
-    assert(rc == again);
+    /* What libzstd has unpacked in front of a damage it gives or not, as the pieces are, so of two
+     * things that are wrong either may be told. */
+    bool zstd = content_of(data + 1, size - 1) == CONTENT_ZSTD;
+    assert(zstd ? (rc == ERR_OK) == (again == ERR_OK) : rc == again);
     if (rc == ERR_OK)
         assert(digest_equal(&whole.diff_id, &pieces.diff_id) &&
                digest_equal(&whole.form.digest, &pieces.form.digest));
