@@ -12,6 +12,7 @@
 #define PUSHES_AT_ONCE 16
 
 struct expected {
+    struct push_queue *queue;
     struct store *store;
     const struct settings *settings;
     const char *target;
@@ -37,11 +38,13 @@ struct expected {
     bool no_more_pushes;
 };
 
-struct expected *expected_new(struct store *store, const struct settings *settings,
-                              const char *target, const char *match)
+struct expected *expected_new(struct store *store, struct push_queue *queue,
+                              const struct settings *settings, const char *target,
+                              const char *match)
 {
     struct expected *expected = xcalloc(1, sizeof *expected);
     expected->store = store;
+    expected->queue = queue;
     expected->settings = settings;
     expected->target = target;
     expected->match = match;
@@ -74,12 +77,26 @@ const char *expected_as_of(const struct expected *expected)
     return expected->as_of;
 }
 
+/* Those that clients waited for get their records a moment after their end. Before the records are
+ * read: they are in one place or the other. */
+static void learn_unrecorded(struct expected *expected)
+{
+    struct push *pushes = NULL;
+    size_t count = push_queue_unrecorded(expected->queue, &pushes);
+    for (size_t i = 0; i < count; i++) {
+        intents_learn(&expected->intents, &pushes[i]);
+        push_deinit(&pushes[i]);
+    }
+    free(pushes);
+}
+
 /* Before anything is read that is compared with it. */
 static enum errc refresh(struct expected *expected, struct error *err)
 {
     struct push now = {.id = ""};
     pushes_accept(expected->store, &now);
     memcpy(expected->as_of, now.id, sizeof expected->as_of);
+    learn_unrecorded(expected);
     return intents_refresh(&expected->intents, expected->store, err);
 }
 
@@ -164,7 +181,8 @@ static enum errc read_tags(struct expected *expected, struct error *err)
 }
 
 /* What the history says of a tag of the front. False: another push was accepted later than what the
- * front has, so that counts. */
+ * front has, so that counts. In one second, too: what is put at the front is pushed, so if that had
+ * been later, it would be the youngest push. */
 static bool compare(struct expected *expected, const struct repository_manifest *manifest,
                     struct expected_tag *out)
 {
@@ -174,7 +192,7 @@ static bool compare(struct expected *expected, const struct repository_manifest 
         return true;
     }
     bool same = digest_equal(&intent->manifest, &manifest->digest);
-    if (!same && intent->state == PUSH_PUSHED && intent->accepted_s > manifest->put_s)
+    if (!same && intent->state == PUSH_PUSHED && intent->accepted_s >= manifest->put_s)
         return false;
     intent->visited = true;
     out->pending = is_open(intent);

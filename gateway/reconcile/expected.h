@@ -12,6 +12,7 @@
 #define SLIPWAY_GATEWAY_RECONCILE_EXPECTED_H
 
 #include "config/settings_types.h"
+#include "gateway/queue/push_queue.h"
 #include "gateway/reconcile/intents.h"
 #include "store/repositories.h"
 
@@ -27,10 +28,10 @@ struct expected_tag {
 struct expected;
 
 /* `target` is a name of the configuration; `match` a pattern of repositories of the front, to which
- * the walk is bounded then; NULL: all, and what came in other ways. Borrowed, as the store and the
- * settings. */
-struct expected *expected_new(struct store *store, const struct settings *settings,
-                              const char *target, const char *match);
+ * the walk is bounded then; NULL: all, and what came in other ways. Borrowed, as all others. */
+struct expected *expected_new(struct store *store, struct push_queue *queue,
+                              const struct settings *settings, const char *target,
+                              const char *match);
 void expected_free(struct expected *expected); /* NULL is a no-op */
 
 /* An id that is younger than all that the walk knew of when it gave the last tag. */

@@ -47,7 +47,7 @@ struct intent *intents_take(struct intents *intents, const struct reference *ref
     return &intents->items[intents->count++];
 }
 
-static void learn(struct intents *intents, const struct push *push)
+void intents_learn(struct intents *intents, const struct push *push)
 {
     for (size_t i = 0; i < push->target_count; i++) {
         const struct push_target *target = &push->targets[i];
@@ -78,7 +78,7 @@ enum errc intents_refresh(struct intents *intents, struct store *store, struct e
                 memcpy(youngest, pushes[i].id, sizeof youngest);
             known = known || strcmp(pushes[i].id, intents->youngest) <= 0;
             if (!known)
-                learn(intents, &pushes[i]);
+                intents_learn(intents, &pushes[i]);
             memcpy(before, pushes[i].id, sizeof before);
             push_deinit(&pushes[i]);
         }

@@ -1,6 +1,6 @@
 /*
- * What was accepted last for each tag of one target, as the records of pushes say: the queue's
- * memory and its history, so what is older is not known. About 250 bytes a tag.
+ * What was accepted last for each tag of one target, as the records of pushes say, and pushes that
+ * have none yet; what the history has forgotten is not known. About 250 bytes a tag.
  *
  * One owner. Beside a store that cannot be read nothing fails.
  */
@@ -30,7 +30,10 @@ struct intents {
 };
 void intents_deinit(struct intents *intents);
 
-/* Learn what was accepted since the last call; at first, all. */
+/* Learn of a push, in any order. */
+void intents_learn(struct intents *intents, const struct push *push);
+/* Learn what was recorded since the last call; at first, all. A record may be written after that of
+ * a younger push: until then the push is to be learned otherwise. */
 enum errc intents_refresh(struct intents *intents, struct store *store, struct error *err);
 
 /* Is the target meant, with a tag that is one image's at a time? */

@@ -27,12 +27,12 @@ static enum errc read_image(struct store *store, const struct expected_tag *tag,
 }
 
 /* The same as the push that was the last. */
-static enum errc read_push(struct store *store, const struct expected_tag *tag, struct push *push,
-                           struct error *err)
+static enum errc read_push(struct push_queue *queue, const struct expected_tag *tag,
+                           struct push *push, struct error *err)
 {
     struct push last;
     bool found = false;
-    if (pushes_get(store, tag->push, &last, &found, err) != ERR_OK)
+    if (push_queue_find(queue, tag->push, &last, &found, err) != ERR_OK)
         return err->code;
     if (!found)
         return fail(err, ERR_IMAGE_UNKNOWN, 0, "the push %s is forgotten", tag->push);
@@ -41,6 +41,8 @@ static enum errc read_push(struct store *store, const struct expected_tag *tag, 
     push->targets = NULL;
     push->target_count = 0;
     free(last.targets);
+    free(mem_take(&push->unused));
+    push->unused_count = 0;
     return ERR_OK;
 }
 
@@ -86,7 +88,7 @@ static enum errc push_again(struct sweep *sweep, const struct expected_tag *tag,
     if (tag->repository[0])
         read_image(store, tag, push, err);
     else
-        read_push(store, tag, push, err);
+        read_push(queue, tag, push, err);
     if (err->code != ERR_OK || add_target(sweep, &tag->reference, push, err) != ERR_OK)
         return err->code;
     if (sweep->dry_run) {

@@ -78,7 +78,8 @@ static struct sweep *sweep_new(struct sweeps *sweeps, const struct sweep_order *
                             .items = json_array()};
     sweep->watch = (struct cancel_watch){.call = sweep_on_cancel, .self = sweep};
     snprintf(sweep->target, sizeof sweep->target, "%s", order->target);
-    sweep->expected = expected_new(sweeps->runtime->store, settings, sweep->target, sweep->match);
+    sweep->expected =
+        expected_new(sweeps->runtime->store, sweeps->queue, settings, sweep->target, sweep->match);
     return sweep;
 }
 

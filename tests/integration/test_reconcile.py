@@ -286,3 +286,28 @@ def test_by_itself(registry: Registry, tmp_path: Path, seed: str) -> None:
             wait_until(lambda: digest_at(registry, f"{seed}/app", "1") == digest, "it is there again", 120)
 
 
+
+
+def test_what_was_accepted_last_counts_within_a_second(
+    registry: Registry, tmp_path: Path, seed: str
+) -> None:
+    """What the front has is a moment older than what an archive brought; also where nobody but the
+    client that waits knows of that yet, because the history gets it later."""
+    archives = []
+    for turn in range(4):
+        image = make_small_image(tmp_path / f"{turn}", f"{seed} {turn}")
+        archives.append(docker_save_old([(image, ["team/app:1"])], tmp_path / f"{turn}.tar"))
+    for stored in ("stored", "pushed"):
+        base = f"{seed}/{stored}"
+        target = mirror({"target": f"{registry.host}/{base}/**", "name": "kept"})
+        config = {"mirrors": [target | {"acknowledge": stored}]}
+        with Gateway(tmp_path / stored, config) as gateway, Front(gateway.port) as front:
+            for archive in archives:
+                front.tagged("team/app", "1")
+                later = gateway.post(archive).json()["image"]["manifest"]
+                wait_until(lambda: digest_at(registry, f"{base}/app", "1") == later, "it is there")
+                wait_until(
+                    lambda: counts(sweep(gateway, "kept/reconcile")) == {"tags": 1, "same": 1},
+                    "it is as it should be",
+                )
+                assert digest_at(registry, f"{base}/app", "1") == later
