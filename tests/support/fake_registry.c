@@ -308,6 +308,14 @@ void fake_registry_rule(struct fake_registry *fake, struct fake_rule rule)
     pthread_mutex_unlock(&fake->lock);
 }
 
+void fake_registry_end_rules(struct fake_registry *fake)
+{
+    pthread_mutex_lock(&fake->lock);
+    for (size_t i = 0; i < fake->rule_count; i++)
+        fake->rules[i].times = 0;
+    pthread_mutex_unlock(&fake->lock);
+}
+
 void fake_registry_release(struct fake_registry *fake)
 {
     pthread_mutex_lock(&fake->lock);

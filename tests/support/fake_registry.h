@@ -34,6 +34,8 @@ void fake_registry_stop(struct fake_registry *fake);
 
 /* Strings are borrowed. */
 void fake_registry_rule(struct fake_registry *fake, struct fake_rule rule);
+/* No rule is applied any more; what is held stays so until it is released. */
+void fake_registry_end_rules(struct fake_registry *fake);
 
 /* Held answers go out, and none is held any more by the rules that there are, but for those that
  * wait for more releases. */
