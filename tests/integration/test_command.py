@@ -557,7 +557,7 @@ def test_interrupt_during_ingest(registry: Registry, larger_archive: Path, tmp_p
     with os.fdopen(writer, "wb") as pipe:
         with start_slipway(tmp_path, *words, stdin=reader) as process:
             os.close(reader)
-            pipe.write(larger_archive.read_bytes()[:1_000_000])
+            pipe.write(larger_archive.read_bytes()[:-200_000])
             pipe.flush()
             process.wait_for(lambda: staged_below(data), "the first blob is staged")
             interrupt(process)

@@ -12,8 +12,8 @@
 struct made_image {
     struct descriptor manifest;
     struct digest config;
-    struct digest layers[16]; /* blobs, in image order */
-    struct digest diff_ids[16];
+    struct digest layers[32]; /* blobs, in image order */
+    struct digest diff_ids[32];
     size_t layer_count;
 };
 
