@@ -553,7 +553,8 @@ def test_interrupt_during_ingest(registry: Registry, larger_archive: Path, tmp_p
     data = tmp_path / "data"
     reader, writer = os.pipe()
     target = f"{registry.host}/c/ingest:1"
-    words = ["push", "-", target, "--data", data]
+    # Where an image is chosen, no layer leaves early; one that has stays in the store.
+    words = ["push", "-", target, "--data", data, "--image", "m/source:1.0"]
     with os.fdopen(writer, "wb") as pipe:
         with start_slipway(tmp_path, *words, stdin=reader) as process:
             os.close(reader)
