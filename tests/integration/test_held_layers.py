@@ -14,7 +14,7 @@ import pytest
 from support.archives import compressed_docker, docker_save_new, docker_save_old, oci_folder
 from support.command import result_lines, slipway
 from support.gateway import Gateway
-from support.http_server import LoopbackServer
+from support.http_server import LoopbackServer, answer_json
 from support.identity import USERS
 from support.images import Image, files_layer, image_config, make_image, make_small_image
 from support.registry import Registry, htpasswd_file
@@ -204,21 +204,14 @@ class OlderGateway(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.close_connection = True
         if "held=" in self.path or "early=" in self.path:
-            self._answer(400, {"errors": [{"code": "BAD_REQUEST", "message": "no such parameter"}]})
+            error = {"code": "BAD_REQUEST", "message": "no such parameter"}
+            answer_json(self, 400, {"errors": [error]})
             return
         self.bodies.append(len(self.rfile.read(int(self.headers["Content-Length"]))))
         result = {
             "target": "r.example.com/a/b:1", "state": "pushed", "digest": self.digest, "size": 1
         }
-        self._answer(200, {"id": "1", "state": "pushed", "image": {}, "results": [result]})
-
-    def _answer(self, status: int, value: object) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        answer_json(self, 200, {"id": "1", "state": "pushed", "image": {}, "results": [result]})
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""

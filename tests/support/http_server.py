@@ -1,9 +1,19 @@
 """A threaded HTTP server on a free loopback port, ended with its context."""
 from __future__ import annotations
 
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+
+
+def answer_json(handler: BaseHTTPRequestHandler, status: int, value: object) -> None:
+    body = json.dumps(value).encode()
+    handler.send_response(status)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
 
 
 class LoopbackServer:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509.oid import NameOID
 
 from support.certificates import new_key
-from support.http_server import LoopbackServer
+from support.http_server import LoopbackServer, answer_json
 
 ISSUER = "slipway-test-issuer"
 SERVICE = "slipway-test-registry"
@@ -160,21 +160,13 @@ def token_server(
             service = fields.get("service", [""])[0]
             state.requests.append(TokenRequest(self.command, scopes, service, user, known))
             if not known:
-                self._answer(401, {"details": "incorrect username or password"})
+                answer_json(self, 401, {"details": "incorrect username or password"})
                 return
             token = state.token(user, scopes)
             issued = datetime.datetime.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
             answer: dict[str, object] = {"expires_in": state.lifetime_seconds, "issued_at": issued}
             answer["access_token" if oauth else "token"] = token
-            self._answer(200, answer)
-
-        def _answer(self, status: int, value: dict[str, object]) -> None:
-            body = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            answer_json(self, 200, answer)
 
     with LoopbackServer(Handler) as server:
         state.realm = f"http://localhost:{server.port}/token"
