@@ -155,7 +155,10 @@ def test_counts_of_each_row(release: Path, tiny: Path, tmp_path: Path) -> None:
         for contender, counts in found.items():
             name = f"{row}.{contender}"
             assert counts["wall_s"] > 0 and counts["cpu_s"] > 0 and len(counts["runs"]) == 1, name
-            assert counts["peak_mib"] > 4 and counts["threads"] > 1, (name, counts)
+            # Who looks every 10 ms may miss the threads of a command that takes no longer; those that
+            # were started are counted.
+            several = counts["threads"] > 1 or counts["started"] > 0
+            assert counts["peak_mib"] > 4 and several, (name, counts)
             if name in EXPECTED:
                 layers = layers_of(tmp_path, tiny, row.split(".")[0])
                 wrong += differences(name, counts, EXPECTED[name], layers)
