@@ -24,8 +24,9 @@ struct file {
     bool ended;
     enum digest_algorithm algorithm;
     bool tar;
-    bool held;    /* its promise says which layer it is, and `form` of that is held */
-    bool guessed; /* it begins as the layer `diff_id`, and `form` of that is held */
+    bool held;           /* its promise says which layer it is, and `form` of that is held */
+    bool guessed;        /* it begins as the layer `diff_id`, and `form` of that is held */
+    struct digest start; /* layer_start(), or DIGEST_NONE: nobody has asked for it */
     struct digest diff_id;
     struct layer_form form;
 };
@@ -257,6 +258,23 @@ static enum errc guess_file(struct file_intake *intake, struct file *file, struc
     return ERR_OK;
 }
 
+/* All of it is in the start, by which it is that layer. */
+static bool is_whole_start(const struct file_intake *intake, const struct file *file,
+                           const struct file_promise *promise)
+{
+    return file->ended && intake->start_size == promise->size && file->algorithm == DIGEST_SHA256;
+}
+
+static enum errc use_known(struct file_intake *intake, const struct file *file,
+                           struct layer_result *out, struct error *err)
+{
+    *out = (struct layer_result){.content = CONTENT_TAR,
+                                 .raw = file->diff_id,
+                                 .diff_id = file->diff_id,
+                                 .raw_size = intake->start_size};
+    return use_form(intake, &file->form, out, err);
+}
+
 /* What is known of the file before its end. */
 static enum errc look_up(struct file_intake *intake, const struct file_promise *promise,
                          struct file *file, struct error *err)
@@ -273,8 +291,8 @@ static enum errc look_up(struct file_intake *intake, const struct file_promise *
     if (options->codec == CODEC_NONE || promise->size == FILE_SIZE_UNKNOWN ||
         promise->digest.algorithm == DIGEST_SHA256)
         return ERR_OK;
-    struct digest start = layer_start(intake->start, intake->start_size, promise->size);
-    return layer_find_by_start(options->store, &start, options->codec, effort, &file->guessed,
+    file->start = layer_start(intake->start, intake->start_size, promise->size);
+    return layer_find_by_start(options->store, &file->start, options->codec, effort, &file->guessed,
                                &file->diff_id, &file->form, err);
 }
 
@@ -288,12 +306,18 @@ static enum errc take_whole(struct file_intake *intake, struct file *file,
     enum errc rc;
     if (file->held)
         rc = verify_file(intake, file, out, err);
+    else if (file->guessed && is_whole_start(intake, file, promise))
+        rc = use_known(intake, file, out, err);
     else if (file->guessed)
         rc = guess_file(intake, file, out, err);
     else
         rc = store_file(intake, file, promise, out, err);
-    if (rc == ERR_OK && file->tar && intake->options.codec != CODEC_NONE)
-        out->start = layer_start(intake->start, intake->start_size, out->raw_size);
+    /* Of what is held it was recorded with that. */
+    if (rc != ERR_OK || file->held || !file->tar || intake->options.codec == CODEC_NONE)
+        return rc;
+    bool looked_at = file->start.algorithm != DIGEST_NONE && out->raw_size == promise->size;
+    out->start =
+        looked_at ? file->start : layer_start(intake->start, intake->start_size, out->raw_size);
     return rc;
 }
 

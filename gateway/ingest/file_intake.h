@@ -5,7 +5,8 @@
  *
  * A layer that the store holds already in the form it would be given is hashed, not compressed
  * again: it is known by the diffID that it was promised to have, or by what it begins with; then
- * its bytes are put aside until its end shows whether it is that layer.
+ * its bytes are put aside until its end shows whether it is that layer, unless the beginning is all
+ * there is.
  *
  * Where its caller can pass over what is not pulled, a file that is held is not read at all, but
  * for its beginning: what the store has for its digest is taken for it. So what such a file has

@@ -142,6 +142,32 @@ static void known_by_its_start(void **state)
     close_test(&test);
 }
 
+/* All of it is its start: that says what it is, and a change anywhere that it is not. */
+static void a_small_one_known_by_its_start(void **state)
+{
+    enum { SIZE = 100 * 512 };
+    struct test test = open_test(state);
+    struct error err = ERROR_INIT;
+    autofree uint8_t *first = make_layer(SIZE, 0);
+    autofree uint8_t *second = make_layer(SIZE, 0);
+    struct layer_order order = order_for(&test, SIZE);
+    struct stored_layer one, again;
+    assert_ok(take(&test, &order, first, SIZE, &one, &err), &err);
+    assert_holds(&test, &one, first, SIZE);
+    assert_ok(take(&test, &order, first, SIZE, &again, &err), &err);
+    assert_holds(&test, &again, first, SIZE);
+    assert_true(digest_equal(&again.form.digest, &one.form.digest));
+    static const size_t places[] = {512, SIZE / 2, SIZE - 1025};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        second[places[i]] ^= 1;
+        assert_ok(take(&test, &order, second, SIZE, &again, &err), &err);
+        assert_holds(&test, &again, second, SIZE);
+        second[places[i]] ^= 1;
+    }
+    assert_code(take(&test, &order, first, SIZE - 2048, &again, &err), ERR_ARCHIVE_TRUNCATED, &err);
+    close_test(&test);
+}
+
 static void known_by_its_diff_id(void **state)
 {
     struct test test = open_test(state);
@@ -366,6 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         folder_test(known_by_its_start),
+        folder_test(a_small_one_known_by_its_start),
         folder_test(known_by_its_diff_id),
         folder_test(limits),
         cmocka_unit_test(preference),
