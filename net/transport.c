@@ -261,14 +261,18 @@ static bool peer_is_private(CURL *easy)
     return address && net_host_is_private(address);
 }
 
-/* A kept connection that the other side closed meanwhile shows as a failure before any answer. */
+/* A kept connection, or one opened ahead, that the other side closed meanwhile shows as a failure
+ * before any answer. */
 static bool was_stale(CURL *easy, CURLcode code, const struct exchange *exchange)
 {
-    if (code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR && code != CURLE_GOT_NOTHING)
+    bool broke = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING;
+    bool never_stood = code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR;
+    if (!broke && !(never_stood && exchange->took_ahead))
         return false;
     long connects = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
-    return connects == 0 && exchange->response->headers.size == 0 && transport_may_repeat(exchange);
+    bool kept = connects == 0 || exchange->took_ahead;
+    return kept && exchange->response->headers.size == 0 && transport_may_repeat(exchange);
 }
 
 static void prepare(struct connection *connection, struct exchange *exchange,
@@ -378,7 +382,8 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
                              struct http_response *response, struct error *err)
 {
     assert(request->deadline != 0 || request->timeout_ms > 0);
-    struct exchange exchange = {.request = request, .response = response};
+    struct exchange exchange = {
+        .transport = connection->transport, .request = request, .response = response};
     char detail[CURL_ERROR_SIZE] = "";
     char shown[URL_SHOWN_MAX];
     int64_t start_ms = clock_ms();
@@ -388,6 +393,8 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
         return err->code;
     if (exchange.proxy)
         http_secrets_add_proxy(&response->secrets, exchange.proxy);
+    /* What cannot be sent again needs a connection that is known to be good. */
+    exchange.takes_none = request->body && request->body->source;
     struct curl_slist *headers = headers_of(request);
     CURLcode code = CURLE_OK;
     prepare(connection, &exchange, headers, detail);
@@ -396,6 +403,7 @@ enum errc transport_exchange(struct connection *connection, const struct http_re
     if (!cancelled && again && was_stale(connection->easy, code, &exchange)) {
         exchange.body_at = 0;
         exchange.sent_ms = 0;
+        exchange.takes_none = true;
         set_limits(connection->easy, connection->transport, request);
         curl_easy_setopt(connection->easy, CURLOPT_FRESH_CONNECT, 1L);
         cancelled = run(connection, connection->easy, &exchange, &code);

@@ -16,6 +16,10 @@
  * Descriptors belong to all of the process. No exchange takes the last TRANSPORT_DESCRIPTORS_SPARE
  * of them (a quarter, where there are few): what is idle is closed first, and then it fails.
  *
+ * Whoever knows that one exchange will be followed by many at once says so with it (`ahead`): their
+ * TCP connections are opened while it waits for its answer. Those that nobody took are closed like
+ * idle ones.
+ *
  * An exchange is one request and its whole answer: HTTP/1.1 (RFC 9112), no redirects followed,
  * "Expect: 100-continue" only where `ask_first` says so, Content-Length always, TLS 1.2 or later.
  * Proxies are taken from the environment (net/proxy.h). A request that finds its kept connection
@@ -72,6 +76,7 @@ enum http_deadline {
 
 #define TRANSPORT_IDLE_MAX 64
 #define TRANSPORT_IDLE_MS 40000
+#define TRANSPORT_AHEAD_MS 5000 /* shorter than servers wait for a first request */
 #define TRANSPORT_DESCRIPTORS_SPARE 128
 
 struct transport;
@@ -121,6 +126,9 @@ struct http_request {
     long timeout_ms;  /* for the whole exchange, in place of answer_ms; 0: the deadline's */
     bool identify;    /* show the client certificate, if one is asked for */
     bool public_only; /* to no private address, also through a proxy: ERR_ADDRESS_REFUSED */
+    unsigned ahead;   /* where it had to connect, so many further connections are opened to the same
+                         address while it is answered: for exchanges that begin within
+                         TRANSPORT_AHEAD_MS */
     struct cancel *cancel;
     long stop_grace_ms; /* once sent, wait so long for its answer all the same: for a request that
                            opens what has to be taken back */

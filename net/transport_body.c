@@ -1,6 +1,7 @@
 #include "net/transport_private.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/net.h"
 
 #include <errno.h>
@@ -142,9 +143,37 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         exchange->address_refused = true;
         return CURL_SOCKET_BAD;
     }
-    int fd = transport_socket(address->family, address->socktype, address->protocol);
+    int fd = exchange->takes_none ? -1 : transport_take_ahead(exchange->transport, address);
+    exchange->took_ahead = fd >= 0;
+    exchange->taken = fd;
+    if (fd >= 0)
+        return fd;
+    fd = transport_socket(address->family, address->socktype, address->protocol);
     exchange->crowded = fd < 0 && errno == EMFILE;
+    exchange->connects = fd >= 0;
     return fd;
+}
+
+/* The exchange's own connection stands, and its request is about to leave. */
+static int on_connected(void *arg, char *address, char *own_address, int port, int own_port)
+{
+    struct exchange *exchange = arg;
+    unsigned count = exchange->request->ahead;
+    if (exchange->connects) {
+        log_debug("%s port %d: connected from %s port %d, %u connections are opened ahead", address,
+                  port, own_address, own_port, count);
+        transport_open_ahead(exchange->transport, address, port, count);
+    }
+    exchange->connects = false;
+    return CURL_PREREQFUNC_OK;
+}
+
+static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)purpose;
+    const struct exchange *exchange = arg;
+    bool connected = exchange->took_ahead && fd == exchange->taken;
+    return connected ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
 }
 
 void transport_set_method(CURL *easy, struct exchange *exchange)
@@ -179,4 +208,10 @@ void transport_set_callbacks(CURL *easy, struct exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, exchange);
+    if (exchange->request->ahead > 0) {
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, exchange);
+    }
 }

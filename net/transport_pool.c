@@ -170,7 +170,8 @@ size_t transport_close_idle(int64_t idle_ms)
         TAILQ_INSERT_TAIL(&closing, last, link);
     }
     pthread_mutex_unlock(&pool.lock);
-    return free_all(&closing);
+    int64_t ahead_ms = idle_ms < TRANSPORT_AHEAD_MS ? idle_ms : TRANSPORT_AHEAD_MS;
+    return free_all(&closing) + transport_close_ahead(NULL, ahead_ms);
 }
 
 void transport_free(struct transport *transport)
@@ -185,6 +186,7 @@ void transport_free(struct transport *transport)
     }
     pthread_mutex_unlock(&pool.lock);
     free_all(&closing);
+    transport_close_ahead(transport, 0);
     X509_STORE_free(transport->authorities);
     curl_share_cleanup(transport->tls_sessions);
     pthread_mutex_destroy(&transport->tls_sessions_lock);
@@ -246,12 +248,13 @@ void transport_return(struct connection *connection)
     pthread_mutex_unlock(&pool.lock);
     if (closing)
         connection_free(closing);
+    transport_close_ahead(NULL, TRANSPORT_AHEAD_MS);
 }
 
 /* --- descriptors --- */
 
 /* The lowest free number is the next one's, so a high number says how many are in use. */
-static bool is_spare(int fd)
+static bool is_last(int fd)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
@@ -261,19 +264,26 @@ static bool is_spare(int fd)
     return (rlim_t)fd >= limit.rlim_cur - reserve;
 }
 
+int transport_spare_socket(int family, int type, int protocol)
+{
+    /* Credential helpers are child processes: they must not inherit connections. */
+    int fd = socket(family, type | SOCK_CLOEXEC, protocol);
+    if (fd < 0 && errno == ENFILE)
+        errno = EMFILE;
+    if (fd < 0 || !is_last(fd))
+        return fd;
+    close(fd);
+    errno = EMFILE;
+    return -1;
+}
+
 int transport_socket(int family, int type, int protocol)
 {
-    for (int attempt = 0;; attempt++) {
-        /* Credential helpers are child processes: they must not inherit connections. */
-        int fd = socket(family, type | SOCK_CLOEXEC, protocol);
-        if (fd < 0 && errno != EMFILE && errno != ENFILE)
-            return -1;
-        if (fd >= 0 && !is_spare(fd))
-            return fd;
-        if (fd >= 0)
-            close(fd);
-        errno = EMFILE;
-        if (attempt > 0 || transport_close_idle(0) == 0)
-            return -1;
-    }
+    int fd = transport_spare_socket(family, type, protocol);
+    if (fd >= 0 || errno != EMFILE)
+        return fd;
+    if (transport_close_idle(0) > 0)
+        return transport_spare_socket(family, type, protocol);
+    errno = EMFILE;
+    return -1;
 }

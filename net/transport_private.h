@@ -1,8 +1,9 @@
 /*
  * What the files of the transport share: transport.c (an exchange), transport_body.c (what it
- * sends and receives), transport_pool.c (the connections), transport_lookup.c (where a name leads),
- * transport_authorities.c (whose certificates are good), transport_error.c (why an exchange
- * failed). Nobody else includes it.
+ * sends and receives), transport_pool.c (the connections), transport_ahead.c (those that are opened
+ * before somebody uses them), transport_lookup.c (where a name leads), transport_authorities.c
+ * (whose certificates are good), transport_error.c (why an exchange failed). Nobody else includes
+ * it.
  */
 #ifndef SLIPWAY_NET_TRANSPORT_PRIVATE_H
 #define SLIPWAY_NET_TRANSPORT_PRIVATE_H
@@ -50,9 +51,14 @@ struct transport {
 
 /* One running exchange: what libcurl's callbacks work on. */
 struct exchange {
+    const struct transport *transport;
     const struct http_request *request;
     struct http_response *response;
-    char *proxy; /* NULL: none */
+    char *proxy;     /* NULL: none */
+    bool connects;   /* it has opened a socket of its own */
+    bool took_ahead; /* its connection is one that was opened ahead: `taken` */
+    bool takes_none; /* of those */
+    int taken;
     uint64_t body_at;
     const uint8_t *span; /* of the body's source: pulled and not sent yet */
     size_t span_size;
@@ -77,6 +83,18 @@ bool transport_may_repeat(const struct exchange *exchange);
 /* As socket(). With EMFILE also where it would take one of TRANSPORT_DESCRIPTORS_SPARE, after
  * everything idle was closed. */
 int transport_socket(int family, int type, int protocol);
+/* The same, and nothing is closed. */
+int transport_spare_socket(int family, int type, int protocol);
+
+/* Begin to connect `count` sockets to the address (RFC 5952 or dotted), without waiting. Fewer
+ * where descriptors are short, or TRANSPORT_IDLE_MAX are open ahead already; none to an address
+ * that needs a zone. */
+void transport_open_ahead(const struct transport *transport, const char *address, int port,
+                          unsigned count);
+/* One of them that is connected, owned by the caller; -1: there is none. */
+int transport_take_ahead(const struct transport *transport, const struct curl_sockaddr *address);
+/* Close those of a transport (NULL: of all) that were opened so long ago. Returns how many. */
+size_t transport_close_ahead(const struct transport *transport, int64_t age_ms);
 
 /* Drive `easy` to its end on the connection. True when cancelled. */
 bool transport_run(struct connection *connection, CURL *easy, const struct http_request *request,

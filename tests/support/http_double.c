@@ -295,6 +295,30 @@ size_t http_double_await(struct http_double *server, const char *prefix, size_t 
     return count;
 }
 
+static size_t accepted(struct http_double *server)
+{
+    pthread_mutex_lock(&server->lock);
+    size_t count = server->connection_count;
+    pthread_mutex_unlock(&server->lock);
+    return count;
+}
+
+size_t http_double_connections(struct http_double *server, size_t want)
+{
+    int64_t until_ms = clock_ms() + 20000;
+    while (accepted(server) < want && clock_ms() < until_ms)
+        usleep(1000);
+    return accepted(server);
+}
+
+void http_double_hang_up(struct http_double *server)
+{
+    pthread_mutex_lock(&server->lock);
+    for (size_t i = 0; i < server->connection_count; i++)
+        shutdown(server->connections[i].fd, SHUT_RDWR);
+    pthread_mutex_unlock(&server->lock);
+}
+
 long http_double_position(struct http_double *server, const char *prefix)
 {
     long position = -1;

@@ -57,6 +57,12 @@ size_t http_double_await(struct http_double *server, const char *prefix, size_t 
 /* The position of the first noted request that begins with `prefix`, -1 when there is none. */
 long http_double_position(struct http_double *server, const char *prefix);
 
+/* How many connections were accepted, once it has come to `want`; what it is after 20 s, else. */
+size_t http_double_connections(struct http_double *server, size_t want);
+
+/* Close all connections that were accepted so far. */
+void http_double_hang_up(struct http_double *server);
+
 /* The most requests that were being served at one time. */
 unsigned http_double_most_at_once(struct http_double *server);
 
