@@ -1,6 +1,7 @@
 /*
  * What was learned about registries, so that nobody has to find it out again after a restart: how a
- * host takes uploads. A host is named as in references ("r.example.com:5000").
+ * host takes uploads, and whether it speaks TLS. A host is named as in references
+ * ("r.example.com:5000").
  *
  * Any thread.
  */
@@ -24,6 +25,7 @@ enum upload_method {
 struct capabilities {
     enum upload_method way; /* the last one that worked with a whole blob */
     uint64_t body_limit;    /* a request's body is better not longer; 0: no limit is known */
+    bool plain;             /* it answered without TLS where TLS had been tried first */
 };
 
 /* *found false, `out` untouched, when nothing is known of the host. */

@@ -312,7 +312,8 @@ static enum errc take_whole(struct file_intake *intake, struct file *file,
         rc = guess_file(intake, file, out, err);
     else
         rc = store_file(intake, file, promise, out, err);
-    /* Of what is held it was recorded with that. */
+    /* Of most that is held it was recorded with that; what has none is compressed once more when it
+     * comes without a promise. */
     if (rc != ERR_OK || file->held || !file->tar || intake->options.codec == CODEC_NONE)
         return rc;
     bool looked_at = file->start.algorithm != DIGEST_NONE && out->raw_size == promise->size;

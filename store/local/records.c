@@ -419,6 +419,8 @@ struct record_value capabilities_value(const struct capabilities *capabilities)
     struct encoder out = encode_value(&value);
     encode_number(&out, capabilities->way, 1);
     encode_number(&out, capabilities->body_limit, 8);
+    if (capabilities->plain)
+        encode_number(&out, 1, 1);
     value.size = (size_t)(out.at - value.bytes);
     return value;
 }
@@ -431,6 +433,10 @@ enum errc capabilities_decode(struct kv_slice value, struct capabilities *out, s
         in.bad = true;
     struct capabilities capabilities = {.way = (enum upload_method)way,
                                         .body_limit = decode_number(&in, 8)};
+    if (in.left > 0) {
+        capabilities.plain = true;
+        in.bad |= decode_number(&in, 1) != 1;
+    }
     if (decode_finish(&in, "learned", err) != ERR_OK)
         return err->code;
     *out = capabilities;

@@ -82,6 +82,7 @@ class ThrottledProxy:
         cut_at_answer: bool = False,
     ) -> None:
         self._server_port = server_port
+        self._plain_port: int | None = None
         self._rates = {"up": to_server, "down": from_server}
         self._shared = {name: Pace(rate) for name, rate in self._rates.items() if shared}
         self._hold_after = hold_after
@@ -99,6 +100,7 @@ class ThrottledProxy:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self.sent_up = 0
+        self.openings: list[bytes] = []  # what each connection began with, but for empty ones
         self._listener = socket.socket()
         # A small receive window, inherited by what is accepted: else the kernel takes megabytes
         # off the sender before the limit shows.
@@ -115,6 +117,11 @@ class ThrottledProxy:
         for pair in pairs:
             pair.shut()
 
+    def lead_plain_to(self, port: int) -> None:
+        """Where connections without TLS lead from now on."""
+        with self._lock:
+            self._plain_port = port
+
     def hold(self) -> None:
         """Nothing more reaches the server until release()."""
         self._moving.clear()
@@ -128,6 +135,11 @@ class ThrottledProxy:
         with self._lock:
             self._hold_after = None
         self._moving.set()
+
+    def connections(self) -> int:
+        """How many were accepted and led on, and were not cut."""
+        with self._lock:
+            return len(self._pairs)
 
     def held(self) -> bool:
         return not self._moving.is_set()
@@ -172,7 +184,7 @@ class ThrottledProxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(("127.0.0.1", self._server_port))
+                server = socket.create_connection(("127.0.0.1", self._port_for(client)))
             except OSError:
                 client.close()
                 continue
@@ -185,6 +197,14 @@ class ThrottledProxy:
                 self._pairs.add(pair)
             self._spawn(self._pump, pair, client, server, "up")
             self._spawn(self._pump, pair, server, client, "down")
+
+    def _port_for(self, client: socket.socket) -> int:
+        """With another place for those who speak no TLS, what a connection begins with decides."""
+        with self._lock:
+            if self._plain_port is None:
+                return self._server_port
+        tls = client.recv(1, socket.MSG_PEEK) == b"\x16"
+        return self._server_port if tls else self._plain_port
 
     def _is_refused(self) -> bool:
         with self._lock:
@@ -225,8 +245,12 @@ class ThrottledProxy:
         self, pair: Pair, source: socket.socket, sink: socket.socket, direction: str
     ) -> None:
         pace = self._shared.get(direction) or Pace(self._rates[direction])
+        first = True
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
+                if direction == "up" and first:
+                    self.openings.append(data[:16])
+                first = False
                 if direction == "up":
                     self._moving.wait()
                     self._count(len(data))

@@ -148,6 +148,8 @@ static bool repository_renew(struct repository *repository,
                              const struct credentials_refusal *refused)
 {
     const struct registry_host *host = repository->endpoint->host;
+    if (endpoint_is_guess(repository->endpoint))
+        return false; /* with TLS, if at all */
     struct renewed_credentials *fresh = xcalloc(1, sizeof *fresh);
     struct error err = ERROR_INIT;
     if (registries_credentials(host->registries, host->name, repository->path, refused,
@@ -248,8 +250,8 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     request->public_only = elsewhere && !endpoint_is_private(endpoint);
     enum errc code = transport_exchange(client->connection, request, response, err);
     request->authorization = NULL;
-    if (!elsewhere && (code == ERR_OK || code == ERR_CERTIFICATE))
-        endpoint_spoke_tls(endpoint);
+    if (!elsewhere && code != ERR_CANCELLED)
+        endpoint_was_tried(endpoint, code == ERR_OK || code == ERR_CERTIFICATE);
     if (code == ERR_OK && verdict_is_busy(response))
         on_busy(endpoint, response);
     if (!elsewhere && code == ERR_OK && response->peer_private)

@@ -39,6 +39,7 @@ struct registry_client {
     struct connection *connection;
     struct cancel *cancel;  /* NULL: nothing stops it */
     const char *more_scope; /* asked for beside the repository's own scope; NULL: none */
+    unsigned ahead;         /* connections that will be wanted right after a ping */
 };
 
 #define autoclient __attribute__((cleanup(registry_client_close)))

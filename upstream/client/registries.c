@@ -72,7 +72,7 @@ static void host_free(struct registry_host *host)
     }
     back_off_deinit(&host->back_off);
     transport_free(host->transport);
-    upload_methods_deinit(&host->uploads);
+    host_capabilities_deinit(&host->learned);
     free(host->name);
     free(host);
 }
@@ -113,9 +113,13 @@ static enum errc add_endpoint(struct registry_host *host, const char *text, stru
     endpoint->auth = auth_new();
     pthread_mutex_init(&endpoint->lock, NULL);
     endpoint->greeting_failed_ms = -1;
+    endpoint->greeting_began_ms = -1;
     host->endpoint_count++;
     return ERR_OK;
 }
+
+/* Which one is without TLS where a host falls back. */
+#define PLAIN_ENDPOINT 1
 
 static enum errc add_default_endpoints(struct registry_host *host, bool plain_http,
                                        struct error *err)
@@ -126,9 +130,10 @@ static enum errc add_default_endpoints(struct registry_host *host, bool plain_ht
     autofree char *http = xasprintf("http://%s", where);
     if (add_endpoint(host, https, err) != ERR_OK)
         return err->code;
-    if (plain_http || net_host_is_loopback(host->name))
-        return add_endpoint(host, http, err);
-    return ERR_OK;
+    if (!plain_http && !net_host_is_loopback(host->name))
+        return ERR_OK;
+    host->falls_back = true;
+    return add_endpoint(host, http, err);
 }
 
 static void make_queues(const struct registries *registries, struct registry_host *host)
@@ -178,7 +183,9 @@ static enum errc host_new(struct registries *registries, const struct host_table
     host->window =
         registries->requests > registries->transfers ? registries->requests : registries->transfers;
     host->schema1_fallback = settings && settings->schema1_fallback;
-    upload_methods_init(&host->uploads, host->name, registries->store,
+    host_capabilities_init(&host->learned, host->name, registries->store);
+    atomic_init(&host->preferred, ENDPOINTS_MAX);
+    upload_methods_init(&host->uploads, &host->learned,
                         settings ? settings->upload : UPLOAD_METHOD_AUTO,
                         settings ? settings->chunk_bytes : 0);
     host->retry_wait_ms =
@@ -373,13 +380,31 @@ enum errc registries_credentials(struct registries *registries, const char *host
 
 /* --- endpoints --- */
 
-size_t registry_host_order(struct registry_host *host, struct endpoint *order[ENDPOINTS_MAX])
+/* Without TLS before it was tried. */
+static bool may_guess(struct registry_host *host, const struct registry_credentials *credentials)
+{
+    return registry_credentials_empty(credentials) && !atomic_load(&host->spoke_tls) &&
+           host_capabilities_known(&host->learned).plain;
+}
+
+static size_t first_to_try(struct registry_host *host,
+                           const struct registry_credentials *credentials)
 {
     size_t preferred = atomic_load(&host->preferred);
+    if (host->falls_back && !atomic_load(&host->tried_tls))
+        return may_guess(host, credentials) ? PLAIN_ENDPOINT : 0;
+    return preferred < host->endpoint_count ? preferred : 0;
+}
+
+size_t registry_host_order(struct registry_host *host,
+                           const struct registry_credentials *credentials,
+                           struct endpoint *order[ENDPOINTS_MAX])
+{
+    size_t first = first_to_try(host, credentials);
     size_t count = 0;
-    order[count++] = &host->endpoints[preferred];
+    order[count++] = &host->endpoints[first];
     for (size_t i = 0; i < host->endpoint_count; i++)
-        if (i != preferred)
+        if (i != first)
             order[count++] = &host->endpoints[i];
     return count;
 }
@@ -391,14 +416,27 @@ bool registry_host_allows(const struct registry_host *host, const struct endpoin
 
 void endpoint_answered(struct endpoint *endpoint)
 {
+    struct registry_host *host = endpoint->host;
     atomic_store(&endpoint->answered, true);
-    atomic_store(&endpoint->host->preferred, (size_t)(endpoint - endpoint->host->endpoints));
+    atomic_store(&host->preferred, (size_t)(endpoint - host->endpoints));
+    if (host->falls_back && !endpoint->base.tls && atomic_load(&host->tried_tls))
+        host_capabilities_answered(&host->learned, true);
 }
 
-void endpoint_spoke_tls(struct endpoint *endpoint)
+bool endpoint_is_guess(const struct endpoint *endpoint)
 {
-    if (endpoint->base.tls)
-        atomic_store(&endpoint->host->spoke_tls, true);
+    const struct registry_host *host = endpoint->host;
+    return host->falls_back && !endpoint->base.tls && !atomic_load(&host->tried_tls);
+}
+
+void endpoint_was_tried(struct endpoint *endpoint, bool spoke)
+{
+    struct registry_host *host = endpoint->host;
+    if (!endpoint->base.tls)
+        return;
+    atomic_store(&host->tried_tls, true);
+    if (spoke && !atomic_exchange(&host->spoke_tls, true))
+        host_capabilities_answered(&host->learned, false);
 }
 
 bool endpoint_is_private(struct endpoint *endpoint)

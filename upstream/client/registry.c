@@ -102,7 +102,7 @@ static enum errc judge_ping(struct registry_client *client, const struct url *ur
         code != ERR_NOT_A_REGISTRY)
         return verdict_fail(&ping_question, url, response, err);
     bool led = !url_same_origin(url, &client->repository->endpoint->base);
-    if (led && code != ERR_OK)
+    if (led && (code != ERR_OK || endpoint_is_guess(client->repository->endpoint)))
         return has_moved(client->repository->endpoint, url, response, err);
     if (!challenged && code == ERR_UNAUTHORIZED && http_header(response, "WWW-Authenticate"))
         return unknown_scheme(url, response, err);
@@ -119,8 +119,10 @@ static enum errc ping(struct registry_client *client, struct error *err)
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
     if (registry_client_url(client, NULL, &url, err) != ERR_OK)
         return err->code;
-    struct http_request request = {
-        .method = "GET", .answer_limit_bytes = ANSWER_LIMIT_BYTES, .deadline = HTTP_ANSWER};
+    struct http_request request = {.method = "GET",
+                                   .answer_limit_bytes = ANSWER_LIMIT_BYTES,
+                                   .deadline = HTTP_ANSWER,
+                                   .ahead = client->ahead};
     if (exchange(client, &url, &request, &response, err) != ERR_OK ||
         judge_ping(client, &url, &response, err) != ERR_OK)
         return err->code;

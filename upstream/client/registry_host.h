@@ -4,9 +4,12 @@
  * from registries_host(), and afterwards until registries_forget(). Any thread.
  *
  * Endpoints are tried in the order of registry_host_order(): the one that answered last first, then
- * the others as configured. A plain-http endpoint is left out once the host has answered over
- * TLS, even with a certificate that was refused: whoever can cut the TLS connection must not be
- * able to make credentials travel in the clear.
+ * the others as configured. Of a host with the default endpoints an earlier process may have found
+ * that it speaks no TLS: until this one has tried TLS, plain http is then the first one for those
+ * who have no credentials to lose, as a guess: whatever fails there leads on to TLS. A plain-http
+ * endpoint is left out once the host has answered over TLS, even with a certificate that was
+ * refused: whoever can cut the TLS connection must not be able to make credentials travel in the
+ * clear.
  */
 #ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRY_HOST_H
 #define SLIPWAY_UPSTREAM_CLIENT_REGISTRY_HOST_H
@@ -30,7 +33,8 @@ struct endpoint {
     atomic_bool answered;       /* it is known to be a registry */
     atomic_bool private_seen;   /* its address is private: it may send us to private addresses */
     pthread_mutex_t lock;       /* guards what follows */
-    int64_t greeting_failed_ms; /* clock_ms() when the first request failed last, by the network */
+    int64_t greeting_began_ms;  /* clock_ms() of the first request that the network failed last */
+    int64_t greeting_failed_ms; /* and when that failed */
     struct error greeting_error;
 };
 
@@ -48,11 +52,14 @@ struct registry_host {
     struct back_off back_off;
     unsigned window; /* blobs of one push that wait for places, or have one, at a time */
     bool schema1_fallback;
+    struct host_capabilities learned;
     struct upload_methods uploads; /* how it takes blobs */
     int64_t retry_wait_ms;         /* the base wait before another attempt */
+    bool falls_back; /* its endpoints are HTTPS, and HTTP where that does not answer */
+    atomic_bool tried_tls;
     atomic_bool spoke_tls;
     atomic_bool no_pieces;   /* it refused the first piece of a blob that was still being written */
-    atomic_size_t preferred; /* index of the endpoint that answered last */
+    atomic_size_t preferred; /* index of the endpoint that answered last; ENDPOINTS_MAX: none yet */
     _Atomic int64_t away_ms; /* clock_ms() when an early upload found nobody there last */
     struct registries *registries;
     bool configured; /* has settings of its own: is never forgotten */
@@ -80,8 +87,13 @@ enum errc registries_credentials(struct registries *registries, const char *host
                                  const struct credentials_refusal *refused,
                                  struct registry_credentials *out, struct error *err);
 
-/* The endpoints in the order to try them; returns how many. */
-size_t registry_host_order(struct registry_host *host, struct endpoint *order[ENDPOINTS_MAX]);
+/* The endpoints in the order to try them with these credentials; returns how many. */
+size_t registry_host_order(struct registry_host *host,
+                           const struct registry_credentials *credentials,
+                           struct endpoint *order[ENDPOINTS_MAX]);
+
+/* It goes before TLS, which was not tried yet. */
+bool endpoint_is_guess(const struct endpoint *endpoint);
 
 /* False for a plain-http endpoint of a host that is known to speak TLS by now. */
 bool registry_host_allows(const struct registry_host *host, const struct endpoint *endpoint);
@@ -89,8 +101,8 @@ bool registry_host_allows(const struct registry_host *host, const struct endpoin
 /* A registry answered here: it is the first to be tried from now on. */
 void endpoint_answered(struct endpoint *endpoint);
 
-/* Something spoke TLS here, whatever it said. */
-void endpoint_spoke_tls(struct endpoint *endpoint);
+/* An exchange with it has ended; `spoke`: it spoke HTTP, or TLS, whatever it said. */
+void endpoint_was_tried(struct endpoint *endpoint, bool spoke);
 
 bool endpoint_is_private(struct endpoint *endpoint);
 

@@ -173,7 +173,7 @@ static void ask_host(struct tag_request *request)
         registries_credentials(request->asks->registries, reference->host, reference->path, NULL,
                                &credentials, err) != ERR_OK)
         return;
-    size_t count = registry_host_order(request->host, order);
+    size_t count = registry_host_order(request->host, &credentials, order);
     fail(err, ERR_CONNECT, 0, "%s has no endpoint that may be used", request->key);
     for (size_t i = 0; i < count && err->code != ERR_OK; i++)
         if (!cancel_requested(&request->cancel) && registry_host_allows(request->host, order[i]))

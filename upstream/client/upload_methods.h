@@ -12,35 +12,30 @@
  * What is learned is a way for whole bodies and a limit for the body of one request. A body over
  * the limit goes in chunks of at most that limit, whatever the way. The limit comes from refusals
  * for size (413): the next lower cap of those that people configure is tried, so it is found in a
- * few requests that are refused by their Content-Length, and only once: store/capabilities.h keeps
- * it.
+ * few requests that are refused by their Content-Length, and only once
+ * (upstream/client/host_capabilities.h).
  *
- * One methods belongs to one registry host and is used by all its uploads; any thread. What is
- * learned is written to the store outside of the lock.
+ * One methods belongs to one registry host and is used by all its uploads; any thread.
  */
-#ifndef SLIPWAY_UPSTREAM_CLIENT_UPLOAD_LADDER_H
-#define SLIPWAY_UPSTREAM_CLIENT_UPLOAD_LADDER_H
+#ifndef SLIPWAY_UPSTREAM_CLIENT_UPLOAD_METHODS_H
+#define SLIPWAY_UPSTREAM_CLIENT_UPLOAD_METHODS_H
 
-#include "store/capabilities.h"
+#include "upstream/client/host_capabilities.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 
 #define UPLOAD_CHUNK_DEFAULT ((uint64_t)95 << 20)
 
 struct upload_methods {
-    const char *host;            /* borrowed */
-    struct store *store;         /* borrowed; NULL: nothing outlives the process */
-    enum upload_method selector; /* of the configuration */
+    struct host_capabilities *learned; /* borrowed */
+    enum upload_method selector;       /* of the configuration */
     uint64_t chunk_bytes;
-    pthread_mutex_t lock; /* guards what follows */
-    struct capabilities capabilities;
-    unsigned doubted; /* ways, a bit each */
+    atomic_uint doubted; /* ways, a bit each */
 };
 
-/* Reads what the store knows. `chunk_bytes` 0 is the default. */
-void upload_methods_init(struct upload_methods *methods, const char *host, struct store *store,
+/* `chunk_bytes` 0 is the default. */
+void upload_methods_init(struct upload_methods *methods, struct host_capabilities *learned,
                          enum upload_method selector, uint64_t chunk_bytes);
-void upload_methods_deinit(struct upload_methods *methods);
 
 /* Where one upload stands. A value. */
 struct upload_choice {
@@ -72,8 +67,5 @@ void upload_methods_doubt(struct upload_methods *methods, enum upload_method way
 
 /* The blob went this way: remember it. */
 void upload_methods_worked(struct upload_methods *methods, const struct upload_choice *choice);
-
-/* "one PUT", ...: for people. */
-const char *upload_method_name(enum upload_method way);
 
 #endif

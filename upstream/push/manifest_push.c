@@ -114,6 +114,31 @@ static enum errc read_frame(struct manifest_tree *tree, struct frame *frame, str
     return ERR_OK;
 }
 
+size_t manifest_tree_first_blobs(struct store *store, const struct descriptor *manifest)
+{
+    struct descriptor at = *manifest;
+    size_t blobs = 0;
+    for (int depth = 0; blobs == 0 && depth <= INDEX_DEPTH_MAX; depth++) {
+        autofree char *data = NULL;
+        size_t size = 0;
+        struct manifest parsed;
+        struct error ignored = ERROR_INIT;
+        const char *type = at.media_type[0] ? at.media_type : NULL;
+        if (blob_read_all(store, &at.digest, MANIFEST_LIMIT_BYTES, "manifest", &data, &size,
+                          &ignored) != ERR_OK ||
+            manifest_parse_any(data, size, type, "manifest", &parsed, &ignored) != ERR_OK)
+            return 0;
+        bool index = parsed.kind == MANIFEST_INDEX && parsed.child_count > 0;
+        blobs = parsed.kind == MANIFEST_IMAGE ? parsed.layer_count + 1 : 0;
+        if (index)
+            at = parsed.children[0];
+        manifest_deinit(&parsed);
+        if (!index)
+            break;
+    }
+    return blobs;
+}
+
 static void report(struct manifest_tree *tree, const struct frame *frame)
 {
     struct push_target *result = tree->push->result;

@@ -24,6 +24,10 @@ struct manifest_tree *manifest_tree_new(struct target_push *push, struct transfe
                                         const struct push *image, const struct push_target *target,
                                         struct layer_set_waker waker);
 
+/* How many blobs the first image of the tree has, which the registry is asked about at once; 0
+ * where that cannot be told. */
+size_t manifest_tree_first_blobs(struct store *store, const struct descriptor *manifest);
+
 /*
  * Blocks for requests, one at a time. TREE_DONE: the registry has confirmed that it holds these
  * very bytes, and push->result has the manifest's digest, size and media type; those are of another

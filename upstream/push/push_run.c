@@ -150,7 +150,7 @@ static enum run_next begin(struct push_run *run)
     }
     if (run->options.remembers)
         run->memory = repository_memory_hold(run->upstream->memory, target, clock_ms());
-    run->order_count = registry_host_order(run->host, run->order);
+    run->order_count = registry_host_order(run->host, &run->credentials, run->order);
     run->phase = RUN_ENDPOINT;
     return NEXT_STEP;
 }

@@ -4,6 +4,9 @@
 #include "base/lock.h"
 #include "base/mem.h"
 
+/* So long before a run's own question another one may have begun whose failure is its own, too. */
+#define JUST_BEFORE_MS 2000
+
 /* --- errors --- */
 
 static bool is_transport_error(enum errc code)
@@ -17,8 +20,10 @@ static bool is_away(const struct error *err)
     return is_transport_error(err->code) || err->hints & HINT_ENDPOINT;
 }
 
-static bool next_endpoint_may_help(const struct error *err)
+static bool next_endpoint_may_help(const struct push_run *run, const struct error *err)
 {
+    if (run->phase == RUN_GREET && run->guessed && err->code != ERR_CANCELLED)
+        return true;
     switch (err->code) {
     case ERR_UNAUTHORIZED:
     case ERR_MANIFEST_UNKNOWN:
@@ -105,7 +110,7 @@ static enum run_next all_were_tried(struct push_run *run)
     run->retry.wait = run->rounds.wait;
     run->worth = WORTH_NOBODY;
     run->endpoint = 0;
-    run->order_count = registry_host_order(run->host, run->order);
+    run->order_count = registry_host_order(run->host, &run->credentials, run->order);
     return NEXT_LATER;
 }
 
@@ -122,12 +127,13 @@ enum run_next push_run_next_endpoint(struct push_run *run)
 
 enum run_next push_run_endpoint_failed(struct push_run *run, const struct error *err)
 {
+    bool goes_on = next_endpoint_may_help(run, err);
     keep_worth_telling(run, err, run->phase == RUN_GREET);
     run->retry = (struct retry){0};
     push_run_disconnect(run);
     run->endpoint++;
     run->phase = RUN_ENDPOINT;
-    return next_endpoint_may_help(err) ? NEXT_STEP : NEXT_END;
+    return goes_on ? NEXT_STEP : NEXT_END;
 }
 
 /* --- is there a registry? --- */
@@ -147,35 +153,53 @@ static enum run_next take_turn(struct push_run *run)
     return NEXT_IN_TURN;
 }
 
-/* Another run that asked meanwhile could not reach the endpoint. */
+/* Another run that asked meanwhile, and began no earlier than just before, could not reach the
+ * endpoint. */
 static bool shares_failure(const struct push_run *run, struct error *err)
 {
     struct endpoint *endpoint = run->repository.endpoint;
     autolock pthread_mutex_t *held = lock_take(&endpoint->lock);
-    bool shared = endpoint->greeting_failed_ms >= run->asked_since_ms;
+    bool shared = endpoint->greeting_failed_ms >= run->asked_since_ms &&
+                  endpoint->greeting_began_ms >= run->asked_since_ms - JUST_BEFORE_MS;
     if (shared)
         *err = endpoint->greeting_error;
     return shared;
 }
 
-static void note_failure(const struct push_run *run, const struct error *err)
+static void note_failure(const struct push_run *run, int64_t began_ms, const struct error *err)
 {
     struct endpoint *endpoint = run->repository.endpoint;
     autolock pthread_mutex_t *held = lock_take(&endpoint->lock);
+    endpoint->greeting_began_ms = began_ms;
     endpoint->greeting_failed_ms = clock_ms();
     endpoint->greeting_error = *err;
 }
 
+/* Connections beside the one that greets: so many blobs are asked about next. */
+static unsigned wanted_next(const struct push_run *run)
+{
+    size_t most = run->host->window;
+    if (run->job.push == NULL)
+        return 0;
+    size_t blobs = manifest_tree_first_blobs(run->upstream->store, &run->job.push->manifest);
+    size_t at_once = blobs < most ? blobs : most;
+    return at_once > 1 ? (unsigned)at_once - 1 : 0;
+}
+
 static enum errc ask(struct push_run *run, struct error *err)
 {
-    if (!atomic_load(&run->repository.endpoint->answered) && shares_failure(run, err))
+    bool answered = atomic_load(&run->repository.endpoint->answered);
+    run->guessed = endpoint_is_guess(run->repository.endpoint);
+    if (!answered && shares_failure(run, err))
         return err->code;
     autoclient struct registry_client client = {0};
     registry_client_open(&client, &run->repository, &run->push.cancel);
+    client.ahead = answered ? 0 : wanted_next(run);
+    int64_t began_ms = clock_ms();
     enum errc code =
         run->options.probes ? registry_probe(&client, err) : registry_ping(&client, err);
     if (is_transport_error(code))
-        note_failure(run, err);
+        note_failure(run, began_ms, err);
     return code;
 }
 
@@ -194,7 +218,7 @@ enum run_next push_run_greet(struct push_run *run)
         run->phase = RUN_BRING;
         return NEXT_STEP;
     }
-    if (is_away(&err))
+    if (is_away(&err) || run->guessed)
         return push_run_endpoint_failed(run, &err);
     bool later = run->job.push && !run->options.once &&
                  (code == ERR_TOO_MANY_REQUESTS || code == ERR_REGISTRY_FAULT);

@@ -192,11 +192,12 @@ static enum errc no_way_left(const struct attempt *attempt, struct error *err)
     *err = attempt->first;
     err->code = ERR_REGISTRY_UNSUPPORTED;
     if (methods->selector == UPLOAD_METHOD_AUTO)
-        return error_wrap(err, "registry %s takes blobs in no known way", methods->host);
+        return error_wrap(err, "registry %s takes blobs in no known way", methods->learned->host);
     return error_wrap(err,
                       "registry %s does not take blobs by %s, which registries.\"%s\".upload "
                       "asks for",
-                      methods->host, upload_method_name(methods->selector), methods->host);
+                      methods->learned->host, upload_method_name(methods->selector),
+                      methods->learned->host);
 }
 
 /* --- one attempt --- */

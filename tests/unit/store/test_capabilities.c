@@ -49,6 +49,30 @@ static void what_is_learned_anew_replaces_it(void **state)
     store_close(store);
 }
 
+static void one_that_speaks_no_tls(void **state)
+{
+    struct store *store = open_store(*state);
+    struct error err = ERROR_INIT;
+    const struct capabilities kept = {.way = UPLOAD_METHOD_POST, .body_limit = 1, .plain = true};
+    struct capabilities capabilities = {.way = UPLOAD_METHOD_AUTO};
+    assert_ok(capabilities_put(store, HOST, &kept, &err), &err);
+    store_close(store);
+
+    store = open_store(*state);
+    assert_true(get(store, HOST, &capabilities));
+    assert_true(capabilities.plain);
+    assert_int_equal(capabilities.way, UPLOAD_METHOD_POST);
+    put(store, HOST, UPLOAD_METHOD_POST, 1);
+    assert_true(get(store, HOST, &capabilities));
+    assert_false(capabilities.plain);
+    store_close(store);
+
+    struct record_value value = capabilities_value(&kept);
+    value.bytes[value.size - 1] = 2;
+    assert_code(capabilities_decode(record_value_slice(&value), &capabilities, &err), ERR_STORE,
+                &err);
+}
+
 static void a_damaged_record_is_never_guessed_at(void **state)
 {
     struct store *store = open_store(*state);
@@ -76,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         folder_test(what_was_learned_outlives_the_process),
         folder_test(what_is_learned_anew_replaces_it),
+        folder_test(one_that_speaks_no_tls),
         folder_test(a_damaged_record_is_never_guessed_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -263,10 +263,10 @@ static void a_blob_that_was_taken_out_leaves_no_more(void **state)
     mirrored_push_early_end(&test->runtime, "team/app", &image.layers[0]);
     QUEUE_TEST_UNTIL(http_double_count(test->http, "DELETE /v2/") > 0);
     early_uploads_close(test->runtime.early);
-    assert_int_equal(http_double_count(test->http, "PUT"), 1);
-    /* The other repository's may have begun between its end and this one's: no session stays. */
-    assert_int_equal(http_double_count(test->http, "DELETE /v2/"),
-                     http_double_count(test->http, "POST /v2/"));
+    /* The other repository's may have begun before its end: then it was ended, too. */
+    size_t sessions = http_double_count(test->http, "POST /v2/");
+    assert_true(http_double_count(test->http, "PUT") <= sessions);
+    assert_int_equal(http_double_count(test->http, "DELETE /v2/"), sessions);
     queue_test_free(test);
     bench_deinit(&bench);
 }

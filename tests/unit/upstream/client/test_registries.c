@@ -1,5 +1,7 @@
 #include "upstream/client/registry_host.h"
 
+#include "base/mem.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -119,12 +121,73 @@ static void a_host_with_other_options_is_another_one(void **state)
     registries_free(registries);
 }
 
+static void plain_http_is_first_where_it_answered_and_nothing_can_be_lost(void **state)
+{
+    (void)state;
+    const struct registry_credentials none = {0};
+    struct registry_credentials some = {.username = xstrdup("u"), .password = xstrdup("p")};
+    static const char *const endpoints[] = {"https://one.example.com", "http://two.example.com"};
+    const struct registry_options ordered = {.host = "ordered.example.com",
+                                             .endpoints = endpoints,
+                                             .endpoint_count = 2,
+                                             .plain_http = true};
+    const struct registries_options options = {.registries = &ordered, .registry_count = 1};
+    struct error err = ERROR_INIT;
+    struct registries *registries = NULL;
+    assert_int_equal(registries_new(&options, &registries, &err), ERR_OK);
+    struct registry_host *host = NULL;
+    struct endpoint *order[ENDPOINTS_MAX];
+    assert_int_equal(use(registries, "127.0.0.1:5000", &host), ERR_OK);
+    assert_int_equal(registry_host_order(host, &none, order), 2);
+    assert_true(order[0]->base.tls);
+
+    /* As an earlier process left it. */
+    host_capabilities_answered(&host->learned, true);
+    registry_host_order(host, &none, order);
+    assert_false(order[0]->base.tls);
+    assert_true(order[1]->base.tls);
+    assert_true(endpoint_is_guess(order[0]));
+    endpoint_answered(order[0]);
+    registry_host_order(host, &some, order);
+    assert_true(order[0]->base.tls);
+    assert_false(endpoint_is_guess(order[0]));
+
+    /* TLS was tried in vain by now: then there is none. */
+    endpoint_was_tried(order[0], false);
+    assert_false(endpoint_is_guess(order[1]));
+    endpoint_answered(order[1]);
+    registry_host_order(host, &some, order);
+    assert_false(order[0]->base.tls);
+    assert_true(host_capabilities_known(&host->learned).plain);
+
+    /* It speaks TLS, whatever it said. */
+    endpoint_was_tried(order[1], true);
+    assert_false(host_capabilities_known(&host->learned).plain);
+    assert_false(registry_host_allows(host, order[0]));
+    registry_host_release(host);
+
+    /* Endpoints that somebody has put into an order stay in that. */
+    assert_int_equal(use(registries, "ordered.example.com", &host), ERR_OK);
+    host_capabilities_answered(&host->learned, true);
+    registry_host_order(host, &none, order);
+    assert_true(order[0]->base.tls);
+    endpoint_was_tried(order[0], false);
+    endpoint_answered(order[1]);
+    host_capabilities_answered(&host->learned, false);
+    endpoint_answered(order[1]);
+    assert_false(host_capabilities_known(&host->learned).plain);
+    registry_host_release(host);
+    registries_free(registries);
+    registry_credentials_clear(&some);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_nobody_uses_is_forgotten_when_there_are_many),
         cmocka_unit_test(few_are_remembered),
         cmocka_unit_test(a_host_with_other_options_is_another_one),
+        cmocka_unit_test(plain_http_is_first_where_it_answered_and_nothing_can_be_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

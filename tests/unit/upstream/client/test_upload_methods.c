@@ -18,10 +18,13 @@
 #define GIB ((uint64_t)1 << 30)
 #define HOST "r.example.com"
 
+static struct host_capabilities learned;
+
 static struct upload_methods ladder_with(enum upload_method selector, uint64_t chunk_bytes)
 {
     struct upload_methods methods;
-    upload_methods_init(&methods, HOST, NULL, selector, chunk_bytes);
+    host_capabilities_init(&learned, HOST, NULL);
+    upload_methods_init(&methods, &learned, selector, chunk_bytes);
     return methods;
 }
 
@@ -40,7 +43,7 @@ static void nothing_is_known(void **state)
     }
     assert_int_equal(choice.chunk_bytes, 95 * MIB);
     assert_false(upload_methods_refused(&methods, GIB, &choice));
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 }
 
 static void what_worked_comes_first_and_the_others_after_it(void **state)
@@ -55,7 +58,7 @@ static void what_worked_comes_first_and_the_others_after_it(void **state)
     assert_true(upload_methods_refused(&methods, 1, &choice));
     assert_int_equal(choice.way, UPLOAD_METHOD_PUT);
     assert_false(choice.known);
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 }
 
 /* Caps: the configured chunk first, then what people configure. */
@@ -75,7 +78,7 @@ static void a_limit_is_approached_from_above(void **state)
     assert_true(upload_methods_too_large(&methods, body, MIB / 4, &choice));
     assert_int_equal(choice.chunk_bytes, MIB / 4);
     assert_false(upload_methods_too_large(&methods, choice.chunk_bytes, 0, &choice));
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 }
 
 static void a_body_at_a_cap_goes_below_it(void **state)
@@ -91,7 +94,7 @@ static void a_body_at_a_cap_goes_below_it(void **state)
     /* The shortest chunk that the registry wants: met, and missed by one byte. */
     assert_true(upload_methods_too_large(&methods, 4 * MIB, MIB, &choice));
     assert_false(upload_methods_too_large(&methods, 4 * MIB, MIB + 1, &choice));
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 }
 
 static void what_fits_goes_whole_and_the_rest_in_chunks(void **state)
@@ -112,7 +115,7 @@ static void what_fits_goes_whole_and_the_rest_in_chunks(void **state)
     assert_int_equal(choice.way, UPLOAD_METHOD_PUT);
     /* But not chunks once more. */
     assert_false(upload_methods_too_large(&methods, 9 * MIB + 1, 0, &choice));
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 }
 
 static void a_refused_way_is_not_tried_again_for_small_blobs(void **state)
@@ -126,7 +129,7 @@ static void a_refused_way_is_not_tried_again_for_small_blobs(void **state)
     upload_methods_worked(&methods, &choice);
     choice = upload_methods_first(&methods, 1);
     assert_int_equal(choice.way, UPLOAD_METHOD_PATCH);
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 }
 
 static void a_limit_never_grows(void **state)
@@ -142,7 +145,7 @@ static void a_limit_never_grows(void **state)
     upload_methods_worked(&methods, &small);
     upload_methods_worked(&methods, &large);
     assert_int_equal(upload_methods_first(&methods, GIB).chunk_bytes, MIB);
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 }
 
 static void a_wish_is_kept(void **state)
@@ -152,7 +155,7 @@ static void a_wish_is_kept(void **state)
     struct upload_choice choice = upload_methods_first(&methods, GIB);
     assert_false(upload_methods_too_large(&methods, GIB, 0, &choice));
     assert_false(upload_methods_refused(&methods, GIB, &choice));
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 
     /* Chunks may get smaller, and that is remembered; the way is not. */
     methods = ladder_with(UPLOAD_METHOD_CHUNKED, 3 * MIB);
@@ -161,9 +164,9 @@ static void a_wish_is_kept(void **state)
     assert_true(upload_methods_too_large(&methods, 3 * MIB, 0, &choice));
     assert_int_equal(choice.chunk_bytes, MIB);
     upload_methods_worked(&methods, &choice);
-    assert_int_equal(methods.capabilities.way, UPLOAD_METHOD_AUTO);
+    assert_int_equal(host_capabilities_known(&learned).way, UPLOAD_METHOD_AUTO);
     assert_int_equal(upload_methods_first(&methods, GIB).chunk_bytes, MIB);
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 }
 
 static void it_is_read_from_the_store(void **state)
@@ -179,17 +182,20 @@ static void it_is_read_from_the_store(void **state)
                                    .by_size = true,
                                    .whole = UPLOAD_METHOD_PATCH,
                                    .body_limit = MIB};
-    upload_methods_init(&methods, HOST, store, UPLOAD_METHOD_AUTO, 0);
+    host_capabilities_init(&learned, HOST, store);
+    upload_methods_init(&methods, &learned, UPLOAD_METHOD_AUTO, 0);
     upload_methods_worked(&methods, &choice);
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 
-    upload_methods_init(&methods, HOST, store, UPLOAD_METHOD_AUTO, 0);
+    host_capabilities_init(&learned, HOST, store);
+    upload_methods_init(&methods, &learned, UPLOAD_METHOD_AUTO, 0);
     assert_int_equal(upload_methods_first(&methods, MIB).way, UPLOAD_METHOD_PATCH);
     assert_int_equal(upload_methods_first(&methods, MIB + 1).way, UPLOAD_METHOD_CHUNKED);
-    upload_methods_deinit(&methods);
-    upload_methods_init(&methods, "other.example.com", store, UPLOAD_METHOD_AUTO, 0);
+    host_capabilities_deinit(&learned);
+    host_capabilities_init(&learned, "other.example.com", store);
+    upload_methods_init(&methods, &learned, UPLOAD_METHOD_AUTO, 0);
     assert_false(upload_methods_first(&methods, MIB + 1).known);
-    upload_methods_deinit(&methods);
+    host_capabilities_deinit(&learned);
 
     store_close(store);
     assert_int_equal(test_folder_remove(folder), 0);

@@ -197,7 +197,7 @@ static void a_twin_that_may_not_be_used(void **state)
     buf_append(&challenge.headers, field, sizeof field);
     assert_true(auth_learn(scene->host->endpoints[0].auth, &challenge, NULL));
     endpoint_answered(&scene->host->endpoints[0]);
-    endpoint_spoke_tls(&scene->host->endpoints[0]);
+    endpoint_was_tried(&scene->host->endpoints[0], true);
     expect_away(scene, ERR_CONNECT);
     assert_non_null(strstr(scene->result.error.text, "https://127.0.0.1:1/"));
     scene_free(scene);
