@@ -16,26 +16,31 @@ struct pool {
     pthread_t threads[];
 };
 
+/* With the lock, which is given back while the job runs. */
+static void run_first(struct pool *pool)
+{
+    struct pool_job *job = pool->head;
+    pool->head = job->next;
+    if (pool->head == NULL)
+        pool->tail = &pool->head;
+    pthread_mutex_unlock(&pool->lock);
+
+    job->run(job);
+
+    pthread_mutex_lock(&pool->lock);
+    job->pending = false;
+    pthread_cond_broadcast(&pool->done);
+}
+
 static void *worker(void *arg)
 {
     struct pool *pool = arg;
     pthread_mutex_lock(&pool->lock);
-    for (;;) {
-        while (pool->head == NULL && !pool->stopping)
+    while (!pool->stopping) {
+        if (pool->head)
+            run_first(pool);
+        else
             pthread_cond_wait(&pool->work, &pool->lock);
-        struct pool_job *job = pool->head;
-        if (job == NULL)
-            break;
-        pool->head = job->next;
-        if (pool->head == NULL)
-            pool->tail = &pool->head;
-        pthread_mutex_unlock(&pool->lock);
-
-        job->run(job);
-
-        pthread_mutex_lock(&pool->lock);
-        job->pending = false;
-        pthread_cond_broadcast(&pool->done);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -96,6 +101,10 @@ void pool_submit(struct pool *pool, struct pool_job *job)
 void pool_wait(struct pool *pool, struct pool_job *job)
 {
     autolock pthread_mutex_t *held = lock_take(&pool->lock);
-    while (job->pending)
-        pthread_cond_wait(&pool->done, &pool->lock);
+    while (job->pending) {
+        if (pool->head)
+            run_first(pool);
+        else
+            pthread_cond_wait(&pool->done, &pool->lock);
+    }
 }

@@ -2,11 +2,15 @@
  * A pool of worker threads for short, CPU-bound jobs (compression). Jobs never block and never wait
  * for other jobs, so any number of users can share one pool without deadlock.
  *
+ * Who waits for a job runs what is queued meanwhile. So there is one worker less than there are
+ * cores: with more threads than cores that all have something to do, the one that feeds the others
+ * waits for its turn on a core while they run dry.
+ *
  * A job is embedded in its owner's memory. The queue is a list of those: its length is bounded by
  * the number of job slots that the owners have, each of which is bounded by its owner. Order is
  * first in, first out.
  *
- * Threads: any thread submits; job->run is called on a worker; pool_wait waits for one job. The
+ * Threads: any thread submits; job->run is called on a worker, or within somebody's pool_wait. The
  * memory of a job belongs to the worker from pool_submit until pool_wait returned.
  */
 #ifndef SLIPWAY_BASE_POOL_H
@@ -32,7 +36,8 @@ unsigned pool_threads(const struct pool *pool);
 
 void pool_submit(struct pool *pool, struct pool_job *job);
 
-/* Returns when the job has run; at once when it is not pending. */
+/* Returns when the job has run; at once when it is not pending. Runs queued jobs until then, of
+ * others, too. */
 void pool_wait(struct pool *pool, struct pool_job *job);
 
 #endif

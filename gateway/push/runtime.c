@@ -111,13 +111,13 @@ enum errc runtime_open(const struct settings *settings, bool brief, struct runti
         .has_leases = !brief,
         .leave_volatile = brief};
     const struct executor_options threads = {.threads_max = threads_max(settings)};
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    long workers = sysconf(_SC_NPROCESSORS_ONLN) - 1;
     pthread_mutex_init(&runtime->settings_lock, NULL);
     runtime->settings = settings_ref(settings);
     runtime->metrics = metrics_new();
     runtime->logins = registry_logins_new(settings);
     if (store_open_local(settings->data, &store, &runtime->store, err) != ERR_OK ||
-        pool_new(cores > 0 ? (unsigned)cores : 1, &runtime->codecs, err) != ERR_OK ||
+        pool_new(workers > 0 ? (unsigned)workers : 1, &runtime->codecs, err) != ERR_OK ||
         executor_new(&threads, &runtime->executor, err) != ERR_OK ||
         open_upstream(settings, runtime, err) != ERR_OK) {
         runtime_close(runtime);

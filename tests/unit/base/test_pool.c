@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,36 +47,64 @@ static void every_job_runs_once_and_can_be_waited_for(void **state)
     pool_free(NULL);
 }
 
+struct gate {
+    struct pool_job job;
+    pthread_barrier_t *reached, *open;
+};
+
+static void hold(struct pool_job *job)
+{
+    struct gate *gate = (struct gate *)job;
+    pthread_barrier_wait(gate->reached);
+    pthread_barrier_wait(gate->open);
+}
+
 struct ordered {
     struct pool_job job;
-    atomic_int *clock;
+    int *clock;
     int at;
+    pthread_t thread;
 };
 
 static void note_order(struct pool_job *job)
 {
     struct ordered *ordered = (struct ordered *)job;
-    ordered->at = atomic_fetch_add(ordered->clock, 1);
+    ordered->at = (*ordered->clock)++;
+    ordered->thread = pthread_self();
 }
 
-static void one_thread_runs_jobs_in_order(void **state)
+/* The only worker is held: whoever waits runs what is queued, first in first out. */
+static void who_waits_runs_what_is_queued(void **state)
 {
     (void)state;
     struct error err = ERROR_INIT;
     struct pool *pool = NULL;
-    atomic_int clock = 0;
+    pthread_barrier_t reached, open;
+    struct gate gate = {.job.run = hold, .reached = &reached, .open = &open};
     struct ordered jobs[JOBS];
+    int clock = 0;
+    assert_int_equal(pthread_barrier_init(&reached, NULL, 2), 0);
+    assert_int_equal(pthread_barrier_init(&open, NULL, 2), 0);
     assert_int_equal(pool_new(1, &pool, &err), ERR_OK);
+    pool_submit(pool, &gate.job);
+    pthread_barrier_wait(&reached);
     for (int i = 0; i < JOBS; i++) {
         jobs[i] = (struct ordered){.job.run = note_order, .clock = &clock};
         pool_submit(pool, &jobs[i].job);
     }
+    pool_wait(pool, &jobs[JOBS / 2].job);
+    assert_int_equal(clock, JOBS / 2 + 1);
     pool_wait(pool, &jobs[JOBS - 1].job);
     for (int i = 0; i < JOBS; i++) {
         pool_wait(pool, &jobs[i].job);
         assert_int_equal(jobs[i].at, i);
+        assert_true(pthread_equal(jobs[i].thread, pthread_self()));
     }
+    pthread_barrier_wait(&open);
+    pool_wait(pool, &gate.job);
     pool_free(pool);
+    pthread_barrier_destroy(&reached);
+    pthread_barrier_destroy(&open);
 }
 
 struct meeting {
@@ -90,7 +117,7 @@ static void meet(struct pool_job *job)
     pthread_barrier_wait(((struct meeting *)job)->barrier);
 }
 
-/* Ends only when all of them run at the same time. */
+/* Ends only when all of them run at the same time: two on workers, one on the thread that waits. */
 static void threads_work_side_by_side(void **state)
 {
     (void)state;
@@ -98,7 +125,7 @@ static void threads_work_side_by_side(void **state)
     struct pool *pool = NULL;
     pthread_barrier_t barrier;
     struct meeting meetings[3];
-    assert_int_equal(pool_new(3, &pool, &err), ERR_OK);
+    assert_int_equal(pool_new(2, &pool, &err), ERR_OK);
     assert_int_equal(pthread_barrier_init(&barrier, NULL, 3), 0);
     for (int i = 0; i < 3; i++) {
         meetings[i] = (struct meeting){.job.run = meet, .barrier = &barrier};
@@ -145,7 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_job_runs_once_and_can_be_waited_for),
-        cmocka_unit_test(one_thread_runs_jobs_in_order),
+        cmocka_unit_test(who_waits_runs_what_is_queued),
         cmocka_unit_test(threads_work_side_by_side),
         cmocka_unit_test(many_threads_share_a_pool),
     };
