@@ -18,6 +18,13 @@
 #define ZLIB_RAW_WINDOW (-15)
 #define ZLIB_MEM_LEVEL 8
 
+#define STORED_BYTES_MAX 65535 /* of one block of deflate: RFC 1951, 3.2.4 */
+
+/* What a block is judged by: so many bytes of each stretch, if there are that many of them. */
+#define SAMPLE_BYTES ((size_t)64)
+#define SAMPLE_STRETCH ((size_t)8 << 10)
+#define SAMPLES_MIN ((size_t)16)
+
 /* RFC 1952, 2.3: magic, CM deflate, no flags, no time, no extra flags, OS unknown. */
 const uint8_t gzip_header[GZIP_HEADER_BYTES] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255};
 
@@ -96,6 +103,62 @@ void gzip_encoder_free(struct gzip_encoder *encoder)
     free(encoder);
 }
 
+static uint32_t crc_of(const uint8_t *in, size_t size)
+{
+#if SLIPWAY_HAVE_ISAL
+    return crc32_gzip_refl(0, in, size);
+#else
+    return (uint32_t)crc32(0, in, (uInt)size);
+#endif
+}
+
+/*
+ * All bytes are about as frequent, as in what is compressed or encrypted already: deflate would
+ * take its time and leave 97 of 100 bytes. The sum of the squares of the frequencies, to what it is
+ * where all are the same: 1 for noise of any length, when what chance adds to a sample is taken
+ * off. Of a block that is mostly noise with a tenth of something else, it is over the limit.
+ */
+static bool is_noise(const uint8_t *in, size_t size)
+{
+    size_t samples = size / SAMPLE_STRETCH;
+    uint32_t counts[2][256] = {{0}}; /* two, as neighbours are often the same */
+    if (samples < SAMPLES_MIN)
+        return false;
+    for (size_t sample = 0; sample < samples; sample++) {
+        const uint8_t *at = in + sample * SAMPLE_STRETCH;
+        for (size_t i = 0; i < SAMPLE_BYTES; i += 2) {
+            counts[0][at[i]]++;
+            counts[1][at[i + 1]]++;
+        }
+    }
+    uint64_t squares = 0;
+    for (size_t value = 0; value < 256; value++) {
+        uint64_t count = counts[0][value] + counts[1][value];
+        squares += count * count;
+    }
+    uint64_t seen = samples * SAMPLE_BYTES;
+    return (squares - seen) * 256 < seen * seen * 11 / 10;
+}
+
+static size_t stored_block(const uint8_t *in, size_t size, bool last, uint8_t *out, uint32_t *crc)
+{
+    uint8_t *at = out;
+    for (size_t done = 0; done < size;) {
+        size_t left = size - done;
+        uint16_t n = (uint16_t)(left < STORED_BYTES_MAX ? left : STORED_BYTES_MAX);
+        *at++ = last && n == left;
+        *at++ = (uint8_t)n;
+        *at++ = (uint8_t)(n >> 8);
+        *at++ = (uint8_t)~n;
+        *at++ = (uint8_t)(~n >> 8);
+        memcpy(at, in + done, n);
+        at += n;
+        done += n;
+    }
+    *crc = crc_of(in, size);
+    return (size_t)(at - out);
+}
+
 #if SLIPWAY_HAVE_ISAL
 static size_t isal_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
                          uint8_t *out, uint32_t *crc)
@@ -115,7 +178,7 @@ static size_t isal_block(struct gzip_encoder *encoder, const uint8_t *in, size_t
     int rc = isal_deflate_stateless(stream);
     assert(rc == COMP_OK && stream->avail_in == 0);
     (void)rc;
-    *crc = crc32_gzip_refl(0, in, size);
+    *crc = crc_of(in, size);
     return gzip_block_bound(size) - stream->avail_out;
 }
 #endif
@@ -132,7 +195,7 @@ static size_t zlib_block(struct gzip_encoder *encoder, const uint8_t *in, size_t
     int rc = deflate(stream, last ? Z_FINISH : Z_FULL_FLUSH);
     assert(rc == (last ? Z_STREAM_END : Z_OK) && stream->avail_in == 0);
     (void)rc;
-    *crc = (uint32_t)crc32(0, in, (uInt)size);
+    *crc = crc_of(in, size);
     return gzip_block_bound(size) - stream->avail_out;
 }
 
@@ -140,6 +203,8 @@ size_t gzip_encode_block(struct gzip_encoder *encoder, const uint8_t *in, size_t
                          uint8_t *out, uint32_t *crc)
 {
     assert(size <= CODEC_BLOCK_BYTES);
+    if (encoder->effort == EFFORT_FAST && is_noise(in, size))
+        return stored_block(in, size, last, out, crc);
 #if SLIPWAY_HAVE_ISAL
     if (uses_isal(encoder->effort))
         return isal_block(encoder, in, size, last, out, crc);

@@ -46,7 +46,9 @@ struct gzip_encoder *gzip_encoder_new(enum effort effort);
 void gzip_encoder_free(struct gzip_encoder *encoder);
 
 /* Deflate one block of at most CODEC_BLOCK_BYTES into `out` (gzip_block_bound(size) bytes) and
- * return the count; `last` ends the stream. *crc is the CRC-32 of the input. */
+ * return the count; `last` ends the stream. *crc is the CRC-32 of the input. With EFFORT_FAST a
+ * block that is as good as noise, as what is compressed already, is stored as it is (RFC
+ * 1951, 3.2.4). */
 size_t gzip_encode_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
                          uint8_t *out, uint32_t *crc);
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <zlib.h>
 
 struct collected {
     struct buf bytes;
@@ -209,18 +210,64 @@ static void test_zstd_that_is_damaged(void **state)
     pool_free(pool);
 }
 
-static void test_incompressible_fits_the_bound(void **state)
+static uint8_t *make_noise(size_t size)
 {
-    (void)state;
-    autofree uint8_t *in = xmalloc(CODEC_BLOCK_BYTES);
-    autofree uint8_t *out = xmalloc(gzip_block_bound(CODEC_BLOCK_BYTES));
+    uint8_t *noise = xmalloc(size);
     uint64_t seed = 88172645463325252u;
-    for (size_t i = 0; i < CODEC_BLOCK_BYTES; i++) {
+    for (size_t i = 0; i < size; i++) {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
-        in[i] = (uint8_t)seed;
+        noise[i] = (uint8_t)seed;
     }
+    return noise;
+}
+
+/* Bytes over a block's own that it becomes. Inflated it is the same, with the same CRC. */
+static long growth_of(enum effort effort, const uint8_t *in, size_t size)
+{
+    autofree uint8_t *out = xmalloc(gzip_block_bound(size));
+    autofree uint8_t *back = xmalloc(size + 1);
+    struct gzip_encoder *encoder = gzip_encoder_new(effort);
+    uint32_t crc = 0;
+    size_t n = gzip_encode_block(encoder, in, size, true, out, &crc);
+    z_stream stream = {
+        .next_in = out, .avail_in = (unsigned)n, .next_out = back, .avail_out = (unsigned)size + 1};
+    assert_int_equal(inflateInit2(&stream, -15), Z_OK);
+    assert_int_equal(inflate(&stream, Z_FINISH), Z_STREAM_END);
+    assert_int_equal(stream.total_out, size);
+    assert_int_equal(stream.avail_in, 0);
+    assert_memory_equal(back, in, size);
+    assert_int_equal(crc, crc32(0, in, (unsigned)size));
+    inflateEnd(&stream);
+    gzip_encoder_free(encoder);
+    return (long)n - (long)size;
+}
+
+/* What is as good as noise is not deflated, where speed counts: five bytes for each 65,535. */
+static void test_noise_is_stored(void **state)
+{
+    (void)state;
+    autofree uint8_t *in = make_noise(CODEC_BLOCK_BYTES);
+    static const size_t sizes[] = {(size_t)128 << 10, 3 * 65535, 3 * 65535 + 1, CODEC_BLOCK_BYTES};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        assert_int_equal(growth_of(EFFORT_FAST, in, sizes[i]), 5 * ((sizes[i] + 65534) / 65535));
+    growth_of(EFFORT_FAST, in, 1000);
+    growth_of(EFFORT_BEST, in, CODEC_BLOCK_BYTES);
+
+    /* A fifth of it is something else, which is worth the time. */
+    for (size_t at = 0; at < CODEC_BLOCK_BYTES; at += 5 * 4096)
+        memset(in + at, 'x', 4096);
+    assert_true(growth_of(EFFORT_FAST, in, CODEC_BLOCK_BYTES) < -(long)CODEC_BLOCK_BYTES / 6);
+    memset(in, 0, CODEC_BLOCK_BYTES);
+    assert_true(growth_of(EFFORT_FAST, in, CODEC_BLOCK_BYTES) < -(long)CODEC_BLOCK_BYTES / 2);
+}
+
+static void test_incompressible_fits_the_bound(void **state)
+{
+    (void)state;
+    autofree uint8_t *in = make_noise(CODEC_BLOCK_BYTES);
+    autofree uint8_t *out = xmalloc(gzip_block_bound(CODEC_BLOCK_BYTES));
     for (enum effort effort = EFFORT_FAST; effort <= EFFORT_BEST; effort++) {
         struct gzip_encoder *encoder = gzip_encoder_new(effort);
         for (size_t size = 0; size <= CODEC_BLOCK_BYTES; size = size * 3 + 1) {
@@ -398,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_tar_is_compressed),
         cmocka_unit_test(test_start_of_a_layer),
         cmocka_unit_test(test_zstd_that_is_damaged),
+        cmocka_unit_test(test_noise_is_stored),
         cmocka_unit_test(test_incompressible_fits_the_bound),
         cmocka_unit_test(test_other_bytes_are_kept),
         cmocka_unit_test(test_content_of_tars),
