@@ -11,7 +11,7 @@
  * every lease is back. At most `idle_limit` returned connections are kept, and TRANSPORT_IDLE_MAX
  * over all transports: the one that was not used for the longest time makes room. Who runs for long
  * calls transport_close_idle() now and then. An idle one holds no large buffer and three to six
- * descriptors; one that sends a large body holds 1 MiB.
+ * descriptors; one that sends a large body holds 256 KiB.
  *
  * Descriptors belong to all of the process. No exchange takes the last TRANSPORT_DESCRIPTORS_SPARE
  * of them (a quarter, where there are few): what is idle is closed first, and then it fails.

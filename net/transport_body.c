@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define UPLOAD_BUFFER_BYTES (1L << 20)
+#define UPLOAD_BUFFER_BYTES (256L << 10)
 #define SMALL_BODY_BYTES (64L << 10)
 /* What is read and dropped of an answer that is too long, so that the connection stays usable. */
 #define ANSWER_DROP_MAX ((size_t)1 << 20)
