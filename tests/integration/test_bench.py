@@ -57,28 +57,28 @@ KNOWN = {"sent_kb": 1.2}
 MOUNTED = {"mounts": TINY_LAYERS, "sent_kb": 2}
 NOT_COUNTED = {"requests": 0, "manifests": 0, "deflated": 1}
 EXPECTED = {
-    "registry.command": Counts(fsyncs=(17, 21), commits=(8, 12), started=12, **NOT_COUNTED),
-    "sink.command": Counts(14, (17, 21), (8, 12), 12, **ONCE),
-    "sink.gateway": Counts(14, (4, 8), (4, 8), 8, **ONCE),
-    "sink.handed": Counts(14, (4, 8), (4, 8), 8, **ONCE),
+    "registry.command": Counts(fsyncs=(17, 22), commits=(8, 13), started=12, **NOT_COUNTED),
+    "sink.command": Counts(14, (17, 22), (8, 13), 12, **ONCE),
+    "sink.gateway": Counts(14, (4, 9), (4, 9), 8, **ONCE),
+    "sink.handed": Counts(14, (4, 9), (4, 9), 8, **ONCE),
     "again.command": Counts(6, (2, 4), (3, 5), 12, **KNOWN, hashed_kb=7.3),
     "again.gateway": Counts(1, (2, 4), (2, 4), 8, **KNOWN, hashed_kb=929),
     "other.command": Counts(8, (3, 6), (4, 7), 12, **MOUNTED, hashed_kb=8.2),
     "other.gateway": Counts(7, (3, 6), (3, 6), 8, **MOUNTED, hashed_kb=929),
-    "oci.folder.command": Counts(14, (17, 21), (8, 12), 12, **COPIED),
-    "oci.tar.gateway": Counts(14, (4, 8), (4, 8), 8, **COPIED),
-    "three.command": Counts(42, (19, 32), (10, 23), 20, 1, 0, 3, sent_kb=1480, hashed_kb=2352),
-    "three.gateway": Counts(42, (7, 20), (7, 20), 14, 1, 0, 3, sent_kb=1480, hashed_kb=2352),
-    "many.archives": Counts((48, 60), (6, 24), (6, 24), 16, 1, 0, SMALL_IMAGES),
-    "many.pushed": Counts((24, 60), (60, 150), (20, 60), 16, 0, 0, SMALL_IMAGES),
-    "far.first.command": Counts(19, (17, 28), (8, 19), 16, 1),
+    "oci.folder.command": Counts(14, (17, 22), (8, 13), 12, **COPIED),
+    "oci.tar.gateway": Counts(14, (4, 9), (4, 9), 8, **COPIED),
+    "three.command": Counts(42, (19, 33), (10, 24), 20, 1, 0, 3, sent_kb=1480, hashed_kb=2352),
+    "three.gateway": Counts(42, (7, 21), (7, 21), 14, 1, 0, 3, sent_kb=1480, hashed_kb=2352),
+    "many.archives": Counts((48, 60), (6, 25), (6, 25), 16, 1, 0, SMALL_IMAGES),
+    "many.pushed": Counts((24, 60), (60, 151), (20, 61), 16, 0, 0, SMALL_IMAGES),
+    "far.first.command": Counts(19, (17, 29), (8, 20), 16, 1),
     "far.again.command": Counts(10, 2, 3, 16),
     "far.mounts.command": Counts(12, (3, 11), (4, 12), 16, 0, SMALL_LAYERS),
-    "line.out.command": Counts(8, (16, 19), (7, 10), 12, 1),
-    "line.out.send": Counts(8, (3, 6), (3, 6), 8),
-    "line.in.command": Counts(8, (16, 19), (7, 10), 12, 1),
-    "line.in.gateway": Counts(8, (3, 6), (3, 6), 8, 1),
-    "line.in.receive": Counts(8, (16, 19), (7, 10), 12),
+    "line.out.command": Counts(8, (16, 20), (7, 11), 12, 1),
+    "line.out.send": Counts(8, (3, 7), (3, 7), 8),
+    "line.in.command": Counts(8, (16, 20), (7, 11), 12, 1),
+    "line.in.gateway": Counts(8, (3, 7), (3, 7), 8, 1),
+    "line.in.receive": Counts(8, (16, 20), (7, 11), 12),
 }
 PARTS = ("receive", "compress", "send")
 TOLERANCE = 0.05  # deflate is not the same on every processor
@@ -155,10 +155,10 @@ def test_counts_of_each_row(release: Path, tiny: Path, tmp_path: Path) -> None:
         for contender, counts in found.items():
             name = f"{row}.{contender}"
             assert counts["wall_s"] > 0 and counts["cpu_s"] > 0 and len(counts["runs"]) == 1, name
-            # Who looks every 10 ms may miss the threads of a command that takes no longer; those that
-            # were started are counted.
+            # Who looks every 10 ms may miss the threads of a command that takes no longer, and most of
+            # its memory; threads that were started are counted.
             several = counts["threads"] > 1 or counts["started"] > 0
-            assert counts["peak_mib"] > 4 and several, (name, counts)
+            assert counts["peak_mib"] > 1 and several, (name, counts)
             if name in EXPECTED:
                 layers = layers_of(tmp_path, tiny, row.split(".")[0])
                 wrong += differences(name, counts, EXPECTED[name], layers)
