@@ -106,7 +106,7 @@ def test_a_configured_way(
     registry: Registry, tmp_path: Path, way: str, patches: int, puts: int
 ) -> None:
     config = {"registries": {registry.host: {"upload": way, "chunk": "256KiB"}}}
-    archive = random_archive(tmp_path, way, (MIB - 4096, MIB // 4 + 10_000))
+    archive = random_archive(tmp_path, way, (MIB - 16384, MIB // 4 + 10_000))
     repository = f"ladder/way-{way}"
     with Gateway(tmp_path / "gateway", config) as gateway:
         (result,) = pushed(gateway.post(archive, f"{registry.host}/{repository}:1"))

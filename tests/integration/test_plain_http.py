@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -96,6 +98,7 @@ def test_what_answers_without_tls_need_not_be_the_registry(
     class Refuses(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
+            self.send_header("Retry-After", "1")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -133,3 +136,35 @@ def test_credentials_try_tls_though_others_did_not(
             before = len(line.openings)
             pushed(gateway.post(archive, f"{host}/plain/two:1"))
             assert any(first.startswith(b"\x16") for first in line.openings[before:])
+
+
+def test_a_registry_without_tls_may_ask_for_patience(
+    registry: Registry, archive: Path, tmp_path: Path
+) -> None:
+    """Then TLS is tried, in vain, and the registry is waited for as any other."""
+    asked = threading.Event()
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            self.send_response(429)
+            self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with ThrottledProxy(registry.port) as line, LoopbackServer(Busy) as busy:
+        hosts = {f"127.0.0.1:{line.port}": {"retry_wait": "300ms"}}
+        config = tmp_path / "slipway.json"
+        config.write_text(json.dumps({"data": str(tmp_path / "data"), "registries": hosts}))
+        assert tried(line, tmp_path, archive, "--config", config) == ["TLS", "HTTP"]
+        line.lead_plain_to(busy.port)
+
+        def let_in() -> None:
+            asked.wait(30)
+            time.sleep(0.2)
+            line.lead_plain_to(registry.port)
+
+        patient = threading.Thread(target=let_in)
+        patient.start()
+        assert tried(line, tmp_path, archive, "--config", config) == ["HTTP", "TLS"]
+        patient.join()

@@ -148,7 +148,8 @@ static bool repository_renew(struct repository *repository,
                              const struct credentials_refusal *refused)
 {
     const struct registry_host *host = repository->endpoint->host;
-    if (endpoint_is_guess(repository->endpoint))
+    if (endpoint_is_guess(repository->endpoint) ||
+        !registry_host_allows(host, repository->endpoint))
         return false; /* with TLS, if at all */
     struct renewed_credentials *fresh = xcalloc(1, sizeof *fresh);
     struct error err = ERROR_INIT;
@@ -250,8 +251,9 @@ static enum errc send_once(struct registry_client *client, const struct url *url
     request->public_only = elsewhere && !endpoint_is_private(endpoint);
     enum errc code = transport_exchange(client->connection, request, response, err);
     request->authorization = NULL;
-    if (!elsewhere && code != ERR_CANCELLED)
-        endpoint_was_tried(endpoint, code == ERR_OK || code == ERR_CERTIFICATE);
+    bool spoke = code == ERR_OK || code == ERR_CERTIFICATE;
+    if (!elsewhere && (spoke || error_party(code) == PARTY_NETWORK))
+        endpoint_was_tried(endpoint, spoke);
     if (code == ERR_OK && verdict_is_busy(response))
         on_busy(endpoint, response);
     if (!elsewhere && code == ERR_OK && response->peer_private)
@@ -331,6 +333,7 @@ static enum errc send_and_follow(struct registry_client *client, struct url *url
         if (url_follow(url, location, endpoint_is_private(endpoint), &next, err) != ERR_OK)
             return err->code;
         url_move(&next, url);
+        request->ahead = 0;
     }
     char shown[URL_SHOWN_MAX];
     return fail(err, ERR_ADDRESS_REFUSED, 0, "%s %s: more than %d redirects", request->method,

@@ -419,7 +419,8 @@ void endpoint_answered(struct endpoint *endpoint)
     struct registry_host *host = endpoint->host;
     atomic_store(&endpoint->answered, true);
     atomic_store(&host->preferred, (size_t)(endpoint - host->endpoints));
-    if (host->falls_back && !endpoint->base.tls && atomic_load(&host->tried_tls))
+    if (host->falls_back && !endpoint->base.tls && atomic_load(&host->tried_tls) &&
+        !atomic_load(&host->spoke_tls))
         host_capabilities_answered(&host->learned, true);
 }
 
@@ -434,9 +435,10 @@ void endpoint_was_tried(struct endpoint *endpoint, bool spoke)
     struct registry_host *host = endpoint->host;
     if (!endpoint->base.tls)
         return;
-    atomic_store(&host->tried_tls, true);
+    /* Whoever sees that TLS was tried sees what came of it. */
     if (spoke && !atomic_exchange(&host->spoke_tls, true))
         host_capabilities_answered(&host->learned, false);
+    atomic_store(&host->tried_tls, true);
 }
 
 bool endpoint_is_private(struct endpoint *endpoint)

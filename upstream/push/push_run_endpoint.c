@@ -100,6 +100,13 @@ static enum run_next connect_to(struct push_run *run, struct endpoint *endpoint)
  * it. */
 static enum run_next all_were_tried(struct push_run *run)
 {
+    if (run->guess_failed) {
+        /* TLS was tried meanwhile: once more, by what is known now. */
+        run->guess_failed = false;
+        run->endpoint = 0;
+        run->order_count = registry_host_order(run->host, &run->credentials, run->order);
+        return NEXT_STEP;
+    }
     bool there = run->worth == WORTH_REGISTRY || run->worth == WORTH_SOMEBODY;
     bool away = there && run->unreached && run->job.push && !run->options.once &&
                 is_away(&run->error) && error_retriable(run->error.code);
@@ -128,6 +135,10 @@ enum run_next push_run_next_endpoint(struct push_run *run)
 enum run_next push_run_endpoint_failed(struct push_run *run, const struct error *err)
 {
     bool goes_on = next_endpoint_may_help(run, err);
+    bool guessed = endpoint_is_guess(run->repository.endpoint) && err->code != ERR_CANCELLED;
+    run->guess_failed |= guessed && run->phase == RUN_GREET;
+    if (guessed && run->phase == RUN_BRING)
+        host_capabilities_answered(&run->host->learned, false); /* the next process asks again */
     keep_worth_telling(run, err, run->phase == RUN_GREET);
     run->retry = (struct retry){0};
     push_run_disconnect(run);

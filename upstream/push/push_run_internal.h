@@ -53,6 +53,7 @@ struct push_run {
     struct repository repository;
     struct target_push push;
     bool in_turn; /* the first request's */
+    bool guess_failed;
     bool guessed; /* that there is no TLS (endpoint_is_guess()), when that was sent */
     int64_t asked_since_ms;
     char *turn_key;
