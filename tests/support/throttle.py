@@ -183,20 +183,23 @@ class ThrottledProxy:
             if self._is_refused():
                 client.close()
                 continue
-            try:
-                server = socket.create_connection(("127.0.0.1", self._port_for(client)))
-            except OSError:
+            self._spawn(self._lead, client)
+
+    def _lead(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(("127.0.0.1", self._port_for(client)))
+        except OSError:
+            client.close()
+            return
+        with self._lock:
+            if self._closed:
                 client.close()
-                continue
-            with self._lock:
-                if self._closed:
-                    client.close()
-                    server.close()
-                    return
-                pair = Pair(client, server)
-                self._pairs.add(pair)
-            self._spawn(self._pump, pair, client, server, "up")
-            self._spawn(self._pump, pair, server, client, "down")
+                server.close()
+                return
+            pair = Pair(client, server)
+            self._pairs.add(pair)
+        self._spawn(self._pump, pair, client, server, "up")
+        self._spawn(self._pump, pair, server, client, "down")
 
     def _port_for(self, client: socket.socket) -> int:
         """With another place for those who speak no TLS, what a connection begins with decides."""
