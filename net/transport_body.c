@@ -146,6 +146,7 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     int fd = exchange->takes_none ? -1 : transport_take_ahead(exchange->transport, address);
     exchange->took_ahead = fd >= 0;
     exchange->taken = fd;
+    exchange->connects = false;
     if (fd >= 0)
         return fd;
     fd = transport_socket(address->family, address->socktype, address->protocol);

@@ -6,10 +6,10 @@
  * Endpoints are tried in the order of registry_host_order(): the one that answered last first, then
  * the others as configured. Of a host with the default endpoints an earlier process may have found
  * that it speaks no TLS: until this one has tried TLS, plain http is then the first one for those
- * who have no credentials to lose, as a guess: whatever fails there leads on to TLS. A plain-http
- * endpoint is left out once the host has answered over TLS, even with a certificate that was
- * refused: whoever can cut the TLS connection must not be able to make credentials travel in the
- * clear.
+ * who have no credentials to lose, as a guess: a first request that fails there leads on to TLS,
+ * and after a push that fails there the next process tries TLS first. A plain-http endpoint is left
+ * out once the host has answered over TLS, even with a certificate that was refused: whoever can
+ * cut the TLS connection must not be able to make credentials travel in the clear.
  */
 #ifndef SLIPWAY_UPSTREAM_CLIENT_REGISTRY_HOST_H
 #define SLIPWAY_UPSTREAM_CLIENT_REGISTRY_HOST_H
