@@ -32,6 +32,7 @@ struct http_double {
         int fd;
     } connections[CONNECTIONS_MAX];
     size_t connection_count;
+    size_t ended_count;
 };
 
 struct peer {
@@ -191,6 +192,9 @@ static void *serve(void *arg)
     while (serve_one(peer))
         continue;
     shutdown(peer->fd, SHUT_RDWR);
+    pthread_mutex_lock(&peer->server->lock);
+    peer->server->ended_count++;
+    pthread_mutex_unlock(&peer->server->lock);
     free(peer);
     return NULL;
 }
@@ -295,20 +299,27 @@ size_t http_double_await(struct http_double *server, const char *prefix, size_t 
     return count;
 }
 
-static size_t accepted(struct http_double *server)
+static size_t await(struct http_double *server, const size_t *counter, size_t want)
 {
-    pthread_mutex_lock(&server->lock);
-    size_t count = server->connection_count;
-    pthread_mutex_unlock(&server->lock);
-    return count;
+    int64_t until_ms = clock_ms() + 20000;
+    for (;;) {
+        pthread_mutex_lock(&server->lock);
+        size_t count = *counter;
+        pthread_mutex_unlock(&server->lock);
+        if (count >= want || clock_ms() >= until_ms)
+            return count;
+        usleep(1000);
+    }
 }
 
 size_t http_double_connections(struct http_double *server, size_t want)
 {
-    int64_t until_ms = clock_ms() + 20000;
-    while (accepted(server) < want && clock_ms() < until_ms)
-        usleep(1000);
-    return accepted(server);
+    return await(server, &server->connection_count, want);
+}
+
+size_t http_double_ended(struct http_double *server, size_t want)
+{
+    return await(server, &server->ended_count, want);
 }
 
 void http_double_hang_up(struct http_double *server)

@@ -60,6 +60,9 @@ long http_double_position(struct http_double *server, const char *prefix);
 /* How many connections were accepted, once it has come to `want`; what it is after 20 s, else. */
 size_t http_double_connections(struct http_double *server, size_t want);
 
+/* The same of those that have ended, by either side. */
+size_t http_double_ended(struct http_double *server, size_t want);
+
 /* Close all connections that were accepted so far. */
 void http_double_hang_up(struct http_double *server);
 

@@ -8,7 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -133,15 +132,20 @@ static void what_nobody_took_is_closed(void **state)
     transport_return(get(fixture->transport, fixture, AHEAD));
     assert_int_equal(transport_close_idle(TRANSPORT_IDLE_MS), 0);
     assert_int_equal(transport_close_idle(0), AHEAD + 1);
+    assert_int_equal(http_double_ended(fixture->server, AHEAD + 1), AHEAD + 1);
+}
+
+static void its_transport_closes_them(void **state)
+{
+    const struct fixture *fixture = *state;
     transport_return(get(fixture->transport, fixture, AHEAD));
-    int next = dup(STDERR_FILENO);
-    close(next);
     struct transport *other = new_transport();
     transport_return(get(other, fixture, AHEAD));
+    assert_int_equal(http_double_connections(fixture->server, 2 * (AHEAD + 1)), 2 * (AHEAD + 1));
     transport_free(other);
-    int now = dup(STDERR_FILENO);
-    close(now);
-    assert_int_equal(now, next);
+    assert_int_equal(http_double_ended(fixture->server, AHEAD + 1), AHEAD + 1);
+    assert_int_equal(transport_close_idle(0), AHEAD + 1);
+    assert_int_equal(http_double_ended(fixture->server, 2 * (AHEAD + 1)), 2 * (AHEAD + 1));
 }
 
 static void there_are_never_many(void **state)
@@ -159,6 +163,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_the_server_closed_is_not_used, setup, teardown),
         cmocka_unit_test_setup_teardown(others_do_not_get_them, setup, teardown),
         cmocka_unit_test_setup_teardown(what_nobody_took_is_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(its_transport_closes_them, setup, teardown),
         cmocka_unit_test_setup_teardown(there_are_never_many, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
