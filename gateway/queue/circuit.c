@@ -24,7 +24,7 @@ int64_t circuit_delay_ms(int64_t base_ms, unsigned failed, uint32_t jitter)
            (int64_t)((uint64_t)(2 * (delay_ms / 5)) * jitter / UINT32_MAX);
 }
 
-/* Nothing begins in the millisecond in which it is opened, but what did just before. */
+/* What begins in the millisecond in which it was opened begins as in the next one: gate_enter(). */
 bool circuit_is_stale(const struct circuit *circuit, int64_t began_ms)
 {
     return began_ms <= circuit->opened_ms;
@@ -36,7 +36,7 @@ bool circuit_failed(struct circuit *circuit, int64_t began_ms, int64_t now_ms, i
     if (circuit_is_stale(circuit, began_ms) || circuit_state(circuit, now_ms) == CIRCUIT_OPEN)
         return false;
     int64_t delay_ms = circuit_delay_ms(circuit->base_ms, ++circuit->failures, jitter);
-    circuit->opened_ms = now_ms;
+    circuit->opened_ms = now_ms > began_ms ? now_ms : began_ms;
     circuit->allowed = 1;
     circuit->until_ms = now_ms + (asked_ms > delay_ms ? asked_ms : delay_ms);
     return true;

@@ -25,9 +25,10 @@ bool gate_admits(const struct gate *gate, int64_t now_ms)
     return true;
 }
 
-void gate_enter(struct gate *gate)
+int64_t gate_enter(struct gate *gate, int64_t now_ms)
 {
     gate->under_way++;
+    return circuit_is_stale(&gate->circuit, now_ms) ? gate->circuit.opened_ms + 1 : now_ms;
 }
 
 /* Those that began before the circuit was opened are not counted any more. */

@@ -39,8 +39,9 @@ void gate_init(struct gate *gate, int64_t base_ms, unsigned limit,
                void (*begin)(struct gate_place *place));
 
 bool gate_admits(const struct gate *gate, int64_t now_ms);
-/* It begins, now. */
-void gate_enter(struct gate *gate);
+/* It begins, now. Returns as when: later than the circuit was opened last, even where that was in
+ * this millisecond. */
+int64_t gate_enter(struct gate *gate, int64_t now_ms);
 /* One that began then does not, after all; or it has ended without a word about the gate. */
 void gate_leave(struct gate *gate, int64_t began_ms);
 /* The gate was closed since then: what has not run yet is to be asked again. */

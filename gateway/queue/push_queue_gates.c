@@ -222,17 +222,14 @@ static bool is_closed(const struct queue_gate *gate, int64_t now_ms)
 static void enter_login(struct queue_entry *entry, struct queue_gate *login, int64_t now_ms)
 {
     set_entry_login(entry, login);
-    entry->login_ms = now_ms;
-    if (login)
-        gate_enter(&login->gate);
+    entry->login_ms = login ? gate_enter(&login->gate, now_ms) : now_ms;
 }
 
 static void submit(struct queue_entry *entry, int64_t now_ms)
 {
     struct queue_repository *repository = entry->tag->repository;
-    gate_enter(&repository->host->gate);
+    entry->began_ms = gate_enter(&repository->host->gate, now_ms);
     enter_login(entry, repository->login, now_ms);
-    entry->began_ms = now_ms;
     entry->probes = !is_closed(repository->host, now_ms) ||
                     (repository->login && !is_closed(repository->login, now_ms));
     entry_set_state(entry, ENTRY_WAITS);

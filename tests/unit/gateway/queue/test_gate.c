@@ -21,7 +21,7 @@ static int64_t now_ms;
 static void begin(struct gate_place *place)
 {
     begun[strlen(begun)] = (char)('a' + (place - places));
-    gate_enter(&gate);
+    gate_enter(&gate, now_ms);
 }
 
 static int set_up(void **state)
@@ -43,7 +43,7 @@ static void keep_all(void)
 /* One that began now fails. */
 static void open_it(void)
 {
-    gate_enter(&gate);
+    gate_enter(&gate, now_ms);
     gate_leave(&gate, now_ms);
     assert_true(gate_failed(&gate, now_ms, now_ms + 1, 0));
     now_ms = gate.circuit.until_ms;
@@ -104,11 +104,31 @@ static void a_probe_that_does_not_run_is_replaced(void **state)
 }
 
 /* One image that the registry cannot take does not keep the others from it. */
+/* Somebody ends the wait in the very millisecond in which it was opened. */
+static void who_begins_at_once_has_begun_since(void **state)
+{
+    (void)state;
+    gate_enter(&gate, now_ms);
+    gate_leave(&gate, now_ms);
+    assert_true(gate_failed(&gate, now_ms, now_ms, 0));
+    for (int round = 0; round < 3; round++) {
+        gate.circuit.until_ms = now_ms;
+        assert_true(gate_admits(&gate, now_ms));
+        int64_t began_ms = gate_enter(&gate, now_ms);
+        assert_false(gate_is_stale(&gate, began_ms));
+        assert_false(gate_admits(&gate, now_ms));
+        gate_leave(&gate, began_ms);
+        assert_true(gate_admits(&gate, now_ms));
+        assert_true(gate_failed(&gate, began_ms, now_ms, 0));
+        assert_true(gate_is_stale(&gate, began_ms));
+    }
+}
+
 static void a_failure_beside_successes_opens_nothing(void **state)
 {
     (void)state;
-    gate_enter(&gate);
-    gate_enter(&gate);
+    gate_enter(&gate, now_ms);
+    gate_enter(&gate, now_ms);
     gate_leave(&gate, now_ms);
     gate_succeeded(&gate, now_ms + 10);
     gate_leave(&gate, now_ms);
@@ -141,6 +161,7 @@ int main(void)
         TEST(one_is_tried_then_more_follow_in_their_order),
         TEST(a_probe_that_fails_keeps_the_others),
         TEST(a_probe_that_does_not_run_is_replaced),
+        TEST(who_begins_at_once_has_begun_since),
         TEST(a_failure_beside_successes_opens_nothing),
         TEST(an_operator_keeps_all),
     };
