@@ -13,7 +13,7 @@ struct known_blobs {
 struct known_blob {
     const struct endpoint *endpoint; /* compared, never followed */
     struct digest digest;
-    uint64_t credit_bytes; /* sent ahead, and not counted yet */
+    struct layer_outcome *brought; /* owned: ahead of its manifest, and not counted yet; or NULL */
 };
 
 static int compare(const void *left, const void *right)
@@ -32,26 +32,52 @@ struct known_blobs *known_blobs_new(void)
     return known;
 }
 
+static void free_blob(void *node)
+{
+    struct known_blob *blob = node;
+    free(blob->brought);
+    free(blob);
+}
+
 void known_blobs_free(struct known_blobs *known)
 {
     if (known == NULL)
         return;
-    tdestroy(known->tree, free);
+    tdestroy(known->tree, free_blob);
     pthread_mutex_destroy(&known->lock);
     free(known);
+}
+
+/* With the lock. */
+static struct known_blob *add(struct known_blobs *known, const struct endpoint *endpoint,
+                              const struct digest *digest)
+{
+    struct known_blob *blob = xcalloc(1, sizeof *blob);
+    blob->endpoint = endpoint;
+    blob->digest = *digest;
+    struct known_blob **held = tsearch(blob, &known->tree, compare);
+    if (held == NULL)
+        abort(); /* out of memory, as in base/mem.h */
+    if (*held != blob)
+        free(blob);
+    return *held;
 }
 
 void known_blobs_add(struct known_blobs *known, const struct endpoint *endpoint,
                      const struct digest *digest)
 {
-    struct known_blob *blob = xmalloc(sizeof *blob);
-    *blob = (struct known_blob){.endpoint = endpoint, .digest = *digest};
-    pthread_mutex_lock(&known->lock);
-    struct known_blob **held = tsearch(blob, &known->tree, compare);
-    bool was_there = held == NULL || *held != blob;
-    pthread_mutex_unlock(&known->lock);
-    if (was_there)
-        free(blob);
+    autolock pthread_mutex_t *held = lock_take(&known->lock);
+    add(known, endpoint, digest);
+}
+
+void known_blobs_add_brought(struct known_blobs *known, const struct endpoint *endpoint,
+                             const struct digest *digest, const struct layer_outcome *how)
+{
+    autolock pthread_mutex_t *held = lock_take(&known->lock);
+    struct known_blob *blob = add(known, endpoint, digest);
+    if (blob->brought == NULL)
+        blob->brought = xmalloc(sizeof *blob->brought);
+    *blob->brought = *how;
 }
 
 /* With the lock; NULL: not known. */
@@ -63,24 +89,16 @@ static struct known_blob *find(const struct known_blobs *known, const struct end
     return held ? *held : NULL;
 }
 
-void known_blobs_credit(struct known_blobs *known, const struct endpoint *endpoint,
-                        const struct digest *digest, uint64_t sent_bytes)
-{
-    autolock pthread_mutex_t *held = lock_take(&known->lock);
-    struct known_blob *blob = find(known, endpoint, digest);
-    if (blob)
-        blob->credit_bytes = sent_bytes;
-}
-
 bool known_blobs_claim(struct known_blobs *known, const struct endpoint *endpoint,
-                       const struct digest *digest, uint64_t *sent_bytes)
+                       const struct digest *digest, struct layer_outcome *how)
 {
     autolock pthread_mutex_t *held = lock_take(&known->lock);
     struct known_blob *blob = find(known, endpoint, digest);
-    if (blob == NULL || blob->credit_bytes == 0)
+    if (blob == NULL || blob->brought == NULL)
         return false;
-    *sent_bytes = blob->credit_bytes;
-    blob->credit_bytes = 0;
+    *how = *blob->brought;
+    free(blob->brought);
+    blob->brought = NULL;
     return true;
 }
 

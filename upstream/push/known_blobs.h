@@ -7,7 +7,7 @@
 #ifndef SLIPWAY_UPSTREAM_PUSH_KNOWN_BLOBS_H
 #define SLIPWAY_UPSTREAM_PUSH_KNOWN_BLOBS_H
 
-#include "image/digest.h"
+#include "upstream/push/layer_outcome.h"
 
 struct endpoint;
 struct known_blobs;
@@ -17,12 +17,12 @@ void known_blobs_free(struct known_blobs *known); /* NULL is a no-op */
 
 void known_blobs_add(struct known_blobs *known, const struct endpoint *endpoint,
                      const struct digest *digest);
-/* It was brought there ahead of its manifest, by so many bytes that were sent: the push that needs
- * it first counts them (known_blobs_claim() is true once). No-op for what is not known. */
-void known_blobs_credit(struct known_blobs *known, const struct endpoint *endpoint,
-                        const struct digest *digest, uint64_t sent_bytes);
+/* The same of one that was brought there ahead of its manifest, at once: nobody finds it known and
+ * not how it came. The push that needs it first counts that (known_blobs_claim() is true once). */
+void known_blobs_add_brought(struct known_blobs *known, const struct endpoint *endpoint,
+                             const struct digest *digest, const struct layer_outcome *how);
 bool known_blobs_claim(struct known_blobs *known, const struct endpoint *endpoint,
-                       const struct digest *digest, uint64_t *sent_bytes);
+                       const struct digest *digest, struct layer_outcome *how);
 
 bool known_blobs_has(struct known_blobs *known, const struct endpoint *endpoint,
                      const struct digest *digest);

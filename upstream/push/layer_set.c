@@ -113,10 +113,9 @@ static void count_what_came_ahead(struct layer_set *set, const struct layer_item
                                   struct layer_outcome *outcome)
 {
     const struct target_push *push = set->push;
-    if (outcome->end == LAYER_EXISTED && push->shared &&
+    if (outcome->end == LAYER_EXISTED && push->shared)
         known_blobs_claim(push->shared, push->repository->endpoint, &item->layer.blob->digest,
-                          &outcome->sent_bytes))
-        outcome->end = LAYER_UPLOADED;
+                          outcome);
 }
 
 static void begin(struct layer_set *set, struct layer_item *item)

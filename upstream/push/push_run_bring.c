@@ -124,15 +124,6 @@ static enum run_next bring_growing(struct push_run *run, bool *whole)
     return NEXT_STEP;
 }
 
-/* What a push that needs the blob has not counted as its own. */
-static void credit(const struct push_run *run)
-{
-    const struct push_target *target = run->job.target;
-    if (run->memory && target->layers.uploaded > 0)
-        known_blobs_credit(run->memory, run->repository.endpoint, &run->job.blob.digest,
-                           target->bytes_uploaded);
-}
-
 static enum run_next bring_blob(struct push_run *run)
 {
     bool whole = run->job.growing == NULL || run->blob != NULL;
@@ -153,7 +144,6 @@ static enum run_next bring_blob(struct push_run *run)
         return layer_set_leave(run->blob) ? push_run_endpoint_failed(run, &err) : NEXT_WAIT;
     switch (layer_set_advance(run->blob)) {
     case LAYER_SET_DONE:
-        credit(run);
         run->done = true;
         return NEXT_END;
     case LAYER_SET_WAITS:

@@ -65,6 +65,13 @@ void target_push_learn_sent(struct target_push *push, const struct digest *diges
     target_push_learn(push, digest);
 }
 
+void target_push_credit(struct target_push *push, const struct digest *digest,
+                        const struct layer_outcome *how)
+{
+    if (push->shared)
+        known_blobs_add_brought(push->shared, push->repository->endpoint, digest, how);
+}
+
 bool target_push_distrust(struct target_push *push, const struct digest *digest)
 {
     if (target_push_distrusts(push, digest) || was_sent(push, digest) ||

@@ -25,15 +25,6 @@
 #include "upstream/push/known_blobs.h"
 #include "upstream/push/progress.h"
 
-/* How a layer came to be in the target repository. */
-enum layer_end { LAYER_NONE, LAYER_EXISTED, LAYER_MOUNTED, LAYER_UPLOADED, LAYER_SKIPPED };
-
-struct layer_outcome {
-    enum layer_end end;                  /* LAYER_NONE: what was sent is no layer (a config) */
-    char source[REFERENCE_NAME_MAX + 1]; /* LAYER_MOUNTED: the repository it was mounted from */
-    uint64_t sent_bytes;                 /* that the registry acknowledged */
-};
-
 struct target_push {
     struct store *store;           /* borrowed, as all pointers here */
     struct repository *repository; /* the target, at the endpoint being tried */
@@ -77,6 +68,11 @@ bool target_push_knows(struct target_push *push, const struct digest *digest);
 
 /* The same, as its bytes were sent. */
 void target_push_learn_sent(struct target_push *push, const struct digest *digest);
+
+/* This push has brought the blob, ahead of its manifest: the push that needs it counts that. To be
+ * said before it is learned. */
+void target_push_credit(struct target_push *push, const struct digest *digest,
+                        const struct layer_outcome *how);
 
 /* The registry said that it has the blob, by HEAD or by mounting it, and refused the manifest for
  * the lack of it: its bytes have to be sent. False when that is no news, or they were sent. */

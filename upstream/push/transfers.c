@@ -328,6 +328,9 @@ static void end_wait(struct transfer *transfer, struct transfer_wait *wait, bool
         wait->outcome =
             (struct layer_outcome){.end = wait->layer->id[0] == '\0' ? LAYER_NONE : LAYER_EXISTED,
                                    .sent_bytes = credited ? transfer->outcome.sent_bytes : 0};
+    bool brought = wait->outcome.end == LAYER_UPLOADED || wait->outcome.end == LAYER_MOUNTED;
+    if (err->code == ERR_OK && brought && wait->push->ahead)
+        target_push_credit(wait->push, &transfer->blob.digest, &wait->outcome);
     if (err->code == ERR_OK && transfer->outcome.sent_bytes > 0)
         target_push_learn_sent(wait->push, &transfer->blob.digest);
     else if (err->code == ERR_OK)

@@ -301,6 +301,9 @@ static void a_known_layer_is_mounted(void **state)
                      ERR_OK);
     assert_int_equal(list->count, 2);
     free(list);
+    assert_int_equal(push_with_known(&scene, &image.manifest), ERR_OK);
+    assert_int_equal(scene.test->result.layers.mounted, 1);
+    assert_int_equal(scene.test->result.layers.existed, 0);
     scene_close(&scene);
 }
 

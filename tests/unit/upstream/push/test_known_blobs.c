@@ -30,23 +30,35 @@ static void a_blob_is_known_at_one_endpoint(void **state)
     known_blobs_free(NULL);
 }
 
-static void what_was_sent_ahead_is_counted_once(void **state)
+static void what_was_brought_ahead_is_counted_once(void **state)
 {
     (void)state;
     struct known_blobs *known = known_blobs_new();
     struct endpoint endpoints[2];
-    struct digest a = digest_of(DIGEST_SHA256, "a", 1);
-    uint64_t bytes = 0;
-    known_blobs_credit(known, &endpoints[0], &a, 7);
-    assert_false(known_blobs_claim(known, &endpoints[0], &a, &bytes));
+    const struct digest a = digest_of(DIGEST_SHA256, "a", 1);
+    const struct digest b = digest_of(DIGEST_SHA256, "b", 1);
+    const struct layer_outcome sent = {.end = LAYER_UPLOADED, .sent_bytes = 7};
+    const struct layer_outcome mounted = {.end = LAYER_MOUNTED, .source = "r/other"};
+    struct layer_outcome how = {.end = LAYER_EXISTED};
+    assert_false(known_blobs_claim(known, &endpoints[0], &a, &how));
     known_blobs_add(known, &endpoints[0], &a);
-    assert_false(known_blobs_claim(known, &endpoints[0], &a, &bytes));
-    known_blobs_credit(known, &endpoints[0], &a, 7);
-    assert_false(known_blobs_claim(known, &endpoints[1], &a, &bytes));
-    assert_true(known_blobs_claim(known, &endpoints[0], &a, &bytes));
-    assert_int_equal(bytes, 7);
-    assert_false(known_blobs_claim(known, &endpoints[0], &a, &bytes));
+    assert_false(known_blobs_claim(known, &endpoints[0], &a, &how));
+    known_blobs_add_brought(known, &endpoints[0], &a, &mounted);
+    known_blobs_add_brought(known, &endpoints[0], &a, &sent);
+    known_blobs_add_brought(known, &endpoints[0], &b, &mounted);
+    known_blobs_add(known, &endpoints[0], &b);
+    assert_true(known_blobs_has(known, &endpoints[0], &b));
+    assert_false(known_blobs_claim(known, &endpoints[1], &a, &how));
+    assert_int_equal(how.end, LAYER_EXISTED);
+    assert_true(known_blobs_claim(known, &endpoints[0], &a, &how));
+    assert_int_equal(how.end, LAYER_UPLOADED);
+    assert_int_equal(how.sent_bytes, 7);
+    assert_false(known_blobs_claim(known, &endpoints[0], &a, &how));
     assert_true(known_blobs_has(known, &endpoints[0], &a));
+    assert_true(known_blobs_claim(known, &endpoints[0], &b, &how));
+    assert_int_equal(how.end, LAYER_MOUNTED);
+    assert_string_equal(how.source, "r/other");
+    known_blobs_add_brought(known, &endpoints[1], &a, &sent); /* nobody claims it */
     known_blobs_free(known);
 }
 
@@ -81,7 +93,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_blob_is_known_at_one_endpoint),
-        cmocka_unit_test(what_was_sent_ahead_is_counted_once),
+        cmocka_unit_test(what_was_brought_ahead_is_counted_once),
         cmocka_unit_test(tags_pushed_together_ask_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
