@@ -169,26 +169,31 @@ static enum errc assemble_answer(const struct events *events, json_t **answer, s
 
 /* ---- the exchange ---- */
 
-/* Nothing else can be known of a pipe. Of a file the tables have been read: they name the layers,
- * or there is something to choose. */
-static bool goes_early(const struct remote_push *push, bool reduced)
+struct sent {
+    const struct source *archive;
+    uint64_t bytes; /* 0: not known */
+    bool held;      /* without layers that the gateway may hold */
+    bool streams;   /* its tables cannot be read before its layers: a pipe, or it is compressed */
+};
+
+/* Nothing else can be known of a stream. Of what is none the tables have been read: they name the
+ * layers, or there is something to choose. */
+static bool goes_early(const struct push_order *order, const struct sent *sent)
 {
-    return (reduced || push->archive->rewind == NULL) && push->order->image == NULL &&
-           !push->order->has_platform;
+    return (sent->held || sent->streams) && order->image == NULL && !order->has_platform;
 }
 
-/* `bytes` 0: not known. */
-static enum errc post(const struct remote_push *push, const struct source *archive, uint64_t bytes,
-                      bool held, struct events *events, struct http_response *response,
-                      struct error *err)
+static enum errc post(const struct remote_push *push, const struct sent *sent,
+                      struct events *events, struct http_response *response, struct error *err)
 {
     autobuf struct buf target = BUF_INIT(URL_LIMIT_BYTES);
     append_path(&target, push->order);
-    if (held)
+    if (sent->held)
         buf_text(&target, "&held=1");
-    if (goes_early(push, held))
+    if (goes_early(push->order, sent))
         buf_text(&target, "&early=1");
-    struct http_body body = {.source = archive, .size = bytes > 0 ? bytes : HTTP_SIZE_UNKNOWN};
+    struct http_body body = {.source = sent->archive,
+                             .size = sent->bytes > 0 ? sent->bytes : HTTP_SIZE_UNKNOWN};
     struct http_request request = {.method = "POST",
                                    .content_type = "application/x-tar",
                                    .body = &body,
@@ -210,11 +215,29 @@ static struct events events_of(const struct remote_push *push)
     return (struct events){.progress = push->progress, .pushed = true, .superseded = true};
 }
 
+/* As far as its first bytes say. */
+static enum errc find_streams(const struct source *archive, bool *streams, struct error *err)
+{
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    *streams = archive->rewind == NULL;
+    if (*streams)
+        return ERR_OK;
+    if (source_pull(archive, &data, &size, err) != ERR_OK)
+        return err->code;
+    enum content content = content_of(data, size);
+    *streams = content == CONTENT_GZIP || content == CONTENT_ZSTD ||
+               content_compression(data, size) != NULL;
+    return source_rewind(archive, err);
+}
+
 static enum errc push_whole(const struct remote_push *push, json_t **answer, struct error *err)
 {
     struct events events = events_of(push);
+    struct sent sent = {.archive = push->archive, .bytes = push->archive_bytes};
     autoresponse struct http_response response = HTTP_RESPONSE_INIT;
-    if (post(push, push->archive, push->archive_bytes, false, &events, &response, err) == ERR_OK)
+    if (find_streams(push->archive, &sent.streams, err) == ERR_OK &&
+        post(push, &sent, &events, &response, err) == ERR_OK)
         read_any(push, &events, &response, answer, err);
     json_decref(events.push);
     return err->code;
@@ -231,7 +254,8 @@ static enum errc push_reduced(const struct remote_push *push, struct reduction *
     if (reduced_archive_open(*push->archive, leaves_out, reduction, &reduced, err) != ERR_OK)
         return err->code;
     const struct source source = reduced_archive_source(reduced);
-    if (post(push, &source, 0, true, &events, &response, err) == ERR_OK) {
+    const struct sent sent = {.archive = &source, .held = true};
+    if (post(push, &sent, &events, &response, err) == ERR_OK) {
         *asked = take_missing(&response, reduction);
         read_any(push, &events, &response, answer, err);
     }

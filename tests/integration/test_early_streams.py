@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
 from collections.abc import Iterator
@@ -199,6 +200,22 @@ def test_the_command_sends_a_pipe_early(
     done = slipway(tmp_path, "push", *way, "-", f"{target}1", data=streamed().whole)
     assert len(result_lines(done.stdout)) == 1
     assert "not needed" in done.stderr
+
+
+@pytest.mark.parametrize("by_gateway", [False, True])
+def test_so_does_a_compressed_file(
+    registry: Registry, gateway: Gateway, tmp_path: Path, by_gateway: bool
+) -> None:
+    """Its tables cannot be read before its layers, as little as those of a pipe."""
+    target = f"{registry.host}/streams/compressed-{int(by_gateway)}:1"
+    way = ("--gateway", gateway.url) if by_gateway else ()
+    for name, compress in {"gz": gzip.compress, "xz": lzma.compress}.items():
+        archive = tmp_path / f"image.tar.{name}"
+        archive.write_bytes(compress(streamed().whole))
+        done = slipway(tmp_path, "push", *way, "--json", str(archive), f"{target}{name}")
+        assert done.returncode == PUSHED, done.stderr
+        (unused,) = json.loads(done.stdout)["unused"]
+        assert unused["size"] > MIB
 
 
 def layout_first(layers: list[tuple[bytes, dict[str, Any]]], diff_ids: list[str]) -> Streamed:
