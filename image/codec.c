@@ -9,6 +9,9 @@
 
 #if SLIPWAY_HAVE_ISAL
 #include <isa-l.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #define ISAL_LEVEL 2
 #define ISAL_LEVEL_BUFFER ISAL_DEF_LVL2_DEFAULT
 #endif
@@ -199,10 +202,9 @@ static size_t zlib_block(struct gzip_encoder *encoder, const uint8_t *in, size_t
     return gzip_block_bound(size) - stream->avail_out;
 }
 
-size_t gzip_encode_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
-                         uint8_t *out, uint32_t *crc)
+static size_t any_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
+                        uint8_t *out, uint32_t *crc)
 {
-    assert(size <= CODEC_BLOCK_BYTES);
     if (encoder->effort == EFFORT_FAST && is_noise(in, size))
         return stored_block(in, size, last, out, crc);
 #if SLIPWAY_HAVE_ISAL
@@ -210,6 +212,34 @@ size_t gzip_encode_block(struct gzip_encoder *encoder, const uint8_t *in, size_t
         return isal_block(encoder, in, size, last, out, crc);
 #endif
     return zlib_block(encoder, in, size, last, out, crc);
+}
+
+/* ISA-L 2.30 returns with the upper halves of vector registers in use; SSE code that comes next, as
+ * SHA-256 in OpenSSL, then waits for them with each of its instructions. */
+#if SLIPWAY_HAVE_ISAL && defined(__x86_64__)
+__attribute__((target("avx"))) static void zero_upper_halves(void)
+{
+    _mm256_zeroupper();
+}
+
+static void leave_vectors(void)
+{
+    if (__builtin_cpu_supports("avx"))
+        zero_upper_halves();
+}
+#else
+static void leave_vectors(void)
+{
+}
+#endif
+
+size_t gzip_encode_block(struct gzip_encoder *encoder, const uint8_t *in, size_t size, bool last,
+                         uint8_t *out, uint32_t *crc)
+{
+    assert(size <= CODEC_BLOCK_BYTES);
+    size_t encoded = any_block(encoder, in, size, last, out, crc);
+    leave_vectors();
+    return encoded;
 }
 
 uint32_t gzip_crc_combine(uint32_t crc_a, uint32_t crc_b, uint64_t size_b)
