@@ -21,7 +21,7 @@ static void stop_clock(struct queue_gate *gate)
     queue_under_way(queue, -1);
 }
 
-static void need_clock(struct queue_gate *gate);
+static void need_clock(struct queue_gate *gate, int64_t now_ms);
 
 static void on_clock(struct work *work)
 {
@@ -29,20 +29,21 @@ static void on_clock(struct work *work)
         (struct queue_gate *)((char *)work - offsetof(struct queue_gate, clock));
     struct push_queue *queue = gate->queue;
     pthread_mutex_lock(&queue->lock);
+    int64_t now_ms = clock_ms();
     gate->clock_waits = false;
     if (!queue->closed)
-        gate_release(&gate->gate, clock_ms());
-    need_clock(gate); /* it was opened again meanwhile */
+        gate_release(&gate->gate, now_ms);
+    need_clock(gate, now_ms); /* it was opened again meanwhile */
     queue_under_way(queue, -1);
     pthread_mutex_unlock(&queue->lock);
 }
 
 /* Somebody is kept until then, and nobody else may come to let him go. */
-static void need_clock(struct queue_gate *gate)
+static void need_clock(struct queue_gate *gate, int64_t now_ms)
 {
     struct push_queue *queue = gate->queue;
     if (gate->clock_waits || queue->closed || gate->gate.kept_count == 0 ||
-        circuit_state(&gate->gate.circuit, clock_ms()) != CIRCUIT_OPEN)
+        circuit_state(&gate->gate.circuit, now_ms) != CIRCUIT_OPEN)
         return;
     gate->clock_waits = true;
     gate->clock.run = on_clock;
@@ -255,7 +256,7 @@ void entry_begin(struct queue_entry *entry)
     if (gate) {
         entry_set_state(entry, ENTRY_KEPT);
         gate_keep(&gate->gate, &entry->place);
-        need_clock(gate);
+        need_clock(gate, now_ms);
         return;
     }
     submit(entry, now_ms);
@@ -374,10 +375,11 @@ static void note_success(struct queue_gate *gate)
 static void note_failure(struct queue_gate *gate, const struct push_target *target,
                          int64_t began_ms)
 {
-    if (!gate_failed(&gate->gate, began_ms, clock_ms(), target->asked_ms))
+    int64_t now_ms = clock_ms();
+    if (!gate_failed(&gate->gate, began_ms, now_ms, target->asked_ms))
         return;
     gate->why = target->error;
-    need_clock(gate);
+    need_clock(gate, now_ms);
 }
 
 /* What its end says of a host, and of credentials there (NULL: they are not known). Returns the
@@ -408,10 +410,13 @@ int64_t entry_tell_end(struct queue_entry *entry, const struct push_target *targ
     int64_t began_ms = entry->began_ms;
     struct queue_gate *login = learn(repository, &target->login);
     show_login(entry->to, login);
+    struct queue_gate *entered = entry->login;
     leave(entry);
-    set_entry_login(entry, NULL);
     const struct queue_gate *gate =
         judge(repository->host, login, target, began_ms, entry->login_ms);
+    if (entered) /* it may have been the one that was to show whether they are there again */
+        gate_release(&entered->gate, clock_ms());
+    set_entry_login(entry, NULL);
     return gate && circuit_state(&gate->gate.circuit, clock_ms()) == CIRCUIT_OPEN
                ? gate->gate.circuit.until_ms
                : 0;
