@@ -31,6 +31,8 @@ void pushes_accept(struct store *store, struct push *push);
 
 /* When a push of this id was accepted, in seconds since the epoch. */
 uint64_t push_id_time_s(const char *id);
+/* Greater of one that was accepted later, also where the clock was set back. */
+uint64_t push_id_number(const char *id);
 
 /* Write all of a push, or replace it. One that is not `durable` may be lost in a crash of the
  * machine, and is refused first when much is to be written: for what nobody waits for. */

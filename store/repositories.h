@@ -55,6 +55,9 @@ struct repository_manifest {
     char media_type[MEDIA_TYPE_MAX];
     uint64_t size;  /* bytes */
     uint64_t put_s; /* when it was put last, of one that is there */
+    /* Of one that is there: greater than that of what was put before, and than push_id_number() of
+     * pushes that were accepted before, also where the clock was set back. */
+    uint64_t put_number;
 };
 
 /* By tag or by digest; *found false when the repository does not have it. */

@@ -181,8 +181,7 @@ static enum errc read_tags(struct expected *expected, struct error *err)
 }
 
 /* What the history says of a tag of the front. False: another push was accepted later than what the
- * front has, so that counts. In one second, too: what is put at the front is pushed, so if that had
- * been later, it would be the youngest push. */
+ * front has, so that counts. */
 static bool compare(struct expected *expected, const struct repository_manifest *manifest,
                     struct expected_tag *out)
 {
@@ -192,7 +191,7 @@ static bool compare(struct expected *expected, const struct repository_manifest 
         return true;
     }
     bool same = digest_equal(&intent->manifest, &manifest->digest);
-    if (!same && intent->state == PUSH_PUSHED && intent->accepted_s >= manifest->put_s)
+    if (!same && intent->state == PUSH_PUSHED && push_id_number(intent->id) > manifest->put_number)
         return false;
     intent->visited = true;
     out->pending = is_open(intent);

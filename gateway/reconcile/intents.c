@@ -57,7 +57,6 @@ void intents_learn(struct intents *intents, const struct push *push)
         if (strcmp(intent->id, push->id) > 0)
             continue;
         memcpy(intent->id, push->id, sizeof intent->id);
-        intent->accepted_s = push->created_s;
         intent->state = target->state;
         intent->manifest = push->manifest.digest;
     }

@@ -13,7 +13,6 @@
 /* The youngest push to a tag. */
 struct intent {
     char id[PUSH_ID_MAX];
-    uint64_t accepted_s;
     enum push_state state; /* of its target there */
     struct digest manifest;
     bool visited; /* the owner's */

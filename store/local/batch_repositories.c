@@ -57,7 +57,8 @@ void batch_record_front(const struct batch *batch, uint64_t now_s, struct change
     for (size_t i = 0; i < batch->member_count; i++)
         record_member(&batch->members[i], now_s, change);
     for (size_t i = 0; i < batch->manifest_count; i++)
-        record_manifest(&batch->manifests[i], batch->stage->serial, now_s, change);
+        record_manifest(&batch->manifests[i], change_next_number(&batch->store->last_push), now_s,
+                        change);
     for (size_t i = 0; i < batch->referrer_count; i++)
         record_referrer(&batch->referrers[i], change);
     if (batch->push)

@@ -91,10 +91,11 @@ struct keep_ruling {
     struct keep_state *rules; /* owned */
     size_t count;             /* 0: no rule is for it, so all is kept */
 };
-/* Of a tag: when its manifest was put, in the order of which the last ones are found. */
+/* Of a tag: when its manifest was put, and manifest_number(), in the order of which the last ones
+ * are found. */
 struct keep_age {
     uint64_t put_s;
-    uint64_t put_number;
+    uint64_t number;
 };
 void keep_ruling_init(struct keep_ruling *ruling, const struct collect_options *options,
                       const char *repository);

@@ -14,7 +14,7 @@ struct keep_state {
 
 static bool is_older(const struct keep_age *a, const struct keep_age *b)
 {
-    return a->put_s != b->put_s ? a->put_s < b->put_s : a->put_number < b->put_number;
+    return a->number < b->number;
 }
 
 void keep_ruling_init(struct keep_ruling *ruling, const struct collect_options *options,

@@ -18,7 +18,7 @@ static enum errc look_at_tag(const struct collect_repository *repository, const 
 
 static struct keep_age age_of(const struct collect_found *found)
 {
-    return (struct keep_age){found->manifest.put_s, found->manifest.put_number};
+    return (struct keep_age){found->manifest.put_s, manifest_number(&found->manifest)};
 }
 
 static enum errc meet_tag(void *self, const struct kv_txn *txn, struct kv_slice key,

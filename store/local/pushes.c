@@ -48,9 +48,14 @@ static uint64_t number_of(const char *id, size_t size)
     return strtoull(hex, NULL, 16);
 }
 
+uint64_t push_id_number(const char *id)
+{
+    return number_of(id, strlen(id));
+}
+
 uint64_t push_id_time_s(const char *id)
 {
-    return number_of(id, strlen(id)) / 1000;
+    return push_id_number(id) / 1000;
 }
 
 /* Those that are accepted from now on sort behind it. */

@@ -218,6 +218,13 @@ enum errc holder_decode(struct kv_slice key, struct digest *digest, struct error
     return ERR_OK;
 }
 
+/* Numbers are about milliseconds. */
+uint64_t manifest_number(const struct manifest_record *record)
+{
+    bool numbered = record->put_number >= MANIFEST_NUMBER_MIN;
+    return numbered ? record->put_number : record->put_s * 1000;
+}
+
 enum errc manifest_decode(struct kv_slice key, struct kv_slice value, struct manifest_record *out,
                           struct error *err)
 {

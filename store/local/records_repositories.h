@@ -36,9 +36,14 @@ struct record_key session_key(const char *id);
 struct manifest_record {
     struct repository_manifest manifest;
     uint64_t put_s;
-    uint64_t put_number;   /* of the batch: two puts in one process make different records */
+    uint64_t put_number;   /* of the same numbers as push ids: no two puts have the same. Below
+                              MANIFEST_NUMBER_MIN: none, of a store from before there were any */
     struct digest subject; /* DIGEST_NONE: refers to none */
 };
+
+#define MANIFEST_NUMBER_MIN ((uint64_t)1 << 32)
+/* Greater of what was put later, whatever the clock said: store/repositories.h. */
+uint64_t manifest_number(const struct manifest_record *record);
 
 /* Of KV_MEMBERS: when somebody was told last that it is there. */
 struct record_value member_value(uint64_t used_s);

@@ -163,6 +163,7 @@ static enum errc held_manifest(struct store *store, const char *repository, cons
     if (held) {
         *out = record.manifest;
         out->put_s = record.put_s;
+        out->put_number = manifest_number(&record);
     }
     *found = held;
     return ERR_OK;

@@ -102,9 +102,9 @@ static void age_member(struct store *store, const char *repository, const struct
     put_record(store, KV_MEMBERS, &key, &value);
 }
 
-/* Put then. The blob too has not been used since. */
-static void age_manifest(struct store *store, const char *repository, const struct digest *digest,
-                         uint64_t put_s)
+/* Put when the clock said so, as what has this number. The blob too has not been used since. */
+static void date_manifest(struct store *store, const char *repository, const struct digest *digest,
+                          uint64_t put_s, uint64_t number)
 {
     struct error err = ERROR_INIT;
     struct record_key key = repository_digest_key(repository, digest);
@@ -114,9 +114,16 @@ static void age_manifest(struct store *store, const char *repository, const stru
     assert_ok(manifest_decode(record_key_slice(&key), record_value_slice(&value), &record, &err),
               &err);
     record.put_s = put_s;
+    record.put_number = number;
     value = manifest_value(&record);
     put_record(store, KV_MANIFESTS, &key, &value);
     age(store, digest);
+}
+
+static void age_manifest(struct store *store, const char *repository, const struct digest *digest,
+                         uint64_t put_s)
+{
+    date_manifest(store, repository, digest, put_s, put_s * 1000);
 }
 
 /* Neither a record without its file nor a file without its record. */
@@ -991,6 +998,35 @@ static void collect_again(void *self, const char *point)
     assert_code(store_backup(self, NULL, &backup, &err), ERR_COLLECTING, &err);
 }
 
+/* The last one is what was put last, whatever the clock said when it was. */
+static void a_clock_that_was_ahead_makes_nothing_the_last(void **state)
+{
+    static const struct keep_rule rule = {.match = "app", .last = 1};
+    struct store *store = open_store(*state);
+    struct collect_options options = usual;
+    struct collect_report report;
+    uint64_t now_s = (uint64_t)clock_wall_s();
+    options.grace_s = 10;
+    options.rules = &rule;
+    options.rule_count = 1;
+    struct digest layer = member(store, "app", "old layer");
+    struct digest older = image(store, "app", "old", &layer);
+    date_manifest(store, "app", &older, now_s - 30, 5); /* as before there were numbers */
+    layer = member(store, "app", "other layer");
+    struct digest ahead = image(store, "app", "ahead", &layer);
+    date_manifest(store, "app", &ahead, now_s + 3600, now_s * 1000);
+    layer = member(store, "app", "new layer");
+    struct digest newest = image(store, "app", "new", &layer);
+    date_manifest(store, "app", &newest, now_s - 20, now_s * 1000 + 1);
+    collect_with(store, &options, &report);
+    assert_false(fate(&report, "new")->goes);
+    assert_true(fate(&report, "old")->goes);
+    assert_true(held(store, &newest));
+    assert_false(held(store, &older));
+    collect_report_deinit(&report);
+    store_close(store);
+}
+
 static void one_runs_at_a_time(void **state)
 {
     struct store *store = open_store(*state);
@@ -1034,6 +1070,7 @@ int main(int argc, char **argv)
         folder_test(after_a_crash_all_stays_for_the_grace),
         folder_test(a_flood_of_leases_keeps_all),
         folder_test(a_clock_that_is_set_forward_makes_nothing_old),
+        folder_test(a_clock_that_was_ahead_makes_nothing_the_last),
         folder_test(a_use_at_any_moment_is_seen),
         folder_test(what_was_put_since_it_was_looked_at_is_not_condemned),
         folder_test(a_flood_of_leases_ends_what_is_under_way),
