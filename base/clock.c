@@ -21,6 +21,22 @@ int64_t clock_wall_s(void)
     return clock_wall_ms() / 1000;
 }
 
+static int64_t unhurried_from_s; /* of the monotonic clock's beginning */
+
+static void begin_unhurried(void)
+{
+    unhurried_from_s = clock_wall_s() - clock_ms() / 1000;
+}
+
+int64_t clock_unhurried_s(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, begin_unhurried);
+    int64_t steady_s = unhurried_from_s + clock_ms() / 1000;
+    int64_t wall_s = clock_wall_s();
+    return wall_s < steady_s ? wall_s : steady_s;
+}
+
 struct timespec clock_deadline(int64_t ms)
 {
     struct timespec at;

@@ -16,6 +16,10 @@ int64_t clock_ms(void);
 int64_t clock_wall_s(void);
 int64_t clock_wall_ms(void);
 
+/* Seconds since the epoch, but for what the wall clock was set forward since this was asked for
+ * first: by it nothing is over early that was to last so long. */
+int64_t clock_unhurried_s(void);
+
 /* The absolute CLOCK_MONOTONIC time `ms` milliseconds from now, for clock_cond_init()'s conditions.
  */
 struct timespec clock_deadline(int64_t ms);

@@ -136,7 +136,7 @@ static bool decide(struct queue_entry *entry, struct push_target *own)
         own->state = PUSH_SUPERSEDED;
     else if (outcome == OUTCOME_STOPPED || good)
         return false;
-    else if (entry->deadline_s > 0 && (uint64_t)clock_wall_s() >= entry->deadline_s)
+    else if (entry->deadline_s > 0 && (uint64_t)clock_unhurried_s() >= entry->deadline_s)
         own->state = PUSH_EXPIRED;
     else
         wait_on(entry, until_ms, own);

@@ -39,7 +39,7 @@ static void expire_uploads(const struct janitor *janitor)
 static void forget_pushes(const struct janitor *janitor)
 {
     autosettings const struct settings *settings = runtime_settings(janitor->runtime);
-    int64_t from_s = clock_wall_s() - settings->queue.history_ms / 1000;
+    int64_t from_s = clock_unhurried_s() - settings->queue.history_ms / 1000;
     const struct pushes_history history = {.count = settings->queue.history_count,
                                            .from_s = from_s > 0 ? (uint64_t)from_s : 0};
     struct error err = ERROR_INIT;
@@ -102,7 +102,7 @@ static void *janitor_thread(void *arg)
     do {
         expire_uploads(janitor);
         push_queue_record_targets(janitor->queue);
-        push_queue_expire(janitor->queue, (uint64_t)clock_wall_s());
+        push_queue_expire(janitor->queue, (uint64_t)clock_unhurried_s());
         forget_pushes(janitor);
         quarantine(janitor);
         write_leases(janitor);

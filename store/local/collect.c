@@ -283,6 +283,7 @@ static enum errc collect(struct collection *collection, struct error *err)
         return err->code;
     leases_watch(collection->store->leases);
     collection->now_s = (uint64_t)clock_wall_s();
+    leases_see_clocks(collection->store->leases, collection->now_s, clock_ms());
     collection->all_s = leases_all_s(collection->store->leases);
     report->waits = is_in_grace(collection, collection->all_s);
     if (report->waits)
