@@ -31,6 +31,7 @@ struct layer_pipeline {
     struct digester *raw;     /* of the bytes as they came */
     struct digester *diff_id; /* SHA-256 of the same, NULL where `raw` is that */
     struct digester *stored;  /* of the bytes given to the sink; NULL where they are the same */
+    struct slot *unhashed;    /* its input has not been hashed yet; NULL: that of all was */
     enum content content;
     uint64_t raw_size;
     uint64_t size;
@@ -92,7 +93,7 @@ void layer_pipeline_begin(struct layer_pipeline *pipeline, enum digest_algorithm
     assert(pipeline->phase == PHASE_IDLE);
     pipeline->phase = PHASE_PEEK;
     pipeline->sink = sink;
-    pipeline->raw = digester_new(algorithm);
+    pipeline->raw = digester_new_pairable(algorithm);
     pipeline->diff_id = algorithm == DIGEST_SHA256 ? NULL : digester_new(DIGEST_SHA256);
     pipeline->content = CONTENT_EMPTY;
     pipeline->raw_size = 0;
@@ -103,11 +104,38 @@ void layer_pipeline_begin(struct layer_pipeline *pipeline, enum digest_algorithm
     pipeline->flying = 0;
 }
 
+static void hash_raw(struct layer_pipeline *pipeline, const void *data, size_t size)
+{
+    digester_update(pipeline->raw, data, size);
+    if (pipeline->diff_id)
+        digester_update(pipeline->diff_id, data, size);
+}
+
+static void hash_unhashed(struct layer_pipeline *pipeline)
+{
+    if (pipeline->unhashed)
+        hash_raw(pipeline, pipeline->unhashed->in, pipeline->unhashed->in_size);
+    pipeline->unhashed = NULL;
+}
+
+/* What goes out, with what has come in: two streams take less time together. */
+static void hash_stored(struct layer_pipeline *pipeline, const void *data, size_t size)
+{
+    const struct slot *slot = pipeline->unhashed;
+    if (slot && pipeline->diff_id == NULL) {
+        digester_update_pair(pipeline->raw, slot->in, slot->in_size, pipeline->stored, data, size);
+        pipeline->unhashed = NULL;
+        return;
+    }
+    hash_unhashed(pipeline);
+    digester_update(pipeline->stored, data, size);
+}
+
 static enum errc emit(struct layer_pipeline *pipeline, const void *data, size_t size,
                       struct error *err)
 {
     if (pipeline->stored)
-        digester_update(pipeline->stored, data, size);
+        hash_stored(pipeline, data, size);
     pipeline->size += size;
     return sink_write(&pipeline->sink, data, size, err);
 }
@@ -132,8 +160,9 @@ static enum errc emit_oldest(struct layer_pipeline *pipeline, struct error *err)
     pipeline->flying--;
     if (pipeline->codec == CODEC_GZIP)
         pipeline->crc = gzip_crc_combine(pipeline->crc, slot->crc, slot->in_size);
+    enum errc rc = emit(pipeline, slot->out, slot->out_size, err);
     slot->in_size = 0;
-    return emit(pipeline, slot->out, slot->out_size, err);
+    return rc;
 }
 
 /* The slot being filled; when all are in flight, the oldest is emitted first. */
@@ -157,6 +186,8 @@ static void send_slot(struct layer_pipeline *pipeline, struct slot *slot, bool l
     slot->job.run = encode_slot;
     pipeline->flying++;
     pool_submit(pipeline->pool, &slot->job);
+    hash_unhashed(pipeline);
+    pipeline->unhashed = slot;
 }
 
 /* A full block is sent only when more bytes come: the last block must know that it is the last. */
@@ -186,6 +217,7 @@ static enum errc pass_on(struct layer_pipeline *pipeline, const uint8_t *data, s
 {
     if (pipeline->phase == PHASE_ENCODE)
         return encode_bytes(pipeline, data, size, err);
+    hash_raw(pipeline, data, size);
     return emit(pipeline, data, size, err);
 }
 
@@ -197,7 +229,7 @@ static enum errc settle(struct layer_pipeline *pipeline, struct error *err)
     bool compress = taken && pipeline->codec != CODEC_NONE;
     pipeline->phase = compress ? PHASE_ENCODE : PHASE_COPY;
     if (compress) {
-        pipeline->stored = digester_new(DIGEST_SHA256);
+        pipeline->stored = digester_new_pairable(DIGEST_SHA256);
         for (size_t i = 0; i < pipeline->slot_count; i++)
             pipeline->slots[i].in_size = 0;
         uint8_t head[ENCODER_FRAME_MAX];
@@ -213,9 +245,6 @@ enum errc layer_pipeline_write(struct layer_pipeline *pipeline, const void *data
 {
     assert(pipeline->phase != PHASE_IDLE);
     const uint8_t *at = data;
-    digester_update(pipeline->raw, data, size);
-    if (pipeline->diff_id)
-        digester_update(pipeline->diff_id, data, size);
     pipeline->raw_size += size;
     if (pipeline->phase == PHASE_PEEK) {
         size_t room = CONTENT_PEEK_BYTES - pipeline->peeked;
@@ -254,6 +283,7 @@ static void end_file(struct layer_pipeline *pipeline)
     pipeline->raw = NULL;
     pipeline->diff_id = NULL;
     pipeline->stored = NULL;
+    pipeline->unhashed = NULL;
     pipeline->phase = PHASE_IDLE;
 }
 

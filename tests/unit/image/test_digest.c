@@ -153,6 +153,81 @@ static void pieces_hash_as_the_whole(void **state)
     digester_free(NULL);
 }
 
+/* Whatever the pieces of the two are, and where the others are hashed by themselves. */
+static void two_hash_as_each_by_itself(void **state)
+{
+    (void)state;
+    static const size_t pieces[] = {0, 1, 55, 63, 64, 65, 128, 1000, 4096};
+    enum { PIECES = sizeof pieces / sizeof pieces[0], ROUNDS = 3 * PIECES * PIECES };
+    static uint8_t data[2][ROUNDS * 4096];
+    size_t sizes[2] = {0, 0};
+    struct digester *digesters[2];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i / sizeof data[0]][i % sizeof data[0]] = (uint8_t)(i * 2654435761U >> 24);
+    for (size_t i = 0; i < 2; i++)
+        digesters[i] = digester_new_pairable(DIGEST_SHA256);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        size_t of[2] = {pieces[round % PIECES], pieces[round / PIECES % PIECES]};
+        digester_update_pair(digesters[0], data[0] + sizes[0], of[0], digesters[1],
+                             data[1] + sizes[1], of[1]);
+        sizes[0] += of[0];
+        sizes[1] += of[1];
+        digester_update(digesters[0], data[0] + sizes[0], round % 3);
+        sizes[0] += round % 3;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        struct digest got = digester_finish(digesters[i]);
+        struct digest want = digest_of(DIGEST_SHA256, data[i], sizes[i]);
+        assert_true(digest_equal(&got, &want));
+        digester_free(digesters[i]);
+    }
+}
+
+/* One of them has no partner: another algorithm, or it was made without. */
+static void others_hash_in_pairs_too(void **state)
+{
+    (void)state;
+    uint8_t data[1000] = {7};
+    const struct digest want = digest_of(DIGEST_SHA256, data, sizeof data);
+    const struct digest long_want = digest_of(DIGEST_SHA512, data, sizeof data);
+    struct digester *one = digester_new_pairable(DIGEST_SHA256);
+    struct digester *plain = digester_new(DIGEST_SHA256);
+    struct digester *longer = digester_new_pairable(DIGEST_SHA512);
+    digester_update_pair(one, data, 500, plain, data, sizeof data);
+    digester_update_pair(longer, data, sizeof data, one, data + 500, sizeof data - 500);
+    struct digest got[] = {digester_finish(one), digester_finish(plain)};
+    struct digest long_got = digester_finish(longer);
+    assert_true(digest_equal(&got[0], &want) && digest_equal(&got[1], &want));
+    assert_true(digest_equal(&long_got, &long_want));
+    digester_free(one);
+    digester_free(plain);
+    digester_free(longer);
+}
+
+/* Over 2^32 bits, where the length of a stream goes on in its upper half. */
+static void long_streams_know_their_length(void **state)
+{
+    (void)state;
+    enum { MIB = 1 << 20, COUNT = 513 };
+    uint8_t *zeros = xcalloc(1, MIB);
+    struct digester *pair[2];
+    struct digester *alone = digester_new(DIGEST_SHA256);
+    for (size_t i = 0; i < 2; i++)
+        pair[i] = digester_new_pairable(DIGEST_SHA256);
+    for (size_t i = 0; i < COUNT; i++) {
+        digester_update_pair(pair[0], zeros, MIB, pair[1], zeros, MIB);
+        digester_update(alone, zeros, MIB);
+    }
+    const struct digest want = digester_finish(alone);
+    for (size_t i = 0; i < 2; i++) {
+        struct digest got = digester_finish(pair[i]);
+        assert_true(digest_equal(&got, &want));
+        digester_free(pair[i]);
+    }
+    digester_free(alone);
+    free(zeros);
+}
+
 /* RFC 4231, test cases 2 and 6: a short key and one that is longer than a block. */
 static void hmac_gives_the_known_answers(void **state)
 {
@@ -211,6 +286,9 @@ int main(void)
         cmocka_unit_test(parts_are_a_whole),
         cmocka_unit_test(known_answers),
         cmocka_unit_test(pieces_hash_as_the_whole),
+        cmocka_unit_test(two_hash_as_each_by_itself),
+        cmocka_unit_test(others_hash_in_pairs_too),
+        cmocka_unit_test(long_streams_know_their_length),
         cmocka_unit_test(hmac_gives_the_known_answers),
         cmocka_unit_test(order_is_total),
         cmocka_unit_test(names_and_sizes),
