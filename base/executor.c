@@ -51,9 +51,7 @@ struct executor {
     pthread_cond_t earlier; /* the first timer changed */
     pthread_cond_t ended;   /* a worker, or what it ran */
     TAILQ_HEAD(ready_queues, work_queue) ready;
-    struct work_timer **timers; /* a heap from index 1 */
-    size_t timer_count;
-    size_t timer_capacity;
+    struct timer_heap timers;
     void *keys; /* tsearch tree */
     unsigned threads;
     pthread_t gone; /* the worker that ended last, not joined yet */
@@ -67,65 +65,26 @@ struct executor {
 static _Thread_local const struct work *current;
 static _Thread_local bool current_is_held;
 
-/* ---- timers: a heap by time ---- */
-
-static void timer_set(struct executor *executor, size_t position, struct work_timer *timer)
-{
-    executor->timers[position] = timer;
-    timer->position = position;
-}
-
-static void timer_rise(struct executor *executor, size_t at, struct work_timer *timer)
-{
-    for (; at > 1 && executor->timers[at / 2]->due_ms > timer->due_ms; at /= 2)
-        timer_set(executor, at, executor->timers[at / 2]);
-    timer_set(executor, at, timer);
-}
-
-static void timer_sink(struct executor *executor, size_t at, struct work_timer *timer)
-{
-    for (size_t child; (child = 2 * at) <= executor->timer_count; at = child) {
-        if (child < executor->timer_count &&
-            executor->timers[child + 1]->due_ms < executor->timers[child]->due_ms)
-            child++;
-        if (executor->timers[child]->due_ms >= timer->due_ms)
-            break;
-        timer_set(executor, at, executor->timers[child]);
-    }
-    timer_set(executor, at, timer);
-}
+/* ---- timers; with the lock ---- */
 
 static void timer_add(struct executor *executor, struct work_timer *timer, int64_t due_ms)
 {
-    if (executor->timer_count + 1 >= executor->timer_capacity) {
-        executor->timer_capacity = executor->timer_capacity ? 2 * executor->timer_capacity : 32;
-        executor->timers =
-            xrealloc(executor->timers, executor->timer_capacity, sizeof(struct work_timer *));
-    }
-    timer->due_ms = due_ms;
-    timer_rise(executor, ++executor->timer_count, timer);
-    if (timer->position == 1)
+    timer_heap_add(&executor->timers, &timer->timer, due_ms);
+    if (timer_heap_first(&executor->timers) == &timer->timer)
         pthread_cond_signal(&executor->earlier);
 }
 
 static void timer_remove(struct executor *executor, struct work_timer *timer)
 {
-    size_t at = timer->position;
-    struct work_timer *last = executor->timers[executor->timer_count--];
-    timer->position = 0;
-    if (last == timer)
-        return;
-    if (at > 1 && executor->timers[at / 2]->due_ms > last->due_ms)
-        timer_rise(executor, at, last);
-    else
-        timer_sink(executor, at, last);
+    timer_heap_remove(&executor->timers, &timer->timer);
 }
 
 /* ---- queues and keys; all with the lock ---- */
 
 static void update_ready(struct work_queue *queue)
 {
-    bool ready = queue->waiting > 0 && queue->running < queue->limit && queue->pause.position == 0;
+    bool ready =
+        queue->waiting > 0 && queue->running < queue->limit && queue->pause.timer.position == 0;
     if (ready == queue->ready)
         return;
     queue->ready = ready;
@@ -379,10 +338,10 @@ static void *watch_clock(void *arg)
     struct executor *executor = arg;
     pthread_mutex_lock(&executor->lock);
     while (!executor->closed) {
-        struct work_timer *first = executor->timer_count > 0 ? executor->timers[1] : NULL;
+        struct heap_timer *first = timer_heap_first(&executor->timers);
         int64_t left_ms = first ? first->due_ms - clock_ms() : 0;
         if (first && left_ms <= 0) {
-            fire(executor, first);
+            fire(executor, (struct work_timer *)first);
             unlock_and_wake(executor);
             pthread_mutex_lock(&executor->lock);
         } else if (first) {
@@ -403,7 +362,7 @@ static void deinit(struct executor *executor)
     pthread_cond_destroy(&executor->earlier);
     pthread_cond_destroy(&executor->ended);
     pthread_mutex_destroy(&executor->lock);
-    free(executor->timers);
+    timer_heap_deinit(&executor->timers);
     free(executor);
 }
 
@@ -440,7 +399,7 @@ void executor_free(struct executor *executor)
     if (executor == NULL)
         return;
     pthread_mutex_lock(&executor->lock);
-    assert(TAILQ_EMPTY(&executor->ready) && executor->timer_count == 0 && executor->keys == NULL);
+    assert(TAILQ_EMPTY(&executor->ready) && executor->timers.count == 0 && executor->keys == NULL);
     executor->closed = true;
     struct idle_worker *idle;
     LIST_FOREACH(idle, &executor->idle, link)
@@ -495,7 +454,7 @@ void work_queue_free(struct work_queue *queue)
     while (queue->running > 0) /* its last run() is about to return */
         pthread_cond_wait(&executor->ended, &executor->lock);
     assert(queue->waiting == 0);
-    if (queue->pause.position > 0)
+    if (queue->pause.timer.position > 0)
         timer_remove(executor, &queue->pause);
     pthread_mutex_unlock(&executor->lock);
     free(queue);
@@ -514,8 +473,8 @@ void work_queue_pause(struct work_queue *queue, int64_t until_ms)
 {
     struct executor *executor = queue->executor;
     autolock pthread_mutex_t *held = lock_take(&executor->lock);
-    bool paused = queue->pause.position > 0;
-    if (!paused || queue->pause.due_ms < until_ms) {
+    bool paused = queue->pause.timer.position > 0;
+    if (!paused || queue->pause.timer.due_ms < until_ms) {
         if (paused)
             timer_remove(executor, &queue->pause);
         timer_add(executor, &queue->pause, until_ms);
@@ -533,8 +492,8 @@ bool work_queue_has_place(struct work_queue *queue)
 {
     autolock pthread_mutex_t *held = lock_take(&queue->executor->lock);
     bool group_full = queue->group && queue->group->running >= queue->group->limit;
-    bool place =
-        queue->running + queue->waiting < queue->limit && queue->pause.position == 0 && !group_full;
+    bool place = queue->running + queue->waiting < queue->limit &&
+                 queue->pause.timer.position == 0 && !group_full;
     return place;
 }
 

@@ -38,6 +38,7 @@
 #define SLIPWAY_BASE_EXECUTOR_H
 
 #include "base/log.h"
+#include "base/timer_heap.h"
 
 #include <stdint.h>
 #include <sys/queue.h>
@@ -48,8 +49,7 @@ struct work_queue;
 
 /* Something that waits for a time; the executor's. */
 struct work_timer {
-    int64_t due_ms;
-    size_t position; /* in the heap, from 1; 0: in none */
+    struct heap_timer timer; /* first member: the executor finds the rest by it */
     struct work_queue *paused;
     struct work *work;
 };
