@@ -147,19 +147,37 @@ struct queue_entry *queue_find(struct push_queue *queue, const char *id, size_t 
 
 /* ---- what comes in ---- */
 
-void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
-                       const struct push_target *what)
+struct queue_entry *queue_reserve_pending(struct push_queue *queue, const char *id, size_t target,
+                                          const struct push_target *what)
 {
     struct queue_entry *entry = entry_new(queue, id, target, what);
     entry->tries = what->tries;
     entry->deadline_s = what->deadline_s;
     remember(entry);
+    return entry;
+}
+
+bool entry_come(struct queue_entry *entry)
+{
+    struct push_queue *queue = entry->queue;
     entry_supersede_older(entry->tag, entry);
     entry_set_state(entry, ENTRY_LISTED);
-    if (entry_has_younger(entry) || entry_comes_late(entry))
+    if (entry->cancelled) { /* meanwhile */
+        pending_end(entry, PUSH_CANCELLED);
+        return true;
+    }
+    if (entry_has_younger(entry) || entry_comes_late(entry)) {
         pending_end(entry, PUSH_SUPERSEDED);
-    else
-        queue_tag_begin(queue, entry->tag);
+        return false;
+    }
+    queue_tag_begin(queue, entry->tag);
+    return true;
+}
+
+void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
+                       const struct push_target *what)
+{
+    entry_come(queue_reserve_pending(queue, id, target, what));
 }
 
 static void add_held(struct push_queue *queue, const char *id, size_t target,

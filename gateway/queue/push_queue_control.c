@@ -174,6 +174,10 @@ static bool drop_orphans(struct push_queue *queue, const char *id)
         audit_target_ended(queue->runtime->audit, &push, target);
         any = true;
     }
+    pthread_mutex_lock(&queue->lock);
+    if (any)
+        queue_tell_change(queue, id);
+    pthread_mutex_unlock(&queue->lock);
     push_deinit(&push);
     return any;
 }
@@ -234,16 +238,22 @@ static bool has_stopped(const struct push_target *target)
     return push_state_is_failure(target->state) || target->state == PUSH_ORPHANED;
 }
 
-/* Somebody has cancelled it, and that is about to be written. */
-static bool has_ended(struct push_queue *queue, const char *id, size_t index)
+/* Is it, by now? Somebody else may have begun it since it was read. */
+static bool has_still_stopped(const struct push_queue *queue, const char *id, size_t index,
+                              struct error *err)
 {
-    autolock pthread_mutex_t *held = lock_take(&queue->lock);
-    bool ended = queue_unwritten(queue, id, index) != NULL;
-    return ended;
+    struct push push;
+    bool found = false;
+    if (pushes_get(queue->runtime->store, id, &push, &found, err) != ERR_OK || !found)
+        return false;
+    bool stopped = has_stopped(&push.targets[index]);
+    push_deinit(&push);
+    return stopped;
 }
 
 /* A target that has failed begins anew, with all its time. One that the configuration does not know
- * any more is somebody's who named it, from now on. */
+ * any more is somebody's who named it, from now on. Its entry is there before its record says so:
+ * what is still about to end, or begins by somebody else, is left to that. */
 static enum errc begin_anew(struct retry *retry, const struct push *push, size_t index)
 {
     struct push_queue *queue = retry->queue;
@@ -257,15 +267,21 @@ static enum errc begin_anew(struct retry *retry, const struct push *push, size_t
     target.next_s = target.ended_s = 0;
     target.deadline_s = retry->wanted->deadline_s;
     error_clear(&target.error);
-    if (has_ended(queue, push->id, index))
-        return ERR_OK;
-    if (pushes_change(queue->runtime->store, &change, 1, true, retry->err) != ERR_OK)
-        return retry->err->code;
     autolock pthread_mutex_t *held = lock_take(&queue->lock);
-    if (queue_find(queue, push->id, index) == NULL)
-        queue_add_pending(queue, push->id, index, &target);
-    retry->retried++;
-    return ERR_OK;
+    if (queue_unwritten(queue, push->id, index) || queue_find(queue, push->id, index))
+        return ERR_OK;
+    struct queue_entry *entry = queue_reserve_pending(queue, push->id, index, &target);
+    pthread_mutex_unlock(&queue->lock);
+    bool written = has_still_stopped(queue, push->id, index, retry->err) &&
+                   pushes_change(queue->runtime->store, &change, 1, true, retry->err) == ERR_OK;
+    pthread_mutex_lock(&queue->lock);
+    if (!written)
+        entry_leave(entry);
+    else if (entry_come(entry))
+        retry->retried++;
+    else
+        retry->superseded++;
+    return retry->err->code;
 }
 
 /* What waits goes at once, whatever its gates say. */
@@ -314,6 +330,7 @@ enum errc push_queue_retry(struct push_queue *queue, const struct push_retry *wa
             ERR_OK)
             break;
         for (size_t i = 0; i < count; i++) {
+            push_queue_look(queue, &pushes[i]);
             if (!over)
                 over = retry_push(&retry, &pushes[i]) != ERR_OK ||
                        (wanted->id && strcmp(wanted->id, pushes[i].id) >= 0);
@@ -328,23 +345,23 @@ enum errc push_queue_retry(struct push_queue *queue, const struct push_retry *wa
 
 /* ---- deadlines and history ---- */
 
+/* Taken back; one whose work has begun is passed over. With the lock. */
+static struct queue_entry *next_over(struct push_queue *queue, uint64_t now_s)
+{
+    struct queue_entry *entry;
+    TAILQ_FOREACH(entry, &queue->pending, next)
+    {
+        if (pending_is_idle(entry) && entry->deadline_s > 0 && entry->deadline_s <= now_s &&
+            (entry_take_back(entry), entry->state == ENTRY_LISTED))
+            return entry;
+    }
+    return NULL;
+}
+
 void push_queue_expire(struct push_queue *queue, uint64_t now_s)
 {
     struct queue_entry *entry;
-    struct queue_entry *next;
     autolock pthread_mutex_t *held = lock_take(&queue->lock);
-    do {
-        next = NULL;
-        TAILQ_FOREACH(entry, &queue->pending, next)
-        {
-            if (pending_is_idle(entry) && entry->deadline_s > 0 && entry->deadline_s <= now_s) {
-                next = entry;
-                break;
-            }
-        }
-        if (next && (entry_take_back(next), next->state == ENTRY_LISTED))
-            pending_end(next, PUSH_EXPIRED);
-        else
-            next = NULL;
-    } while (next);
+    while ((entry = next_over(queue, now_s)))
+        pending_end(entry, PUSH_EXPIRED);
 }

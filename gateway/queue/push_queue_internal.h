@@ -281,7 +281,13 @@ struct queue_entry *entry_new(struct push_queue *queue, const char *id, size_t t
 void entry_forget(struct queue_entry *entry);
 /* NULL: there is none. */
 struct queue_entry *queue_find(struct push_queue *queue, const char *id, size_t target);
-/* A target of a push after the answer takes part. The lock is given up meanwhile. */
+/* The entry of a target of a push after the answer, of which there is none; it takes no part until
+ * it comes, or leaves. */
+struct queue_entry *queue_reserve_pending(struct push_queue *queue, const char *id, size_t target,
+                                          const struct push_target *what);
+/* It takes part. False: a younger push has superseded it. The lock is given up meanwhile. */
+bool entry_come(struct queue_entry *entry);
+/* Both. */
 void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
                        const struct push_target *what);
 

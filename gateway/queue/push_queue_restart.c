@@ -14,6 +14,7 @@
 
 /* Written together: a wait for the disk for each of many records would keep a start for minutes. */
 #define CHANGED_AT_ONCE 256
+#define PUSHES_AT_ONCE 16
 
 /* The youngest push to a tag. */
 struct youngest {
@@ -27,8 +28,9 @@ struct restart {
     void *youngest;              /* tsearch tree */
     struct open_target *changed; /* their records are to be written */
     size_t changed_count;
-    size_t targets;  /* that go on */
-    size_t orphaned; /* that do not, by now or before */
+    char orphan[PUSH_ID_MAX]; /* the oldest whose name is back; "": none */
+    size_t targets;           /* that go on */
+    size_t orphaned;          /* that do not, by now or before */
 };
 
 bool queue_is_configured(const struct push_queue *queue, const struct push_target *target)
@@ -73,11 +75,48 @@ static struct youngest *youngest_of(struct restart *restart, const struct refere
 /* One that does not go on supersedes nothing. */
 static void note(void *self, const struct open_target *open)
 {
-    const struct restart *restart = self;
+    struct restart *restart = self;
     const struct reference *reference = &open->target.reference;
-    if (!queue_each_counts(reference) && /* the later in the list, the younger */
-        queue_is_configured(restart->queue, &open->target))
-        snprintf(youngest_of(self, reference)->id, PUSH_ID_MAX, "%s", open->id);
+    if (queue_each_counts(reference) || !queue_is_configured(restart->queue, &open->target))
+        return;
+    /* The later in the list, the younger. */
+    snprintf(youngest_of(restart, reference)->id, PUSH_ID_MAX, "%s", open->id);
+    if (open->target.state == PUSH_ORPHANED && restart->orphan[0] == '\0')
+        memcpy(restart->orphan, open->id, sizeof restart->orphan);
+}
+
+static void note_pushed(struct restart *restart, const struct push *push)
+{
+    for (size_t i = 0; i < push->target_count; i++) {
+        const struct push_target *target = &push->targets[i];
+        if (target->state != PUSH_PUSHED || queue_each_counts(&target->reference))
+            continue;
+        struct youngest *youngest = youngest_of(restart, &target->reference);
+        if (strcmp(youngest->id, push->id) < 0)
+            memcpy(youngest->id, push->id, sizeof youngest->id);
+    }
+}
+
+/* What was pushed while a name was away is younger than what was orphaned by it. */
+static enum errc note_all_pushed(struct restart *restart, struct error *err)
+{
+    struct push pushes[PUSHES_AT_ONCE];
+    char before[PUSH_ID_MAX] = "";
+    size_t count = PUSHES_AT_ONCE;
+    bool older = restart->orphan[0] == '\0';
+    while (count == PUSHES_AT_ONCE && !older) {
+        if (pushes_before(restart->queue->runtime->store, before, pushes, PUSHES_AT_ONCE, &count,
+                          err) != ERR_OK)
+            return err->code;
+        for (size_t i = 0; i < count; i++) {
+            older = older || strcmp(pushes[i].id, restart->orphan) <= 0;
+            if (!older)
+                note_pushed(restart, &pushes[i]);
+            memcpy(before, pushes[i].id, sizeof before);
+            push_deinit(&pushes[i]);
+        }
+    }
+    return ERR_OK;
 }
 
 /* Whose push it was is in its record. */
@@ -105,6 +144,14 @@ static void begin_changed(struct restart *restart)
     }
 }
 
+static void tell_changed(const struct restart *restart)
+{
+    struct push_queue *queue = restart->queue;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    for (size_t i = 0; i < restart->changed_count; i++)
+        queue_tell_change(queue, restart->changed[i].id);
+}
+
 static void write_changed(struct restart *restart)
 {
     struct push_queue *queue = restart->queue;
@@ -126,6 +173,7 @@ static void write_changed(struct restart *restart)
     }
     for (size_t i = 0; i < restart->changed_count; i++)
         audit_superseded(queue->runtime, &restart->changed[i]);
+    tell_changed(restart);
     if (restart->runs)
         begin_changed(restart);
     restart->changed_count = 0;
@@ -214,7 +262,8 @@ static enum errc look_at_all(struct restart *restart, struct error *err)
 {
     struct store *store = restart->queue->runtime->store;
     restart->changed = xcalloc(CHANGED_AT_ONCE, sizeof *restart->changed);
-    if (pushes_each_open(store, note, restart, err) == ERR_OK)
+    if (pushes_each_open(store, note, restart, err) == ERR_OK &&
+        note_all_pushed(restart, err) == ERR_OK)
         pushes_each_open(store, take, restart, err);
     if (restart->changed_count > 0)
         write_changed(restart);

@@ -69,6 +69,14 @@ bool pending_is_idle(const struct queue_entry *entry)
            entry->state == ENTRY_PAUSED || entry->state == ENTRY_WAITS;
 }
 
+/* With the lock, which is given up meanwhile. */
+static void record_as(struct queue_entry *entry, enum push_state state)
+{
+    pthread_mutex_unlock(&entry->queue->lock);
+    end_record(entry, state);
+    pthread_mutex_lock(&entry->queue->lock);
+}
+
 void pending_end(struct queue_entry *entry, enum push_state state)
 {
     struct push_queue *queue = entry->queue;
@@ -76,10 +84,14 @@ void pending_end(struct queue_entry *entry, enum push_state state)
     if (push_state_is_final(state))
         queue_target_ended(entry->to, state);
     queue_under_way(queue, 1);
-    pthread_mutex_unlock(&queue->lock);
-    end_record(entry, state);
-    pthread_mutex_lock(&queue->lock);
-    entry_leave(entry);
+    record_as(entry, state);
+    if (state == PUSH_ORPHANED && entry_is_configured(entry)) { /* again, meanwhile */
+        record_as(entry, PUSH_QUEUED);
+        entry_set_state(entry, ENTRY_LISTED);
+        queue_tag_begin(queue, entry->tag);
+    } else {
+        entry_leave(entry);
+    }
     queue_under_way(queue, -1);
 }
 
@@ -269,18 +281,34 @@ static bool pending_admits(void *self, const struct digest *login)
     return entry_enter_login(entry, login);
 }
 
+/* What was decided about it when its work had begun, and nobody could take it back any more; 0:
+ * nothing. With the lock. */
+static enum push_state end_of(const struct queue_entry *entry)
+{
+    if (entry->cancelled)
+        return PUSH_CANCELLED;
+    if (entry_has_younger(entry) || entry_comes_late(entry))
+        return PUSH_SUPERSEDED;
+    return entry_is_configured(entry) ? (enum push_state)0 : PUSH_ORPHANED;
+}
+
 /* False where it is to wait on: one of its gates was closed, or its own wait is over and its gates
- * have not been asked yet. With the lock. */
+ * have not been asked yet. With the lock, which may be given up meanwhile. */
 static bool may_run(struct queue_entry *entry)
 {
-    if (entry->began_ms > 0 && !entry_is_stale(entry) && !entry->queue->closed &&
+    struct push_queue *queue = entry->queue;
+    if (entry->began_ms > 0 && !entry_is_stale(entry) && !queue->closed &&
         entry->to->record.paused_s == 0) {
         entry_set_state(entry, ENTRY_RUNS);
         return true;
     }
     entry_leave_gates(entry);
-    take_turn(entry);
-    queue_under_way(entry->queue, -1);
+    enum push_state end = queue->closed ? (enum push_state)0 : end_of(entry);
+    if (end)
+        pending_end(entry, end);
+    else
+        take_turn(entry);
+    queue_under_way(queue, -1);
     return false;
 }
 
