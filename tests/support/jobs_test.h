@@ -10,6 +10,10 @@
 
 #define JOBS_TEST_MS 10000
 
+/* How much of a body is taken before somebody pulls. */
+#define JOBS_TEST_ARCHIVE_RING ((size_t)1 << 20)
+#define JOBS_TEST_OTHER_RING ((size_t)256 << 10)
+
 /* Of a group of tests, for cmocka: the executor of the tables. */
 int jobs_test_set_up(void **state);
 int jobs_test_tear_down(void **state);
