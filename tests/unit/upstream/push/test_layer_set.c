@@ -1,11 +1,11 @@
 #include "upstream/push/layer_set.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/known_locations.h"
 #include "tests/support/push_test.h"
+#include "tests/support/transfer_box.h"
 #include "upstream/client/registry_host.h"
-
-#include "tests/unit/upstream/push/transfer_box.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,7 +79,7 @@ static struct scene *scene_new(const char *letters)
         size_t i = scene->count;
         const char content[] = {letters[i], '!'};
         scene->blobs[i].digest = digest_of(DIGEST_SHA256, content, 2);
-        scene->blobs[i].size = BOX_BYTES;
+        scene->blobs[i].size = TRANSFER_BOX_BYTES;
         scene->blobs[i].foreign = letters[i] < 'a';
         scene->layers[i].blob = &scene->blobs[i];
         scene->layers[i].layer = digest_of(DIGEST_SHA256, content, 1);
@@ -93,7 +93,7 @@ static void begin(struct scene *scene, size_t distinct)
 {
     const struct layer_set_waker waker = {.wake = wake, .self = scene};
     scene->set = layer_set_new(&scene->push, scene->test->upstream->transfers, scene->layers,
-                               scene->count, distinct, box_attempt, waker);
+                               scene->count, distinct, transfer_box_attempt, waker);
 }
 
 static void scene_free(struct scene *scene)
@@ -134,7 +134,7 @@ static void expect_layers(const struct scene *scene, unsigned existed, unsigned 
     assert_int_equal(scene->result.layers.uploaded, uploaded);
     assert_int_equal(scene->result.layers.skipped, skipped);
     assert_int_equal(scene->result.layers.mounted, 0);
-    assert_int_equal(scene->result.bytes_uploaded, uploaded * BOX_BYTES);
+    assert_int_equal(scene->result.bytes_uploaded, uploaded * TRANSFER_BOX_BYTES);
 }
 
 /* How often the layer was told this. */
@@ -164,20 +164,20 @@ static void so_many_are_under_way_and_no_more(void **state)
 {
     (void)state;
     struct scene *scene = scene_new("abcdefghijkl");
-    box_reset(true);
+    transfer_box_reset(true);
     begin(scene, 12);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_WAITS);
-    box_wait_calls(WINDOW);
+    transfer_box_wait_calls(WINDOW);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_WAITS);
     /* The others did not even queue: nothing is told of a wait. */
     for (size_t i = 0; i < 12; i++)
         assert_int_equal(told(scene, i, "Waiting"), 0);
-    assert_int_equal(box_calls(), WINDOW);
-    box_release();
+    assert_int_equal(transfer_box_calls(), WINDOW);
+    transfer_box_release();
     assert_int_equal(advance_to_the_end(scene), LAYER_SET_DONE);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_DONE);
-    assert_int_equal(box.calls, 12);
-    assert_int_equal(box.most, WINDOW);
+    assert_int_equal(transfer_box.calls, 12);
+    assert_int_equal(transfer_box.most, WINDOW);
     expect_layers(scene, 0, 12, 0);
     assert_int_equal(scene->result.attempts, 1);
     for (size_t i = 0; i < 12; i++) {
@@ -191,7 +191,7 @@ static void nothing_is_done_at_once(void **state)
 {
     (void)state;
     struct scene *scene = scene_new("");
-    box_reset(true);
+    transfer_box_reset(true);
     begin(scene, 0);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_DONE);
     scene_free(scene);
@@ -201,13 +201,13 @@ static void repetitions_find_their_blob_there(void **state)
 {
     (void)state;
     struct scene *scene = scene_new("abcaab");
-    box_reset(true);
+    transfer_box_reset(true);
     begin(scene, 3);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_WAITS);
-    box_wait_calls(3);
-    box_release();
+    transfer_box_wait_calls(3);
+    transfer_box_release();
     assert_int_equal(advance_to_the_end(scene), LAYER_SET_DONE);
-    assert_int_equal(box.calls, 3);
+    assert_int_equal(transfer_box.calls, 3);
     expect_layers(scene, 3, 3, 0);
     assert_int_equal(told(scene, 0, "Pushed"), 1);
     assert_int_equal(told(scene, 0, "Layer already exists"), 2);
@@ -219,12 +219,12 @@ static void what_is_settled_needs_no_transfer(void **state)
 {
     (void)state;
     struct scene *scene = scene_new("aFb");
-    box_reset(false);
+    transfer_box_reset(false);
     target_push_learn(&scene->push, &scene->blobs[0].digest);
     target_push_learn(&scene->push, &scene->blobs[2].digest);
     begin(scene, 3);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_DONE);
-    assert_int_equal(box.calls, 0);
+    assert_int_equal(transfer_box.calls, 0);
     expect_layers(scene, 2, 0, 1);
     assert_int_equal(told(scene, 0, "Layer already exists"), 1);
     assert_int_equal(told(scene, 1, "Skipped foreign layer"), 1);
@@ -248,9 +248,9 @@ static void what_came_of_a_layer_is_told_and_counted(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct scene *scene = scene_new("a");
-        box_reset(false);
-        box.end = cases[i].end;
-        box.source = cases[i].source;
+        transfer_box_reset(false);
+        transfer_box.end = cases[i].end;
+        transfer_box.source = cases[i].source;
         begin(scene, 1);
         assert_int_equal(advance_to_the_end(scene), LAYER_SET_DONE);
         assert_int_equal(told(scene, 0, cases[i].words), 1);
@@ -268,15 +268,15 @@ static void a_blob_without_a_name_is_no_layer(void **state)
     (void)state;
     for (int known = 0; known < 2; known++) {
         struct scene *scene = scene_new("a");
-        box_reset(false);
+        transfer_box_reset(false);
         scene->layers[0].id[0] = '\0';
         if (known)
             target_push_learn(&scene->push, &scene->blobs[0].digest);
         begin(scene, 1);
         assert_int_equal(advance_to_the_end(scene), LAYER_SET_DONE);
-        assert_int_equal(box.calls, !known);
+        assert_int_equal(transfer_box.calls, !known);
         assert_int_equal(scene->result.layers.existed + scene->result.layers.uploaded, 0);
-        assert_int_equal(scene->result.bytes_uploaded, known ? 0 : BOX_BYTES);
+        assert_int_equal(scene->result.bytes_uploaded, known ? 0 : TRANSFER_BOX_BYTES);
         assert_string_equal(scene->events, "");
         assert_int_equal(known_places(scene, 0), 0);
         scene_free(scene);
@@ -288,15 +288,15 @@ static void attempts_are_counted(void **state)
     (void)state;
     char id[DIGEST_SHORT_MAX];
     struct scene *scene = scene_new("abc");
-    box_reset(false);
-    box.fails_only = digest_short(&scene->blobs[1].digest, id);
-    box.fail_first = 3;
+    transfer_box_reset(false);
+    transfer_box.fails_only = digest_short(&scene->blobs[1].digest, id);
+    transfer_box.fail_first = 3;
     /* Waits that a loaded machine does not miss: each is told as long as it lasts. */
     scene->repository.endpoint->host->back_off.base_ms = 100;
     begin(scene, 3);
     assert_int_equal(advance_to_the_end(scene), LAYER_SET_DONE);
     assert_in_range(scene->result.attempts, 2, 4); /* the calls of the others count as well */
-    assert_int_equal(box.calls, 3 + scene->result.attempts - 1);
+    assert_int_equal(transfer_box.calls, 3 + scene->result.attempts - 1);
     expect_layers(scene, 0, 3, 0);
     assert_true(told(scene, 1, "Retrying in 1 second") >= 1);
     assert_int_equal(told(scene, 1, "Image push failed"), 0);
@@ -310,10 +310,10 @@ static void a_failure_ends_the_others(void **state)
     (void)state;
     char id[DIGEST_SHORT_MAX];
     struct scene *scene = scene_new("abcdefghijkl");
-    box_reset(true);
-    box.fails_only = digest_short(&scene->blobs[2].digest, id);
-    box.fail_first = UINT32_MAX;
-    box.fails_with = ERR_DENIED;
+    transfer_box_reset(true);
+    transfer_box.fails_only = digest_short(&scene->blobs[2].digest, id);
+    transfer_box.fail_first = UINT32_MAX;
+    transfer_box.fails_with = ERR_DENIED;
     begin(scene, 12);
     int64_t start_ms = clock_ms();
     assert_int_equal(advance_to_the_end(scene), LAYER_SET_FAILED);
@@ -322,8 +322,8 @@ static void a_failure_ends_the_others(void **state)
     assert_true(cancel_requested(&scene->push.cancel));
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_FAILED);
     /* Those under way may have begun; the others never do. */
-    assert_in_range(box.calls, 1, WINDOW);
-    assert_int_equal(box.now, 0);
+    assert_in_range(transfer_box.calls, 1, WINDOW);
+    assert_int_equal(transfer_box.now, 0);
     expect_layers(scene, 0, 0, 0);
     for (size_t i = 0; i < 12; i++)
         assert_int_equal(told(scene, i, "Image push failed"), i == 2);
@@ -338,15 +338,15 @@ static void nothing_begins_after_a_failure(void **state)
     struct scene *scene = scene_new("ab");
     struct registry_host *host = scene->repository.endpoint->host;
     host->window = 1;
-    box_reset(false);
-    box.fails_only = digest_short(&scene->blobs[0].digest, id);
-    box.fail_first = UINT32_MAX;
-    box.fails_with = ERR_DENIED;
+    transfer_box_reset(false);
+    transfer_box.fails_only = digest_short(&scene->blobs[0].digest, id);
+    transfer_box.fail_first = UINT32_MAX;
+    transfer_box.fails_with = ERR_DENIED;
     begin(scene, 2);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_WAITS);
     await_wake(scene);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_FAILED); /* nothing to wait for */
-    assert_int_equal(box.calls, 1);
+    assert_int_equal(transfer_box.calls, 1);
     scene_free(scene);
 }
 
@@ -354,16 +354,16 @@ static void a_set_that_is_left_ends(void **state)
 {
     (void)state;
     struct scene *scene = scene_new("abcdefgh");
-    box_reset(true);
+    transfer_box_reset(true);
     begin(scene, 8);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_WAITS);
-    box_wait_calls(WINDOW);
+    transfer_box_wait_calls(WINDOW);
     int64_t start_ms = clock_ms();
     while (!layer_set_leave(scene->set))
         await_wake(scene);
     assert_in_range(clock_ms() - start_ms, 0, 5000);
-    assert_int_equal(box.calls, WINDOW);
-    assert_int_equal(box.cancelled, WINDOW);
+    assert_int_equal(transfer_box.calls, WINDOW);
+    assert_int_equal(transfer_box.cancelled, WINDOW);
     assert_int_equal(scene->push.failure.code, ERR_CANCELLED);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_FAILED);
     for (size_t i = 0; i < 8; i++)
@@ -375,10 +375,10 @@ static void a_set_that_has_not_begun_is_left_at_once(void **state)
 {
     (void)state;
     struct scene *scene = scene_new("ab");
-    box_reset(false);
+    transfer_box_reset(false);
     begin(scene, 2);
     assert_true(layer_set_leave(scene->set));
-    assert_int_equal(box.calls, 0);
+    assert_int_equal(transfer_box.calls, 0);
     scene_free(scene);
 }
 
@@ -417,14 +417,14 @@ static void an_end_is_not_taken_before_its_wake_is_over(void **state)
     struct last_wake last = {.scene = scene_new("a")};
     const struct layer_set_waker waker = {.wake = take_time, .self = &last};
     struct scene *scene = last.scene;
-    box_reset(true);
+    transfer_box_reset(true);
     cancel_init(&last.entered);
     cancel_init(&last.ended);
     scene->set = layer_set_new(&scene->push, scene->test->upstream->transfers, scene->layers, 1, 1,
-                               box_attempt, waker);
+                               transfer_box_attempt, waker);
     assert_int_equal(layer_set_advance(scene->set), LAYER_SET_WAITS);
     pthread_create(&last.owner, NULL, end_set, &last);
-    box_release();
+    transfer_box_release();
     pthread_join(last.owner, NULL);
     cancel_deinit(&last.entered);
     cancel_deinit(&last.ended);
