@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -168,6 +169,7 @@ static bool serve_one(struct peer *peer)
     autofree struct double_request *request = xcalloc(1, sizeof *request);
     autofree struct double_answer *answer = xcalloc(1, sizeof *answer);
     answer->status = 200;
+    request->connection = peer->fd;
     size_t length = 0;
     bool go_on = false;
     if (!read_head(peer, request, &length))
@@ -269,6 +271,13 @@ void http_double_stop(struct http_double *server)
 unsigned http_double_port(const struct http_double *server)
 {
     return server->port;
+}
+
+bool http_double_has_gone(const struct double_request *request)
+{
+    char byte;
+    ssize_t got = recv(request->connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 void http_double_stall(struct http_double *server, const char *method)

@@ -23,6 +23,7 @@ struct double_request {
     bool sized;             /* it has a Content-Length, and no transfer coding */
     char *body;             /* NUL-terminated; NULL for DOUBLE_STALL */
     size_t body_size;
+    int connection; /* for http_double_has_gone() */
 };
 
 struct double_answer {
@@ -42,6 +43,9 @@ struct http_double *http_double_start(void (*handle)(void *self, const struct do
 void http_double_stop(struct http_double *server);
 
 unsigned http_double_port(const struct http_double *server);
+
+/* For handlers: whoever asks has closed the connection, and does not wait for the answer. */
+bool http_double_has_gone(const struct double_request *request);
 
 /* From now on bodies of requests with this method are not read any further than their first bytes:
  * the connection hangs until the client gives up. NULL ends it. */
