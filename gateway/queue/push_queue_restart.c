@@ -139,9 +139,39 @@ static void begin_changed(struct restart *restart)
     autolock pthread_mutex_t *held = lock_take(&queue->lock);
     for (size_t i = 0; i < restart->changed_count; i++) {
         const struct open_target *one = &restart->changed[i];
-        if (one->target.state == PUSH_QUEUED && queue_find(queue, one->id, one->index) == NULL)
-            queue_add_pending(queue, one->id, one->index, &one->target);
+        if (one->target.state == PUSH_QUEUED)
+            entry_come(queue_find(queue, one->id, one->index));
     }
+}
+
+/* What was an orphan when it was read, and is none by now, is not brought back. */
+static bool is_orphan_still(const struct restart *restart, const struct open_target *one)
+{
+    struct error err = ERROR_INIT;
+    struct push push;
+    bool found = false;
+    if (pushes_get(restart->queue->runtime->store, one->id, &push, &found, &err) != ERR_OK)
+        return false; /* it is looked at again at the next start */
+    bool orphan = found && push.targets[one->index].state == PUSH_ORPHANED;
+    if (found)
+        push_deinit(&push);
+    return orphan;
+}
+
+static void leave_out_others(struct restart *restart)
+{
+    struct push_queue *queue = restart->queue;
+    size_t kept = 0;
+    for (size_t i = 0; i < restart->changed_count; i++) {
+        const struct open_target *one = &restart->changed[i];
+        if (one->target.state != PUSH_QUEUED || is_orphan_still(restart, one)) {
+            restart->changed[kept++] = *one;
+            continue;
+        }
+        autolock pthread_mutex_t *held = lock_take(&queue->lock);
+        entry_leave(queue_find(queue, one->id, one->index));
+    }
+    restart->changed_count = kept;
 }
 
 static void tell_changed(const struct restart *restart)
@@ -157,6 +187,8 @@ static void write_changed(struct restart *restart)
     struct push_queue *queue = restart->queue;
     struct push_change changes[CHANGED_AT_ONCE];
     struct error err = ERROR_INIT;
+    if (restart->runs)
+        leave_out_others(restart);
     for (size_t i = 0; i < restart->changed_count; i++) {
         const struct open_target *one = &restart->changed[i];
         changes[i] = (struct push_change){one->id, one->index, &one->target};
@@ -212,14 +244,29 @@ static void orphan(struct restart *restart, const struct open_target *open)
         change(restart, open, &target);
 }
 
+/* While the queue runs, its entry is there before its record says so; who has one is left to it. */
+static bool reserve(struct restart *restart, const struct open_target *open,
+                    const struct push_target *target)
+{
+    struct push_queue *queue = restart->queue;
+    autolock pthread_mutex_t *held = lock_take(&queue->lock);
+    if (queue_find(queue, open->id, open->index))
+        return false;
+    queue_reserve_pending(queue, open->id, open->index, target);
+    return true;
+}
+
 /* Its name is back: with all its time, since it could do nothing with what is over. */
-static void adopt(struct restart *restart, const struct open_target *open,
+static bool adopt(struct restart *restart, const struct open_target *open,
                   struct push_target *target)
 {
     int64_t keep_ms = RUNTIME_SETTING(restart->queue->runtime, queue.keep_trying_ms);
     target->state = PUSH_QUEUED;
     target->deadline_s = keep_ms > 0 ? (uint64_t)(clock_wall_s() + keep_ms / 1000) : 0;
+    if (restart->runs && !reserve(restart, open, target))
+        return false;
     change(restart, open, target);
+    return true;
 }
 
 static void take(void *self, const struct open_target *open)
@@ -238,8 +285,8 @@ static void take(void *self, const struct open_target *open)
         supersede(restart, open);
         return;
     }
-    if (target.state == PUSH_ORPHANED)
-        adopt(restart, open, &target);
+    if (target.state == PUSH_ORPHANED && !adopt(restart, open, &target))
+        return;
     restart->targets++;
     if (restart->runs)
         return;

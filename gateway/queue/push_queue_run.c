@@ -84,14 +84,16 @@ void pending_end(struct queue_entry *entry, enum push_state state)
     if (push_state_is_final(state))
         queue_target_ended(entry->to, state);
     queue_under_way(queue, 1);
+    bool back = false; /* its name is, as far as its record says */
     record_as(entry, state);
-    if (state == PUSH_ORPHANED && entry_is_configured(entry)) { /* again, meanwhile */
-        record_as(entry, PUSH_QUEUED);
-        entry_set_state(entry, ENTRY_LISTED);
-        queue_tag_begin(queue, entry->tag);
-    } else {
-        entry_leave(entry);
+    while (state == PUSH_ORPHANED && entry_is_configured(entry) != back) {
+        back = !back;
+        record_as(entry, back ? PUSH_QUEUED : PUSH_ORPHANED);
     }
+    if (back)
+        entry_come(entry);
+    else
+        entry_leave(entry);
     queue_under_way(queue, -1);
 }
 

@@ -23,39 +23,61 @@ enum errc __real_pushes_change(struct store *store, const struct push_change *ch
 enum errc __wrap_pushes_change(struct store *store, const struct push_change *changes, size_t count,
                                bool durable, struct error *err);
 
-/* Once, before a record becomes this. */
-static struct {
-    enum push_state state;
-    void (*run)(struct queue_bench *bench);
-    struct queue_bench *bench;
-} before_write;
+enum errc __real_pushes_get(struct store *store, const char *id, struct push *out, bool *found,
+                            struct error *err);
+enum errc __wrap_pushes_get(struct store *store, const char *id, struct push *out, bool *found,
+                            struct error *err);
+
+enum moment {
+    BEFORE_WRITE,   /* a record is about to become `written` */
+    AFTER_ORPHANED, /* a record has become an orphan's */
+    BEFORE_READ,    /* a record is about to be read */
+    AT_END,         /* a target has ended, and its entry has not left */
+    MOMENTS
+};
+
+/* What is done when it comes, once; NULL: nothing. */
+static void (*moments[MOMENTS])(struct queue_bench *bench);
+static struct queue_bench *moments_bench;
+static enum push_state written;
+
+/* What they are about, and what came of it. */
+static char the_id[PUSH_ID_MAX];
+static size_t counted;
+
+static void reach(enum moment moment)
+{
+    void (*run)(struct queue_bench * bench) = moments[moment];
+    moments[moment] = NULL;
+    if (run)
+        run(moments_bench);
+}
 
 enum errc __wrap_pushes_change(struct store *store, const struct push_change *changes, size_t count,
                                bool durable, struct error *err)
 {
-    if (before_write.run && changes[0].target->state == before_write.state) {
-        void (*run)(struct queue_bench * bench) = before_write.run;
-        before_write.run = NULL;
-        run(before_write.bench);
-    }
-    return __real_pushes_change(store, changes, count, durable, err);
+    enum push_state state = changes[0].target->state;
+    if (state == written)
+        reach(BEFORE_WRITE);
+    enum errc code = __real_pushes_change(store, changes, count, durable, err);
+    if (state == PUSH_ORPHANED)
+        reach(AFTER_ORPHANED);
+    return code;
 }
 
-/* Once, when a target has ended and its entry has not left. */
-static struct {
-    void (*run)(struct queue_bench *bench);
-    char id[PUSH_ID_MAX];
-    size_t count;
-} at_end;
+enum errc __wrap_pushes_get(struct store *store, const char *id, struct push *out, bool *found,
+                            struct error *err)
+{
+    reach(BEFORE_READ);
+    return __real_pushes_get(store, id, out, found, err);
+}
 
 static void on_ended(void *self, const struct digest *manifest, const struct push_target *target)
 {
+    (void)self;
     (void)manifest;
     (void)target;
-    void (*run)(struct queue_bench * bench) = at_end.run;
-    at_end.run = NULL;
-    if (run)
-        run(self);
+    reach(AT_END);
 }
 
 static int set_up(void **state)
@@ -66,10 +88,9 @@ static int set_up(void **state)
     queue_bench_configure(bench, names);
     queue_test_close(bench->test);
     queue_test_open(bench->test);
-    push_queue_listen(bench->test->queue, on_ended, bench);
-    at_end.run = NULL;
-    before_write.run = NULL;
-    before_write.bench = bench;
+    push_queue_listen(bench->test->queue, on_ended, NULL);
+    memset(moments, 0, sizeof moments);
+    moments_bench = bench;
     return 0;
 }
 
@@ -118,45 +139,40 @@ static void park(struct queue_bench *bench, const char *name, char id[PUSH_ID_MA
 
 static void retry_it(struct queue_bench *bench)
 {
-    at_end.count = retry(bench, at_end.id, 0).retried;
+    counted = retry(bench, the_id, 0).retried;
 }
 
 /* Its record says that it was cancelled; it is not to begin anew without an entry. */
 static void a_retry_of_what_ends_is_not_lost(void **state)
 {
     struct queue_bench *bench = *state;
-    park(bench, "", at_end.id);
-    at_end.run = retry_it;
-    at_end.count = 9;
-    assert_true(push_queue_cancel(bench->test->queue, at_end.id, 1));
-    assert_null(at_end.run);
-    assert_int_equal(at_end.count, 0);
-    assert_int_equal(state_of(bench, at_end.id), PUSH_CANCELLED);
-    assert_int_equal(retry(bench, at_end.id, 0).retried, 1);
+    park(bench, "", the_id);
+    moments[AT_END] = retry_it;
+    counted = 9;
+    assert_true(push_queue_cancel(bench->test->queue, the_id, 1));
+    assert_null(moments[AT_END]);
+    assert_int_equal(counted, 0);
+    assert_int_equal(state_of(bench, the_id), PUSH_CANCELLED);
+    assert_int_equal(retry(bench, the_id, 0).retried, 1);
     set_paused(bench, bench->other, false);
     queue_test_idle(bench->test);
-    assert_int_equal(state_of(bench, at_end.id), PUSH_PUSHED);
+    assert_int_equal(state_of(bench, the_id), PUSH_PUSHED);
 }
 
-/* Two who retry it: the second finds the record of the first. */
-static void retry_twice(struct queue_bench *bench)
-{
-    at_end.count = retry(bench, at_end.id, 0).retried;
-}
-
+/* Two who retry it: the second finds the entry of the first. */
 static void one_of_two_retries_counts(void **state)
 {
     struct queue_bench *bench = *state;
-    park(bench, "", at_end.id);
-    assert_true(push_queue_cancel(bench->test->queue, at_end.id, 1));
+    park(bench, "", the_id);
+    assert_true(push_queue_cancel(bench->test->queue, the_id, 1));
     set_paused(bench, bench->other, false);
-    before_write.state = PUSH_QUEUED;
-    before_write.run = retry_twice;
-    at_end.count = 9;
-    assert_int_equal(retry(bench, at_end.id, 0).retried, 1);
-    assert_int_equal(at_end.count, 0);
+    written = PUSH_QUEUED;
+    moments[BEFORE_WRITE] = retry_it;
+    counted = 9;
+    assert_int_equal(retry(bench, the_id, 0).retried, 1);
+    assert_int_equal(counted, 0);
     queue_test_idle(bench->test);
-    assert_int_equal(state_of(bench, at_end.id), PUSH_PUSHED);
+    assert_int_equal(state_of(bench, the_id), PUSH_PUSHED);
     assert_int_equal(queue_bench_puts(bench, "team/app", "one"), 1);
 }
 
@@ -164,7 +180,7 @@ static void one_of_two_retries_counts(void **state)
 
 static void cancel_it(struct queue_bench *bench)
 {
-    assert_true(push_queue_cancel(bench->test->queue, at_end.id, 1));
+    assert_true(push_queue_cancel(bench->test->queue, the_id, 1));
 }
 
 /* While the older one that it supersedes is written. */
@@ -174,12 +190,12 @@ static void what_is_cancelled_as_it_comes_ends(void **state)
     char older[PUSH_ID_MAX];
     park(bench, "", older);
     struct push push = queue_bench_accepted(bench, 2, "team/app:one");
-    strcpy(at_end.id, push.id);
-    at_end.run = cancel_it;
+    strcpy(the_id, push.id);
+    moments[AT_END] = cancel_it;
     queue_bench_start(bench, &push);
     assert_int_equal(state_of(bench, older), PUSH_SUPERSEDED);
-    assert_int_equal(state_of(bench, at_end.id), PUSH_CANCELLED);
-    assert_false(push_queue_cancel(bench->test->queue, at_end.id, 1));
+    assert_int_equal(state_of(bench, the_id), PUSH_CANCELLED);
+    assert_false(push_queue_cancel(bench->test->queue, the_id, 1));
 }
 
 /* ---- its name goes and comes ---- */
@@ -195,14 +211,70 @@ static void a_name_that_is_back_as_it_is_orphaned(void **state)
     struct queue_bench *bench = *state;
     char id[PUSH_ID_MAX];
     park(bench, "far", id);
-    before_write.state = PUSH_ORPHANED;
-    before_write.run = bring_back;
+    written = PUSH_ORPHANED;
+    moments[BEFORE_WRITE] = bring_back;
     bench->test->settings.mirror_count = 0;
     push_queue_changed(bench->test->queue);
     assert_int_equal(queue_test_look(bench->test, id).state, PUSH_WAITING);
     set_paused(bench, "far", false);
     queue_test_idle(bench->test);
     assert_int_equal(state_of(bench, id), PUSH_PUSHED);
+}
+
+static void back_and_away(struct queue_bench *bench)
+{
+    bring_back(bench);
+    bench->test->settings.mirror_count = 0;
+    push_queue_changed(bench->test->queue);
+}
+
+/* Twice while its entry ends: what has adopted it meanwhile is not to be left without one. */
+static void a_name_that_is_back_and_away_as_it_is_orphaned(void **state)
+{
+    struct queue_bench *bench = *state;
+    char id[PUSH_ID_MAX];
+    park(bench, "far", id);
+    moments[AFTER_ORPHANED] = back_and_away;
+    bench->test->settings.mirror_count = 0;
+    push_queue_changed(bench->test->queue);
+    assert_null(moments[AFTER_ORPHANED]);
+    assert_int_equal(state_of(bench, id), PUSH_ORPHANED);
+    bring_back(bench);
+    set_paused(bench, "far", false);
+    queue_test_idle(bench->test);
+    assert_int_equal(state_of(bench, id), PUSH_PUSHED);
+}
+
+/* The retry has reserved its entry, and has not looked again. */
+static void a_name_that_is_back_as_it_is_retried(void **state)
+{
+    struct queue_bench *bench = *state;
+    char id[PUSH_ID_MAX];
+    park(bench, "far", id);
+    bench->test->settings.mirror_count = 0;
+    push_queue_changed(bench->test->queue);
+    assert_int_equal(state_of(bench, id), PUSH_ORPHANED);
+    moments[BEFORE_READ] = bring_back;
+    retry(bench, id, 0);
+    assert_null(moments[BEFORE_READ]);
+    set_paused(bench, "far", false);
+    queue_test_idle(bench->test);
+    assert_int_equal(state_of(bench, id), PUSH_PUSHED);
+}
+
+static void what_is_cancelled_as_its_name_is_back_ends(void **state)
+{
+    struct queue_bench *bench = *state;
+    park(bench, "far", the_id);
+    bench->test->settings.mirror_count = 0;
+    push_queue_changed(bench->test->queue);
+    written = PUSH_QUEUED;
+    moments[BEFORE_WRITE] = cancel_it;
+    bring_back(bench);
+    assert_null(moments[BEFORE_WRITE]);
+    set_paused(bench, "far", false);
+    queue_test_idle(bench->test);
+    assert_int_equal(state_of(bench, the_id), PUSH_CANCELLED);
 }
 
 static bool watched_is_open(struct push_watch *watch, bool closed)
@@ -294,6 +366,9 @@ static void what_is_shown_as_waiting_is_retried_as_such(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_name_that_is_back_and_away_as_it_is_orphaned),
+        TEST(a_name_that_is_back_as_it_is_retried),
+        TEST(what_is_cancelled_as_its_name_is_back_ends),
         TEST(a_retry_of_what_ends_is_not_lost),
         TEST(one_of_two_retries_counts),
         TEST(what_is_cancelled_as_it_comes_ends),
