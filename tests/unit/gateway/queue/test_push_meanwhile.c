@@ -36,8 +36,8 @@ enum moment {
     MOMENTS
 };
 
-/* What is done when it comes, once; NULL: nothing. */
-static void (*moments[MOMENTS])(struct queue_bench *bench);
+/* What this thread does when it comes to it, once; NULL: nothing. */
+static _Thread_local void (*moments[MOMENTS])(struct queue_bench *bench);
 static struct queue_bench *moments_bench;
 static enum push_state written;
 
