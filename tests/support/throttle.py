@@ -113,6 +113,11 @@ class ThrottledProxy:
         """Where connections lead from now on; those that are open (a browser has spare ones) end."""
         with self._lock:
             self._server_port = server_port
+        self.drop()
+
+    def drop(self) -> None:
+        """All connections end, and what is held of them does not reach the server."""
+        with self._lock:
             pairs = list(self._pairs)
         for pair in pairs:
             pair.shut()
