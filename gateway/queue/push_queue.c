@@ -145,6 +145,19 @@ struct queue_entry *queue_find(struct push_queue *queue, const char *id, size_t 
     return found ? *found : NULL;
 }
 
+enum push_state queue_recorded(const struct push_queue *queue, const char *id, size_t target,
+                               struct error *err)
+{
+    struct push push;
+    bool found = false;
+    if (pushes_get(queue->runtime->store, id, &push, &found, err) != ERR_OK || !found)
+        return (enum push_state)0;
+    enum push_state state =
+        target < push.target_count ? push.targets[target].state : (enum push_state)0;
+    push_deinit(&push);
+    return state;
+}
+
 /* ---- what comes in ---- */
 
 struct queue_entry *queue_reserve_pending(struct push_queue *queue, const char *id, size_t target,

@@ -233,22 +233,9 @@ static bool is_wanted(const struct push_retry *wanted, const struct push_target 
 }
 
 /* Nothing happens to it before somebody says so. */
-static bool has_stopped(const struct push_target *target)
+static bool has_stopped(enum push_state state)
 {
-    return push_state_is_failure(target->state) || target->state == PUSH_ORPHANED;
-}
-
-/* Is it, by now? Somebody else may have begun it since it was read. */
-static bool has_still_stopped(const struct push_queue *queue, const char *id, size_t index,
-                              struct error *err)
-{
-    struct push push;
-    bool found = false;
-    if (pushes_get(queue->runtime->store, id, &push, &found, err) != ERR_OK || !found)
-        return false;
-    bool stopped = has_stopped(&push.targets[index]);
-    push_deinit(&push);
-    return stopped;
+    return push_state_is_failure(state) || state == PUSH_ORPHANED;
 }
 
 /* A target that has failed begins anew, with all its time. One that the configuration does not know
@@ -272,7 +259,7 @@ static enum errc begin_anew(struct retry *retry, const struct push *push, size_t
         return ERR_OK;
     struct queue_entry *entry = queue_reserve_pending(queue, push->id, index, &target);
     pthread_mutex_unlock(&queue->lock);
-    bool written = has_still_stopped(queue, push->id, index, retry->err) &&
+    bool written = has_stopped(queue_recorded(queue, push->id, index, retry->err)) &&
                    pushes_change(queue->runtime->store, &change, 1, true, retry->err) == ERR_OK;
     pthread_mutex_lock(&queue->lock);
     if (!written)
@@ -300,7 +287,7 @@ static enum errc retry_push(struct retry *retry, const struct push *push)
     for (size_t i = 0; i < push->target_count; i++) {
         const struct push_target *target = &push->targets[i];
         bool wanted = (id == NULL || strcmp(id, push->id) == 0) && is_wanted(retry->wanted, target);
-        bool failed = has_stopped(target);
+        bool failed = has_stopped(target->state);
         if (!failed && target->state != PUSH_SUPERSEDED)
             take_tag(retry, &target->reference);
         if (!wanted)

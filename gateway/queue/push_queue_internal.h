@@ -281,13 +281,17 @@ struct queue_entry *entry_new(struct push_queue *queue, const char *id, size_t t
 void entry_forget(struct queue_entry *entry);
 /* NULL: there is none. */
 struct queue_entry *queue_find(struct push_queue *queue, const char *id, size_t target);
+/* What is recorded of a target, by now; 0: nothing, or it cannot be read. Without the lock. */
+enum push_state queue_recorded(const struct push_queue *queue, const char *id, size_t target,
+                               struct error *err);
+
 /* The entry of a target of a push after the answer, of which there is none; it takes no part until
  * it comes, or leaves. */
 struct queue_entry *queue_reserve_pending(struct push_queue *queue, const char *id, size_t target,
                                           const struct push_target *what);
 /* It takes part. False: a younger push has superseded it. The lock is given up meanwhile. */
 bool entry_come(struct queue_entry *entry);
-/* Both. */
+/* It is reserved, and comes. The lock is given up meanwhile. */
 void queue_add_pending(struct push_queue *queue, const char *id, size_t target,
                        const struct push_target *what);
 

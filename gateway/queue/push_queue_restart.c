@@ -144,27 +144,17 @@ static void begin_changed(struct restart *restart)
     }
 }
 
-/* What was an orphan when it was read, and is none by now, is not brought back. */
-static bool is_orphan_still(const struct restart *restart, const struct open_target *one)
-{
-    struct error err = ERROR_INIT;
-    struct push push;
-    bool found = false;
-    if (pushes_get(restart->queue->runtime->store, one->id, &push, &found, &err) != ERR_OK)
-        return false; /* it is looked at again at the next start */
-    bool orphan = found && push.targets[one->index].state == PUSH_ORPHANED;
-    if (found)
-        push_deinit(&push);
-    return orphan;
-}
-
+/* What was an orphan when it was read, and is none by now, is not brought back; what cannot be read
+ * is looked at again at the next start. */
 static void leave_out_others(struct restart *restart)
 {
     struct push_queue *queue = restart->queue;
     size_t kept = 0;
     for (size_t i = 0; i < restart->changed_count; i++) {
+        struct error err = ERROR_INIT;
         const struct open_target *one = &restart->changed[i];
-        if (one->target.state != PUSH_QUEUED || is_orphan_still(restart, one)) {
+        if (one->target.state != PUSH_QUEUED ||
+            queue_recorded(queue, one->id, one->index, &err) == PUSH_ORPHANED) {
             restart->changed[kept++] = *one;
             continue;
         }

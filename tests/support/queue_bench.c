@@ -65,6 +65,15 @@ struct push queue_bench_accepted(struct queue_bench *bench, size_t image, const 
     return push;
 }
 
+struct push queue_bench_promise(struct queue_bench *bench, size_t image, const char *target,
+                                const char *name)
+{
+    struct push push = queue_test_push(bench->test, &bench->images[image].manifest, target, true);
+    snprintf(push.targets[0].name, sizeof push.targets[0].name, "%s", name);
+    queue_test_accept(bench->test, &push);
+    return push;
+}
+
 void queue_bench_start(struct queue_bench *bench, struct push *push)
 {
     push_queue_start(bench->test->queue, push);

@@ -37,6 +37,9 @@ void queue_bench_configure(struct queue_bench *bench, const char *const *names);
 const char *queue_bench_store(struct queue_bench *bench, size_t image, const char *targets);
 /* Accepted, not started; owned. */
 struct push queue_bench_accepted(struct queue_bench *bench, size_t image, const char *targets);
+/* The same to the target of this name in the configuration; "": a client named it. */
+struct push queue_bench_promise(struct queue_bench *bench, size_t image, const char *target,
+                                const char *name);
 /* The push is taken. */
 void queue_bench_start(struct queue_bench *bench, struct push *push);
 

@@ -36,14 +36,10 @@ static void move(struct queue_bench *bench, const char *digest)
 /* A promise, pushed to its end. */
 static void promise(struct queue_bench *bench, size_t image, const char *name, char id[PUSH_ID_MAX])
 {
-    struct push push =
-        queue_test_push(bench->test, &bench->images[image].manifest, "team/app:one", true);
-    strcpy(push.targets[0].name, name);
-    queue_test_accept(bench->test, &push);
+    struct push push = queue_bench_promise(bench, image, "team/app:one", name);
     strcpy(id, push.id);
-    push_queue_start(bench->test->queue, &push);
+    queue_bench_start(bench, &push);
     queue_test_idle(bench->test);
-    push_deinit(&push);
 }
 
 static void expect_drifted(struct queue_bench *bench, const char *id, const char *found)

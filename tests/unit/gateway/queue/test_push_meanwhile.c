@@ -115,10 +115,7 @@ static struct push_retried retry(struct queue_bench *bench, const char *id, enum
 /* `name` "": a client named its target. */
 static void promise(struct queue_bench *bench, size_t image, const char *name, char id[PUSH_ID_MAX])
 {
-    struct push push =
-        queue_test_push(bench->test, &bench->images[image].manifest, "team/app:one", true);
-    strcpy(push.targets[0].name, name);
-    queue_test_accept(bench->test, &push);
+    struct push push = queue_bench_promise(bench, image, "team/app:one", name);
     strcpy(id, push.id);
     queue_bench_start(bench, &push);
 }

@@ -53,10 +53,7 @@ static void put_at_front(struct queue_bench *bench, size_t image)
 
 static void push_to_mirror(struct queue_bench *bench, size_t image)
 {
-    struct push push =
-        queue_test_push(bench->test, &bench->images[image].manifest, "team/app:one", true);
-    snprintf(push.targets[0].name, sizeof push.targets[0].name, "front");
-    queue_test_accept(bench->test, &push);
+    struct push push = queue_bench_promise(bench, image, "team/app:one", "front");
     queue_bench_start(bench, &push);
     queue_test_idle(bench->test);
     assert_true(queue_bench_is_there(bench, "one", image));
